@@ -1,0 +1,54 @@
+# `make` alone lists the targets. Everything is installed into .venv and .local of this folder.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+IMAGE ?= migrator:local
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' migrator/__init__.py)
+REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+ARGS ?=
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.runtime: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements-dev.txt
+	@touch $@
+
+.PHONY: migrate
+migrate: $(VENV)/.runtime ## apply migrations/ to DATABASE_URL, or to a throw-away server under .local/
+	@$(BIN)/python tests/postgres.py run .local/postgres -- $(BIN)/python entrypoint.py up $(ARGS)
+
+.PHONY: check
+check: $(VENV)/.dev ## format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.PHONY: format
+format: $(VENV)/.dev ## put the code into the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: test
+test: $(VENV)/.dev ## unit, database and image tests
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: lock
+lock: $(VENV)/.dev ## pin every package with its hashes, for the image and for development
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' \
+	  --python-version 3.11 pyproject.toml --output-file requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' \
+	  --python-version 3.11 --extra dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
+
+.PHONY: clean
+clean: ## remove what make made
+	-[ ! -d .local/postgres ] || $(PYTHON) tests/postgres.py stop .local/postgres
+	rm -rf $(VENV) .local .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

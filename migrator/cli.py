@@ -1,0 +1,300 @@
+"""Words -> command; error -> exit code. Alone reads the environment and writes the results."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
+
+from migrator import __version__
+from migrator.commands import COMMANDS
+from migrator.config import SETTINGS, URLS, Config, LogFormat, LogLevel, read_config
+from migrator.database import LostError, ServerError, Watch
+from migrator.errors import (
+    ConfigError,
+    MigratorError,
+    StatementError,
+    StoppedError,
+    UnreachableError,
+)
+from migrator.logs import Hider, make_tell
+from migrator.model import Event, Tell
+from migrator.report import Report, as_text, fit
+from migrator.runner import Run
+
+TERMINATION_LOG_BYTES = 4096  # what Kubernetes reads of it
+USAGE = "Run `migrator --help`."
+
+
+def main(
+    argv: Sequence[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    stdout: TextIO | None = None,
+    stderr: TextIO | None = None,
+) -> int:
+    """Run one command; its exit code is the answer to whoever started the job."""
+    environment = os.environ if environment is None else environment
+    stdout, stderr = stdout or sys.stdout, stderr or sys.stderr
+    started_at, started = datetime.now(UTC), time.monotonic()
+    run_id = _uuid()
+    hide = Hider()
+    tell = make_tell(stderr, LogFormat.AUTO, LogLevel.INFO, run_id, hide)
+    termination_log = environment.get("TERMINATION_LOG", "/dev/termination-log")
+    command, as_json = "", False
+    run: Run | None = None
+    answer: dict[str, Any] = {}
+    error: Exception | None = None
+    with _signals() as listeners:
+        try:
+            command, words, flags, as_json = _read_words(
+                list(sys.argv[1:] if argv is None else argv), stdout
+            )
+            if not command:
+                return 0
+            config = read_config(_with_file(environment), flags)
+            termination_log = config.termination_log
+            hide.secrets += config.secrets
+            tell = make_tell(stderr, config.log_format, config.log_level, run_id, hide)
+            _check_target(command, config)
+            deadline = None if config.deadline is None else config.deadline / 1000
+            run = Run(config, run_id, _runner(environment), Watch(deadline), tell, started_at)
+            listeners.append(run.watch)
+            _announce(command, config, tell)
+            answer = COMMANDS[command].do(run, *words)
+        except MigratorError as caught:
+            error = caught
+        except (LostError, ServerError) as caught:
+            error = UnreachableError(f"the connection was lost: {caught}")
+        except Exception as caught:
+            error = caught
+        finally:
+            if run is not None:
+                run.close()
+        duration_ms = round((time.monotonic() - started) * 1000)
+        report = _report(command, run_id, run, error, duration_ms)
+        result = hide(report.as_dict())
+        _tell_end(tell, error, result)
+        _write_termination_log(termination_log, result, tell)
+        if as_json:
+            stdout.write(json.dumps({**result, **hide(answer)}, ensure_ascii=False) + "\n")
+        elif error is None or command == "status":
+            stdout.write(as_text(command, hide(answer), result))
+        stdout.flush()
+    return report.exit_code
+
+
+class _Parser(argparse.ArgumentParser):
+    """Never quotes what it was given: somebody may have typed a URL with its password."""
+
+    def error(self, message: str) -> NoReturn:
+        del message
+        raise ConfigError("the command line cannot be read", remedy=USAGE)
+
+
+def _read_words(argv: list[str], stdout: TextIO) -> tuple[str, list[str], dict[str, str], bool]:
+    """The command, the words that follow it, the settings given as flags, and --json.
+
+    The command is empty when only help or the version was asked for.
+    """
+    parser = _parser()
+    found, unknown = parser.parse_known_args(argv)
+    values: dict[str, Any] = vars(found)
+    if values["help"] or values["version"]:
+        stdout.write(parser.format_help() if values["help"] else f"migrator {__version__}\n")
+        return "", [], {}, False
+    if unknown:
+        names = [word.partition("=")[0] for word in unknown if word.startswith("--")]
+        raise ConfigError(
+            f"unknown flags or words: {' '.join(names) or 'see --help'}", remedy=USAGE
+        )
+    command, *words = values["words"] or ["up"]
+    if command not in COMMANDS:
+        raise ConfigError(
+            f"there is no such command; there are {', '.join(COMMANDS)}", remedy=USAGE
+        )
+    wanted = COMMANDS[command].words
+    if len(words) != len(wanted):
+        raise ConfigError(f"`{command}` takes {' '.join(wanted) or 'no words'}", remedy=USAGE)
+    flags = {
+        setting.name: values[setting.name]
+        for setting in SETTINGS
+        if values.get(setting.name) is not None
+    }
+    return command, words, flags, values["json"]
+
+
+def _parser() -> _Parser:
+    lines = [f"  {name:<8} {command.help}" for name, command in COMMANDS.items()]
+    urls = [f"  {name:<22} {text}" for name, text in URLS.items()]
+    parser = _Parser(
+        prog="migrator",
+        description="Applies a folder of SQL to PostgreSQL, once and in order.",
+        usage="migrator [COMMAND] [--json] [--SETTING VALUE …]",
+        epilog="\n".join(["commands:", *lines, "", "where to connect (environment only):", *urls]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("words", nargs="*", metavar="COMMAND", help="up when none is given")
+    parser.add_argument("--json", action="store_true", help="answer in JSON, on stdout")
+    parser.add_argument("-h", "--help", action="store_true", help="this text")
+    parser.add_argument("--version", action="store_true", help="the version")
+    group = parser.add_argument_group("settings (each also in the environment, as NAME)")
+    for setting in SETTINGS:
+        default = f" [{setting.default}]" if setting.default else ""
+        group.add_argument(
+            setting.flag, dest=setting.name, metavar="VALUE", help=f"{setting.help}{default}"
+        )
+    return parser
+
+
+def _with_file(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment with DATABASE_URL_FILE read into DATABASE_URL."""
+    values = dict(environment)
+    path = values.get("MIGRATOR_DATABASE_URL_FILE") or values.get("DATABASE_URL_FILE")
+    if not path:
+        return values
+    others = ("DATABASE_URL", "SUPABASE_DATABASE_URL", "MIGRATOR_DATABASE_URL")
+    if any(values.get(name) for name in others):
+        raise ConfigError(
+            "both DATABASE_URL and DATABASE_URL_FILE are set", remedy="Set one of them."
+        )
+    try:
+        values["DATABASE_URL"] = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"DATABASE_URL_FILE={path} cannot be read: {reason}") from error
+    if not values["DATABASE_URL"]:
+        raise ConfigError(f"DATABASE_URL_FILE={path} is empty")
+    return values
+
+
+def _check_target(command: str, config: Config) -> None:
+    if COMMANDS[command].needs_database and not config.targets:
+        raise ConfigError(
+            "no database is named",
+            remedy="Set DATABASE_URL to postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",
+        )
+
+
+def _announce(command: str, config: Config, tell: Tell) -> None:
+    fields = {"command": command, "migrations_dir": config.migrations_dir, "migrator": __version__}
+    tell(Event("run.started", "info", fields))
+    for target in config.targets:
+        if target.dropped:
+            dropped = {"setting": target.name, "parameters": list(target.dropped)}
+            tell(Event("url.trimmed", "info", dropped))
+
+
+def _report(
+    command: str, run_id: str, run: Run | None, error: Exception | None, duration_ms: int
+) -> Report:
+    applied = tuple(run.applied) if run else ()
+    pending = run.pending if run else ()
+    findings = run.view.decision.warnings if run and run.view else ()
+    outcome = f"{len(applied)} applied" if applied else "nothing to do"
+    if error is None and command != "up" and pending:
+        outcome = f"{len(pending)} pending"
+    described = None
+    exit_code = 0
+    if isinstance(error, MigratorError):
+        exit_code = error.exit_code
+        findings = (*error.findings, *findings)
+        details = dict(error.details)
+        outcome = details.pop("outcome", None) or (
+            f"{len(applied)} applied by this run stand; nothing was left half done"
+            if applied
+            else "nothing was changed"
+        )
+        described = {
+            "type": type(error).__name__,
+            "message": error.message,
+            "remedy": error.remedy,
+            **details,
+        }
+    elif error is not None:
+        import traceback
+
+        exit_code = 1
+        outcome = "unknown: a bug in migrator ended the run; see `status`"
+        described = {
+            "type": type(error).__name__,
+            "message": f"a bug in migrator: {error}",
+            "remedy": "Report it with this log; `status` shows what is applied.",
+            "traceback": "".join(traceback.format_exception(error)),
+        }
+    return Report(
+        command=command,
+        run_id=run_id,
+        exit_code=exit_code,
+        outcome=outcome,
+        applied=applied,
+        pending=pending,
+        current=run.current if run else None,
+        findings=tuple(findings),
+        error=described,
+        duration_ms=duration_ms,
+    )
+
+
+def _tell_end(tell: Tell, error: Exception | None, result: dict[str, Any]) -> None:
+    if isinstance(error, StatementError):
+        tell(Event("migration.failed", "error", result["error"]))
+    if isinstance(error, StoppedError):
+        fields = {"stopped_by": error.details["stopped_by"], "outcome": result["outcome"]}
+        tell(Event("run.stopped", "warning", fields))
+    tell(Event("run.finished", "error" if error else "info", result))
+
+
+def _write_termination_log(path: str, result: dict[str, Any], tell: Tell) -> None:
+    """What Kubernetes shows of a pod that has ended; only where the file is there already."""
+    if not path or not os.path.exists(path):  # noqa: PTH110 - every run pays for it
+        return
+    try:
+        with open(path, "wb") as file:  # noqa: PTH123 - a device, not always a plain file
+            file.write(fit(result, TERMINATION_LOG_BYTES).encode())
+    except OSError as error:
+        fields = {"path": path, "error": error.strerror}
+        tell(Event("termination_log.failed", "warning", fields))
+
+
+@contextlib.contextmanager
+def _signals() -> Any:
+    """Hand SIGTERM and SIGINT to the watches that are put into the list; as PID 1 too."""
+    watches: list[Watch] = []
+    heard: list[str] = []
+
+    def hear(number: int, _frame: Any) -> None:
+        heard.append(signal.Signals(number).name)
+        for watch in watches:
+            watch.stop(heard[0])
+
+    before = {number: signal.signal(number, hear) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield watches
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _runner(environment: Mapping[str, str]) -> str:
+    """migrator/<pod or host>, in the 63 bytes that PostgreSQL keeps of it."""
+    host = environment.get("HOSTNAME") or socket.gethostname()
+    return f"migrator/{host}".encode("ascii", "replace")[:63].decode()
+
+
+def _uuid() -> str:
+    """A random UUID (version 4), without the 4 ms of importing uuid."""
+    bits = int.from_bytes(os.urandom(16), "big")
+    bits = bits & ~(0xF << 76) | (4 << 76)
+    digits = f"{bits & ~(0x3 << 62) | (2 << 62):032x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))

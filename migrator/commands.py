@@ -1,0 +1,156 @@
+"""The commands: each is a function whose docstring is its help text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from migrator.errors import ConfigError, PendingError, SourceError
+from migrator.model import Migration
+from migrator.parse import Script
+from migrator.plan import Plan
+from migrator.runner import Run, wait_for_all
+from migrator.source import read_source
+
+Answer = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A word of the command line."""
+
+    do: Callable[..., Answer]  #: (run, *words) -> what goes to stdout, beside the report
+    words: tuple[str, ...] = ()  #: the names of the words that follow the command
+    needs_database: bool = True
+
+    @property
+    def help(self) -> str:
+        return (self.do.__doc__ or "").strip()
+
+
+def up(run: Run) -> Answer:
+    """Apply every pending migration, lowest version first."""
+    run.apply_pending(_source(run))
+    return {}
+
+
+def status(run: Run) -> Answer:
+    """Show every migration and its state, and what is wrong; changes nothing."""
+    view = run.look(_source(run))
+    return {"migrations": _states(view.plan)}
+
+
+def plan(run: Run) -> Answer:
+    """Show what `up` would do, and fail where it would; changes nothing."""
+    return {
+        "would_apply": [
+            {
+                "version": script.migration.version,
+                "file": script.migration.file,
+                "statements": len(script.statements),
+                "undo": script.migration.rollback_sql is not None,
+            }
+            for script in _checked(run)
+        ]
+    }
+
+
+def verify(run: Run) -> Answer:
+    """Fail unless all is applied and nothing has drifted; the check-only gate."""
+    _checked(run)
+    if run.pending:
+        raise PendingError(f"pending: {', '.join(run.pending)}")
+    return {}
+
+
+def wait(run: Run) -> Answer:
+    """Poll until the database holds every migration of the folder; for an initContainer."""
+    wait_for_all(run, _source(run))
+    return {}
+
+
+def new(run: Run, name: str) -> Answer:
+    """Create the next migration's file and its .down.sql."""
+    if not re.fullmatch("[a-z0-9_]+", name):
+        raise ConfigError(
+            f"{name} cannot be a migration's name",
+            remedy="Use lower-case letters, digits and _, such as add_orders.",
+        )
+    folder = Path(run.config.migrations_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    migrations = _source(run)
+    digits = migrations[-1].version.partition("_")[0] if migrations else "000"
+    version = f"{_next(digits, run)}_{name}"
+    paths = [folder / f"{version}.sql", folder / f"{version}.down.sql"]
+    texts = (
+        f"-- {version}: what it is for\n\n",
+        f"-- Undoes {version}. Say here what data is lost.\n\n",
+    )
+    for path, text in zip(paths, texts, strict=True):
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    return {"created": [str(path) for path in paths]}
+
+
+COMMANDS = {
+    "up": Command(up),
+    "status": Command(status),
+    "plan": Command(plan),
+    "verify": Command(verify),
+    "wait": Command(wait),
+    "new": Command(new, words=("NAME",), needs_database=False),
+}
+
+
+def _source(run: Run) -> tuple[Migration, ...]:
+    """The folder; a SourceError knows that nothing was run."""
+    try:
+        return read_source(run.config.migrations_dir)
+    except SourceError as error:
+        error.details.setdefault("outcome", "untouched")
+        raise
+
+
+def _checked(run: Run) -> tuple[Script, ...]:
+    """What is pending, read and understood; raises what would keep `up` from running it."""
+    view = run.look(_source(run))
+    run.warn(view)
+    view.decision.raise_failures()
+    return run.understand(view.decision.run)
+
+
+def _states(plan: Plan) -> list[dict[str, Any]]:
+    """One row for each version in the folder or in the history, rising."""
+    drifted = {migration.version for migration in plan.drifted}
+    late = {migration.version for migration in plan.late}
+    gone = {row.version for row in (*plan.missing, *plan.ahead)}
+    rows: list[tuple[tuple[int, str], dict[str, Any]]] = []
+    for row in plan.applied:
+        state = "applied"
+        if row.version in drifted:
+            state = "drifted"
+        elif row.version in gone:
+            state = "missing"
+        shown = {
+            "version": row.version,
+            "state": state,
+            "kind": row.kind.value,
+            "applied_at": row.applied_at,
+            "execution_time_ms": row.execution_time_ms,
+        }
+        rows.append(((row.number, row.version), shown))
+    for migration in plan.pending:
+        state = "late" if migration.version in late else "pending"
+        shown = {"version": migration.version, "state": state}
+        rows.append(((migration.number, migration.version), shown))
+    return [shown for _, shown in sorted(rows, key=lambda row: row[0])]
+
+
+def _next(digits: str, run: Run) -> str:
+    """The number after `digits`, as wide; a folder of timestamps goes on with the present one."""
+    if len(digits) == 14:
+        return max(run.started_at.strftime("%Y%m%d%H%M%S"), str(int(digits) + 1))
+    return str(int(digits) + 1).zfill(len(digits))

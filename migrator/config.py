@@ -1,0 +1,202 @@
+"""A mapping of strings -> Config; SETTINGS holds every setting, and README.md repeats it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from migrator.durations import parse_duration
+from migrator.errors import ConfigError
+from migrator.url import Target, read_environment, read_url
+
+
+class OnFinding(Enum):
+    """What a finding does to the run."""
+
+    FAIL = "fail"
+    WARN = "warn"
+
+
+class OnLate(Enum):
+    """What becomes of a pending migration that is older than the newest applied one."""
+
+    FAIL = "fail"
+    APPLY = "apply"
+    SKIP = "skip"
+
+
+class LogFormat(Enum):
+    """JSON lines, aligned text, or by whether stderr is a terminal."""
+
+    AUTO = "auto"
+    JSON = "json"
+    TEXT = "text"
+
+
+class LogLevel(Enum):
+    """The least level that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: `NAME` in the environment, `MIGRATOR_NAME` which wins, `--name` on the line."""
+
+    name: str
+    read: Callable[[str], Any]
+    default: str | None  #: as it would be written; None = not set
+    help: str
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.lower().replace("_", "-")
+
+
+def _choice(kind: type[Enum]) -> Callable[[str], Enum]:
+    def read(text: str) -> Enum:
+        try:
+            return kind(text.lower())
+        except ValueError:
+            words = ", ".join(str(choice.value) for choice in kind)
+            raise ValueError(f"must be one of {words}") from None
+
+    return read
+
+
+def _schema(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][\w$]{0,62}", text, re.ASCII) or text.startswith("pg_"):
+        raise ValueError("must be a plain schema name: letters, digits and _, not beginning pg_")
+    return text
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _text(text: str) -> str:
+    return text
+
+
+SETTINGS = (
+    Setting("MIGRATIONS_DIR", _text, "migrations", "the folder of SQL files"),
+    Setting("MIGRATIONS_SCHEMA", _schema, "public", "the schema that holds the history"),
+    Setting("HISTORY_READERS", _names, None, "roles that may read the history, comma-separated"),
+    Setting("SEARCH_PATH", _names, None, "search_path for the files; else the login role's own"),
+    Setting("CONNECT_TIMEOUT", parse_duration, "60s", "how long to try to connect, in all"),
+    Setting("WAIT_TIMEOUT", parse_duration, "10min", "how long to wait for another runner; `wait`"),
+    Setting("LOCK_TIMEOUT", parse_duration, "2s", "how long a statement may wait for a table lock"),
+    Setting("LOCK_RETRY_TIMEOUT", parse_duration, "5min", "how long to retry a busy migration"),
+    Setting("STATEMENT_TIMEOUT", parse_duration, "0", "limit for one statement; 0 = none"),
+    Setting("DEADLINE", parse_duration, None, "limit for the whole run; then code 23"),
+    Setting("ON_DRIFT", _choice(OnFinding), "fail", "an applied file has changed: fail or warn"),
+    Setting("ON_MISSING", _choice(OnFinding), None, "an applied file is gone: fail or warn"),
+    Setting("ON_LATE", _choice(OnLate), "fail", "a late file: fail, apply or skip"),
+    Setting("LOG_FORMAT", _choice(LogFormat), "auto", "auto, json or text"),
+    Setting("LOG_LEVEL", _choice(LogLevel), "info", "debug, info, warning or error"),
+    Setting("TERMINATION_LOG", _text, "/dev/termination-log", "the result, if the file exists"),
+)
+#: Where to connect. No flags: they would stand in the process list.
+URLS = {
+    "DIRECT_URL": "a URL that bypasses the pooler; tried first",
+    "DATABASE_URL": "the URL of the database",
+    "SUPABASE_DATABASE_URL": "another name for DATABASE_URL",
+    "DATABASE_URL_FILE": "a file that holds the URL, such as a mounted secret",
+}
+#: What Kubernetes injects for a Service whose name begins with "migrator": no settings of ours.
+SERVICE_LINK = re.compile(
+    r"MIGRATOR_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?"
+    r"|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All that a run was told. Durations are in milliseconds; 0 means no limit."""
+
+    targets: tuple[Target, ...]  #: tried in order: DIRECT_URL, then DATABASE_URL
+    migrations_dir: str
+    migrations_schema: str
+    history_readers: tuple[str, ...]
+    search_path: tuple[str, ...]
+    connect_timeout: int
+    wait_timeout: int
+    lock_timeout: int
+    lock_retry_timeout: int
+    statement_timeout: int
+    deadline: int | None
+    on_drift: OnFinding
+    on_missing: OnFinding | None  #: None: fail for what is older than our newest, else warn
+    on_late: OnLate
+    log_format: LogFormat
+    log_level: LogLevel
+    termination_log: str
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(word for target in self.targets for word in target.secrets))
+
+
+def read_config(environment: Mapping[str, str], flags: Mapping[str, str] | None = None) -> Config:
+    """The settings of `environment`, overruled by `flags` (by setting name).
+
+    DATABASE_URL_FILE must have been resolved into DATABASE_URL by the caller, who may open
+    files. Raises ConfigError; whether a target is needed at all is the command's to say.
+    """
+    _refuse_unknown(environment)
+    values = dict(environment)
+    for name in (*(setting.name for setting in SETTINGS), *URLS):
+        if environment.get(f"MIGRATOR_{name}"):
+            values[name] = environment[f"MIGRATOR_{name}"]
+    values |= flags or {}
+    found = {setting.name.lower(): _read(setting, values) for setting in SETTINGS}
+    if not found["migrations_dir"]:
+        raise ConfigError("MIGRATIONS_DIR is empty")
+    found["history_readers"] = found["history_readers"] or ()
+    found["search_path"] = found["search_path"] or ()
+    return Config(targets=_targets(values), **found)
+
+
+def _read(setting: Setting, values: Mapping[str, str]) -> Any:
+    text = values.get(setting.name, "").strip() or setting.default
+    if text is None:
+        return None
+    try:
+        return setting.read(text)
+    except ValueError as error:
+        raise ConfigError(f"{setting.name}={text} cannot be used: it {error}") from None
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    known = {f"MIGRATOR_{name}" for name in (*(setting.name for setting in SETTINGS), *URLS)}
+    unknown = sorted(
+        name
+        for name in environment
+        if name.startswith("MIGRATOR_") and name not in known and not SERVICE_LINK.fullmatch(name)
+    )
+    if unknown:
+        raise ConfigError(f"unknown settings: {', '.join(unknown)}")
+    if environment.get("PGOPTIONS"):
+        raise ConfigError(
+            "PGOPTIONS is set, which poolers refuse or drop in silence",
+            remedy="Unset it; use SEARCH_PATH, LOCK_TIMEOUT and STATEMENT_TIMEOUT.",
+        )
+
+
+def _targets(values: Mapping[str, str]) -> tuple[Target, ...]:
+    urls = [
+        read_url(values[name], name, values)
+        for name in ("DIRECT_URL", "DATABASE_URL", "SUPABASE_DATABASE_URL")
+        if values.get(name, "").strip()
+    ]
+    if not urls:
+        target = read_environment(values)
+        return (target,) if target else ()
+    direct = tuple(target for target in urls if target.name == "DIRECT_URL")
+    return direct + tuple(target for target in urls if target.name != "DIRECT_URL")[:1]

@@ -1,0 +1,135 @@
+"""The error tree. Each class carries one exit code and one remedy; the codes are a promise.
+
+MigratorError            base, never raised itself
+├─ ConfigError        2  usage or settings
+├─ RefusedError          nothing was run, mend something first:
+│    SourceError 10 · DriftError 11 · MissingError 12 · LateError 13 · AccessError 16
+├─ StatementError    15  PostgreSQL refused a statement of a file
+└─ TransientError        safe to run again:
+     UnreachableError 20 · LockedError 21 · BusyError 22 · StoppedError 23 · PendingError 24
+
+The first digit tells a cluster what to do: 0 done, 1 a bug of ours (with traceback), 2 usage,
+1x mend something first, 2x run it again. `k8s/base/job.yaml` repeats these codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from migrator.model import Finding
+
+
+class MigratorError(Exception):
+    """Something went wrong that we know by name."""
+
+    exit_code = 1
+    remedy = ""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str | None = None,
+        findings: Sequence[Finding] = (),
+        **details: Any,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.findings = tuple(findings)
+        self.details = details  #: plain values for the log line and the report
+        if remedy is not None:
+            self.remedy = remedy
+
+
+class ConfigError(MigratorError):
+    """A setting or an argument cannot be used."""
+
+    exit_code = 2
+    remedy = "Correct the setting named above; README.md lists them all."
+
+
+class RefusedError(MigratorError):
+    """Nothing was run."""
+
+
+class SourceError(RefusedError):
+    """The folder of migrations cannot be used as it is."""
+
+    exit_code = 10
+    remedy = "Mend the files named above; nothing was run."
+
+
+class DriftError(RefusedError):
+    """Applied files no longer match the checksums recorded when they ran."""
+
+    exit_code = 11
+    remedy = "Restore these files from version control; put the change in a new migration."
+
+
+class MissingError(RefusedError):
+    """Migrations were applied whose files are gone."""
+
+    exit_code = 12
+    remedy = "Restore these files from version control, or set ON_MISSING=warn."
+
+
+class LateError(RefusedError):
+    """Pending migrations are older than the newest applied one."""
+
+    exit_code = 13
+    remedy = "Give these files numbers above the newest applied, or set ON_LATE=apply or skip."
+
+
+class AccessError(RefusedError):
+    """The login, the tenant or TLS was refused, or the role may not do what is needed."""
+
+    exit_code = 16
+    remedy = "Give the role what the message names, or use another role."
+
+
+class StatementError(MigratorError):
+    """PostgreSQL refused a statement of a file; the file's transaction was rolled back."""
+
+    exit_code = 15
+    remedy = "Mend the file and run again."
+
+
+class TransientError(MigratorError):
+    """It may work the next time; running again is safe."""
+
+
+class UnreachableError(TransientError):
+    """No connection within CONNECT_TIMEOUT, or the connection was lost for good."""
+
+    exit_code = 20
+    remedy = "Check that the server runs and can be reached from here, then run again."
+
+
+class LockedError(TransientError):
+    """Another runner held the lock for all of WAIT_TIMEOUT."""
+
+    exit_code = 21
+    remedy = "See whether the other runner is at work or stuck, then run again."
+
+
+class BusyError(TransientError):
+    """Locks on tables were not to be had within LOCK_RETRY_TIMEOUT."""
+
+    exit_code = 22
+    remedy = "Run again when the tables are less busy, or raise LOCK_TIMEOUT."
+
+
+class StoppedError(TransientError):
+    """SIGTERM, SIGINT or the deadline ended the run."""
+
+    exit_code = 23
+    remedy = "Run again; what was applied stays applied."
+
+
+class PendingError(TransientError):
+    """`verify` found pending migrations, or `wait` ran out of time."""
+
+    exit_code = 24
+    remedy = "Run `up` with this folder."

@@ -1,0 +1,347 @@
+"""One migration -> the messages that guard, run and record it; docs/design.md section 4.
+
+A flight is one simple-protocol message, sent without parameters, so that lock, check, body,
+history row and COMMIT travel together and cost one round trip. A body over GROUP_CHARS goes in
+several messages inside the same transaction, between the same guards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from migrator.statements import line_text, position
+
+if TYPE_CHECKING:
+    from migrator.parse import Script
+
+MOVED = "MG001"  #: SQLSTATE of our own: the history is not what the plan saw
+HELD = "MG002"  #: another runner holds the lock; DETAIL tells who, as JSON
+ESCAPED = "MG003"  #: the file ended the transaction that it was run in
+
+#: A body longer than this goes in several messages: 200 MB took 786 MB of memory in one message
+#: and 28 MB in groups.
+GROUP_CHARS = 1_000_000
+
+HERE = "SET LOCAL search_path = pg_catalog, pg_temp"
+HOLDER = """SELECT jsonb_build_object(
+    'pid', held.pid,
+    'application_name', activity.application_name,
+    'since', to_char(activity.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+    'prepared_transaction', prepared.gid)
+  FROM pg_locks AS held
+  LEFT JOIN pg_stat_activity AS activity ON activity.pid = held.pid
+  LEFT JOIN pg_prepared_xacts AS prepared
+    ON held.pid IS NULL AND held.virtualtransaction = '-1/' || prepared.transaction::text
+ WHERE {ours} AND held.granted
+ LIMIT 1"""
+#: Our advisory lock in pg_locks: a bigint key is split over classid and objid, objsubid 1.
+OURS = """held.locktype = 'advisory' AND held.objsubid = 1
+   AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND held.classid = {high}::oid AND held.objid = {low}::oid"""
+HEAD = """SELECT encode(sha256(convert_to(coalesce(string_agg(
+    version::text || E'\\t' || coalesce(checksum::text, '') || E'\\n', ''
+    ORDER BY version::text COLLATE "C"), ''), 'UTF8')), 'hex')
+  FROM {history}"""
+OPENING_GUARD = """DO LANGUAGE plpgsql $migrator$
+BEGIN
+  IF NOT pg_try_advisory_xact_lock({key}) THEN
+    RAISE EXCEPTION USING ERRCODE = '{held}', MESSAGE = 'another runner holds the lock',
+      DETAIL = coalesce(({holder})::text, '{{}}');
+  END IF;
+{check}END $migrator$"""
+HEAD_CHECK = """  IF ({query}) <> '{head}' THEN
+    RAISE EXCEPTION USING ERRCODE = '{moved}', MESSAGE = 'the history has moved';
+  END IF;
+"""
+CLOSING_GUARD = """DO LANGUAGE plpgsql $migrator$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_locks AS held
+                  WHERE {ours} AND held.granted AND held.pid = pg_backend_pid()) THEN
+    RAISE EXCEPTION USING ERRCODE = '{escaped}', MESSAGE = 'the file ended its own transaction';
+  END IF;
+END $migrator$"""
+SPENT = "(extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000)::integer"
+RECORD = """INSERT INTO {history}
+    (version, execution_time_ms, checksum, rollback_sql, kind, run_id)
+VALUES ({version}, {spent}, {checksum}, {rollback_sql}, 'versioned', {run_id})"""
+RECORD_LOG = """INSERT INTO {log} (run_id, version, event, runner, detail)
+VALUES ({run_id}, {version}, {event}, {runner}, {detail})"""
+#: Gives the session back as it was; sent after failures too. DISCARD ALL may not stand in a
+#: message with other statements.
+TAIL = (
+    "RESET SESSION AUTHORIZATION",
+    "RESET ROLE",
+    "RESET ALL",
+    "CLOSE ALL",
+    "UNLISTEN *",
+    "DISCARD TEMP",
+    "SELECT pg_catalog.pg_advisory_unlock_all()",
+)
+ANSWER = """SELECT execution_time_ms FROM {history}
+ WHERE version::pg_catalog.text OPERATOR(pg_catalog.=) {version}::pg_catalog.text"""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a database the history lies, and who asks."""
+
+    schema: str
+    runner: str  #: application_name, migrator/<pod or host>
+    run_id: str
+    server_version: int  #: as libpq gives it, 150018
+
+    @property
+    def history(self) -> str:
+        return f"{identifier(self.schema)}.schema_migrations"
+
+    @property
+    def log(self) -> str:
+        return f"{identifier(self.schema)}.schema_migrations_log"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is set inside a transaction of ours. Times in milliseconds, 0 = none."""
+
+    lock_timeout: int = 2000
+    statement_timeout: int = 0
+    search_path: tuple[str, ...] = ()  #: empty: the login role's own
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One simple-protocol message of a flight, and which part of the file it carries."""
+
+    text: str
+    body_starts: int  #: offset in `text` of the file's part, in characters
+    body_ends: int
+    file_starts: int  #: offset in the file's text of that part
+    first: int  #: index among the file's statements of the part's first
+    results_before: int  #: how many of our own statements come before the part
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What PostgreSQL answered instead of a result; psycopg2's `diag` as plain values."""
+
+    sqlstate: str
+    message: str
+    severity: str = "ERROR"
+    detail: str | None = None
+    hint: str | None = None
+    context: str | None = None
+    position: int | None = None  #: 1-based, in characters of the whole message
+    internal_position: int | None = None
+    internal_query: str | None = None
+    constraint: str | None = None
+    table: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where in a file an error lies; line and column count from 1, column in characters."""
+
+    line: int
+    column: int
+    text: str  #: the whole line
+
+
+def lock_key(schema: str) -> int:
+    """The advisory lock's key, frozen: two releases in one cluster must exclude each other."""
+    digest = hashlib.sha256(f"migrator:{schema}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+def head(rows: Iterable[tuple[str, str | None]]) -> str:
+    """What HEAD gives for a history of these (version, checksum) rows, in any order."""
+    lines = sorted((version.encode(), (checksum or "").encode()) for version, checksum in rows)
+    return hashlib.sha256(b"".join(b"%b\t%b\n" % line for line in lines)).hexdigest()
+
+
+def opening(place: Place, limits: Limits, seen: str | None) -> list[str]:
+    """BEGIN, the limits and the guard; with `seen`, the head that the history must have."""
+    check = ""
+    if seen is not None:
+        query = HEAD.format(history=place.history)
+        check = HEAD_CHECK.format(query=query, head=seen, moved=MOVED)
+    key = lock_key(place.schema)
+    guard = OPENING_GUARD.format(key=key, held=HELD, holder=holder_query(place.schema), check=check)
+    return ["BEGIN ISOLATION LEVEL READ COMMITTED", HERE, *_settings(place, limits), guard]
+
+
+def holder_query(schema: str) -> str:
+    """One row of JSON for whoever holds the lock, no row when it is free.
+
+    A prepared transaction can hold it too: it has no pid, but a name.
+    """
+    return HOLDER.format(ours=_ours(schema))
+
+
+def make_flight(script: Script, seen: str, place: Place, limits: Limits) -> tuple[Message, ...]:
+    """The messages that guard, run and record `script` when the history's head is `seen`.
+
+    Pure: opens nothing. One message, unless the body is longer than GROUP_CHARS.
+    """
+    path = ", ".join(identifier(name) for name in limits.search_path) or "DEFAULT"
+    before = [*opening(place, limits, seen), f"SET LOCAL search_path TO {path}"]
+    start = _join(before)
+    end = "\n;\n" + _join(_closing(script, place))
+    if len(script.sql) <= GROUP_CHARS:
+        text = start + script.sql + end
+        ends = len(start) + len(script.sql)
+        return (Message(text, len(start), ends, 0, 0, len(before)),)
+    last = len(script.statements)
+    return (
+        Message(start, len(start), len(start), 0, 0, len(before)),
+        *_groups(script),
+        Message(end, 0, 0, len(script.sql), last, 0),
+    )
+
+
+def locate(
+    script: Script, message: Message, refusal: Refusal, results: int | None
+) -> tuple[Spot | None, bool]:
+    """Where in the file the server's refusal of `message` lies, and whether it lies in the file.
+
+    `results` is how many statements of the message had been answered, None if unknown. An error
+    without a position is laid to the statement that was not answered any more.
+    """
+    if refusal.position:
+        offset = refusal.position - 1
+        if not message.body_starts <= offset <= message.body_ends + 1:
+            return None, False  # the semicolon that follows the body is the one position beyond it
+        offset = min(offset, message.body_ends) - message.body_starts + message.file_starts
+        return _spot(script.sql, offset), True
+    if results is None:
+        return None, True
+    count = sum(1 for s in script.statements[message.first :] if s.start < _file_ends(message))
+    index = results - message.results_before
+    if not 0 <= index < count:
+        return None, False
+    statement = script.statements[message.first + index]
+    text = script.sql[statement.start : statement.end]
+    return _spot(script.sql, statement.start + _inside(text, refusal)), True
+
+
+def identifier(name: str) -> str:
+    """`name` quoted as an identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str | None) -> str:
+    """`text` quoted as a string, whatever standard_conforming_strings says; None is NULL."""
+    if text is None:
+        return "NULL"
+    quoted = text.replace("'", "''")
+    return "E'" + quoted.replace("\\", "\\\\") + "'" if "\\" in text else f"'{quoted}'"
+
+
+def log_row(place: Place, version: str | None, event: str, detail: dict[str, Any] | str) -> str:
+    """The INSERT of a line of schema_migrations_log; a str `detail` is an SQL expression."""
+    written = literal(json.dumps(detail)) if isinstance(detail, dict) else detail
+    return RECORD_LOG.format(
+        log=place.log,
+        run_id=literal(place.run_id),
+        version=literal(version),
+        event=literal(event),
+        runner=literal(place.runner),
+        detail=written,
+    )
+
+
+def _settings(place: Place, limits: Limits) -> list[str]:
+    """The server's own keepalives end an orphan: 30 s after packets stop, 5 s after a close."""
+    values: dict[str, int | str] = {
+        "lock_timeout": limits.lock_timeout,
+        "statement_timeout": limits.statement_timeout,
+        "idle_in_transaction_session_timeout": 60_000,
+        "application_name": literal(place.runner),
+        "client_connection_check_interval": 5_000,
+        "tcp_keepalives_idle": 10,
+        "tcp_keepalives_interval": 5,
+        "tcp_keepalives_count": 3,
+        "tcp_user_timeout": 30_000,
+    }
+    if place.server_version >= 170000:
+        values["transaction_timeout"] = 0
+    return [f"SET LOCAL {name} = {value}" for name, value in values.items()]
+
+
+def _closing(script: Script, place: Place) -> list[str]:
+    migration = script.migration
+    detail = (
+        f"jsonb_build_object('execution_time_ms', {SPENT}, "
+        f"'checksum', {literal(migration.checksum)})"
+    )
+    version = literal(migration.version)
+    return [
+        "SET CONSTRAINTS ALL IMMEDIATE",
+        "RESET SESSION AUTHORIZATION",
+        "RESET ROLE",
+        HERE,
+        CLOSING_GUARD.format(ours=_ours(place.schema), escaped=ESCAPED),
+        RECORD.format(
+            history=place.history,
+            version=version,
+            spent=SPENT,
+            checksum=literal(migration.checksum),
+            rollback_sql=literal(migration.rollback_sql),
+            run_id=literal(place.run_id),
+        ),
+        log_row(place, migration.version, "applied", detail),
+        "COMMIT",
+        *TAIL,
+        ANSWER.format(history=place.history, version=version),
+    ]
+
+
+def _groups(script: Script) -> Iterable[Message]:
+    """Runs of whole statements of about GROUP_CHARS; a single larger one goes alone."""
+    statements = script.statements
+    first = 0
+    while first < len(statements):
+        start, after = statements[first].start, first + 1
+        while after < len(statements) and statements[after].end - start <= GROUP_CHARS:
+            after += 1
+        text = script.sql[start : statements[after - 1].end]
+        yield Message(text, 0, len(text), start, first, 0)
+        first = after
+
+
+def _file_ends(message: Message) -> int:
+    return message.file_starts + message.body_ends - message.body_starts
+
+
+def _inside(statement: str, refusal: Refusal) -> int:
+    """The offset in a statement of an error inside its DO block or function, else 0."""
+    query = refusal.internal_query
+    if query and refusal.internal_position and statement.count(query) == 1:
+        return statement.index(query) + refusal.internal_position - 1
+    block = re.search(r"inline_code_block line (\d+)", refusal.context or "")
+    quote = re.search(r"\$(?:[^\W\d]\w*)?\$|'", statement)
+    if block is None or quote is None:
+        return 0
+    start = quote.end()
+    for _ in range(int(block[1]) - 1):
+        start = statement.find("\n", start) + 1 or start
+    blanks = re.compile(r"[^\S\n]*").match(statement, start)
+    return blanks.end() if blanks else start
+
+
+def _spot(sql: str, offset: int) -> Spot:
+    line, column = position(sql, offset)
+    return Spot(line, column, line_text(sql, line))
+
+
+def _ours(schema: str) -> str:
+    high, low = divmod(lock_key(schema) % 2**64, 2**32)
+    return OURS.format(high=high, low=low)
+
+
+def _join(statements: Sequence[str]) -> str:
+    return "".join(f"{statement};\n" for statement in statements)

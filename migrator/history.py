@@ -1,0 +1,306 @@
+"""The history tables: create, read, look up; docs/design.md section 3."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from migrator.database import ServerError, Session
+from migrator.errors import AccessError, ConfigError
+from migrator.flight import HERE, Limits, Place, identifier, literal, log_row, opening
+from migrator.model import Applied, Kind
+
+#: What `READ` gives as JSON; the columns that an older job's table lacks are null.
+COLUMNS = ("version", "checksum", "kind", "applied_at", "execution_time_ms", "run_id")
+
+#: One message and one implicit transaction: the block looks into the catalog first, because a
+#: query that names the table cannot stand where there is none, and hands its answer on in a
+#: setting that ends with the transaction.
+READ = """{here};
+DO LANGUAGE plpgsql $migrator$
+DECLARE
+  place oid := (SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+                 WHERE n.nspname = {schema} AND c.relname = 'schema_migrations');
+  reads boolean := coalesce(has_table_privilege(place, 'SELECT'), false);
+  answer jsonb := jsonb_build_object(
+    'role', current_user,
+    'database', current_database(),
+    'read_only', current_setting('transaction_read_only') = 'on',
+    'backend_pid', pg_backend_pid(),
+    'schema_exists', EXISTS (SELECT FROM pg_namespace WHERE nspname = {schema}),
+    'exists', place IS NOT NULL,
+    'readable', reads,
+    'log', EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+                    WHERE n.nspname = {schema} AND c.relname = 'schema_migrations_log'),
+    'rails', EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+                      WHERE n.nspname = {schema} AND c.relname = 'ar_internal_metadata'));
+  columns jsonb := '{{}}';
+  wanted text;
+  rows jsonb;
+BEGIN
+  IF place IS NOT NULL THEN
+    columns := (SELECT coalesce(jsonb_object_agg(a.attname, format_type(a.atttypid, NULL)), '{{}}')
+                  FROM pg_attribute AS a
+                 WHERE a.attrelid = place AND a.attnum > 0 AND NOT a.attisdropped);
+    answer := answer || jsonb_build_object(
+      'columns', columns,
+      'relkind', (SELECT c.relkind FROM pg_class AS c WHERE c.oid = place),
+      'sees_all', NOT row_security_active(place) OR (
+        EXISTS (SELECT FROM pg_policy AS p
+                 WHERE p.polrelid = place AND p.polpermissive AND p.polcmd IN ('r', '*')
+                   AND pg_get_expr(p.polqual, place) = 'true'
+                   AND EXISTS (SELECT FROM unnest(p.polroles) AS r
+                                WHERE CASE WHEN r = 0 THEN true
+                                           ELSE pg_has_role(current_user, r, 'USAGE') END))
+        AND NOT EXISTS (SELECT FROM pg_policy AS p
+                         WHERE p.polrelid = place AND NOT p.polpermissive
+                           AND p.polcmd IN ('r', '*'))),
+      'readers_lacking', (
+        SELECT coalesce(jsonb_agg(wished), '[]')
+          FROM unnest({readers}::text[]) AS wished
+         WHERE NOT EXISTS (SELECT FROM pg_roles AS r
+                            WHERE r.rolname = wished
+                              AND has_table_privilege(r.oid, place, 'SELECT')
+                              AND EXISTS (SELECT FROM pg_policy AS p
+                                           WHERE p.polrelid = place AND p.polpermissive
+                                             AND r.oid = ANY (p.polroles)
+                                             AND pg_get_expr(p.polqual, place) = 'true'))));
+  END IF;
+  IF reads AND columns ?& ARRAY['version', 'applied_at', 'checksum'] THEN
+    SELECT string_agg(CASE WHEN columns ? name THEN 'h.' || name ELSE 'NULL' END, ', ')
+      INTO wanted
+      FROM unnest({columns}::text[]) AS name;
+    EXECUTE 'SELECT jsonb_agg(jsonb_build_array(' || wanted || ')) FROM {history} AS h'
+      INTO rows;
+  END IF;
+  PERFORM set_config('migrator.answer',
+                     (answer || jsonb_build_object('rows', coalesce(rows, '[]')))::text, true);
+END $migrator$;
+SELECT current_setting('migrator.answer')"""
+
+CREATE = (
+    """CREATE TABLE IF NOT EXISTS {history} (
+    version           varchar(255) PRIMARY KEY,
+    applied_at        timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    execution_time_ms integer,
+    checksum          varchar(64),
+    rollback_sql      text,
+    kind              text NOT NULL DEFAULT 'versioned',
+    run_id            uuid
+)""",
+    """ALTER TABLE {history}
+    ADD COLUMN IF NOT EXISTS execution_time_ms integer,
+    ADD COLUMN IF NOT EXISTS rollback_sql text,
+    ADD COLUMN IF NOT EXISTS kind text NOT NULL DEFAULT 'versioned',
+    ADD COLUMN IF NOT EXISTS run_id uuid""",
+    """CREATE TABLE IF NOT EXISTS {log} (
+    id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    run_id  uuid NOT NULL,
+    version varchar(255),
+    event   text NOT NULL,
+    runner  text NOT NULL,
+    detail  jsonb NOT NULL DEFAULT '{{}}'
+)""",
+    "ALTER TABLE {history} ENABLE ROW LEVEL SECURITY",
+    "ALTER TABLE {log} ENABLE ROW LEVEL SECURITY",
+    """DO LANGUAGE plpgsql $migrator$
+DECLARE
+  api text := (SELECT string_agg(quote_ident(rolname), ', ') FROM pg_roles
+                WHERE rolname IN ('anon', 'authenticated', 'service_role'));
+  visitors text := (SELECT string_agg(quote_ident(rolname), ', ') FROM pg_roles
+                     WHERE rolname IN ('anon', 'authenticated'));
+  place text;
+BEGIN
+  IF api IS NOT NULL THEN
+    EXECUTE format('REVOKE ALL ON {history}, {log} FROM %s', api);
+    EXECUTE format('REVOKE ALL ON SEQUENCE %s FROM %s',
+                   pg_get_serial_sequence({log_name}, 'id'), api);
+  END IF;
+  FOREACH place IN ARRAY ARRAY[{history_name}, {log_name}] LOOP
+    IF visitors IS NOT NULL AND NOT EXISTS (
+         SELECT FROM pg_policy
+          WHERE polrelid = place::regclass AND polname = 'migrator_closed') THEN
+      EXECUTE format('CREATE POLICY migrator_closed ON %s TO %s USING (false)', place, visitors);
+    END IF;
+  END LOOP;
+END $migrator$""",
+)
+#: For each of HISTORY_READERS.
+ADMIT = (
+    "GRANT USAGE ON SCHEMA {schema} TO {reader}",
+    "GRANT SELECT ON {history} TO {reader}",
+    "DROP POLICY IF EXISTS {policy} ON {history}",
+    "CREATE POLICY {policy} ON {history} FOR SELECT TO {reader} USING (true)",
+)
+FIND = """SELECT run_id::text, execution_time_ms FROM {history} WHERE version = {version}"""
+
+NO_RIGHT, NO_SUCH_ROLE = "42501", "42704"
+KINDS = {kind.value: kind for kind in Kind}
+
+#: How the tables of other tools that are called schema_migrations are told apart.
+FOREIGN: tuple[tuple[Callable[[dict[str, str], bool], bool], str], ...] = (
+    (lambda c, _: c.get("version") == "bigint" and "dirty" in c, "golang-migrate"),
+    (lambda c, _: c.get("version") == "bigint" and "inserted_at" in c, "Ecto"),
+    (lambda c, rails: set(c) == {"version"} and rails, "Rails"),
+    (lambda c, _: set(c) == {"version"}, "dbmate"),
+    (lambda c, _: {"version", "statements"} <= set(c), "the Supabase CLI"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What one look at the database gave."""
+
+    rows: tuple[Applied, ...]  #: rising by number and version
+    schema_exists: bool
+    complete: bool  #: both tables are there with all their columns
+    readers_lacking: tuple[str, ...]  #: of HISTORY_READERS, those who cannot read it yet
+    role: str
+    database: str
+    read_only: bool  #: a standby, or a server in read-only mode
+    direct: bool  #: no pooler in between: the protocol's backend is the one that answers
+
+    def seen(self) -> list[tuple[str, str | None]]:
+        """What the flight's guard compares, see `flight.head`."""
+        return [(row.version, row.checksum) for row in self.rows]
+
+
+def read_history(session: Session, place: Place, readers: Sequence[str] = ()) -> History:
+    """All that is recorded, in one round trip; an empty history where there is no table.
+
+    Raises AccessError when the role may not read it or does not see all its rows, ConfigError
+    when the table is another tool's.
+    """
+    text = READ.format(
+        here=HERE,
+        schema=literal(place.schema),
+        history=place.history.replace("'", "''"),
+        readers=_array(readers),
+        columns=_array(COLUMNS),
+    )
+    try:
+        answer = json.loads(session.send(text)[0][0])
+    except ServerError as error:
+        raise _no_access("read", place, error) from error
+    columns = answer.get("columns", {})
+    if answer["exists"]:
+        _check_ours(place, answer, columns)
+        _check_visible(place, answer)
+    return History(
+        rows=tuple(sorted((_applied(row) for row in answer["rows"]), key=_order)),
+        schema_exists=answer["schema_exists"],
+        complete=answer["log"] and set(COLUMNS) | {"rollback_sql"} <= set(columns),
+        readers_lacking=tuple(answer.get("readers_lacking", readers)),
+        role=answer["role"],
+        database=answer["database"],
+        read_only=answer["read_only"],
+        direct=answer["backend_pid"] == session.backend_pid,
+    )
+
+
+def prepare_history(session: Session, place: Place, limits: Limits, history: History) -> None:
+    """Create what is missing of the tables and admit the readers, under the lock.
+
+    Raises AccessError, ConfigError for a reader that does not exist, and ServerError for what
+    the guard or a busy table refused.
+    """
+    names = {
+        "history": place.history,
+        "log": place.log,
+        "schema": identifier(place.schema),
+        "history_name": literal(place.history),
+        "log_name": literal(place.log),
+    }
+    statements = opening(place, limits, None)
+    if not history.schema_exists:
+        statements.append(f"CREATE SCHEMA IF NOT EXISTS {identifier(place.schema)}")
+    statements += [statement.format(**names) for statement in CREATE]
+    for reader in history.readers_lacking:
+        names |= {
+            "reader": identifier(reader),
+            "policy": identifier(f"migrator_reads_{reader}"[:63]),
+        }
+        statements += [statement.format(**names) for statement in ADMIT]
+    statements += [
+        log_row(place, None, "history.prepared", {"readers": list(history.readers_lacking)}),
+        "COMMIT",
+    ]
+    try:
+        session.send(";\n".join(statements))
+    except ServerError as error:
+        if error.refusal.sqlstate == NO_SUCH_ROLE:
+            raise ConfigError(f"HISTORY_READERS: {error.refusal.message}") from error
+        if error.refusal.sqlstate == NO_RIGHT:
+            raise _no_access("create", place, error) from error
+        raise
+
+
+def find_run(session: Session, place: Place, version: str) -> tuple[str | None, int] | None:
+    """The run that applied `version` and its ms, None if none did; looked up under the lock.
+
+    A look without the lock can come before the COMMIT it looks for. Raises ServerError with
+    HELD while another holds the lock, the orphan of our own lost connection too.
+    """
+    _begin, *guard = opening(place, Limits(), None)  # without BEGIN the message is the transaction
+    find = FIND.format(history=place.history, version=literal(version))
+    rows = session.send(";\n".join((*guard, find)))
+    return (rows[0][0], rows[0][1] or 0) if rows else None
+
+
+def _check_ours(place: Place, answer: dict[str, Any], columns: dict[str, str]) -> None:
+    kinds = {"character varying", "text"}
+    known = {"version", "applied_at", "checksum"} <= set(columns) and columns["version"] in kinds
+    if answer["relkind"] in {"r", "p"} and known:
+        return
+    tool = next((name for test, name in FOREIGN if test(columns, answer["rails"])), None)
+    raise ConfigError(
+        f"{place.schema}.schema_migrations is not ours: "
+        + (f"it looks like {tool}'s" if tool else "it has other columns")
+        + "; it was not touched",
+        remedy="Set MIGRATIONS_SCHEMA to a schema of its own for this history, or rename the other "
+        "tool's table once nothing uses it any more.",
+    )
+
+
+def _check_visible(place: Place, answer: dict[str, Any]) -> None:
+    if answer["readable"] and answer["sees_all"]:
+        return
+    what = "does not see all rows of" if answer["readable"] else "may not read"
+    raise AccessError(
+        f"the role {answer['role']} {what} {place.schema}.schema_migrations",
+        remedy="Run as the owner of that table, or name the role in HISTORY_READERS of the next "
+        "`up`.",
+    )
+
+
+def _no_access(what: str, place: Place, error: ServerError) -> AccessError:
+    refusal = error.refusal
+    return AccessError(
+        f"cannot {what} the history in schema {place.schema}: {refusal.sqlstate} {refusal.message}",
+        remedy="Grant the role what the message names; plpgsql must be there and usable.",
+    )
+
+
+def _applied(row: list[Any]) -> Applied:
+    version, checksum, kind, applied_at, spent, run_id = row
+    digits = version.partition("_")[0]
+    return Applied(
+        version=version,
+        number=int(digits) if digits.isascii() and digits.isdigit() else -1,
+        checksum=checksum,
+        kind=KINDS.get(kind, Kind.VERSIONED),
+        applied_at=applied_at,
+        execution_time_ms=spent,
+        run_id=run_id,
+    )
+
+
+def _order(row: Applied) -> tuple[int, str]:
+    return row.number, row.version
+
+
+def _array(names: Sequence[str]) -> str:
+    return "ARRAY[" + ", ".join(literal(name) for name in names) + "]"

@@ -1,0 +1,126 @@
+"""Events -> lines on stderr, JSON or text; and the hiding of secrets."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from migrator.config import LogFormat, LogLevel
+from migrator.model import Event, Tell
+
+HIDDEN = "***"
+#: The password in whatever looks like a URL, wherever a driver or a server may quote one.
+URL_PASSWORD = re.compile(r"(\w+://[^\s:@/]*:)[^\s]*@")
+#: The literal in CREATE ROLE … PASSWORD '…', which a refused statement's line would show.
+SQL_PASSWORD = re.compile(r"(\bpassword\s*(?:=\s*)?)E?'(?:[^']|'')*(?:'|$)", re.IGNORECASE)
+
+
+class Hider:
+    """Takes passwords out of whatever is printed."""
+
+    def __init__(self, secrets: Sequence[str] = ()) -> None:
+        self.secrets = sorted(secrets, key=len, reverse=True)
+
+    def __call__(self, value: Any) -> Any:
+        """`value` with every secret in its texts replaced; keys are ours and stay."""
+        if isinstance(value, str):
+            for secret in self.secrets:
+                value = value.replace(secret, HIDDEN)
+            return SQL_PASSWORD.sub(rf"\1'{HIDDEN}'", URL_PASSWORD.sub(rf"\1{HIDDEN}@", value))
+        if isinstance(value, dict):
+            return {key: self(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self(item) for item in value]
+        return value
+
+
+def make_tell(
+    stream: TextIO, log_format: LogFormat, level: LogLevel, run_id: str, hide: Hider
+) -> Tell:
+    """A `tell` that writes each event of at least `level` as one line to `stream`."""
+    text = log_format is LogFormat.TEXT or (log_format is LogFormat.AUTO and stream.isatty())
+    handler = _ProgressHandler(stream) if text else logging.StreamHandler(stream)
+    handler.setFormatter(_TextFormatter() if text else _json_formatter(run_id))
+    logger = logging.Logger("migrator", level.value.upper())
+    logger.addHandler(handler)
+
+    def tell(event: Event) -> None:
+        number = logging.getLevelNamesMapping()[event.level.upper()]
+        logger.log(number, event.name, extra={"fields": hide(event.fields)})
+
+    return tell
+
+
+def _json_formatter(run_id: str) -> logging.Formatter:
+    from pythonjsonlogger.json import JsonFormatter  # dear to import, and not needed for text
+
+    class Formatter(JsonFormatter):
+        def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+            fields = log_data.pop("fields")
+            return {
+                "timestamp": log_data["timestamp"].isoformat(timespec="milliseconds"),
+                "level": log_data["levelname"].lower(),
+                "event": log_data["message"],
+                "run_id": run_id,
+                **fields,
+            }
+
+    return Formatter(["levelname", "message"], timestamp=True, json_ensure_ascii=False)
+
+
+class _TextFormatter(logging.Formatter):
+    """Aligned text for a person: time, event, version, and the rest as name=value."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, Any] = dict(record.__dict__["fields"])
+        error = fields.pop("error", None) if record.msg == "run.finished" else None
+        if error is not None:
+            return _error_text(fields, error)
+        words = [str(fields.pop(name)) for name in ("version",) if fields.get(name)]
+        words += [f"{name}={_short(value)}" for name, value in fields.items() if _says(value)]
+        mark = {"WARNING": "! ", "ERROR": "! "}.get(record.levelname, "")
+        return f"{self.formatTime(record, '%H:%M:%S')}  {record.msg:<20} {mark}{' '.join(words)}"
+
+
+class _ProgressHandler(logging.StreamHandler[TextIO]):
+    """Keeps the line of a migration that is under way open until the next line replaces it."""
+
+    open_line = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = self.format(record)
+        terminal = self.stream.isatty()
+        if self.open_line:
+            self.stream.write("\r\x1b[K")
+        self.open_line = terminal and record.msg == "migration.started"
+        self.stream.write(line + (" …" if self.open_line else "\n"))
+        self.stream.flush()
+
+
+def _error_text(result: dict[str, Any], error: dict[str, Any]) -> str:
+    """The end of a failed run, as somebody reads it at three in the morning."""
+    lines = [f"\nFAILED ({error['type']}, exit code {result['exit_code']})", error["message"]]
+    if error.get("source_line") is not None:
+        lines += [f"    {error['source_line']}", f"    {error['caret']}"]
+    for finding in result.get("findings", ()):
+        place = finding["file"] + (f":{finding['line']}" if finding["line"] else "")
+        lines.append(f"  - {place}: {finding['problem']}. {finding['remedy']}")
+    labels = {"detail": "detail", "hint": "hint", "context": "inside", "holder": "holder"}
+    lines += [f"  {label}: {error[name]}" for name, label in labels.items() if error.get(name)]
+    lines += [f"  database: {result['outcome']}", f"  what to do: {error['remedy']}"]
+    if error.get("traceback"):
+        lines.append(error["traceback"])
+    return "\n".join(lines)
+
+
+def _says(value: Any) -> bool:
+    return value not in (None, "", [], {})
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(_short(item) for item in value)
+    text = str(value)
+    return f'"{text}"' if " " in text else text

@@ -1,0 +1,69 @@
+"""The frozen records of the field; what each word means stands in docs/design.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class Kind(Enum):
+    """How a row came into the history."""
+
+    VERSIONED = "versioned"
+    REPEATABLE = "repeatable"
+    BASELINE = "baseline"
+    ADOPTED = "adopted"
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One versioned file of migrations/, read and hashed; it knows of no database."""
+
+    version: str  #: the file's stem, "007_add_orders"; the key in the history
+    number: int  #: its leading digits, 7; compared as a number, so 9 < 10
+    file: str  #: the file's name, "007_add_orders.sql"
+    sql: str  #: the file's text with LF line ends and no BOM, otherwise untouched
+    checksum: str  #: SHA-256 of `sql` in UTF-8, 64 hex digits
+    raw_checksum: str  #: SHA-256 of the file's bytes as they lie there, 64 hex digits
+    rollback_sql: str | None = None  #: the text of 007_add_orders.down.sql, normalised alike
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong with the folder or with the database's view of it."""
+
+    file: str  #: the file's name, or the version where there is no file
+    problem: str  #: what is wrong, one sentence without a full stop
+    remedy: str  #: what to do about it, one sentence with a full stop
+    line: int | None = None  #: 1-based, where the problem has a line
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.problem}. {self.remedy}"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """One row of the history."""
+
+    version: str
+    number: int  #: the version's leading digits; -1 when it has none
+    checksum: str | None  #: NULL in rows of a table that an older job left
+    kind: Kind = Kind.VERSIONED
+    applied_at: str | None = None  #: RFC 3339, as the database printed it
+    execution_time_ms: int | None = None
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened, said once; `name` is noun.verb, such as migration.applied."""
+
+    name: str
+    level: str = "info"  #: debug, info, warning or error
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+Tell = Callable[[Event], None]

@@ -1,0 +1,156 @@
+"""The folder beside the history -> Plan. Finding is one step, judging the findings a second."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from migrator.config import OnFinding, OnLate
+from migrator.errors import DriftError, LateError, MigratorError, MissingError
+from migrator.model import Applied, Finding, Kind, Migration
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What each kind of finding does to a run."""
+
+    on_drift: OnFinding = OnFinding.FAIL
+    on_missing: OnFinding | None = None  #: None: fail for what is older than our newest, else warn
+    on_late: OnLate = OnLate.FAIL
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the folder holds beyond the history, and where the two disagree."""
+
+    applied: tuple[Applied, ...]  #: all of the history, rising
+    pending: tuple[Migration, ...]  #: in the folder, not in the history, rising; late ones too
+    late: tuple[Migration, ...]  #: pending, but lower than the newest applied
+    drifted: tuple[Migration, ...]  #: applied, and the file's text has changed since
+    missing: tuple[Applied, ...]  #: applied, no file, older than the folder's newest
+    ahead: tuple[Applied, ...]  #: applied, no file, newer than anything in the folder
+
+    def checked(self, policy: Policy) -> Decision:
+        """What to run and what to warn about under `policy`; raises nothing."""
+        failures: list[MigratorError] = []
+        warnings: list[Finding] = []
+        for error, found, fails in (
+            (DriftError, self._drift(), policy.on_drift is OnFinding.FAIL),
+            (MissingError, self._missing(), policy.on_missing is not OnFinding.WARN),
+            (MissingError, self._ahead(), policy.on_missing is OnFinding.FAIL),
+            (LateError, self._late(policy.on_late), policy.on_late is OnLate.FAIL),
+        ):
+            if not found:
+                continue
+            if fails:
+                files = ", ".join(finding.file for finding in found)
+                failures.append(error(f"{LABELS[error]}: {files}", findings=found))
+            else:
+                warnings += found
+        skipped = self.late if policy.on_late is OnLate.SKIP else ()
+        run = tuple(migration for migration in self.pending if migration not in skipped)
+        return Decision(run, tuple(warnings), tuple(failures))
+
+    def _drift(self) -> tuple[Finding, ...]:
+        return tuple(
+            Finding(
+                migration.file,
+                f"changed after it was applied: recorded {_short(self._recorded(migration))}, "
+                f"file {_short(migration.checksum)}",
+                "Restore it from version control; put the change in a new migration.",
+            )
+            for migration in self.drifted
+        )
+
+    def _recorded(self, migration: Migration) -> str | None:
+        return next(row.checksum for row in self.applied if row.version == migration.version)
+
+    def _missing(self) -> tuple[Finding, ...]:
+        return tuple(
+            Finding(
+                row.version,
+                "is applied, but the folder has no file for it",
+                "Restore the file from version control, or set ON_MISSING=warn.",
+            )
+            for row in self.missing
+        )
+
+    def _ahead(self) -> tuple[Finding, ...]:
+        return tuple(
+            Finding(
+                row.version,
+                "is applied and newer than anything in the folder: the image is older than the "
+                "database",
+                "Deploy an image that holds it, when the older one was not meant.",
+            )
+            for row in self.ahead
+        )
+
+    def _late(self, on_late: OnLate) -> tuple[Finding, ...]:
+        newest = self.applied[-1].version if self.applied else ""
+        what = {OnLate.SKIP: "; it is skipped", OnLate.APPLY: "; it is applied all the same"}
+        return tuple(
+            Finding(
+                migration.file,
+                f"is pending, but older than {newest}, which is applied{what.get(on_late, '')}",
+                "Rename it to a number above that, or set ON_LATE=apply or ON_LATE=skip.",
+            )
+            for migration in self.late
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A plan, judged."""
+
+    run: tuple[Migration, ...]  #: what is to be applied, in this order
+    warnings: tuple[Finding, ...]
+    failures: tuple[MigratorError, ...]  #: each with its findings; empty = go
+
+    def raise_failures(self) -> None:
+        """Raise the first failure, carrying the findings of all of them."""
+        if self.failures:
+            first = self.failures[0]
+            first.findings = tuple(f for failure in self.failures for f in failure.findings)
+            first.message = "; ".join(failure.message for failure in self.failures)
+            raise first
+
+
+LABELS: dict[type[MigratorError], str] = {
+    DriftError: "applied files have changed",
+    MissingError: "applied migrations have no file",
+    LateError: "pending migrations are older than the newest applied",
+}
+
+
+def make_plan(migrations: Sequence[Migration], history: Sequence[Applied]) -> Plan:
+    """Set the folder beside the history, both rising. Opens and raises nothing.
+
+    A row without a checksum, or whose checksum is that of the file's raw bytes (an older job
+    wrote those), counts as unchanged.
+    """
+    history = sorted(history, key=lambda row: (row.number, row.version))
+    recorded = {row.version: row for row in history}
+    files = {migration.version for migration in migrations}
+    newest = max(((row.number, row.version) for row in history), default=(-1, ""))
+    last = max((migration.number for migration in migrations), default=-1)
+    gone = [row for row in history if row.version not in files and row.kind is not Kind.REPEATABLE]
+    pending = tuple(m for m in migrations if m.version not in recorded)
+    return Plan(
+        applied=tuple(history),
+        pending=pending,
+        late=tuple(m for m in pending if (m.number, m.version) < newest),
+        drifted=tuple(
+            m for m in migrations if m.version in recorded and _differs(m, recorded[m.version])
+        ),
+        missing=tuple(row for row in gone if row.number <= last),
+        ahead=tuple(row for row in gone if row.number > last),
+    )
+
+
+def _differs(migration: Migration, row: Applied) -> bool:
+    return row.checksum not in (None, migration.checksum, migration.raw_checksum)
+
+
+def _short(checksum: str | None) -> str:
+    return (checksum or "none")[:12]

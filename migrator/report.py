@@ -1,0 +1,133 @@
+"""What a run did -> Report; Report -> JSON, whole or cut to a size."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from migrator.model import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """One migration that this run applied."""
+
+    version: str
+    execution_time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The result of a run, the same in the log, in the termination log and with --json."""
+
+    command: str
+    run_id: str
+    exit_code: int = 0
+    outcome: str = "nothing to do"  #: what happened to the database, one phrase
+    applied: tuple[Done, ...] = ()  #: by this run, in order; these stand whatever came after
+    pending: tuple[str, ...] = ()  #: versions that are not applied, in order
+    current: str | None = None  #: the newest applied version
+    findings: tuple[Finding, ...] = ()
+    error: dict[str, Any] | None = None  #: type, message, remedy, and what is known beyond
+    duration_ms: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, in the order in which a person wants to read them."""
+        found: dict[str, Any] = {
+            "command": self.command,
+            "exit_code": self.exit_code,
+            "outcome": self.outcome,
+            "current": self.current,
+            "applied": [
+                {"version": done.version, "execution_time_ms": done.execution_time_ms}
+                for done in self.applied
+            ],
+            "pending": list(self.pending),
+            "findings": [
+                {
+                    "file": finding.file,
+                    "line": finding.line,
+                    "problem": finding.problem,
+                    "remedy": finding.remedy,
+                }
+                for finding in self.findings
+            ],
+            "error": self.error,
+            "run_id": self.run_id,
+            "duration_ms": self.duration_ms,
+        }
+        return found
+
+
+def as_text(command: str, answer: dict[str, Any], result: dict[str, Any]) -> str:
+    """What a command answers on stdout, for a person; empty where the log has said it all."""
+    if command == "status":
+        return _table(answer.get("migrations", [])) + _findings(result["findings"])
+    if command == "plan":
+        rows = answer.get("would_apply", [])
+        return _table(rows) if rows else "nothing to do\n"
+    if command == "new":
+        return "".join(f"{path}\n" for path in answer["created"])
+    return ""
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return "no migrations\n"
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [names, *([_cell(row.get(name)) for name in names] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(names))]
+    return "".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        + "\n"
+        for line in lines
+    )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
+
+
+def _findings(findings: list[dict[str, Any]]) -> str:
+    return "".join(
+        f"{finding['file']}: {finding['problem']}. {finding['remedy']}\n" for finding in findings
+    )
+
+
+def fit(result: dict[str, Any], limit: int) -> str:
+    """`result` as JSON of at most `limit` bytes of UTF-8, still valid and with its first facts.
+
+    What is too long loses its middle first (long texts), then its tail (long lists, of which
+    the count is kept as `<name>_count`).
+    """
+    for text_limit, list_limit in ((None, None), (600, 20), (300, 8), (120, 3), (60, 1), (24, 0)):
+        text = json.dumps(_cut(result, text_limit, list_limit), ensure_ascii=False)
+        if len(text.encode()) <= limit:
+            return text
+    return json.dumps({"exit_code": result.get("exit_code")})
+
+
+def _cut(value: Any, text_limit: int | None, list_limit: int | None) -> Any:
+    if isinstance(value, str):
+        return _shorten(value, text_limit)
+    if isinstance(value, list):
+        return [_cut(item, text_limit, list_limit) for item in value[:list_limit]]
+    if isinstance(value, dict):
+        found = {}
+        for key, item in value.items():
+            found[key] = _cut(item, text_limit, list_limit)
+            if list_limit is not None and isinstance(item, list) and len(item) > list_limit:
+                found[f"{key}_count"] = len(item)
+        return found
+    return value
+
+
+def _shorten(text: str, limit: int | None) -> str:
+    if limit is None or len(text) <= limit:
+        return text
+    half = (limit - 3) // 2
+    return f"{text[:half]}...{text[len(text) - half :]}"
