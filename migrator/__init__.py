@@ -1,9 +1,12 @@
 """Applies a folder of SQL to PostgreSQL, once and in order.
 
+A module imports only modules named before it.
+
 Ground floor (values and rules; no file, socket, clock or environment is touched): `model`,
-`report`, `errors`, `statements`, `parse`, `plan`, `flight`, `url`, `refusals`, `config`.
+`report`, `errors`, `durations`, `statements`, `parse`, `url`, `refusals`, `config`, `plan`,
+`flight`.
 First floor (one module for each thing outside): `source`, `database`, `lock`, `history`.
-Second floor and roof: `runner`, `logs`, `cli`.
+Second floor and roof: `runner`, `logs`, `commands`, `cli`.
 """
 
 __version__ = "0.1.0"

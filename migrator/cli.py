@@ -77,8 +77,10 @@ def main(
         except Exception as caught:
             error = caught
         finally:
+            listeners.clear()
             if run is not None:
                 run.close()
+                run.watch.close()
         duration_ms = round((time.monotonic() - started) * 1000)
         report = _report(command, run_id, run, error, duration_ms)
         result = hide(report.as_dict())

@@ -65,14 +65,14 @@ def _choice(kind: type[Enum]) -> Callable[[str], Enum]:
             return kind(text.lower())
         except ValueError:
             words = ", ".join(str(choice.value) for choice in kind)
-            raise ValueError(f"must be one of {words}") from None
+            raise ValueError(f"it must be one of {words}") from None
 
     return read
 
 
 def _schema(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][\w$]{0,62}", text, re.ASCII) or text.startswith("pg_"):
-        raise ValueError("must be a plain schema name: letters, digits and _, not beginning pg_")
+        raise ValueError("it must be of letters, digits and _, and not begin with pg_")
     return text
 
 
@@ -156,8 +156,6 @@ def read_config(environment: Mapping[str, str], flags: Mapping[str, str] | None 
             values[name] = environment[f"MIGRATOR_{name}"]
     values |= flags or {}
     found = {setting.name.lower(): _read(setting, values) for setting in SETTINGS}
-    if not found["migrations_dir"]:
-        raise ConfigError("MIGRATIONS_DIR is empty")
     found["history_readers"] = found["history_readers"] or ()
     found["search_path"] = found["search_path"] or ()
     return Config(targets=_targets(values), **found)
@@ -170,7 +168,7 @@ def _read(setting: Setting, values: Mapping[str, str]) -> Any:
     try:
         return setting.read(text)
     except ValueError as error:
-        raise ConfigError(f"{setting.name}={text} cannot be used: it {error}") from None
+        raise ConfigError(f"{setting.name}={text} cannot be used: {error}") from None
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:

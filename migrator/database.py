@@ -81,11 +81,18 @@ class Watch:
         self.stopped_by: str | None = None  #: SIGTERM, SIGINT or DEADLINE
         self._ends = None if deadline_seconds is None else time.monotonic() + deadline_seconds
         self._limit: float | None = None
+        self._failure: Exception | None = None
         self._connecting = False
         self._deaf = False
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
         extensions.set_wait_callback(self.wait)
+
+    def close(self) -> None:
+        """Give psycopg2 back its own way of waiting."""
+        extensions.set_wait_callback(None)
+        os.close(self._woken)
+        os.close(self._wake)
 
     def stop(self, reason: str) -> None:
         """Ask for the end; safe in a signal handler."""
@@ -154,19 +161,34 @@ class Watch:
         """psycopg2's wait callback: until the connection has what it waits for.
 
         On a stop the statement is cancelled on the server and its end awaited for
-        CANCEL_SECONDS. Raising here makes psycopg2 drop the connection.
+        CANCEL_SECONDS. Once connected, a failure is kept for `take_failure` and the socket shut
+        down, so that psycopg2 ends by itself: with an exception pending it would call libpq,
+        and libpq our hook, which may not run then.
         """
+        try:
+            self._wait(connection)
+        except Exception as error:
+            if self._connecting:
+                raise
+            self._failure = error
+            _shut_down(connection)
+
+    def take_failure(self) -> Exception | None:
+        """Why the last wait ended the connection, None if it did not."""
+        failure, self._failure = self._failure, None
+        return failure
+
+    def _wait(self, connection: Any) -> None:
         canceller: _Canceller | None = None
         try:
             while (state := connection.poll()) != extensions.POLL_OK:
                 reading = [connection] if state == extensions.POLL_READ else []
                 writing = [connection] if state == extensions.POLL_WRITE else []
                 wake = [] if canceller or self._deaf else [self._woken]
-                select.select(
-                    reading + wake, writing, [], self._shortest(0.05 if canceller else 60.0)
-                )
+                seconds = self._shortest(0.05 if canceller else 60.0)
+                select.select(reading + wake, writing, [], seconds)
                 if self._limit is not None and time.monotonic() >= self._limit:
-                    raise _TimeIsUpError
+                    raise _TimeIsUpError("no answer in time")
                 try:
                     self.check()
                 except StoppedError:
@@ -228,14 +250,21 @@ class Session:
         Raises ServerError, LostError, and StoppedError when the statement was cancelled by us.
         """
         self._results.reset()
+        self._connection.notices.clear()
+        refusal: Exception | None = None
+        rows: list[tuple[Any, ...]] = []
         try:
             with self._connection.cursor() as cursor:
                 cursor.execute(text)
-                return cursor.fetchall() if cursor.description else []
-        except psycopg2.Error as error:
-            raise self._understood(error) from error
-        except _TimeIsUpError as error:
-            raise LostError("no answer in time") from error
+                rows = cursor.fetchall() if cursor.description else []
+        except psycopg2.Error as caught:
+            refusal = caught
+        error = self._watch.take_failure() or refusal
+        if error is None:
+            return rows
+        if _ends_the_session(error):
+            self.close()
+        raise self._understood(error) from error
 
     def tidy(self) -> None:
         """After a failure: roll back what is open and give the session back as it was."""
@@ -250,9 +279,8 @@ class Session:
         self.close()
 
     def notices(self) -> Iterator[str]:
-        """What the server said beside its answers since the last call."""
-        while self._connection.notices:
-            yield self._connection.notices.pop(0)
+        """What the server said beside its answer to the last message."""
+        yield from self._connection.notices
 
     @property
     def alive(self) -> bool:
@@ -267,15 +295,16 @@ class Session:
         rollback = [] if status == extensions.TRANSACTION_STATUS_IDLE else ["ROLLBACK"]
         self.send("; ".join((*rollback, *TAIL)))
 
-    def _understood(self, error: psycopg2.Error) -> Exception:
-        sqlstate, severity = error.diag.sqlstate, error.diag.severity_nonlocalized
-        ended = self._connection.closed or not sqlstate or severity in {"FATAL", "PANIC"}
-        if self._watch.stopped_by and (ended or sqlstate == "57014"):
+    def _understood(self, error: Exception) -> Exception:
+        if isinstance(error, StoppedError):
+            return error
+        diag = error.diag if isinstance(error, psycopg2.Error) else None
+        sqlstate = diag.sqlstate if diag else None
+        if self._watch.stopped_by and (sqlstate in {None, "57014"} or not self.alive):
             return self._watch.stopped()
-        if ended:
-            self.close()
+        if diag is None or sqlstate is None or not self.alive:
             return LostError(_first_line(str(error)))
-        return ServerError(_refusal(error.diag), self._results.before_error())
+        return ServerError(_refusal(diag), self._results.before_error())
 
 
 class _ResultCounter:
@@ -288,34 +317,36 @@ class _ResultCounter:
     RESULT_CREATED = 3  # PGEVT_RESULTCREATE
 
     def __init__(self) -> None:
-        self._count: int | None = None
-        self._hook: Any = None
+        self._count = 0
+        self._watching = False
 
     def watch(self, connection: Any) -> None:
-        if self._hook is not None:
+        """Count what `connection` answers from here on; where that cannot be had, count not."""
+        if self._watching:
             return
         import ctypes  # a run with nothing pending does not need it
 
         kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
-        self._hook = kind(self._happened)
+        hook = kind(self._happened)
+        # libpq calls the hook as long as there is a connection or a result, to the very end of
+        # the process: it must never be freed
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(hook))
         try:
             register = ctypes.PyDLL(psycopg2._psycopg.__file__).PQregisterEventProc
         except (AttributeError, OSError):
-            return  # a libpq whose functions cannot be reached: errors name no statement
+            return  # a build of psycopg2 that shows no libpq: errors name no statement
         register.argtypes = (ctypes.c_void_p, kind, ctypes.c_char_p, ctypes.c_void_p)
-        if register(connection.pgconn_ptr, self._hook, b"migrator", None):
-            self._count = 0
+        self._watching = bool(register(connection.pgconn_ptr, hook, b"migrator", None))
 
     def reset(self) -> None:
-        if self._count is not None:
-            self._count = 0
+        self._count = 0
 
     def before_error(self) -> int | None:
         """How many statements were answered well; the error is a result too."""
-        return None if self._count is None else self._count - 1
+        return self._count - 1 if self._watching else None
 
     def _happened(self, event: int, _info: int, _through: int) -> int:
-        if event == self.RESULT_CREATED and self._count is not None:
+        if event == self.RESULT_CREATED:
             self._count += 1
         return 1
 
@@ -374,7 +405,7 @@ def retry(
             raise failed.pop()
         return send()
 
-    back_off = tenacity.wait_exponential_jitter(initial=first, max=cap, jitter=first)
+    back_off = tenacity.wait_exponential_jitter(multiplier=first, max=cap, jitter=first)
 
     def pause(state: Any) -> float:
         verdict = getattr(state.outcome.exception(), "verdict", None)
@@ -530,6 +561,19 @@ def _facts(session: Session) -> dict[str, Any]:
         "tls": bool(info.ssl_in_use),
         "backend_pid": session.backend_pid,
     }
+
+
+def _ends_the_session(error: Exception) -> bool:
+    """Whether the connection is of no more use; only an ERROR that the server sent leaves it."""
+    diag = error.diag if isinstance(error, psycopg2.Error) else None
+    return diag is None or diag.sqlstate is None or diag.severity_nonlocalized in {"FATAL", "PANIC"}
+
+
+def _shut_down(connection: Any) -> None:
+    with contextlib.suppress(OSError, psycopg2.Error):
+        ours = socket.socket(fileno=os.dup(connection.fileno()))
+        with ours:
+            ours.shutdown(socket.SHUT_RDWR)
 
 
 def _refusal(diag: Any) -> Refusal:

@@ -35,8 +35,9 @@ HOLDER = """SELECT jsonb_build_object(
     'prepared_transaction', prepared.gid)
   FROM pg_locks AS held
   LEFT JOIN pg_stat_activity AS activity ON activity.pid = held.pid
-  LEFT JOIN pg_prepared_xacts AS prepared
-    ON held.pid IS NULL AND held.virtualtransaction = '-1/' || prepared.transaction::text
+  LEFT JOIN pg_locks AS own ON held.pid IS NULL AND own.locktype = 'transactionid'
+   AND own.pid IS NULL AND own.virtualtransaction = held.virtualtransaction
+  LEFT JOIN pg_prepared_xacts AS prepared ON prepared.transaction = own.transactionid
  WHERE {ours} AND held.granted
  LIMIT 1"""
 #: Our advisory lock in pg_locks: a bigint key is split over classid and objid, objsubid 1.
@@ -163,15 +164,19 @@ def head(rows: Iterable[tuple[str, str | None]]) -> str:
     return hashlib.sha256(b"".join(b"%b\t%b\n" % line for line in lines)).hexdigest()
 
 
-def opening(place: Place, limits: Limits, seen: str | None) -> list[str]:
-    """BEGIN, the limits and the guard; with `seen`, the head that the history must have."""
+def opening(place: Place, limits: Limits, what: str, seen: str | None = None) -> list[str]:
+    """BEGIN, the limits and the guard; with `seen`, the head that the history must have.
+
+    `what` is under way stands first, where pg_stat_activity shows it.
+    """
     check = ""
     if seen is not None:
         query = HEAD.format(history=place.history)
         check = HEAD_CHECK.format(query=query, head=seen, moved=MOVED)
     key = lock_key(place.schema)
     guard = OPENING_GUARD.format(key=key, held=HELD, holder=holder_query(place.schema), check=check)
-    return ["BEGIN ISOLATION LEVEL READ COMMITTED", HERE, *_settings(place, limits), guard]
+    begin = f"/* migrator {what}, run {place.run_id} */ BEGIN ISOLATION LEVEL READ COMMITTED"
+    return [begin, HERE, *_settings(place, limits), guard]
 
 
 def holder_query(schema: str) -> str:
@@ -188,7 +193,10 @@ def make_flight(script: Script, seen: str, place: Place, limits: Limits) -> tupl
     Pure: opens nothing. One message, unless the body is longer than GROUP_CHARS.
     """
     path = ", ".join(identifier(name) for name in limits.search_path) or "DEFAULT"
-    before = [*opening(place, limits, seen), f"SET LOCAL search_path TO {path}"]
+    before = [
+        *opening(place, limits, script.migration.version, seen),
+        f"SET LOCAL search_path TO {path}",
+    ]
     start = _join(before)
     end = "\n;\n" + _join(_closing(script, place))
     if len(script.sql) <= GROUP_CHARS:

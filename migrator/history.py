@@ -214,7 +214,7 @@ def prepare_history(session: Session, place: Place, limits: Limits, history: His
         "history_name": literal(place.history),
         "log_name": literal(place.log),
     }
-    statements = opening(place, limits, None)
+    statements = opening(place, limits, "prepares its tables")
     if not history.schema_exists:
         statements.append(f"CREATE SCHEMA IF NOT EXISTS {identifier(place.schema)}")
     statements += [statement.format(**names) for statement in CREATE]
@@ -244,7 +244,9 @@ def find_run(session: Session, place: Place, version: str) -> tuple[str | None, 
     A look without the lock can come before the COMMIT it looks for. Raises ServerError with
     HELD while another holds the lock, the orphan of our own lost connection too.
     """
-    _begin, *guard = opening(place, Limits(), None)  # without BEGIN the message is the transaction
+    _begin, *guard = opening(
+        place, Limits(), version
+    )  # without BEGIN the message is the transaction
     find = FIND.format(history=place.history, version=literal(version))
     rows = session.send(";\n".join((*guard, find)))
     return (rows[0][0], rows[0][1] or 0) if rows else None

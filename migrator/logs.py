@@ -11,24 +11,39 @@ from migrator.config import LogFormat, LogLevel
 from migrator.model import Event, Tell
 
 HIDDEN = "***"
-#: The password in whatever looks like a URL, wherever a driver or a server may quote one.
-URL_PASSWORD = re.compile(r"(\w+://[^\s:@/]*:)[^\s]*@")
-#: The literal in CREATE ROLE … PASSWORD '…', which a refused statement's line would show.
-SQL_PASSWORD = re.compile(r"(\bpassword\s*(?:=\s*)?)E?'(?:[^']|'')*(?:'|$)", re.IGNORECASE)
+#: What shows a password that is not one of ours, and what is left of it.
+PATTERNS = (
+    # postgresql://user:password@host, where a pasted password may hold blanks; and other URLs
+    (re.compile(r"(postgres[\w+]*://[^:@/\n]*:).*@"), rf"\1{HIDDEN}@"),
+    (re.compile(r"(\w+://[^\s:@/]*:)\S*@"), rf"\1{HIDDEN}@"),
+    # password=… of a connection string or a URL's query
+    (re.compile(r"(password=)[^\s'\"&]+", re.IGNORECASE), rf"\1{HIDDEN}"),
+    # CREATE ROLE … PASSWORD '…', in whatever quotes, within a string of its own too
+    (
+        re.compile(
+            r"(\bpassword\s*(?:=\s*)?)"
+            r"(?:(?:E|U&)?'+(?:[^'\\]|\\.|'')*'*|(\$\w*\$).*?(?:\2|\Z))",
+            re.IGNORECASE | re.DOTALL,
+        ),
+        rf"\1'{HIDDEN}'",
+    ),
+)
 
 
 class Hider:
     """Takes passwords out of whatever is printed."""
 
     def __init__(self, secrets: Sequence[str] = ()) -> None:
-        self.secrets = sorted(secrets, key=len, reverse=True)
+        self.secrets = list(secrets)
 
     def __call__(self, value: Any) -> Any:
         """`value` with every secret in its texts replaced; keys are ours and stay."""
         if isinstance(value, str):
-            for secret in self.secrets:
+            for secret in sorted(self.secrets, key=len, reverse=True):
                 value = value.replace(secret, HIDDEN)
-            return SQL_PASSWORD.sub(rf"\1'{HIDDEN}'", URL_PASSWORD.sub(rf"\1{HIDDEN}@", value))
+            for pattern, rest in PATTERNS:
+                value = pattern.sub(rest, value)
+            return value
         if isinstance(value, dict):
             return {key: self(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
@@ -78,6 +93,10 @@ class _TextFormatter(logging.Formatter):
         error = fields.pop("error", None) if record.msg == "run.finished" else None
         if error is not None:
             return _error_text(fields, error)
+        if record.msg == "run.finished":
+            return f"\ndone: {fields['outcome']}, in {fields['duration_ms']} ms"
+        if record.msg == "migration.failed":  # told in full by run.finished
+            fields = {"version": fields["version"], "sqlstate": fields.get("sqlstate")}
         words = [str(fields.pop(name)) for name in ("version",) if fields.get(name)]
         words += [f"{name}={_short(value)}" for name, value in fields.items() if _says(value)]
         mark = {"WARNING": "! ", "ERROR": "! "}.get(record.levelname, "")

@@ -87,12 +87,12 @@ class Plan:
         )
 
     def _late(self, on_late: OnLate) -> tuple[Finding, ...]:
-        newest = self.applied[-1].version if self.applied else ""
         what = {OnLate.SKIP: "; it is skipped", OnLate.APPLY: "; it is applied all the same"}
         return tuple(
             Finding(
                 migration.file,
-                f"is pending, but older than {newest}, which is applied{what.get(on_late, '')}",
+                f"is pending, but older than {self.applied[-1].version}, which is applied"
+                + what.get(on_late, ""),
                 "Rename it to a number above that, or set ON_LATE=apply or ON_LATE=skip.",
             )
             for migration in self.late
@@ -110,10 +110,9 @@ class Decision:
     def raise_failures(self) -> None:
         """Raise the first failure, carrying the findings of all of them."""
         if self.failures:
-            first = self.failures[0]
-            first.findings = tuple(f for failure in self.failures for f in failure.findings)
-            first.message = "; ".join(failure.message for failure in self.failures)
-            raise first
+            message = "; ".join(failure.message for failure in self.failures)
+            findings = [finding for failure in self.failures for finding in failure.findings]
+            raise type(self.failures[0])(message, findings=findings)
 
 
 LABELS: dict[type[MigratorError], str] = {

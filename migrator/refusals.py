@@ -109,10 +109,15 @@ MESSAGES: tuple[tuple[str, Verdict], ...] = (
     ),
     (r"unsupported startup parameter", Verdict(_REFUSED, "parameter", PARAMETER)),
     (
+        r"invalid .* value|invalid connection option|channel binding|weak sslmode|private key file"
+        r"|could not parse network address|definition of service",
+        Verdict(_REFUSED, "parameter", "Correct this parameter of the connection."),
+    ),
+    (
         r"password authentication failed|no password supplied|authentication failed"
         r"|SASL authentication|no such user|role \".*\" does not exist"
         r"|is not permitted to log in|auth_query|wrong password|client password must be"
-        r"|authentication method .* (requirement|not supported)|SCRAM",
+        r"|authentication method (requirement|.* not supported)|SCRAM",
         Verdict(_REFUSED, "login", LOGIN),
     ),
     (r"no pg_hba\.conf entry|pg_hba\.conf rejects", Verdict(_REFUSED, "tls", TLS_WANTED)),
@@ -131,11 +136,6 @@ MESSAGES: tuple[tuple[str, Verdict], ...] = (
         r"could not translate host name|failed to resolve host|Name or service not known"
         r"|Temporary failure in name resolution|No address associated|the name server",
         Verdict(_RETRY, "name", NAME),
-    ),
-    (
-        r"invalid (sslmode|channel_binding|require_auth|target_session_attrs)|invalid connection option"
-        r"|invalid port number|invalid .* value|private key file|definition of service",
-        Verdict(_REFUSED, "parameter", "Correct this parameter of the connection."),
     ),
 )
 NO_ROUTE = re.compile(

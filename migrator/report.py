@@ -106,8 +106,9 @@ def fit(result: dict[str, Any], limit: int) -> str:
     """
     for text_limit, list_limit in ((None, None), (600, 20), (300, 8), (120, 3), (60, 1), (24, 0)):
         text = json.dumps(_cut(result, text_limit, list_limit), ensure_ascii=False)
-        if len(text.encode()) <= limit:
-            return text
+        data = text.encode(errors="backslashreplace")  # half a surrogate pair, as JSON escapes it
+        if len(data) <= limit:
+            return data.decode()
     return json.dumps({"exit_code": result.get("exit_code")})
 
 

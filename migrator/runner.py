@@ -179,7 +179,10 @@ class Run:
                 remedy="Connect to the primary; on Supabase, leave read-only mode first.",
             )
         if history.readers_lacking or not history.complete:
-            self._retrying(HISTORY, lambda: self._when_free(lambda: self._prepare(history)))
+            self._retrying(
+                HISTORY,
+                lambda: self._reconnecting(lambda: self._when_free(lambda: self._prepare(history))),
+            )
         seen = dict(history.seen())
         for script in scripts:
             self.watch.check()
@@ -333,7 +336,7 @@ class Run:
             ) from error
 
     def _reconnecting(self, send: Callable[[], T]) -> T:
-        """Do `send`, which only reads, once more on a new connection if the old one was lost."""
+        """Do `send`, which may be repeated, on a new connection if the old one was lost."""
         try:
             return send()
         except LostError as error:

@@ -9,25 +9,29 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from migrator.errors import ConfigError
 
 #: What libpq 17 understands and we hand on (PQconninfoOptions), less what is always set by us.
 PASSED_ON = frozenset(
-    "channel_binding dbname gssdelegation gsslib gssencmode host hostaddr krbsrvname "
-    "load_balance_hosts passfile password port require_auth requirepeer service "
-    "ssl_max_protocol_version ssl_min_protocol_version sslcert sslcertmode sslcompression sslcrl "
-    "sslcrldir sslkey sslmode sslnegotiation sslpassword sslrootcert sslsni "
-    "target_session_attrs user".split()
+    """
+    channel_binding dbname gssdelegation gsslib gssencmode host hostaddr krbsrvname
+    load_balance_hosts passfile password port require_auth requirepeer service
+    ssl_max_protocol_version ssl_min_protocol_version sslcert sslcertmode sslcompression sslcrl
+    sslcrldir sslkey sslmode sslnegotiation sslpassword sslrootcert sslsni
+    target_session_attrs user
+    """.split()  # noqa: SIM905 - a list would take a line for each word
 )
 #: Parameters of other drivers, and of libpq what the job sets itself: dropped, and said so.
 DROPPED = frozenset(
-    "application_name client_encoding connect_timeout connection_limit fallback_application_name "
-    "keepalives keepalives_count keepalives_idle keepalives_interval max_idle_connection_lifetime "
-    "pgbouncer pool_max_conns pool_size pool_timeout prepareThreshold prepared_statements schema "
-    "socket_timeout sslaccept statement_cache_capacity statement_cache_size supa tcp_user_timeout "
-    "uselibpqcompat workaround".split()
+    """
+    application_name client_encoding connect_timeout connection_limit fallback_application_name
+    keepalives keepalives_count keepalives_idle keepalives_interval max_idle_connection_lifetime
+    pgbouncer pool_max_conns pool_size pool_timeout prepareThreshold prepared_statements schema
+    socket_timeout sslaccept statement_cache_capacity statement_cache_size supa tcp_user_timeout
+    uselibpqcompat workaround
+    """.split()  # noqa: SIM905 - a list would take a line for each word
 )
 #: libpq's own environment variables, by the parameter that each stands for.
 ENVIRONMENT = {
@@ -55,7 +59,16 @@ PLACES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGUSER", "PGPORT")
 FORM = "Write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE."
 ENCODE = "Percent-encode the characters @ : / ? # % and space in the password."
 SCHEME = re.compile(r"postgres(?:ql)?(?:\+[a-z0-9_]+)?://")
-HOSTS = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[\w.%-]*)(?::\d*)?")
+HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.%]+)\]|(?P<host>[\w.%-]*))(?::(?P<port>\d*))?")
+PORTS = range(1, 65536)
+#: What JDBC, asyncpg and node-postgres write for a sslmode.
+SSL_WORDS = {
+    "true": "require",
+    "1": "require",
+    "no-verify": "require",
+    "false": "disable",
+    "0": "disable",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +85,13 @@ class Target:
         """What must never be printed; a password that is also a name here hides nothing."""
         public = {"", self.params.get("user"), self.params.get("dbname")}
         public.update(host for host, _ in self.hosts)
-        words = (self.params.get("password", ""), self.params.get("sslpassword", ""))
-        return tuple(word for word in words if word not in public)
+        words = {self.params.get("password", ""), self.params.get("sslpassword", "")} - public
+        return tuple(form for word in words for form in {word, quote(word, safe="")})
 
     def __str__(self) -> str:
-        where = ",".join(f"{host}:{port}" for host, port in self.hosts)
+        where = ",".join(
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts
+        )
         return f"{self.params.get('user', '')}@{where}/{self.params.get('dbname', '')}"
 
 
@@ -95,51 +110,66 @@ def read_url(url: str, name: str, environment: Mapping[str, str] | None = None) 
     userinfo, rest = _split_userinfo(text[scheme.end() :], name)
     place, _, query = rest.partition("?")
     hosts, _, dbname = place.partition("/")
+    own, dropped = _read_query(query, name)  # which overrides what stands before it
+    own = {**_userinfo(userinfo), **_read_hosts(hosts, name), "dbname": _decode(dbname), **own}
     params = _environment(environment or {})
-    if hosts:
+    if own.get("host"):
         params.pop("hostaddr", None)  # it belongs to PGHOST, not to this host
-    params |= _userinfo(userinfo)
-    if dbname:
-        params["dbname"] = _decode(dbname)
-    dropped = _read_query(query, name, params)
-    if not all(HOSTS.fullmatch(host) for host in hosts.split(",")):
-        raise ConfigError(f"the host or port in {name} cannot be read", remedy=f"{FORM} {ENCODE}")
-    return _target(name, hosts, params, dropped)
+    params |= {key: value for key, value in own.items() if value}
+    return _target(name, params, dropped)
 
 
 def read_environment(environment: Mapping[str, str]) -> Target | None:
     """The target that libpq's `PG*` variables name, or None when they name no place."""
     if not any(environment.get(name) for name in PLACES):
         return None
-    return _target("PGHOST", "", _environment(environment), ())
+    return _target("PGHOST", _environment(environment), ())
 
 
 def _split_userinfo(text: str, name: str) -> tuple[str, str]:
     """Cut at the `@` before the host: the last one that is not in the query."""
-    place, _, query = text.partition("?")
-    if "@" in place:
-        if "@" in query:
-            raise ConfigError(f"{name} has an @ on both sides of a ?", remedy=ENCODE)
-        before, _, after = place.rpartition("@")
-        return before, after + text[len(place) :]
-    before, at, after = text.rpartition("@")  # a raw ? in the password
-    return (before, after) if at and ":" in place else ("", text)
+    place, mark, query = text.partition("?")
+    before, at, host = place.rpartition("@")
+    if "@" not in query:
+        return before, host + mark + query
+    if at or re.fullmatch(r"[\w.-]*:\d+(?:/.*)?", place):
+        raise ConfigError(f"{name} has an @ after a ?, and may be read in two ways", remedy=ENCODE)
+    if ":" not in place:
+        return "", text
+    before, _, host = text.rpartition("@")  # a raw ? in the password
+    return before, host
 
 
 def _userinfo(userinfo: str) -> dict[str, str]:
-    user, colon, password = userinfo.partition(":")
-    found = {"user": _decode(user)} if user else {}
-    return found | ({"password": _decode(password)} if colon else {})
+    user, _, password = userinfo.partition(":")
+    return {"user": _decode(user), "password": _decode(password)}
+
+
+def _read_hosts(text: str, name: str) -> dict[str, str]:
+    """The hosts and their ports, each as the list that libpq makes of it."""
+    parts = text.split(",")
+    found = [part for part in map(HOST.fullmatch, parts) if part]
+    if len(found) < len(parts):
+        raise ConfigError(f"the host or port in {name} cannot be read", remedy=f"{FORM} {ENCODE}")
+    hosts = ",".join(_decode(part["address"] or part["host"]) for part in found)
+    ports = ",".join(part["port"] or "" for part in found)
+    return {"host": hosts, "port": ports if ports.strip(",") else ""}
 
 
 def _decode(text: str) -> str:
-    """Percent-decoded; a text with a stray % was never encoded and stays as it is."""
-    return text if re.search("%(?![0-9A-Fa-f]{2})", text) else unquote(text)
+    """Percent-decoded; a text that cannot be decoded was never encoded and stays as it is."""
+    if re.search("%(?![0-9A-Fa-f]{2})", text):
+        return text
+    try:
+        found = unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return text
+    return text if "\0" in found else found
 
 
-def _read_query(query: str, name: str, params: dict[str, str]) -> tuple[str, ...]:
-    """Put the query's parameters into `params`; the names of those that were dropped."""
-    dropped = []
+def _read_query(query: str, name: str) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The query's parameters, and the names of those that were dropped."""
+    found, dropped = {}, []
     for place, item in enumerate(filter(None, query.split("&")), 1):
         key, _, value = item.partition("=")
         if key == "options":
@@ -147,8 +177,8 @@ def _read_query(query: str, name: str, params: dict[str, str]) -> tuple[str, ...
                 f"{name} has the parameter options, which poolers refuse or drop in silence",
                 remedy="Take it out; use SEARCH_PATH, LOCK_TIMEOUT and STATEMENT_TIMEOUT.",
             )
-        if key == "ssl":  # JDBC's and asyncpg's spelling
-            key, value = "sslmode", "require" if value in {"", "true", "1"} else value
+        if key == "ssl":
+            key, value = "sslmode", value or "true"
         if key in DROPPED:
             dropped.append(key)
         elif key not in PASSED_ON:
@@ -157,8 +187,8 @@ def _read_query(query: str, name: str, params: dict[str, str]) -> tuple[str, ...
                 remedy=f"Use libpq's parameters only, such as sslmode. {ENCODE}",
             )
         elif value:
-            params[key] = _decode(value)
-    return tuple(dropped)
+            found[key] = _decode(SSL_WORDS.get(value, value) if key == "sslmode" else value)
+    return found, tuple(dropped)
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -167,29 +197,17 @@ def _environment(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _target(name: str, hosts: str, params: dict[str, str], dropped: tuple[str, ...]) -> Target:
+def _target(name: str, params: dict[str, str], dropped: tuple[str, ...]) -> Target:
     """Pair hosts with ports as libpq does: one port for all, or one each."""
-    pairs = [_host_and_port(text) for text in hosts.split(",")] if hosts else []
-    if not pairs:
-        names = params.get("host") or params.get("hostaddr") or ""
-        pairs = [(host, "") for host in names.split(",")]
+    if re.search("[\0\ud800-\udfff]", "".join(params.values())):
+        raise ConfigError(f"{name} holds bytes that are not UTF-8", remedy=FORM)
+    hosts = (params.get("host") or params.get("hostaddr") or "").split(",")
     ports = params.get("port", "").split(",")
-    try:
-        found = tuple(
-            (host, int(port or (ports * len(pairs) if len(ports) == 1 else ports)[index] or 5432))
-            for index, (host, port) in enumerate(pairs)
-        )
-    except (ValueError, IndexError):
-        raise ConfigError(f"the ports in {name} do not fit its hosts", remedy=FORM) from None
-    if not all(0 < port < 65536 for _, port in found):
+    ports = ports * len(hosts) if len(ports) == 1 else ports
+    if len(ports) != len(hosts):
+        raise ConfigError(f"the ports in {name} do not fit its hosts", remedy=FORM)
+    if not all(re.fullmatch("[0-9]{0,5}", port) and int(port or 1) in PORTS for port in ports):
         raise ConfigError(f"a port in {name} is not between 1 and 65535", remedy=FORM)
+    pairs = tuple((host, int(port or 5432)) for host, port in zip(hosts, ports, strict=True))
     rest = {key: value for key, value in params.items() if key not in {"host", "port"}}
-    return Target(name, found, rest, dropped)
-
-
-def _host_and_port(text: str) -> tuple[str, str]:
-    if text.startswith("["):
-        host, _, port = text[1:].partition("]")
-        return host, port.removeprefix(":")
-    host, _, port = text.partition(":")
-    return _decode(host), port
+    return Target(name, pairs, rest, dropped)
