@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -12,8 +11,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from migrator import __version__
 from migrator.commands import COMMANDS
@@ -30,6 +28,9 @@ from migrator.logs import Hider, make_tell
 from migrator.model import Event, Tell
 from migrator.report import Report, as_text, fit
 from migrator.runner import Run
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
 
 TERMINATION_LOG_BYTES = 4096  # what Kubernetes reads of it
 USAGE = "Run `migrator --help`."
@@ -94,30 +95,17 @@ def main(
     return report.exit_code
 
 
-class _Parser(argparse.ArgumentParser):
-    """Never quotes what it was given: somebody may have typed a URL with its password."""
-
-    def error(self, message: str) -> NoReturn:
-        del message
-        raise ConfigError("the command line cannot be read", remedy=USAGE)
-
-
 def _read_words(argv: list[str], stdout: TextIO) -> tuple[str, list[str], dict[str, str], bool]:
     """The command, the words that follow it, the settings given as flags, and --json.
 
     The command is empty when only help or the version was asked for.
     """
-    parser = _parser()
-    found, unknown = parser.parse_known_args(argv)
-    values: dict[str, Any] = vars(found)
-    if values["help"] or values["version"]:
-        stdout.write(parser.format_help() if values["help"] else f"migrator {__version__}\n")
+    values: dict[str, Any] = {"words": argv, "json": False}
+    if any(word.startswith("-") for word in argv):
+        values = _read_flags(argv)
+    if values.get("help") or values.get("version"):
+        stdout.write(_parser().format_help() if values["help"] else f"migrator {__version__}\n")
         return "", [], {}, False
-    if unknown:
-        names = [word.partition("=")[0] for word in unknown if word.startswith("--")]
-        raise ConfigError(
-            f"unknown flags or words: {' '.join(names) or 'see --help'}", remedy=USAGE
-        )
     command, *words = values["words"] or ["up"]
     if command not in COMMANDS:
         raise ConfigError(
@@ -134,10 +122,26 @@ def _read_words(argv: list[str], stdout: TextIO) -> tuple[str, list[str], dict[s
     return command, words, flags, values["json"]
 
 
-def _parser() -> _Parser:
+def _read_flags(argv: list[str]) -> dict[str, Any]:
+    """What argparse makes of `argv`; nothing of it is quoted, as it may hold a URL by mistake."""
+    found, unknown = _parser().parse_known_args(argv)
+    if unknown:
+        names = [word.partition("=")[0] for word in unknown if word.startswith("--")]
+        raise ConfigError(f"unknown flags or words: {' '.join(names) or 'see --help'}", remedy=USAGE)
+    return vars(found)
+
+
+def _parser() -> ArgumentParser:
+    import argparse  # a run without flags does not need it
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            del message
+            raise ConfigError("the command line cannot be read", remedy=USAGE)
+
     lines = [f"  {name:<8} {command.help}" for name, command in COMMANDS.items()]
     urls = [f"  {name:<22} {text}" for name, text in URLS.items()]
-    parser = _Parser(
+    parser = Parser(
         prog="migrator",
         description="Applies a folder of SQL to PostgreSQL, once and in order.",
         usage="migrator [COMMAND] [--json] [--SETTING VALUE …]",
@@ -171,7 +175,8 @@ def _with_file(environment: Mapping[str, str]) -> dict[str, str]:
             "both DATABASE_URL and DATABASE_URL_FILE are set", remedy="Set one of them."
         )
     try:
-        values["DATABASE_URL"] = Path(path).read_text(encoding="utf-8").strip()
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib is dear to import
+            values["DATABASE_URL"] = file.read().strip()
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(f"DATABASE_URL_FILE={path} cannot be read: {reason}") from error
@@ -202,7 +207,7 @@ def _report(
 ) -> Report:
     applied = tuple(run.applied) if run else ()
     pending = run.pending if run else ()
-    findings = run.view.decision.warnings if run and run.view else ()
+    findings = run.view.decision.findings if run and run.view else ()
     outcome = f"{len(applied)} applied" if applied else "nothing to do"
     if error is None and command != "up" and pending:
         outcome = f"{len(pending)} pending"
@@ -210,7 +215,8 @@ def _report(
     exit_code = 0
     if isinstance(error, MigratorError):
         exit_code = error.exit_code
-        findings = (*error.findings, *findings)
+        warnings = run.view.decision.warnings if run and run.view else ()
+        findings = (*error.findings, *warnings)
         details = dict(error.details)
         outcome = details.pop("outcome", None) or (
             f"{len(applied)} applied by this run stand; nothing was left half done"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from migrator.errors import ConfigError, PendingError, SourceError
@@ -79,6 +78,8 @@ def new(run: Run, name: str) -> Answer:
             f"{name} cannot be a migration's name",
             remedy="Use lower-case letters, digits and _, such as add_orders.",
         )
+    from pathlib import Path  # the only command that writes files
+
     folder = Path(run.config.migrations_dir)
     folder.mkdir(parents=True, exist_ok=True)
     migrations = _source(run)

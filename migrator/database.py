@@ -18,9 +18,9 @@ from psycopg2 import extensions
 from migrator.errors import AccessError, StoppedError, UnreachableError
 from migrator.flight import TAIL, Refusal
 from migrator.model import Event, Tell
-from migrator.refusals import Answer, Verdict, judge
 
 if TYPE_CHECKING:
+    from migrator.refusals import Verdict
     from migrator.url import Target
 
 T = TypeVar("T")
@@ -470,6 +470,8 @@ def _connect(target: Target, runner: str, ends: float, watch: Watch) -> Session:
                 failures.append((address or host, f"no answer within {seconds:.1f} s"))
                 continue
             return _checked(Session(connection, target, watch))
+    from migrator.refusals import Answer, judge  # needed only when something went wrong
+
     message = "; ".join(dict.fromkeys(_first_line(text) for _, text in failures))
     only_ipv6 = all(":" in address for address, _ in failures)
     verdict = judge("\n".join(text for _, text in failures), target, only_ipv6=only_ipv6)
@@ -545,7 +547,7 @@ def _resolve(host: str, port: int, watch: Watch, ends: float) -> list[str]:
 
 def _final(error: ConnectError) -> AccessError | UnreachableError:
     verdict = error.verdict
-    if verdict.answer is Answer.RETRY:
+    if isinstance(error, _AgainError):
         message = f"no connection to {error.target} within CONNECT_TIMEOUT: {error}"
         return UnreachableError(message, remedy=verdict.remedy, reason=verdict.reason)
     message = f"connection to {error.target} refused: {error}"

@@ -14,8 +14,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from migrator.statements import line_text, position
-
 if TYPE_CHECKING:
     from migrator.parse import Script
 
@@ -342,6 +340,8 @@ def _inside(statement: str, refusal: Refusal) -> int:
 
 
 def _spot(sql: str, offset: int) -> Spot:
+    from migrator.statements import line_text, position  # needed only when something went wrong
+
     line, column = position(sql, offset)
     return Spot(line, column, line_text(sql, line))
 

@@ -107,6 +107,11 @@ class Decision:
     warnings: tuple[Finding, ...]
     failures: tuple[MigratorError, ...]  #: each with its findings; empty = go
 
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All that was found, what fails the run first."""
+        return (*(f for failure in self.failures for f in failure.findings), *self.warnings)
+
     def raise_failures(self) -> None:
         """Raise the first failure, carrying the findings of all of them."""
         if self.failures:

@@ -88,7 +88,7 @@ def line_text(text: str, line: int) -> str:
     return text.split("\n", line)[line - 1]
 
 
-_BLANKS = r"[ \t\n\r\f\v]*"
+_BLANKS = r"[ \t\n\r\f\v]*+"
 # To PostgreSQL every byte from 0x80 on is a letter. Written as what is not one: `re` compiles a
 # set that holds all of Unicode forty times more slowly.
 _LETTER = r"[^\x00-@\[-^`{-\x7f]"
@@ -96,7 +96,8 @@ _LETTER_DIGIT = r"[^\x00-/:-@\[-^`{-\x7f]"
 _LETTER_DIGIT_DOLLAR = r"[^\x00-#%-/:-@\[-^`{-\x7f]"
 _WORD = rf"(?![eE]'){_LETTER}{_LETTER_DIGIT_DOLLAR}*+"
 _PLAIN = rf"""
-    [\x00-\x20!#%&*+,.:<=>?@\[\]^`{{|}}~\x7f]++ | [0-9]{_LETTER_DIGIT}*+ | \$[0-9]{_LETTER_DIGIT}*+
+    [\x00-\x20!#%&*+,.:<=>?@\[\]^`{{|}}~\x7f]++
+  | \$?[0-9]++(?:{_LETTER}{_LETTER_DIGIT_DOLLAR}*+)?
   | -(?!-) | /(?!\*) | '[^']*+' | "[^"]*+"
 """
 _TOKENS = rf"""
@@ -115,12 +116,14 @@ _TOKENS = rf"""
 # A run of what changes nothing is taken at once, and once a statement's class is settled (`_rows`)
 # that is words too, and whole rows of an INSERT. `re` keeps a state for each repetition: hence
 # the bounds.
-_CAREFUL = rf"(?P<run>(?:{_PLAIN} | [uU]&(?=['\"]) | [bBnNxX](?=')){{1,100}}) | {_TOKENS}"
+_CAREFUL = (
+    rf"{_BLANKS}(?:(?P<run>(?:{_PLAIN} | [uU]&(?=['\"]) | [bBnNxX](?=')){{1,100}}) | {_TOKENS})"
+)
 _DULL = rf"{_PLAIN} | {_WORD} | [eE]'[^'\\]*+(?:\\.[^'\\]*+){{0,50}}'(?!['\s-])"
-_QUICK = rf"""
+_QUICK = rf"""{_BLANKS}(?:
     (?P<run>(?: {_DULL} | \((?: {_DULL} | \((?:{_DULL}){{0,50}}\) ){{0,50}}\) ){{1,50}})
   | {_TOKENS}
-"""
+)"""
 _BLOCK_EDGE = r"/\*|\*/"
 # What matters in E'…': an escape, '', a quote that goes on behind a line end, the last quote.
 # psql reads line by line and takes the third for the last; the server's reading is the true one.
@@ -162,19 +165,14 @@ class _Scanner:
         self.blocks = 0  # open BEGIN and CASE in the routine's body
 
     def scan(self) -> Scan:
-        careful, quick = (_regex(r, re.DOTALL | re.VERBOSE).match for r in (_CAREFUL, _QUICK))
-        blanks = _regex(_BLANKS).match
-        readers = {
-            name: getattr(self, name)
-            for name in _regex(_CAREFUL, re.DOTALL | re.VERBOSE).groupindex
-        }
+        careful, quick = (_regex(r, re.DOTALL | re.VERBOSE) for r in (_CAREFUL, _QUICK))
+        readers = {name: getattr(self, name) for name in careful.groupindex}
         while True:
-            if self.start is None and (skipped := blanks(self.text, self.pos, self.stop)):
-                self.pos = skipped.end()
-            token = (quick if self.settled else careful)(self.text, self.pos, self.stop)
+            token = (quick if self.settled else careful).match(self.text, self.pos, self.stop)
             if token:
-                at, self.pos = token.span()
-                readers[token.lastgroup or ""](at, token.group())
+                kind = token.lastgroup or ""
+                at, self.pos = token.span(kind)
+                readers[kind](at, token[kind])
             elif self.resume is not None:
                 self.pos, self.stop, self.resume = self.resume, len(self.text), None
             else:

@@ -13,7 +13,10 @@ from tests.conftest import Database, MakePgBouncer, MakeProxy
 from tests.job import Job, run_job, until
 from tests.proxy import Cut
 
-RUNNING = "SELECT pid FROM pg_stat_activity WHERE query LIKE %s AND state = 'active' AND pid <> pg_backend_pid()"
+RUNNING = (
+    "SELECT pid FROM pg_stat_activity"
+    " WHERE query LIKE %s AND state = 'active' AND pid <> pg_backend_pid()"
+)
 
 
 def chain(length: int) -> dict[str, str]:

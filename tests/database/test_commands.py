@@ -1,0 +1,157 @@
+"""The commands beside `up`: what they answer, and that they change nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.builders import write_folder
+from tests.conftest import Database
+from tests.job import run_job
+
+TWO = {
+    "001_a.sql": "CREATE TABLE a (id int);",
+    "001_a.down.sql": "DROP TABLE a;",
+    "002_b.sql": "SELECT 1; SELECT 2;",
+}
+TABLES = (
+    "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+)
+
+
+def test_status_shows_every_migration_and_its_state(database: Database, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, TWO)
+    assert run_job(database.url, folder).code == 0
+    (folder / "001_a.sql").write_text("CREATE TABLE a (id bigint);")
+    (folder / "002_b.sql").unlink()
+    write_folder(folder, {"003_c.sql": "SELECT 3;"})
+    result = run_job(database.url, folder, "status", "--json")
+    assert result.code == 0
+    answer = json.loads(result.stdout)
+    states = {row["version"]: row["state"] for row in answer["migrations"]}
+    assert states == {"001_a": "drifted", "002_b": "missing", "003_c": "pending"}
+    text = run_job(database.url, folder, "status").stdout
+    assert [line.split()[:2] for line in text.splitlines()[1:4]] == [
+        ["001_a", "drifted"],
+        ["002_b", "missing"],
+        ["003_c", "pending"],
+    ]
+    assert "Restore it from version control" in text
+
+
+def test_status_shows_what_the_policies_forbid(database: Database, tmp_path: Path) -> None:
+    """It is the command that one looks with, so nothing that it finds makes it fail."""
+    folder = write_folder(tmp_path, TWO)
+    assert run_job(database.url, folder).code == 0
+    (folder / "001_a.sql").write_text("changed")
+    result = run_job(database.url, folder, "status", "--json")
+    assert (result.code, len(json.loads(result.stdout)["findings"])) == (0, 1)
+
+
+@pytest.mark.parametrize("command", ["status", "plan", "verify"])
+def test_looking_changes_nothing(database: Database, tmp_path: Path, command: str) -> None:
+    code = run_job(database.url, write_folder(tmp_path, TWO), command).code
+    assert code == (24 if command == "verify" else 0)
+    assert database.query(TABLES) == []
+
+
+def test_plan_shows_what_up_would_do(database: Database, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, TWO)
+    answer = json.loads(run_job(database.url, folder, "plan", "--json").stdout)
+    assert answer["would_apply"] == [
+        {"version": "001_a", "file": "001_a.sql", "statements": 1, "undo": True},
+        {"version": "002_b", "file": "002_b.sql", "statements": 2, "undo": False},
+    ]
+    assert run_job(database.url, folder).code == 0
+    assert run_job(database.url, folder, "plan").stdout == "nothing to do\n"
+
+
+def test_plan_fails_where_up_would(database: Database, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, {"001_a.sql": "VACUUM;"})
+    assert run_job(database.url, folder, "plan").code == 10
+
+
+def test_verify_tells_pending_from_drift_from_all_well(database: Database, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, TWO)
+    pending = run_job(database.url, folder, "verify")
+    assert (pending.code, pending.error["message"]) == (24, "pending: 001_a, 002_b")
+    assert run_job(database.url, folder).code == 0
+    assert run_job(database.url, folder, "verify").code == 0
+    (folder / "001_a.sql").write_text("changed")
+    assert run_job(database.url, folder, "verify").code == 11
+
+
+def test_json_answers_of_every_command_carry_the_report(database: Database, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, TWO)
+    for command, code in (("verify", 24), ("up", 0), ("status", 0), ("plan", 0), ("wait", 0)):
+        result = run_job(database.url, folder, command, "--json")
+        answer = json.loads(result.stdout)
+        assert (result.code, answer["exit_code"], answer["command"]) == (code, code, command)
+        assert answer["run_id"] == result.report["run_id"]
+
+
+def test_new_makes_the_next_file_and_its_undo(tmp_path: Path) -> None:
+    folder = tmp_path / "fresh"
+    first = run_job(None, folder, "new", "create_orders")
+    assert first.stdout.split() == [
+        str(folder / "001_create_orders.sql"),
+        str(folder / "001_create_orders.down.sql"),
+    ]
+    second = run_job(None, folder, "new", "more", "--json")
+    created = json.loads(second.stdout)["created"]
+    assert created[0] == str(folder / "002_more.sql")
+    assert (folder / "002_more.down.sql").exists()
+
+
+def test_new_goes_on_with_timestamps_where_the_folder_has_them(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, {"20240101120000_a.sql": "SELECT 1;"})
+    created = run_job(None, folder, "new", "b").stdout.split()[0]
+    number = Path(created).name.partition("_")[0]
+    assert len(number) == 14
+    assert number > "20240101120000"
+
+
+def test_new_refuses_a_name_that_no_migration_may_have(tmp_path: Path) -> None:
+    assert run_job(None, tmp_path, "new", "Add Orders!").code == 2
+    assert run_job(None, tmp_path, "new").code == 2
+
+
+def test_the_termination_log_is_written_on_success_and_on_failure(
+    database: Database, tmp_path: Path
+) -> None:
+    log = tmp_path / "termination-log"
+    log.touch()
+    folder = write_folder(tmp_path / "m", TWO)
+    assert run_job(database.url, folder, TERMINATION_LOG=str(log)).code == 0
+    told = json.loads(log.read_text())
+    assert (told["exit_code"], told["outcome"]) == (0, "2 applied")
+    long = "SELECT '" + "é" * 20_000 + "' :: nope;"
+    write_folder(folder, {"003_c.sql": long})
+    assert run_job(database.url, folder, TERMINATION_LOG=str(log)).code == 15
+    assert len(log.read_bytes()) <= 4096
+    told = json.loads(log.read_text())
+    assert (told["exit_code"], told["error"]["version"]) == (15, "003_c")
+    assert "was rolled back" in told["outcome"]
+
+
+def test_text_is_aligned_and_ends_with_what_to_do(database: Database, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, {**TWO, "003_c.sql": "SELECT 1;\n  SELECT nope;\n"})
+    text = run_job(database.url, folder, "up", "--log-format", "text").stderr
+    assert "    \u0020 SELECT nope;\n             ^\n" in text
+    assert "FAILED (StatementError, exit code 15)\n003_c.sql:2:10: ERROR 42703" in text
+    assert "database: 003_c was rolled back; applied by this run and standing: 001_a, 002_b" in text
+    assert "what to do: " in text
+
+
+def test_a_bug_of_ours_is_1_with_a_traceback(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("migrator.runner.make_plan", broken)
+    result = run_job(database.url, write_folder(tmp_path, TWO))
+    assert (result.code, result.error["type"]) == (1, "ZeroDivisionError")
+    assert "test_commands.py" in result.error["traceback"]
