@@ -1,0 +1,218 @@
+"""Servers, databases, poolers and proxies for the tests; all of them end with the tests."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import secrets
+import signal
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import psycopg2
+import psycopg2.extensions
+import pytest
+
+from tests.pgbouncer import PgBouncer
+from tests.postgres import Address, NoServerError, Server
+from tests.proxy import Proxy
+
+FIXTURES = Path(__file__).parent / "fixtures"
+BOOTSTRAP = "supabase_admin"  # what the Supabase fixture asks for: its `postgres` is no superuser
+
+
+@dataclass(frozen=True)
+class Database:
+    """One database of a test, and the role that the test logs in with."""
+
+    server: Address
+    dbname: str
+    user: str
+    password: str | None = None
+
+    @property
+    def host(self) -> str:
+        return self.server.host
+
+    @property
+    def port(self) -> int:
+        return self.server.port
+
+    @property
+    def url(self) -> str:
+        return self.server.url(self.dbname, self.user, self.password)
+
+    @property
+    def dsn(self) -> str:
+        return self.url
+
+    def as_user(self, user: str, password: str | None = None) -> Database:
+        """The same database, for another login."""
+        return Database(self.server, self.dbname, user, password)
+
+    def as_superuser(self) -> Database:
+        return self.as_user(self.server.superuser, self.server.password)
+
+    def connect(
+        self, user: str | None = None, password: str | None = None
+    ) -> psycopg2.extensions.connection:
+        """A new connection in autocommit; the caller closes it, or the end of the test does."""
+        login = self if user is None else self.as_user(user, password)
+        connection = psycopg2.connect(login.url)
+        connection.autocommit = True
+        return connection
+
+    def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """The rows of one query on a connection of its own; [] where there is no result."""
+        with closing(self.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(sql, values or None)
+            return cursor.fetchall() if cursor.description else []
+
+
+def pytest_configure() -> None:
+    """Let SIGTERM end the tests as Ctrl-C does, so that no server outlives them."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def without(what: str, error: NoServerError) -> NoReturn:
+    """Skip the test for want of a program, or fail it where the program is a must."""
+    if os.environ.get("REQUIRE_DATABASE") == "1":
+        pytest.fail(f"REQUIRE_DATABASE=1, but {what} is missing: {error}")
+    pytest.skip(f"needs {what}: {error} Or set TEST_DATABASE_URL to a superuser's URL.")
+
+
+def throw_away() -> Iterator[Address]:
+    """A server made for these tests, from the binaries on the machine."""
+    try:
+        server = Server.create(Path(tempfile.mkdtemp(prefix="postgres-")), BOOTSTRAP)
+        atexit.register(server.remove)
+        server.start()
+    except NoServerError as error:
+        without("a PostgreSQL server", error)
+    yield server
+    server.remove()
+    atexit.unregister(server.remove)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Address]:
+    """The server of TEST_DATABASE_URL, else a throw-away one without any Supabase role."""
+    if url := os.environ.get("TEST_DATABASE_URL"):
+        yield Address.of(url)
+    else:
+        yield from throw_away()
+
+
+@pytest.fixture(scope="session")
+def supabase_server() -> Iterator[Address]:
+    """Another server for the Supabase fixture, whose roles belong to a whole server.
+
+    TEST_DATABASE_URL serves for it only when its superuser is the one that Supabase has.
+    """
+    url = os.environ.get("TEST_DATABASE_URL")
+    if url and Address.of(url).superuser == BOOTSTRAP:
+        yield Address.of(url)
+    else:
+        yield from throw_away()
+
+
+def create_database(server: Address) -> Database:
+    """A new, empty database, for the superuser."""
+    name = "test_" + secrets.token_hex(6)
+    in_charge(server).query(f"CREATE DATABASE {name} TEMPLATE template0")
+    return Database(server, name, server.superuser, server.password)
+
+
+def drop_database(database: Database) -> None:
+    """Drop it, whoever is still connected."""
+    in_charge(database.server).query(f"DROP DATABASE IF EXISTS {database.dbname} WITH (FORCE)")
+
+
+def in_charge(server: Address) -> Database:
+    return Database(server, "postgres", server.superuser, server.password)
+
+
+@pytest.fixture
+def database(server: Address) -> Iterator[Database]:
+    """A fresh, empty database without Supabase, for its superuser."""
+    made = create_database(server)
+    yield made
+    drop_database(made)
+
+
+MakeSupabase = Callable[..., Database]
+
+
+@pytest.fixture
+def supabase_database(supabase_server: Address) -> Iterator[MakeSupabase]:
+    """Make databases as Supabase has them, for its `postgres`: `make(data_api="legacy", …)`.
+
+    The keywords are the knobs at the head of fixtures/supabase_like.sql.
+    """
+    with ExitStack() as stack:
+
+        def make(**knobs: str) -> Database:
+            if in_charge(supabase_server).query("SHOW server_version_num") < [("150000",)]:
+                pytest.skip("Supabase begins with PostgreSQL 15")
+            made = create_database(supabase_server)
+            stack.callback(drop_database, made)
+            settings = "".join(
+                f"SET fixture.{name} = '{value}';\n" for name, value in knobs.items()
+            )
+            made.query(settings + (FIXTURES / "supabase_like.sql").read_text())
+            return made.as_user("postgres", knobs.get("postgres_password", "postgres"))
+
+        yield make
+
+
+@pytest.fixture
+def supabase(supabase_database: MakeSupabase) -> Database:
+    """A Supabase-like database whose new tables are closed to the Data API."""
+    return supabase_database()
+
+
+MakePgBouncer = Callable[..., PgBouncer]
+
+
+@pytest.fixture
+def pgbouncer() -> Iterator[MakePgBouncer]:
+    """Start poolers: `pgbouncer(database, pool_mode="transaction", pool_size=1, …)`.
+
+    The database's own login is known to the pooler; further ones come as `users={name: password}`.
+    """
+    with ExitStack() as stack:
+
+        def start(database: Database, users: Mapping[str, str] = {}, **words: Any) -> PgBouncer:
+            own = {} if database.password is None else {database.user: database.password}
+            pooler = PgBouncer(database.server, users={**own, **users}, **words)
+            try:
+                pooler.start()
+            except NoServerError as error:
+                without("PgBouncer", error)
+            stack.callback(pooler.stop)
+            atexit.register(pooler.stop)
+            stack.callback(atexit.unregister, pooler.stop)
+            return pooler
+
+        yield start
+
+
+MakeProxy = Callable[..., Proxy]
+
+
+@pytest.fixture
+def proxy() -> Iterator[MakeProxy]:
+    """Start proxies: `proxy(database)` or `proxy(pooler)`, then `.through(url)`."""
+    with ExitStack() as stack:
+
+        def start(target: Database | PgBouncer | Address, delay_seconds: float = 0.0) -> Proxy:
+            host = "127.0.0.1" if isinstance(target, PgBouncer) else target.host
+            made = Proxy(host, target.port, delay_seconds=delay_seconds)
+            stack.callback(made.stop)
+            return made
+
+        yield start

@@ -1,0 +1,104 @@
+"""The tests' own server, pooler and proxy do what the other tests believe of them."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+
+import psycopg2
+import pytest
+
+from tests.conftest import Database, MakePgBouncer, MakeProxy, MakeSupabase
+from tests.proxy import Cut
+
+
+def test_a_wrong_password_is_refused(supabase: Database) -> None:
+    assert supabase.query("SELECT current_user") == [("postgres",)]
+    with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+        supabase.connect("postgres", "wrong")
+
+
+@pytest.mark.parametrize("data_api", ["closed", "legacy"])
+def test_supabase_has_its_default_privileges(
+    data_api: str, supabase_database: MakeSupabase
+) -> None:
+    made = supabase_database(data_api=data_api)
+    made.query("CREATE TABLE public.t ()")
+    readable = made.query("SELECT has_table_privilege('anon', 'public.t', 'SELECT')")
+    assert readable == [(data_api == "legacy",)]
+
+
+def test_a_pooler_hands_one_backend_to_many_clients(
+    database: Database, pgbouncer: MakePgBouncer
+) -> None:
+    url = pgbouncer(database, pool_size=1).url(database.dbname)
+    seen = set()
+    for _ in range(3):
+        with closing(psycopg2.connect(url)) as connection:
+            connection.autocommit = True  # an open transaction would cost the pooler its backend
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                seen.add(cursor.fetchone())
+    assert len(seen) == 1
+
+
+def test_a_pooler_knows_a_wrong_password(supabase: Database, pgbouncer: MakePgBouncer) -> None:
+    pooler = pgbouncer(supabase, pool_mode="session")
+    psycopg2.connect(pooler.url(supabase.dbname, "postgres")).close()
+    with pytest.raises(psycopg2.OperationalError, match="SASL authentication failed"):
+        psycopg2.connect(pooler.url(supabase.dbname, "postgres", "wrong"))
+
+
+@pytest.mark.parametrize("statements", [0, 1, 3])
+def test_flights_are_counted_after_the_connection_is_up(
+    statements: int, database: Database, proxy: MakeProxy
+) -> None:
+    counting = proxy(database)
+    with closing(psycopg2.connect(counting.through(database.url))) as connection:
+        connection.autocommit = True
+        for _ in range(statements):
+            connection.cursor().execute("SELECT repeat('x', 1000000); SELECT 1")
+    assert counting.flights == statements
+    assert counting.connections == 1
+    assert counting.bytes_down > statements * 1_000_000
+
+
+def test_a_delay_adds_to_the_round_trip_and_not_to_the_volume(
+    database: Database, proxy: MakeProxy
+) -> None:
+    slow = proxy(database, delay_seconds=0.02)
+    with closing(psycopg2.connect(slow.through(database.url))) as connection:
+        started = time.monotonic()
+        connection.cursor().execute("SELECT repeat('x', 20000000)")
+        taken_seconds = time.monotonic() - started
+    assert 0.04 < taken_seconds < 1
+
+
+@pytest.mark.parametrize(
+    ("moment", "rows"),
+    [(Cut.BEFORE, 0), (Cut.SENT, 1), (Cut.DONE, 1)],
+)
+def test_a_connection_is_cut_at_the_chosen_moment(
+    moment: Cut, rows: int, database: Database, proxy: MakeProxy
+) -> None:
+    database.query("CREATE TABLE t (n int)")
+    cutting = proxy(database)
+    cutting.cut_at(b"COMMIT", moment)
+    with closing(psycopg2.connect(cutting.through(database.url))) as connection:
+        connection.autocommit = True
+        with pytest.raises(psycopg2.OperationalError):
+            connection.cursor().execute("BEGIN; INSERT INTO t VALUES (1); COMMIT")
+    time.sleep(0.3 if moment is Cut.SENT else 0)
+    assert database.query("SELECT count(*) FROM t") == [(rows,)]
+
+
+def test_a_silent_network_keeps_the_server_in_the_dark(
+    database: Database, proxy: MakeProxy
+) -> None:
+    silent = proxy(database)
+    connection = psycopg2.connect(silent.through(database.url))
+    silent.blackhole()
+    connection.close()
+    time.sleep(0.1)
+    count = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+    assert database.query(count, database.dbname) == [(1,)]

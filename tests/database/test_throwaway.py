@@ -1,0 +1,99 @@
+"""`python tests/postgres.py run|stop`, by which `make migrate` works without a database."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import without
+from tests.postgres import TARGETS, NoServerError, binary, home
+
+PROGRAM = Path(__file__).parents[1] / "postgres.py"
+#: Stands for the job: prints its word and its database, and exits as it is told.
+COMMAND = """\
+import os, sys, time
+print(sys.argv[1], os.environ["DATABASE_URL"], flush=True)
+time.sleep(float(os.environ.get("SLEEP", "0")))
+sys.exit(int(os.environ.get("CODE", "0")))
+"""
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """Where the throw-away server lives; stopped and removed at the end."""
+    try:
+        binary("initdb")
+    except NoServerError as error:
+        without("a PostgreSQL server", error)
+    with tempfile.TemporaryDirectory(prefix="throwaway-") as parent:
+        Path(parent).chmod(0o755)
+        (Path(parent) / "command.py").write_text(COMMAND)
+        yield Path(parent) / "postgres"
+        subprocess.run([sys.executable, PROGRAM, "stop", Path(parent) / "postgres"], check=True)
+
+
+def start(directory: Path, **environment: str) -> subprocess.Popen[str]:
+    settings: Mapping[str, str] = {k: v for k, v in os.environ.items() if k not in TARGETS}
+    command = [sys.executable, str(directory.parent / "command.py"), "up"]
+    return subprocess.Popen(
+        [sys.executable, PROGRAM, "run", directory, "--", *command],
+        env={**settings, **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run(directory: Path, **environment: str) -> tuple[int, list[str]]:
+    process = start(directory, **environment)
+    output, _ = process.communicate(timeout=60)
+    return process.returncode, output.splitlines()
+
+
+def test_the_server_stays_up_for_the_next_run_and_the_answer_says_how_to_reach_it(
+    directory: Path,
+) -> None:
+    code, said = run(directory)
+    url = said[0].removeprefix("up ")
+    assert (code, said[1]) == (0, f"status {url}")
+    assert f"connect          {binary('psql')} {url}" in "\n".join(said)
+    assert run(directory) == (0, said)
+
+
+def test_the_command_decides_the_exit_code(directory: Path) -> None:
+    code, said = run(directory, CODE="15")
+    assert (code, "status" in "".join(said[:2])) == (15, False)
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "MIGRATOR_DATABASE_URL"])
+def test_a_database_of_the_users_own_is_used_as_it_is(directory: Path, name: str) -> None:
+    code, said = run(directory, **{"DATABASE_URL": "", name: "mine"})
+    assert (code, said) == (0, ["up mine" if name == "DATABASE_URL" else "up "])
+    assert not directory.exists()
+
+
+@pytest.mark.parametrize("after_seconds", [0.1, 0.5])
+def test_an_interrupted_start_leaves_nothing_half_done(
+    directory: Path, after_seconds: float
+) -> None:
+    process = start(directory, SLEEP="60")
+    time.sleep(after_seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=20)
+    # before its own handlers stand, Python dies of the signal; later it says 130
+    assert process.returncode in (130, -signal.SIGINT)
+    assert not (home(directory) / "unfinished").exists()
+    assert run(directory)[0] == 0
+
+
+def test_a_missing_program_is_named_with_the_way_to_get_it() -> None:
+    with pytest.raises(NoServerError, match=r"no-such-program .* apt-get install postgresql"):
+        binary("no-such-program")

@@ -1,0 +1,199 @@
+"""A TCP proxy that counts round trips, delays, goes silent, and cuts at a chosen moment."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from enum import Enum
+from urllib.parse import urlsplit
+
+TERMINATE = b"X\x00\x00\x00\x04"
+
+
+class Cut(Enum):
+    """When a connection is cut, seen from the server."""
+
+    BEFORE = "the message never reaches it"
+    SENT = "it has just been handed the message"
+    DONE = "it has answered the whole message, and the client never hears of it"
+
+
+class Proxy:
+    """Stands between clients and one server, in the clear; counts over all connections.
+
+    A flight is a burst of the client after the server has spoken, counted from the first
+    ReadyForQuery on: what a run costs in round trips once its connection is up. The client's
+    good-bye is none. `delay_seconds` is added to each direction; it limits no throughput.
+    """
+
+    def __init__(self, host: str, port: int, *, delay_seconds: float = 0.0) -> None:
+        self.upstream = (host, port)
+        self.delay_seconds = delay_seconds
+        self.flights = self.connections = self.bytes_up = self.bytes_down = 0
+        self.silent = False
+        self.needle: tuple[bytes, Cut] | None = None
+        self._links: list[_Link] = []
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = int(self._listener.getsockname()[1])
+        _thread(self._accept)
+
+    def through(self, url: str) -> str:
+        """The same URL, but by way of the proxy, and without TLS, which it cannot read."""
+        parts = urlsplit(url)
+        login, at, _ = parts.netloc.rpartition("@")
+        query = "&".join(filter(None, (parts.query, "sslmode=disable")))
+        return parts._replace(netloc=f"{login}{at}127.0.0.1:{self.port}", query=query).geturl()
+
+    def reset(self) -> None:
+        """Start counting again."""
+        self.flights = self.connections = self.bytes_up = self.bytes_down = 0
+
+    def cut(self) -> None:
+        """Cut every connection on both sides; new ones are let through."""
+        for link in self._links:
+            link.close()
+
+    def cut_at(self, needle: bytes, moment: Cut) -> None:
+        """Cut a connection, once, when the client sends a message that holds `needle`."""
+        self.needle = (needle, moment)
+
+    def blackhole(self) -> None:
+        """Forward nothing more and close nothing: a network that died."""
+        self.silent = True
+
+    def stop(self) -> None:
+        """Cut everything and listen no more."""
+        self._listener.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return  # stopped
+            try:
+                server = socket.create_connection(self.upstream)
+            except OSError:
+                client.close()
+                continue
+            self.connections += 1
+            self._links.append(_Link(self, client, server))
+
+
+class _Link:
+    """One client's connection and ours to the server."""
+
+    def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
+        self.proxy, self.client, self.server = proxy, client, server
+        self.up = self.server_spoke = False
+        self.waits_for_done = False
+        self.asked = b""  # what the client has sent of a message that is not yet whole
+        self.opening = b""  # what the server has said before its first ReadyForQuery
+        for end in (client, server):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _thread(lambda: self._pump(client, self._pipe_to(server), self._client_says))
+        _thread(lambda: self._pump(server, self._pipe_to(client), self._server_says))
+
+    def close(self) -> None:
+        for end in (self.client, self.server):
+            with suppress(OSError):  # already closed by its peer
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def _pump(
+        self, source: socket.socket, send: Callable[[bytes], None], says: Callable[[bytes], bytes]
+    ) -> None:
+        with suppress(OSError):  # cut
+            while chunk := source.recv(1 << 16):
+                if not self.proxy.silent and (passed := says(chunk)):
+                    send(passed)
+        if not self.proxy.silent:
+            send(b"")
+
+    def _pipe_to(self, target: socket.socket) -> Callable[[bytes], None]:
+        """A way to send to `target` after the delay; the empty chunk closes the link."""
+        deliver = self._deliver(target)
+        delay_seconds = self.proxy.delay_seconds
+        if not delay_seconds:
+            return deliver
+        due: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+
+        def travel() -> None:
+            while True:
+                arrives, chunk = due.get()
+                time.sleep(max(0.0, arrives - time.monotonic()))
+                deliver(chunk)
+                if not chunk:
+                    return
+
+        _thread(travel)
+        return lambda chunk: due.put((time.monotonic() + delay_seconds, chunk))
+
+    def _deliver(self, target: socket.socket) -> Callable[[bytes], None]:
+        def deliver(chunk: bytes) -> None:
+            try:
+                if chunk:
+                    target.sendall(chunk)
+                else:
+                    self.close()
+            except OSError:
+                self.close()
+
+        return deliver
+
+    def _client_says(self, chunk: bytes) -> bytes:
+        """Count the chunk, and return what the server gets of it."""
+        self.proxy.bytes_up += len(chunk)
+        if self.up and self.server_spoke and chunk != TERMINATE:
+            self.proxy.flights += 1
+        self.server_spoke = False
+        if self.proxy.needle is None or not self.up:
+            chunk, self.asked = self.asked + chunk, b""
+            return chunk
+        whole, self.asked = _split(self.asked + chunk)
+        needle, moment = self.proxy.needle
+        if needle not in whole:
+            return whole
+        self.proxy.needle = None
+        if moment is Cut.DONE:
+            self.waits_for_done, self.opening = True, b""
+            return whole
+        if moment is Cut.SENT:
+            self.server.sendall(whole)
+        self.close()
+        return b""
+
+    def _server_says(self, chunk: bytes) -> bytes:
+        """Count the chunk, and return what the client gets of it."""
+        self.proxy.bytes_down += len(chunk)
+        self.server_spoke = True
+        if not self.up:
+            self.opening += chunk
+            # ReadyForQuery, idle: the only message that ends so while a connection is opened
+            self.up = self.opening.endswith(b"Z\x00\x00\x00\x05I")
+        if self.waits_for_done:
+            self.opening = (self.opening + chunk)[-6:]
+            if self.opening.startswith(b"Z\x00\x00\x00\x05"):
+                self.close()
+            return b""
+        return chunk
+
+
+def _split(data: bytes) -> tuple[bytes, bytes]:
+    """The whole messages at the beginning of a client's bytes, and the rest."""
+    end = 0
+    while len(data) - end >= 5:
+        size = 1 + int.from_bytes(data[end + 1 : end + 5], "big")
+        if len(data) - end < size:
+            break
+        end += size
+    return data[:end], data[end:]
+
+
+def _thread(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, daemon=True).start()
