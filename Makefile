@@ -8,6 +8,7 @@ IMAGE ?= migrator:local
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' migrator/__init__.py)
 REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 ARGS ?=
+, := ,
 
 .PHONY: help
 help: ## list the targets
@@ -23,8 +24,16 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	@touch $@
 
 .PHONY: migrate
-migrate: $(VENV)/.runtime ## apply migrations/ to DATABASE_URL, or to a throw-away server under .local/
+migrate: $(VENV)/.runtime ## apply migrations/ to DATABASE_URL, or to a throw-away server in .local/
 	@$(BIN)/python tests/postgres.py run .local/postgres -- $(BIN)/python entrypoint.py up $(ARGS)
+
+.PHONY: status
+status: $(VENV)/.runtime ## show what is applied, pending, changed or missing there
+	@$(BIN)/python tests/postgres.py run .local/postgres -- $(BIN)/python entrypoint.py status $(ARGS)
+
+.PHONY: new
+new: $(VENV)/.runtime ## create the next migration: make new NAME=add_orders
+	@$(BIN)/python entrypoint.py new $(NAME)
 
 .PHONY: check
 check: $(VENV)/.dev ## format, lint and types
@@ -40,6 +49,19 @@ format: $(VENV)/.dev ## put the code into the house format
 .PHONY: test
 test: $(VENV)/.dev ## unit, database and image tests
 	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: bench
+bench: $(VENV)/.dev ## measure the job beside psql on a throw-away server; asserts nothing
+	@IMAGE=$(IMAGE) $(BIN)/python -m bench.run $(ARGS)
+
+.PHONY: image
+image: ## build the image; behind a proxy that inspects TLS: BUILD_CA=/path/to/bundle.pem
+	DOCKER_BUILDKIT=1 docker build $(if $(BUILD_CA),--secret id=ca$(,)src=$(BUILD_CA)) \
+	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --tag $(IMAGE) .
+
+.PHONY: up
+up: ## db, then migrate, then app, by docker compose
+	docker compose up --build $(ARGS)
 
 .PHONY: lock
 lock: $(VENV)/.dev ## pin every package with its hashes, for the image and for development

@@ -1,0 +1,106 @@
+"""README.md, docs/ and the Makefile say what the code does."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from migrator import errors
+from migrator.commands import COMMANDS
+from migrator.config import SETTINGS, URLS
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+DESIGN = (ROOT / "docs" / "design.md").read_text()
+
+
+def table(text: str, heading: str) -> list[list[str]]:
+    """The rows of the first table under a heading, cells without back-ticks."""
+    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")][2:]
+    assert rows, heading
+    return [[cell.strip().replace("`", "") for cell in row.strip("|").split("|")] for row in rows]
+
+
+def error_classes() -> dict[int, str]:
+    found = {}
+    for name, kind in vars(errors).items():
+        if isinstance(kind, type) and "exit_code" in vars(kind) and kind.exit_code > 1:
+            found[kind.exit_code] = name
+    return found
+
+
+def told_events() -> set[str]:
+    """The names of all events that the code makes: Event("noun.verb", …)."""
+    return {
+        str(node.args[0].value)
+        for path in (ROOT / "migrator").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "id", "") == "Event"
+        and isinstance(node.args[0], ast.Constant)
+    }
+
+
+def test_the_readme_lists_every_setting_with_its_default_and_meaning() -> None:
+    expected = [[name, "", text] for name, text in URLS.items()]
+    expected += [[s.name, s.default or "", s.help.replace("`", "")] for s in SETTINGS]
+    assert table(README, "Settings") == expected
+
+
+def test_the_readme_lists_every_exit_code() -> None:
+    rows = table(README, "Exit codes")
+    assert {int(row[0]): row[1] for row in rows if row[1]} == error_classes()
+
+
+def test_the_design_lists_the_exit_codes_of_the_code() -> None:
+    rows = table(
+        DESIGN,
+        "7. Exit codes (frozen from 1.0; first digit: 1x = mend something first, 2x = safe to run again)",
+    )
+    built = {int(row[0]): row[1] for row in rows if row[1] and "later" not in row[1]}
+    assert built == error_classes()
+
+
+def test_the_readme_lists_every_event() -> None:
+    assert {row[0] for row in table(README, "Events")} == told_events()
+
+
+def test_the_design_lists_every_event() -> None:
+    section = DESIGN.partition("\n## 10. Events\n")[2].partition("*(later)*")[0]
+    assert set(re.findall(r"`([a-z_]+\.[a-z]+)`", section)) == told_events()
+
+
+def test_the_readme_lists_every_command() -> None:
+    assert [row[0].split()[0] for row in table(README, "Commands")] == list(COMMANDS)
+
+
+def test_every_setting_is_in_the_design() -> None:
+    section = DESIGN.partition("\n## 8. Settings")[2].partition("\n## ")[0]
+    assert [s.name for s in SETTINGS if s.name not in section] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/design.md", "CHANGELOG.md"])
+def test_every_path_that_a_page_names_is_there(page: str) -> None:
+    text = (ROOT / page).read_text()
+    links = set(re.findall(r"\]\((?!https?:)([^)#]+)", text))
+    named = set(re.findall(r"`((?:k8s|docs|tests|migrator|migrations|bench)/[\w./-]*)`", text))
+    examples = {"migrations/004_add_orders.sql"}
+    assert [
+        path for path in links | named if not (ROOT / path).exists() and path not in examples
+    ] == []
+
+
+def test_every_make_target_that_the_readme_names_is_there() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE))
+    assert {"migrate", "test"} <= named
+    assert [name for name in named if not re.search(rf"^{name}:", makefile, re.M)] == []
+
+
+def test_the_changelog_speaks_of_the_version_that_the_code_has() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert "## [Unreleased]" in changelog or "## [0.1.0]" in changelog
