@@ -75,7 +75,7 @@ def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]
     problems = found.problems + refusals(found.statements)
     wrong = [(problem.line, problem.problem, problem.remedy) for problem in problems]
     for directive in found.directives:
-        name, _, value = directive.text.partition(" ")
+        name, _, value = directive.text.replace("\t", " ").partition(" ")
         if reason := _wrong(name, value, late=directive.start > first, again=name in timeouts):
             wrong.append((directive.line, *reason))
         else:

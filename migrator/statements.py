@@ -89,8 +89,8 @@ def line_text(text: str, line: int) -> str:
 
 
 _BLANKS = r"[ \t\n\r\f\v]*+"
-# To PostgreSQL every byte from 0x80 on is a letter. Written as what is not one: `re` compiles a
-# set that holds all of Unicode forty times more slowly.
+# To PostgreSQL every byte from 0x80 on is a letter. The sets say what is none: `re` takes ten
+# times as long to compile one that names all of Unicode.
 _LETTER = r"[^\x00-@\[-^`{-\x7f]"
 _LETTER_DIGIT = r"[^\x00-/:-@\[-^`{-\x7f]"
 _LETTER_DIGIT_DOLLAR = r"[^\x00-#%-/:-@\[-^`{-\x7f]"
@@ -113,9 +113,10 @@ _TOKENS = rf"""
   | (?P<quote>['"])
   | (?P<other>.)
 """
-# A run of what changes nothing is taken at once, and once a statement's class is settled (`_rows`)
-# that is words too, and whole rows of an INSERT. `re` keeps a state for each repetition: hence
-# the bounds.
+# What changes nothing is taken in runs. Once the first word has settled a statement's class, the
+# quick way takes words too, and whole rows of an INSERT. `re` keeps a state for each repetition
+# of a group: hence the bounds. No text can be taken in two ways: so a failure is found in linear
+# time.
 _CAREFUL = (
     rf"{_BLANKS}(?:(?P<run>(?:{_PLAIN} | [uU]&(?=['\"]) | [bBnNxX](?=')){{1,100}}) | {_TOKENS})"
 )
@@ -127,7 +128,7 @@ _QUICK = rf"""{_BLANKS}(?:
 _BLOCK_EDGE = r"/\*|\*/"
 # What matters in E'…': an escape, '', a quote that goes on behind a line end, the last quote.
 # psql reads line by line and takes the third for the last; the server's reading is the true one.
-_ESCAPED_EDGE = r"\\.|'(?:'|(?:[ \t\f\v]|--[^\n\r]*)*[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*[\n\r])*')?"
+_ESCAPED_EDGE = r"\\.|'(?:'|(?:[ \t\f\v]|--[^\n\r]*+)*[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+[\n\r])*')?"
 _DIRECTIVE = r"--[ \t]*migrator[ \t]*:(.*)"
 _RESTRICT = r"\\(?:un)?restrict[ \t]+[A-Za-z0-9]+[ \t]*"
 _COPY_END = r"(?m:^\\\.\r?$)\n?"
@@ -188,8 +189,10 @@ class _Scanner:
             self.start, self.line = at, self.line_of(at)
             self.head.append(text)
             self.settled = not _regex(_FIRST).fullmatch(_upper(text))
-        elif not self.settled and len(self.head) < (64 if self.depth else 128):
+        elif len(self.head) < (64 if self.depth else 128):
             self.head.append(text)
+        elif not self.depth and not self.routine:
+            self.settled = True
 
     other = run
 
@@ -307,7 +310,7 @@ _ROUTINE = {
     for replace in ("", "OR REPLACE ")
     for routine in ("FUNCTION", "PROCEDURE")
 }
-_COPY_IN = "COPY ... FROM STDIN"
+_COPY_IN, _COPY_OUT = "COPY ... FROM STDIN", "COPY ... TO STDOUT"
 _CONTROL, _ALONE = StatementKind.TRANSACTION_CONTROL, StatementKind.NON_TRANSACTIONAL
 _COPY, _SETTING = StatementKind.COPY_DATA, StatementKind.REFUSED_SETTING
 _OPTIONS = r"(?:\( [^)]* \) )?"
@@ -342,7 +345,7 @@ _CLASSES = (
         r"ALTER SUBSCRIPTION ... \1",
     ),
     (_COPY, r"COPY (?!\()(?:(?! FROM ).)* FROM STD(?:IN|OUT)\b", _COPY_IN),
-    (_COPY, r"COPY (?:\( .* \)|(?:(?! TO ).)*) TO STD(?:IN|OUT)\b", "COPY ... TO STDOUT"),
+    (_COPY, r"COPY (?:\( .* \)|(?:(?! TO ).)*) TO STD(?:IN|OUT)\b", _COPY_OUT),
     (
         _SETTING,
         rf"{_SET}\W?CLIENT_ENCODING\W? (?:TO|=) (?!(?:'?(?:UTF8|UNICODE)'?|DEFAULT)$)",
@@ -397,6 +400,8 @@ def _refusal(statement: Statement) -> tuple[str, str]:
     problem, remedy = _REFUSALS[statement.kind]
     if "CONCURRENTLY" in statement.words:
         remedy = "Write it without CONCURRENTLY, or r" + remedy[1:]
+    if statement.words == _COPY_OUT:
+        remedy = "Remove it: a migration has nobody to send rows to."
     return problem, remedy
 
 

@@ -1,0 +1,3 @@
+﻿-- with a BOM
+SELECT 1;
+	SELECT 2 ;

@@ -1,0 +1,11 @@
+SELECT 1::text, '1'::int::text, 5 % 3, 2 ^ 3, @ -5, 1 <-1, 1 +-- ;
+2;
+CREATE FUNCTION plus(int, int) RETURNS int LANGUAGE sql AS 'SELECT $1 + $2;';
+CREATE OPERATOR @- (LEFTARG = int, RIGHTARG = int, FUNCTION = plus);
+CREATE OPERATOR /~ (LEFTARG = int, RIGHTARG = int, FUNCTION = plus);
+CREATE OPERATOR <*> (LEFTARG = int, RIGHTARG = int, FUNCTION = plus);
+SELECT 1 @- 2, 1 /~ 2, 1 <*> 2, 1 +/* ; */2, 1 */* ; */ 2, 6 / /* ; */ 2, 1 - - 2;
+SELECT 1 <*>-- ;
+3, 1.5e3, .5, 5., 1.e2, 0.5::numeric(10, 2), 1e-3;
+SELECT '{"a": [1, {"b;": 2}]}'::jsonb #> '{a,1}' -> 'b;', '{}'::jsonb ? 'a', '[1]'::jsonb @> '1';
+SELECT (ARRAY[1, 2, 3])[1:2], (ARRAY[[1], [2]])[1:1][1], x[1 :2] FROM (SELECT ARRAY[1, 2]) AS y (x);

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from migrator.durations import parse_duration
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [
+        ("500ms", 500),
+        ("2s", 2_000),
+        ("5min", 300_000),
+        ("1h", 3_600_000),
+        ("1d", 86_400_000),
+        ("2500us", 2),
+        ("1.5s", 1_500),
+        (" 30 min ", 1_800_000),
+        ("0", 0),
+        ("0s", 0),
+        ("2147483647ms", 2**31 - 1),
+    ],
+)
+def test_a_duration_is_read_as_postgresql_reads_it(text: str, ms: int) -> None:
+    assert parse_duration(text) == ms
+
+
+@pytest.mark.parametrize("text", ["", "5", "-1s", "5m", "5 S", "1e3ms", "2s 3ms", "s", "٣s"])
+def test_anything_else_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a duration: write 500ms"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["25d", "2147483648ms"])
+def test_more_than_postgresql_can_hold_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="too long"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["1us", "0.4ms"])
+def test_less_than_a_millisecond_is_refused_as_it_would_mean_no_limit(text: str) -> None:
+    with pytest.raises(ValueError, match="too short"):
+        parse_duration(text)
+
+
+@given(st.integers(0, 2**31 - 1))
+def test_every_number_of_milliseconds_can_be_said(ms: int) -> None:
+    assert parse_duration(f"{ms}ms") == ms

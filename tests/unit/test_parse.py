@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from migrator.model import Finding
+from migrator.parse import gather, normalise, understand
+from tests.builders import a_migration
+
+CANNOT_READ = Finding("003_c.sql", "cannot be read: Permission denied", "Make it readable.")
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_files_become_migrations_in_the_order_of_their_numbers() -> None:
+    files = {"10_b.sql": b"B", "9_a.sql": b"A", "20260101120000_c_2.sql": b"C"}
+    migrations, findings = gather(files.items())
+    assert [(m.number, m.version, m.file, m.sql) for m in migrations] == [
+        (9, "9_a", "9_a.sql", "A"),
+        (10, "10_b", "10_b.sql", "B"),
+        (20260101120000, "20260101120000_c_2", "20260101120000_c_2.sql", "C"),
+    ]
+    assert not findings
+
+
+def test_a_down_file_becomes_the_rollback_of_its_migration() -> None:
+    files = {"001_a.sql": b"A", "001_a.down.sql": b"\xef\xbb\xbfB\r\n", "002_b.sql": b"C"}
+    migrations, _ = gather(files.items())
+    assert [m.rollback_sql for m in migrations] == ["B\n", None]
+
+
+@pytest.mark.parametrize("data", [b"A;\n", b"A;\r\n", b"A;\r", b"\xef\xbb\xbfA;\r\n"])
+def test_the_checksum_is_that_of_the_text_and_the_raw_one_of_the_bytes(data: bytes) -> None:
+    [migration] = gather([("001_a.sql", data)])[0]
+    assert migration.sql == "A;\n"
+    assert migration.checksum == sha256(b"A;\n")
+    assert migration.raw_checksum == sha256(data)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        *("a.sql", "001.sql", "001_.sql", "_a.sql", "001-a.sql", "V1__a.sql", "001_A.sql"),
+        *("001_a.SQL", "001_a.up.sql", "001_a b.sql", "001_é.sql", "٣_a.sql", "001_a.sql\n"),
+        *("001_a.down.down.sql", "-1_a.sql"),
+    ],
+)
+def test_a_name_that_fits_no_pattern_is_a_finding(file: str) -> None:
+    migrations, [finding] = gather([(file, b"\xff")])
+    assert not migrations
+    assert finding.file == file
+    assert "fits no pattern" in finding.problem
+
+
+def test_a_repeatable_is_not_supported_yet() -> None:
+    _, [finding] = gather([("R__view.sql", b"")])
+    assert finding.problem == "repeatable migrations are not supported by this version"
+
+
+def test_all_that_is_wrong_with_a_folder_is_found_at_once() -> None:
+    files: dict[str, bytes | Finding] = {
+        "001_a.sql": b"",
+        "01_b.sql": b"",
+        "1_c.sql": b"",
+        "002_d.down.sql": b"",
+        "003_c.sql": CANNOT_READ,
+        "003_c.down.sql": b"",
+        "004_e.sql": b"a\r\nb\rc\xe9\n",
+        "005_f.sql": b"a\n\nb\0c\0",
+        "E.sql": b"",
+    }
+    migrations, findings = gather(files.items())
+    assert not migrations
+    assert [(f.file, f.line, f.problem) for f in findings] == [
+        ("002_d.down.sql", None, "there is no 002_d.sql that it could undo"),
+        ("003_c.sql", None, "cannot be read: Permission denied"),
+        ("004_e.sql", 3, "the text is not UTF-8"),
+        ("005_f.sql", 3, "the text holds a NUL character"),
+        ("01_b.sql", None, "001_a.sql has the same number"),
+        ("1_c.sql", None, "001_a.sql has the same number"),
+        ("E.sql", None, "the name fits no pattern, so that the file would be lost"),
+    ]
+
+
+def test_only_the_ends_of_lines_and_the_bom_are_touched() -> None:
+    data = "\ufeff\tA \r\n\r\r\n\v\f\x85\u2028B\ufeff\n\r".encode()
+    assert normalise(data, "001_a.sql") == "\tA \n\n\n\v\f\x85\u2028B\ufeff\n\n"
+
+
+@given(st.text() | st.text(st.sampled_from("a\r\n\ufeff")))
+def test_to_normalise_twice_changes_nothing(text: str) -> None:
+    once = normalise(text.encode(), "001_a.sql")
+    if not isinstance(once, Finding):
+        assert normalise(once.encode(), "001_a.sql") == once
+        assert "\r" not in once
+
+
+def test_a_migration_becomes_a_script() -> None:
+    sql = "-- migrator: lock-timeout 500ms\n-- Migrator: statement-timeout\t30 min \nA;\nB"
+    migration = a_migration(1, sql)
+    script, findings = understand(migration)
+    assert script is not None
+    assert not findings
+    assert script.migration is migration
+    assert [statement.line for statement in script.statements] == [3, 4]
+    assert (script.lock_timeout_ms, script.statement_timeout_ms) == (500, 1_800_000)
+    assert script.sql == sql
+
+
+@pytest.mark.parametrize("sql", ["", "\n", "-- nothing\n", "/* nothing */;"])
+def test_a_file_without_a_statement_is_a_script_too(sql: str) -> None:
+    script, findings = understand(a_migration(1, sql))
+    assert script is not None
+    assert not script.statements
+    assert not findings
+    assert script.lock_timeout_ms is script.statement_timeout_ms is None
+
+
+def test_the_script_of_a_dump_is_without_the_commands_of_psql() -> None:
+    script, _ = understand(a_migration(1, "\\restrict x\nA;"))
+    assert script is not None
+    assert script.sql == "           \nA;"
+
+
+@pytest.mark.parametrize(
+    ("sql", "line", "problem"),
+    [
+        ("-- migrator: no-transaction", 1, "the directive no-transaction is not supported"),
+        ("\n-- migrator: requires 002_b", 2, "the directive requires is not supported"),
+        ('-- migrator: allow drop "x"', 1, "the directive allow is not supported"),
+        ("-- migrator: speed 5s", 1, '"speed" is not a directive'),
+        ("-- migrator:", 1, '"" is not a directive'),
+        ("-- migrator: lock-timeout 5", 1, 'lock-timeout: "5" is not a duration'),
+        ("-- migrator: lock-timeout", 1, 'lock-timeout: "" is not a duration'),
+        ("A;\n-- migrator: lock-timeout 5s", 2, "the directive lock-timeout stands after"),
+        ("A -- migrator: lock-timeout 5s\n;", 1, "the directive lock-timeout stands after"),
+        (
+            "-- migrator: lock-timeout 5s\n-- migrator: lock-timeout 5s",
+            2,
+            "the directive lock-timeout is given twice",
+        ),
+        ("A;\n\nB 'C;", 3, "this quoted string is never closed"),
+        ("A;\n\\i b.sql", 2, "\\i is a command of psql, not SQL"),
+        ("A;\nCOMMIT;", 2, "COMMIT would end or begin a transaction"),
+    ],
+)
+def test_what_cannot_be_sent_is_a_finding_with_its_line(sql: str, line: int, problem: str) -> None:
+    script, [finding] = understand(a_migration(7, sql))
+    assert script is None
+    assert (finding.file, finding.line) == ("007_step.sql", line)
+    assert finding.problem.startswith(problem)
+
+
+def test_the_findings_of_a_file_come_in_the_order_of_its_lines() -> None:
+    sql = "-- migrator: x\nVACUUM;\n-- migrator: y\n\\i z\nCOMMIT;\nSELECT 'a"
+    _, findings = understand(a_migration(1, sql))
+    assert [finding.line for finding in findings] == [1, 2, 3, 4, 5, 6]

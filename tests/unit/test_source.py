@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from migrator.errors import SourceError
+from migrator.source import read_source
+from tests.builders import write_folder
+
+
+def test_a_folder_becomes_migrations_and_what_is_not_sql_is_ignored(tmp_path: Path) -> None:
+    write_folder(
+        tmp_path,
+        {
+            "002_b.sql": "B",
+            "001_a.sql": "A\r\n",
+            "001_a.down.sql": "C",
+            "README.md": "",
+            ".x.sql": "",
+        }
+        | {".gitkeep": "", "003_c.sql.bak": "", "004_d.sql~": ""},
+    )
+    (tmp_path / "old").mkdir()
+    found = [(m.version, m.sql, m.rollback_sql) for m in read_source(tmp_path)]
+    assert found == [("001_a", "A\n", "C"), ("002_b", "B", None)]
+
+
+def test_a_folder_may_be_empty(tmp_path: Path) -> None:
+    assert read_source(str(tmp_path)) == ()
+
+
+def test_the_links_of_a_mounted_config_map_are_followed(tmp_path: Path) -> None:
+    write_folder(tmp_path / "..2026", {"001_a.sql": "A"})
+    (tmp_path / "..data").symlink_to("..2026")
+    (tmp_path / "001_a.sql").symlink_to("..data/001_a.sql")
+    assert [migration.sql for migration in read_source(tmp_path)] == ["A"]
+
+
+def test_a_large_file_is_read_whole(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"001_a.sql": "é" * 100_000})
+    assert [len(migration.sql) for migration in read_source(tmp_path)] == [100_000]
+
+
+@pytest.mark.parametrize("name", ["absent", "a_file"])
+def test_a_missing_folder_names_the_setting(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a_file").touch()
+    with pytest.raises(SourceError, match=rf"^cannot read the folder .*{name}: N") as caught:
+        read_source(tmp_path / name)
+    assert "MIGRATIONS_DIR" in caught.value.remedy
+
+
+def test_every_finding_of_the_folder_is_reported(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"001_a.sql": "A", "01_b.sql": "B", "C.SQL": "C", "002_d.down.sql": ""})
+    (tmp_path / "003_e.sql").mkdir()
+    (tmp_path / "004_f.sql").symlink_to("nowhere")
+    with pytest.raises(SourceError, match=r"^5 problems in ") as caught:
+        read_source(tmp_path)
+    assert [(finding.file, finding.problem) for finding in caught.value.findings] == [
+        ("002_d.down.sql", "there is no 002_d.sql that it could undo"),
+        ("003_e.sql", "cannot be read: Is a directory"),
+        ("004_f.sql", "cannot be read: No such file or directory"),
+        ("01_b.sql", "001_a.sql has the same number"),
+        ("C.SQL", "the name fits no pattern, so that the file would be lost"),
+    ]
+
+
+def test_a_single_finding_is_one_problem(tmp_path: Path) -> None:
+    (tmp_path / "001_a.sql").symlink_to("001_a.sql")
+    with pytest.raises(SourceError, match=r"^1 problem in ") as caught:
+        read_source(tmp_path)
+    assert [finding.problem for finding in caught.value.findings] == [
+        "cannot be read: Too many levels of symbolic links"
+    ]
