@@ -127,7 +127,9 @@ def _read_flags(argv: list[str]) -> dict[str, Any]:
     found, unknown = _parser().parse_known_args(argv)
     if unknown:
         names = [word.partition("=")[0] for word in unknown if word.startswith("--")]
-        raise ConfigError(f"unknown flags or words: {' '.join(names) or 'see --help'}", remedy=USAGE)
+        raise ConfigError(
+            f"unknown flags or words: {' '.join(names) or 'see --help'}", remedy=USAGE
+        )
     return vars(found)
 
 

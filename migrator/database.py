@@ -16,10 +16,11 @@ import psycopg2
 from psycopg2 import extensions
 
 from migrator.errors import AccessError, StoppedError, UnreachableError
-from migrator.flight import TAIL, Refusal
+from migrator.flight import TAIL
 from migrator.model import Event, Tell
 
 if TYPE_CHECKING:
+    from migrator.diagnosis import Refusal
     from migrator.refusals import Verdict
     from migrator.url import Target
 
@@ -579,6 +580,8 @@ def _shut_down(connection: Any) -> None:
 
 
 def _refusal(diag: Any) -> Refusal:
+    from migrator.diagnosis import Refusal  # needed only when something went wrong
+
     def number(text: str | None) -> int | None:
         return int(text) if text else None
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -124,32 +123,6 @@ class Message:
     results_before: int  #: how many of our own statements come before the part
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """What PostgreSQL answered instead of a result; psycopg2's `diag` as plain values."""
-
-    sqlstate: str
-    message: str
-    severity: str = "ERROR"
-    detail: str | None = None
-    hint: str | None = None
-    context: str | None = None
-    position: int | None = None  #: 1-based, in characters of the whole message
-    internal_position: int | None = None
-    internal_query: str | None = None
-    constraint: str | None = None
-    table: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """Where in a file an error lies; line and column count from 1, column in characters."""
-
-    line: int
-    column: int
-    text: str  #: the whole line
-
-
 def lock_key(schema: str) -> int:
     """The advisory lock's key, frozen: two releases in one cluster must exclude each other."""
     digest = hashlib.sha256(f"migrator:{schema}".encode()).digest()
@@ -207,31 +180,6 @@ def make_flight(script: Script, seen: str, place: Place, limits: Limits) -> tupl
         *_groups(script),
         Message(end, 0, 0, len(script.sql), last, 0),
     )
-
-
-def locate(
-    script: Script, message: Message, refusal: Refusal, results: int | None
-) -> tuple[Spot | None, bool]:
-    """Where in the file the server's refusal of `message` lies, and whether it lies in the file.
-
-    `results` is how many statements of the message had been answered, None if unknown. An error
-    without a position is laid to the statement that was not answered any more.
-    """
-    if refusal.position:
-        offset = refusal.position - 1
-        if not message.body_starts <= offset <= message.body_ends + 1:
-            return None, False  # the semicolon that follows the body is the one position beyond it
-        offset = min(offset, message.body_ends) - message.body_starts + message.file_starts
-        return _spot(script.sql, offset), True
-    if results is None:
-        return None, True
-    count = sum(1 for s in script.statements[message.first :] if s.start < _file_ends(message))
-    index = results - message.results_before
-    if not 0 <= index < count:
-        return None, False
-    statement = script.statements[message.first + index]
-    text = script.sql[statement.start : statement.end]
-    return _spot(script.sql, statement.start + _inside(text, refusal)), True
 
 
 def identifier(name: str) -> str:
@@ -317,33 +265,6 @@ def _groups(script: Script) -> Iterable[Message]:
         text = script.sql[start : statements[after - 1].end]
         yield Message(text, 0, len(text), start, first, 0)
         first = after
-
-
-def _file_ends(message: Message) -> int:
-    return message.file_starts + message.body_ends - message.body_starts
-
-
-def _inside(statement: str, refusal: Refusal) -> int:
-    """The offset in a statement of an error inside its DO block or function, else 0."""
-    query = refusal.internal_query
-    if query and refusal.internal_position and statement.count(query) == 1:
-        return statement.index(query) + refusal.internal_position - 1
-    block = re.search(r"inline_code_block line (\d+)", refusal.context or "")
-    quote = re.search(r"\$(?:[^\W\d]\w*)?\$|'", statement)
-    if block is None or quote is None:
-        return 0
-    start = quote.end()
-    for _ in range(int(block[1]) - 1):
-        start = statement.find("\n", start) + 1 or start
-    blanks = re.compile(r"[^\S\n]*").match(statement, start)
-    return blanks.end() if blanks else start
-
-
-def _spot(sql: str, offset: int) -> Spot:
-    from migrator.statements import line_text, position  # needed only when something went wrong
-
-    line, column = position(sql, offset)
-    return Spot(line, column, line_text(sql, line))
 
 
 def _ours(schema: str) -> str:

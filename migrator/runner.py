@@ -21,15 +21,12 @@ from migrator.errors import (
     StoppedError,
 )
 from migrator.flight import (
-    ESCAPED,
     HELD,
     MOVED,
     Limits,
     Message,
     Place,
-    Spot,
     head,
-    locate,
     log_row,
     make_flight,
 )
@@ -45,7 +42,6 @@ T = TypeVar("T")
 #: Rolled back whole and safe to send again: lock not available, deadlock, serialization failure.
 BUSY = frozenset({"55P03", "40P01", "40001"})
 READ_ONLY = "25006"
-NO_RIGHT = "42501"
 HISTORY = "the history's tables"  #: stands for a version while they are prepared
 #: How often one migration may lose its connection before it is held to be the reason.
 LOSSES = 5
@@ -263,7 +259,7 @@ class Run:
                 rows = self.session.send(message.text)
             except ServerError as error:
                 self._settle(error)
-                raise self._statement_error(script, message, error) from error
+                raise self._refused(script, message, error) from error
             except StoppedError as error:
                 version, sure = script.migration.version, self.session.alive
                 error.details["outcome"] = (
@@ -344,61 +340,23 @@ class Run:
             self.tell(Event("connection.retry", "warning", {"reason": "lost", "error": str(error)}))
             return send()
 
-    def _statement_error(
-        self, script: Script, message: Message, error: ServerError
-    ) -> MigratorError:
-        """The refusal as the person who wrote the file needs it; recorded in the log table."""
-        refusal, migration = error.refusal, script.migration
-        spot, in_file = locate(script, message, refusal, error.results)
-        details: dict[str, Any] = {
-            "version": migration.version,
-            "file": migration.file,
-            "line": spot.line if spot else None,
-            "column": spot.column if spot else None,
-            "sqlstate": refusal.sqlstate,
-            "detail": refusal.detail,
-            "hint": refusal.hint,
-            "context": refusal.context,
-            "constraint": refusal.constraint,
-            "source_line": spot.text[:400] if spot else None,
-            "caret": _caret(spot) if spot else None,
-            "outcome": self._what_it_means(script, rolled_back=refusal.sqlstate != ESCAPED),
-        }
-        where = f"{migration.file}:{spot.line}:{spot.column}" if spot else migration.file
-        text = f"{where}: {refusal.severity} {refusal.sqlstate}: {refusal.message}"
-        found = {key: value for key, value in details.items() if value is not None}
-        if not in_file and refusal.sqlstate == NO_RIGHT:
-            return AccessError(text, **found)
-        self._record_failure(migration.version, refusal.sqlstate, refusal.message, spot)
-        remedy = REMEDIES.get(refusal.sqlstate)
-        if refusal.sqlstate == "57014" and "statement timeout" in refusal.message:
-            remedy = TIMEOUT_REMEDY
-        return StatementError(text, remedy=remedy, **found)
+    def _refused(self, script: Script, message: Message, error: ServerError) -> MigratorError:
+        """What the refusal of a file's statement ends the run with; recorded in the log table."""
+        from migrator.diagnosis import Standing, diagnose  # needed only when a statement failed
 
-    def _what_it_means(self, script: Script, *, rolled_back: bool) -> str:
-        """The state of the database after a refusal, for whoever is woken by it."""
         version = script.migration.version
         after = self.pending[self.pending.index(version) + 1 :]
-        before = [done.version for done in self.applied]
-        parts = [
-            f"{version} was rolled back"
-            if rolled_back
-            else f"what {version} did before its own COMMIT stands, and it is not recorded"
-        ]
-        if before:
-            parts.append(f"applied by this run and standing: {', '.join(before)}")
-        elif self.current:
-            parts.append(f"the database is at {self.current}")
-        else:
-            parts.append("nothing is applied")
-        if after:
-            parts.append(f"not tried: {', '.join(after)}")
-        return "; ".join(parts)
-
-    def _record_failure(self, version: str, sqlstate: str, message: str, spot: Spot | None) -> None:
-        detail = {"sqlstate": sqlstate, "message": message, "line": spot.line if spot else None}
-        with contextlib.suppress(ServerError, LostError):
-            self.session.send(log_row(self.place, version, "failed", detail))
+        standing = Standing([done.version for done in self.applied], self.current, after)
+        found = diagnose(script, message, error.refusal, error.results, standing)
+        if isinstance(found, StatementError):
+            detail = {
+                "sqlstate": error.refusal.sqlstate,
+                "message": error.refusal.message,
+                "line": found.details.get("line"),
+            }
+            with contextlib.suppress(ServerError, LostError):
+                self.session.send(log_row(self.place, version, "failed", detail))
+        return found
 
     def _tell_notices(self, version: str) -> None:
         if self._session is None:
@@ -409,17 +367,6 @@ class Run:
             self.tell(
                 Event("migration.notice", level, {"version": version, "notice": message.strip()})
             )
-
-
-#: What a person does about the refusals that need more than mending the file.
-REMEDIES = {
-    ESCAPED: "Take the statement that ends the transaction out of the file, see what it left "
-    "behind, and run again.",
-    NO_RIGHT: "Grant the role what the statement needs, or take the statement out.",
-}
-TIMEOUT_REMEDY = (
-    "Raise STATEMENT_TIMEOUT, or give this file a line `-- migrator: statement-timeout 30min`."
-)
 
 
 def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
@@ -464,12 +411,6 @@ def _plan_made(view: View) -> Event:
 
 def _chosen(own: int | None, general: int) -> int:
     return general if own is None else own
-
-
-def _caret(spot: Spot) -> str:
-    """Blanks, with the line's own tabs, up to the column, and a caret."""
-    before = spot.text[: spot.column - 1]
-    return "".join("\t" if char == "\t" else " " for char in before) + "^"
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,0 +1,169 @@
+"""What PostgreSQL refused -> where in the file, why, and what it means for the database."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from migrator.errors import AccessError, MigratorError, StatementError
+from migrator.flight import ESCAPED, Message
+from migrator.statements import line_text, position
+
+if TYPE_CHECKING:
+    from migrator.parse import Script
+
+NO_RIGHT, CANCELLED = "42501", "57014"
+#: What a person does about the refusals that need more than mending the file.
+REMEDIES = {
+    ESCAPED: "Take the statement that ends the transaction out of the file, see what it left "
+    "behind, and run again.",
+    NO_RIGHT: "Grant the role what the statement needs, or take the statement out.",
+}
+TIMEOUT_REMEDY = (
+    "Raise STATEMENT_TIMEOUT, or give this file a line `-- migrator: statement-timeout 30min`."
+)
+LINE_CHARS = 400  # of a source line in a log; a seed's line may be megabytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What PostgreSQL answered instead of a result; psycopg2's `diag` as plain values."""
+
+    sqlstate: str
+    message: str
+    severity: str = "ERROR"
+    detail: str | None = None
+    hint: str | None = None
+    context: str | None = None
+    position: int | None = None  #: 1-based, in characters of the whole message
+    internal_position: int | None = None
+    internal_query: str | None = None
+    constraint: str | None = None
+    table: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where in a file an error lies; line and column count from 1, column in characters."""
+
+    line: int
+    column: int
+    text: str  #: the whole line
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a run had done when it was refused."""
+
+    applied: Sequence[str]  #: versions that this run applied
+    current: str | None  #: the newest applied version of all
+    untried: Sequence[str]  #: versions that were to come after the refused one
+
+
+def diagnose(
+    script: Script, message: Message, refusal: Refusal, results: int | None, standing: Standing
+) -> MigratorError:
+    """The refusal as the person who wrote the file needs it: a StatementError, in most cases.
+
+    `results` is how many statements of the message had been answered, None if unknown.
+    """
+    migration = script.migration
+    spot, in_file = locate(script, message, refusal, results)
+    details: dict[str, Any] = {
+        "version": migration.version,
+        "file": migration.file,
+        "line": spot.line if spot else None,
+        "column": spot.column if spot else None,
+        "sqlstate": refusal.sqlstate,
+        "detail": refusal.detail,
+        "hint": refusal.hint,
+        "context": refusal.context,
+        "constraint": refusal.constraint,
+        "outcome": _what_it_means(migration.version, refusal, standing),
+        **(_shown(spot) if spot else {}),
+    }
+    where = f"{migration.file}:{spot.line}:{spot.column}" if spot else migration.file
+    text = f"{where}: {refusal.severity} {refusal.sqlstate}: {refusal.message}"
+    found = {key: value for key, value in details.items() if value is not None}
+    if not in_file and refusal.sqlstate == NO_RIGHT:
+        return AccessError(text, **found)
+    remedy = REMEDIES.get(refusal.sqlstate)
+    if refusal.sqlstate == CANCELLED and "statement timeout" in refusal.message:
+        remedy = TIMEOUT_REMEDY
+    return StatementError(text, remedy=remedy, **found)
+
+
+def locate(
+    script: Script, message: Message, refusal: Refusal, results: int | None
+) -> tuple[Spot | None, bool]:
+    """Where in the file the server's refusal of `message` lies, and whether it lies in the file.
+
+    `results` is how many statements of the message had been answered, None if unknown. An error
+    without a position is laid to the statement that was not answered any more.
+    """
+    if refusal.position:
+        offset = refusal.position - 1
+        if not message.body_starts <= offset <= message.body_ends + 1:
+            return None, False  # the semicolon that follows the body is the one position beyond it
+        offset = min(offset, message.body_ends) - message.body_starts + message.file_starts
+        return _spot(script.sql, offset), True
+    if results is None:
+        return None, True
+    count = sum(1 for s in script.statements[message.first :] if s.start < _file_ends(message))
+    index = results - message.results_before
+    if not 0 <= index < count:
+        return None, False
+    statement = script.statements[message.first + index]
+    text = script.sql[statement.start : statement.end]
+    return _spot(script.sql, statement.start + _inside(text, refusal)), True
+
+
+def _what_it_means(version: str, refusal: Refusal, standing: Standing) -> str:
+    """The state of the database after a refusal, for whoever is woken by it."""
+    parts = [f"{version} was rolled back"]
+    if refusal.sqlstate == ESCAPED:
+        parts = [f"what {version} did before its own COMMIT stands, and it is not recorded"]
+    if standing.applied:
+        parts.append(f"applied by this run and standing: {', '.join(standing.applied)}")
+    elif standing.current:
+        parts.append(f"the database is at {standing.current}")
+    else:
+        parts.append("nothing is applied")
+    if standing.untried:
+        parts.append(f"not tried: {', '.join(standing.untried)}")
+    return "; ".join(parts)
+
+
+def _shown(spot: Spot) -> dict[str, str]:
+    """The line, cut around the column where it is long, and a caret under the column."""
+    start = max(0, spot.column - LINE_CHARS // 2) if len(spot.text) > LINE_CHARS else 0
+    before = spot.text[start : spot.column - 1]
+    blanks = "".join("\t" if char == "\t" else " " for char in before)
+    return {"source_line": spot.text[start : start + LINE_CHARS], "caret": blanks + "^"}
+
+
+def _file_ends(message: Message) -> int:
+    return message.file_starts + message.body_ends - message.body_starts
+
+
+def _inside(statement: str, refusal: Refusal) -> int:
+    """The offset in a statement of an error inside its DO block or function, else 0."""
+    query = refusal.internal_query
+    if query and refusal.internal_position and statement.count(query) == 1:
+        return statement.index(query) + refusal.internal_position - 1
+    block = re.search(r"inline_code_block line (\d+)", refusal.context or "")
+    quote = re.search(r"\$(?:[^\W\d]\w*)?\$|'", statement)
+    if block is None or quote is None:
+        return 0
+    start = quote.end()
+    for _ in range(int(block[1]) - 1):
+        start = statement.find("\n", start) + 1 or start
+    blanks = re.compile(r"[^\S\n]*").match(statement, start)
+    return blanks.end() if blanks else start
+
+
+def _spot(sql: str, offset: int) -> Spot:
+    line, column = position(sql, offset)
+    return Spot(line, column, line_text(sql, line))

@@ -1,0 +1,366 @@
+"""Connecting: what is tried again and what is not, against a stub, a server and a pooler."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Timer
+
+import pytest
+
+from migrator import refusals
+from tests.builders import write_folder
+from tests.conftest import Database, MakePgBouncer, MakeProxy
+from tests.job import ROOT, Job, Result, run_job, until
+from tests.pooler_stub import Answer, Do, Forward, PoolerStub, Refuse, Welcome
+from tests.postgres import Server, free_port
+
+MakeStub = Callable[..., PoolerStub]
+
+#: Fails at once instead of after a minute.
+SOON = {"CONNECT_TIMEOUT": "1s"}
+
+
+@pytest.fixture
+def stub() -> Iterator[MakeStub]:
+    """Start stubs: `stub(Refuse("…"), Forward.to(database))`."""
+    with ExitStack() as stack:
+
+        def start(*answers: Answer, port: int = 0) -> PoolerStub:
+            made = PoolerStub(*answers, port=port)
+            stack.callback(made.stop)
+            return made
+
+        yield start
+
+
+def through(stub: PoolerStub, database: Database) -> str:
+    """The database's URL by way of the stub."""
+    return database.url.replace(f":{database.port}/", f":{stub.port}/")
+
+
+def tries(result: Result) -> list[int]:
+    return [line["attempt"] for line in result.of("connection.retry")]
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("(EMAXCONNSESSION) max clients reached in session mode", "full"),
+        ("(EMAXCONN) Max client connections reached", "full"),
+        ("MaxClientsInSessionMode: max clients reached", "full"),
+        ("(ECHECKOUTTIMEOUT) unable to check out a connection", "full"),
+        ("remaining connection slots are reserved for superusers", "full"),
+        ("sorry, too many clients already", "full"),
+        ('too many connections for role "postgres"', "full"),
+        ("no more connections allowed (max_client_conn)", "full"),
+        ("query_wait_timeout", "full"),
+        ("(EAUTHQUERY) authentication query failed: connection failed", "pooler"),
+        ("(EDBHANDLEREXITED) connection to database closed", "pooler"),
+        ("(EPOOLTERMINATING) pool is terminating", "pooler"),
+        ("(EWORKERNOTFOUND) worker not found", "pooler"),
+        ("(ESUBSCRIBERETRIES) failed to subscribe", "pooler"),
+        ("(EPROXYSTARTFAILED) proxy start failed", "pooler"),
+        ("(EAUTHTIMEOUT) authentication timeout", "pooler"),
+        ("pgbouncer cannot connect to server", "pooler"),
+        ("the database system is starting up", "starting"),
+        ("the database system is shutting down", "starting"),
+        ("the database system is in recovery mode", "starting"),
+        ("terminating connection due to administrator command", "starting"),
+        ("something that nobody has heard of", "unreachable"),
+    ],
+)
+def test_what_may_pass_is_tried_again(
+    message: str, reason: str, database: Database, stub: MakeStub, tmp_path: Path
+) -> None:
+    pooler = stub(Refuse(message), Forward.to(database))
+    result = run_job(through(pooler, database), tmp_path)
+    (retry,) = result.of("connection.retry")
+    assert (result.code, pooler.connections) == (0, 2)
+    assert (retry["attempt"], retry["reason"], retry["level"]) == (1, reason, "warning")
+    assert message in retry["error"]
+
+
+@pytest.mark.parametrize(
+    ("message", "remedy"),
+    [
+        ("(ENOTFOUND) tenant/user postgres.ref not found", refusals.POOLER_USER),
+        ("Tenant or user not found", refusals.POOLER_USER),
+        ("(ENOIDENTIFIER) no tenant identifier provided", refusals.POOLER_USER),
+        ('password authentication failed for user "postgres"', refusals.LOGIN),
+        ("SASL authentication failed", refusals.LOGIN),
+        ("(ECIRCUITBREAKER) too many authentication failures", refusals.BANNED),
+        ("(EBANNED) tenant is banned", refusals.BANNED),
+        ("(EADDRNOTALLOWED) address not in tenant allow_list: {1, 2, 3, 4}", refusals.NETWORK),
+        ("(ESSLREQUIRED) SSL connection is required", refusals.TLS_WANTED),
+        ('no pg_hba.conf entry for host "1.2.3.4", SSL off', refusals.TLS_WANTED),
+        ("unsupported startup parameter: options", refusals.PARAMETER),
+        ('database "postgres" does not exist', refusals.DATABASE),
+    ],
+)
+def test_what_a_person_must_change_is_tried_once(
+    message: str, remedy: str, stub: MakeStub, tmp_path: Path
+) -> None:
+    """Supabase bans an address after a few refused logins."""
+    pooler = stub(Refuse(message))
+    result = run_job(pooler.url(), tmp_path)
+    assert (result.code, pooler.connections, tries(result)) == (16, 1, [])
+    assert (result.error["type"], result.error["remedy"]) == ("AccessError", remedy)
+    assert message in result.error["message"]
+
+
+def test_each_try_is_counted(database: Database, stub: MakeStub, tmp_path: Path) -> None:
+    full = Refuse("(EMAXCONN) Max client connections reached")
+    pooler = stub(full, Do.CLOSE, full, Forward.to(database))
+    result = run_job(through(pooler, database), tmp_path)
+    assert (result.code, pooler.connections, tries(result)) == (0, 4, [1, 2, 3])
+    assert result.events.count("connection.opened") == 1
+
+
+def test_a_pooler_that_wants_a_long_pause_gets_it_or_none(stub: MakeStub, tmp_path: Path) -> None:
+    pooler = stub(Refuse("(ECIRCUITBREAKER) failed to retrieve database credentials"))
+    result = run_job(pooler.url(), tmp_path, CONNECT_TIMEOUT="20s")
+    assert (result.code, pooler.connections) == (20, 1)
+    assert result.error["remedy"] == refusals.POOLER_DOWN
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        pytest.param(Do.KEEP_SILENT, "unreachable", id="a server that never answers"),
+        pytest.param(Do.CLOSE, "unreachable", id="a server that hangs up"),
+        pytest.param(Refuse("the database system is starting up"), "starting", id="one not up"),
+    ],
+)
+def test_after_the_timeout_it_is_given_up(
+    answer: Answer, reason: str, stub: MakeStub, tmp_path: Path
+) -> None:
+    result = run_job(stub(answer).url(), tmp_path, **SOON)
+    assert (result.code, result.error["reason"]) == (20, reason)
+    assert "within CONNECT_TIMEOUT" in result.error["message"]
+    assert "connection.opened" not in result.events
+
+
+def test_a_port_where_nobody_listens_is_given_up_after_the_timeout(tmp_path: Path) -> None:
+    result = run_job(f"postgresql://u@127.0.0.1:{free_port()}/d", tmp_path, **SOON)
+    assert (result.code, result.error["reason"]) == (20, "unreachable")
+    assert tries(result)[:2] == [1, 2]
+    assert "Connection refused" in result.error["message"]
+
+
+def test_a_server_that_starts_late_is_waited_for(
+    database: Database, stub: MakeStub, tmp_path: Path
+) -> None:
+    port = free_port()
+    opens = Timer(0.3, lambda: stub(Forward.to(database), port=port))
+    opens.start()
+    url = database.url.replace(f":{database.port}/", f":{port}/")
+    result = run_job(url, tmp_path)
+    opens.join()
+    assert result.code == 0
+    assert tries(result)
+
+
+def test_a_host_without_a_name_is_given_up_after_the_timeout(tmp_path: Path) -> None:
+    result = run_job("postgresql://u:s3cret@nowhere.invalid/d", tmp_path, **SOON)
+    assert (result.code, result.error["reason"]) == (20, "name")
+    assert result.error["remedy"] == refusals.NAME
+
+
+def test_of_several_hosts_the_first_that_answers_is_taken(
+    database: Database, tmp_path: Path
+) -> None:
+    place = f"{database.host}:{database.port}"
+    url = database.url.replace(place, f"127.0.0.1:{free_port()},{place}")
+    result = run_job(url, tmp_path)
+    assert (result.code, tries(result)) == (0, [])
+
+
+def test_a_wrong_password_is_tried_once(
+    database: Database, proxy: MakeProxy, tmp_path: Path
+) -> None:
+    database.query("DROP ROLE IF EXISTS plain")
+    database.query("CREATE ROLE plain LOGIN PASSWORD 'right'")
+    counting = proxy(database)
+    try:
+        right, wrong = (
+            run_job(counting.through(database.as_user("plain", word).url), tmp_path, "status")
+            for word in ("right", "wrong")
+        )
+        assert (right.code, wrong.code, counting.connections) == (0, 16, 2)
+        assert wrong.error["remedy"] == refusals.LOGIN
+    finally:
+        database.query("DROP ROLE plain")
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "reason"),
+    [
+        pytest.param("sslmode", "require", "tls", id="TLS where there is none"),
+        pytest.param("sslmode", "maybe", "parameter", id="a value that libpq does not know"),
+        pytest.param("channel_binding", "require", "parameter", id="channel binding without TLS"),
+    ],
+)
+def test_a_demand_that_the_server_cannot_meet_is_refused(
+    word: str, value: str, reason: str, database: Database, tmp_path: Path
+) -> None:
+    result = run_job(f"{database.url}?{word}={value}", tmp_path)
+    assert (result.code, result.error["reason"], tries(result)) == (16, reason, [])
+
+
+def test_a_database_that_is_not_there_is_refused(database: Database, tmp_path: Path) -> None:
+    result = run_job(f"{database.url}_x", tmp_path)
+    assert (result.code, result.error["reason"]) == (16, "database")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "part"),
+    [
+        ({"client_encoding": "LATIN1"}, "speaks LATIN1"),
+        ({"client_encoding": "UTF8", "standard_conforming_strings": "off"}, "standard_conforming"),
+    ],
+)
+def test_what_was_asked_for_at_the_start_must_be_in_force(
+    parameters: dict[str, str], part: str, stub: MakeStub, tmp_path: Path
+) -> None:
+    """Poolers drop startup parameters in silence."""
+    pooler = stub(Welcome({"server_version": "15.0", "DateStyle": "ISO", **parameters}))
+    result = run_job(pooler.url(), tmp_path, **SOON)
+    assert (result.code, result.error["type"]) == (16, "AccessError")
+    assert part in result.error["message"]
+
+
+def test_only_what_every_pooler_takes_is_asked_for_at_the_start(
+    stub: MakeStub, tmp_path: Path
+) -> None:
+    pooler = stub(Refuse("Tenant or user not found"))
+    query = "?pgbouncer=true&schema=app&application_name=mine&connect_timeout=5&sslmode=disable"
+    result = run_job(pooler.url(query=query), tmp_path)
+    (asked,) = pooler.startups
+    assert asked == {
+        "user": "postgres.ref",
+        "database": "postgres",
+        "application_name": "migrator/tester",
+        "client_encoding": "UTF8",
+    }
+    (trimmed,) = result.of("url.trimmed")
+    dropped = ["pgbouncer", "schema", "application_name", "connect_timeout"]
+    assert (trimmed["setting"], trimmed["parameters"]) == ("DATABASE_URL", dropped)
+
+
+def test_libpqs_own_variables_are_enough(database: Database, tmp_path: Path) -> None:
+    result = run_job(
+        None,
+        tmp_path,
+        PGHOST=database.host,
+        PGPORT=str(database.port),
+        PGUSER=database.user,
+        PGDATABASE=database.dbname,
+        PGPASSWORD=database.password or "",
+    )
+    assert result.code == 0
+    assert result.of("connection.opened")[0]["setting"] == "PGHOST"
+
+
+def test_a_pooler_in_transaction_mode_will_do(
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path, {"001_a.sql": "CREATE TABLE a ()", "002_b.sql": "SELECT 1"})
+    url = pgbouncer(database, pool_size=1).url(database.dbname)
+    first, second = (run_job(f"{url}?pgbouncer=true", folder) for _ in range(2))
+    assert (first.code, first.applied) == (0, ["001_a", "002_b"])
+    assert (second.code, second.applied) == (0, [])
+
+
+def test_a_pooler_refuses_a_wrong_password(
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path
+) -> None:
+    pooler = pgbouncer(database, users={"plain": "right"})
+    result = run_job(pooler.url(database.dbname, "plain", "wrong"), tmp_path)
+    assert (result.code, result.error["reason"], tries(result)) == (16, "login", [])
+
+
+WAITS = [
+    pytest.param(Do.KEEP_SILENT, id="for an answer"),
+    pytest.param(Refuse("the database system is starting up"), id="between two tries"),
+]
+
+
+@pytest.mark.parametrize("answer", WAITS)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_wait_for_a_connection(
+    number: signal.Signals, answer: Answer, stub: MakeStub, tmp_path: Path
+) -> None:
+    pooler = stub(answer)
+    job = Job(pooler.url(), tmp_path, CONNECT_TIMEOUT="60s")
+    until(lambda: pooler.startups)
+    job.process.send_signal(number)
+    result = job.result(timeout=5)
+    assert (result.code, result.error["type"]) == (23, "StoppedError")
+    assert result.of("run.stopped")[0]["stopped_by"] == number.name
+    assert result.report["outcome"] == "nothing was changed"
+
+
+@pytest.mark.parametrize("answer", WAITS)
+def test_the_deadline_ends_the_wait_for_a_connection(
+    answer: Answer, stub: MakeStub, tmp_path: Path
+) -> None:
+    result = run_job(stub(answer).url(), tmp_path, DEADLINE="500ms")
+    assert (result.code, result.of("run.stopped")[0]["stopped_by"]) == (23, "DEADLINE")
+
+
+def run_without_network(folder: Path, **settings: str) -> Result:
+    """A run on a machine that has no route to anywhere, but the file system."""
+    alone = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    probe = shutil.which("unshare") and subprocess.run([*alone, "true"], check=False).returncode
+    if probe != 0:
+        pytest.skip("needs unshare(1) and the right to make a network namespace")
+    found = subprocess.run(
+        [*alone, sys.executable, str(ROOT / "entrypoint.py")],
+        env={"PATH": os.environ["PATH"], "MIGRATIONS_DIR": str(folder), **SOON, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Result(found.returncode, found.stderr, found.stdout)
+
+
+#: An address for documentation (RFC 3849), which stands for Supabase's direct host.
+ONLY_IPV6 = "postgresql://u:s3cret@[2001:db8::1]:5432/d"
+
+
+def test_a_host_that_only_ipv6_reaches_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    result = run_without_network(tmp_path, DATABASE_URL=ONLY_IPV6)
+    assert (result.code, result.error["reason"], tries(result)) == (16, "route", [])
+    assert result.error["remedy"] == refusals.IPV6
+
+
+def test_a_direct_url_without_a_route_gives_way_to_the_poolers(
+    database: Database, tmp_path: Path
+) -> None:
+    if not isinstance(database.server, Server):
+        pytest.skip("needs the socket of a server of our own: unset TEST_DATABASE_URL")
+    directory = database.server.directory
+    socket = f"postgresql://{database.user}@:{database.port}/{database.dbname}?host={directory}"
+    result = run_without_network(tmp_path, DIRECT_URL=ONLY_IPV6, DATABASE_URL=socket)
+    assert result.code == 0, result.stderr
+    (rerouted,) = result.of("connection.rerouted")
+    assert rerouted["target"] == "u@[2001:db8::1]:5432/d"
+    assert rerouted["instead"] == f"{database.user}@{directory}:{database.port}/{database.dbname}"
+    assert result.of("connection.opened")[0]["setting"] == "DATABASE_URL"
+
+
+def test_a_direct_url_that_answers_is_the_one_that_is_used(
+    database: Database, tmp_path: Path
+) -> None:
+    nobody = f"postgresql://u@127.0.0.1:{free_port()}/d"
+    result = run_job(nobody, tmp_path, DIRECT_URL=database.url)
+    assert result.code == 0
+    assert result.of("connection.opened")[0]["setting"] == "DIRECT_URL"
+    assert "connection.rerouted" not in result.events

@@ -1,0 +1,162 @@
+"""A TCP server that answers a connection's startup as a pooler does: mostly with a refusal."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+SSL_REQUEST, GSS_REQUEST, CANCEL_REQUEST = 80877103, 80877104, 80877102
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Answer the startup packet with an ErrorResponse, and close."""
+
+    message: str
+    sqlstate: str = "XX000"  # what Supavisor sends, whatever the reason
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Hand the connection to a server that takes it in the clear."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def to(cls, place: Any) -> Forward:
+        """To whatever has a host and a port: a database, an address."""
+        return cls(place.host, place.port)
+
+
+@dataclass(frozen=True)
+class Welcome:
+    """Let the client in without a word about a password, say these parameters, and fall silent."""
+
+    parameters: Mapping[str, str]
+
+
+class Do(Enum):
+    """What else a broken pooler may do."""
+
+    CLOSE = "close the connection at once, before a word"
+    KEEP_SILENT = "read, and never answer"
+
+
+Answer = Refuse | Forward | Welcome | Do
+
+
+class PoolerStub:
+    """Gives each connection the next of `answers`; the last one is for all that follow.
+
+    `startups` are the parameters that each of them sent; TLS is declined.
+    """
+
+    def __init__(self, *answers: Answer, port: int = 0) -> None:
+        self.answers: Sequence[Answer] = answers
+        self.connections = 0
+        self.startups: list[dict[str, str]] = []
+        self._sockets: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=64)
+        self.host, self.port = "127.0.0.1", int(self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def url(self, login: str = "postgres.ref:s3cret", query: str = "") -> str:
+        return f"postgresql://{login}@127.0.0.1:{self.port}/postgres{query}"
+
+    def stop(self) -> None:
+        """Close everything and listen no more."""
+        for end in (self._listener, *self._sockets):
+            with suppress(OSError):  # wakes a thread that waits in accept or recv
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # stopped
+            while True:
+                client, _ = self._listener.accept()
+                self._sockets.append(client)
+                answer = self.answers[min(self.connections, len(self.answers) - 1)]
+                self.connections += 1
+                threading.Thread(target=self._serve, args=(client, answer), daemon=True).start()
+
+    def _serve(self, client: socket.socket, answer: Answer) -> None:
+        with suppress(OSError):  # stopped, or the client has gone
+            packet = b"" if answer is Do.CLOSE else self._startup(client)
+            match answer:
+                case Forward() if packet:
+                    self._forward(client, packet, answer)
+                case Refuse():
+                    client.sendall(_error_response(answer))
+                case Welcome():
+                    client.sendall(_greeting(answer))
+                    client.recv(1)
+                case Do.KEEP_SILENT:
+                    client.recv(1)
+        client.close()
+
+    def _startup(self, client: socket.socket) -> bytes:
+        """The client's startup packet, once it has made do without TLS; b"" for a cancel."""
+        while True:
+            head = _receive(client, 8)
+            size, code = struct.unpack("!II", head)
+            if code in {SSL_REQUEST, GSS_REQUEST}:
+                client.sendall(b"N")
+                continue
+            body = _receive(client, size - 8)
+            if code == CANCEL_REQUEST:
+                return b""
+            words = body.decode().split("\0")[:-2]
+            self.startups.append(dict(zip(words[::2], words[1::2], strict=True)))
+            return head + body
+
+    def _forward(self, client: socket.socket, packet: bytes, to: Forward) -> None:
+        server = socket.create_connection((to.host, to.port))
+        self._sockets.append(server)
+        server.sendall(packet)
+        threading.Thread(target=_pump, args=(server, client), daemon=True).start()
+        _pump(client, server)
+
+
+def _error_response(refusal: Refuse) -> bytes:
+    fields = {"S": "FATAL", "V": "FATAL", "C": refusal.sqlstate, "M": refusal.message}
+    return _message(b"E", *(f"{name}{value}" for name, value in fields.items()), "")
+
+
+def _greeting(welcome: Welcome) -> bytes:
+    """AuthenticationOk, the parameters, BackendKeyData, ReadyForQuery."""
+    status = [_message(b"S", name, value) for name, value in welcome.parameters.items()]
+    key = b"K" + struct.pack("!III", 12, 4711, 1)
+    return b"R\0\0\0\x08\0\0\0\0" + b"".join(status) + key + b"Z\0\0\0\x05I"
+
+
+def _message(kind: bytes, *strings: str) -> bytes:
+    """A message of NUL-ended strings (protocol manual, "Message Formats")."""
+    body = b"".join(text.encode() + b"\0" for text in strings)
+    return kind + struct.pack("!I", len(body) + 4) + body
+
+
+def _receive(source: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        chunk = source.recv(size - len(data))
+        if not chunk:
+            raise ConnectionError
+        data += chunk
+    return data
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while chunk := source.recv(1 << 16):
+            target.sendall(chunk)
+    for end in (source, target):
+        with suppress(OSError):  # already closed by its peer
+            end.shutdown(socket.SHUT_RDWR)
+        end.close()

@@ -1,0 +1,158 @@
+"""The command line: what is understood, what is refused, and that nothing of it is echoed."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from migrator import __version__
+from migrator.cli import main
+from migrator.commands import COMMANDS
+from migrator.config import SETTINGS, URLS
+from tests.job import Result
+
+URL = "postgresql://user:s3cret@host/db"
+
+
+def run(*argv: str, **environment: str) -> Result:
+    stdout, stderr = io.StringIO(), io.StringIO()
+    code = main(argv, environment, stdout, stderr)
+    return Result(code, stderr.getvalue(), stdout.getvalue())
+
+
+def test_help_names_every_command_setting_and_url() -> None:
+    result = run("--help")
+    assert (result.code, result.stderr) == (0, "")
+    said = set(re.findall(r"[\w-]+", result.stdout))
+    assert said >= {*COMMANDS, *URLS, *(setting.flag for setting in SETTINGS)}
+    for command in COMMANDS.values():
+        assert command.help in result.stdout
+
+
+def test_the_version_is_told() -> None:
+    result = run("--version")
+    assert (result.code, result.stdout) == (0, f"migrator {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("argv", "part"),
+    [
+        pytest.param(["upp"], "there is no such command; there are up, ", id="an unknown command"),
+        pytest.param([URL], "there is no such command", id="a URL for a command"),
+        pytest.param(["up", URL], "`up` takes no words", id="a URL for a word"),
+        pytest.param(["new"], "`new` takes NAME", id="a word too few"),
+        pytest.param(["new", "a", "b"], "`new` takes NAME", id="a word too many"),
+        pytest.param(["--database-url", URL], "--database-url", id="a URL for a flag's value"),
+        pytest.param([f"--database-url={URL}"], "--database-url", id="a URL behind ="),
+        pytest.param(["-d", URL], "see --help", id="an unknown short flag"),
+        pytest.param([f"--{URL}"], "unknown flags", id="a URL for a flag"),
+        pytest.param(["--lock-timeout"], "cannot be read", id="a flag without its value"),
+        pytest.param(["--lock", "2s"], "--lock", id="a flag cut short"),
+        pytest.param(["--json=s3cret"], "cannot be read", id="a value too many"),
+        pytest.param(["--log-level", URL], "LOG_LEVEL=", id="a URL for a setting"),
+        pytest.param(
+            ["--on-late", "postgres://u:s3cret is@h"], "ON_LATE=", id="one with blanks, too"
+        ),
+        pytest.param(["new", URL], "cannot be a migration's name", id="a URL for a name"),
+        pytest.param(["up"], "no database is named", id="no URL at all"),
+        pytest.param([], "no database is named", id="up without saying so"),
+    ],
+)
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_what_cannot_be_understood_is_refused_and_not_echoed(
+    argv: list[str], part: str, log_format: str
+) -> None:
+    result = run(*argv, LOG_FORMAT=log_format, MIGRATIONS_DIR="/nowhere")
+    assert result.code == 2
+    assert part in result.stderr
+    assert "s3cret" not in result.stderr + result.stdout
+
+
+def test_a_refusal_is_the_answer_in_json_too() -> None:
+    result = run("status", "--json")
+    assert json.loads(result.stdout) == {
+        key: value
+        for key, value in result.report.items()
+        if key not in {"timestamp", "level", "event"}
+    }
+    assert result.error["type"] == "ConfigError"
+    assert result.error["remedy"].startswith("Set DATABASE_URL")
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        pytest.param({}, id="a flag"),
+        pytest.param({"MIGRATIONS_DIR": "/elsewhere"}, id="a flag before the environment"),
+    ],
+)
+def test_a_setting_may_be_a_flag(environment: Mapping[str, str], tmp_path: Path) -> None:
+    result = run("new", "add_orders", "--migrations-dir", str(tmp_path), **environment)
+    assert result.code == 0, result.stderr
+    made = sorted(path.name for path in tmp_path.iterdir())
+    assert made == ["001_add_orders.down.sql", "001_add_orders.sql"]
+    assert result.stdout.split() == [str(tmp_path / name) for name in reversed(made)]
+
+
+@pytest.mark.parametrize(
+    ("environment", "part"),
+    [
+        pytest.param({"DATABASE_URL": "s3cret"}, "DATABASE_URL is no", id="no URL"),
+        pytest.param({"DATABASE_URL": f"{URL}?s3cret=x"}, "parameter 1", id="a parameter"),
+        pytest.param({"DATABASE_URL_FILE": "/nowhere"}, "No such file", id="no file"),
+        pytest.param({"DATABASE_URL_FILE": URL}, "No such file", id="a URL for a file"),
+        pytest.param({"DATABASE_URL_FILE": "/dev/null"}, "is empty", id="an empty file"),
+        pytest.param(
+            {"DATABASE_URL_FILE": "/nowhere", "DATABASE_URL": URL}, "both", id="a file and a URL"
+        ),
+        pytest.param({"PGOPTIONS": "-c s3cret=1"}, "PGOPTIONS", id="PGOPTIONS"),
+        pytest.param({"MIGRATOR_PASSWORD": "s3cret"}, "MIGRATOR_PASSWORD", id="unknown"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_refused_and_not_echoed(
+    environment: dict[str, str], part: str
+) -> None:
+    result = run("up", **environment)
+    assert result.code == 2
+    assert part in result.error["message"]
+    assert "s3cret" not in result.stderr
+
+
+def test_a_file_that_is_not_utf_8_holds_no_url(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_bytes(b"postgresql://u:s3cret\xff@h/d")
+    result = run("up", DATABASE_URL_FILE=str(file))
+    assert (result.code, "not UTF-8" in result.error["message"]) == (2, True)
+    assert "s3cret" not in result.stderr
+
+
+def test_a_bug_of_ours_is_code_1_with_a_traceback_and_without_a_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(_run: object) -> NoReturn:
+        """Fail."""
+        raise KeyError(URL, "s3cret")
+
+    monkeypatch.setitem(COMMANDS, "up", type(COMMANDS["up"])(fails))
+    result = run("up", DATABASE_URL=URL)
+    assert result.code == 1
+    assert "KeyError" in result.error["traceback"]
+    assert "s3cret" not in result.stderr
+
+
+@pytest.mark.parametrize("name", ["TERMINATION_LOG", "MIGRATOR_TERMINATION_LOG"])
+def test_the_result_goes_to_the_termination_log_where_there_is_one(
+    name: str, tmp_path: Path
+) -> None:
+    there, missing = tmp_path / "there", tmp_path / "missing"
+    there.write_text("")
+    result = run("up", **{name: str(there)})
+    assert json.loads(there.read_text())["error"] == result.error
+    run("up", **{name: str(missing)})
+    assert not missing.exists()

@@ -1,0 +1,475 @@
+"""One migration -> the messages that guard, run and record it; and where an error lies in it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from migrator import flight
+from migrator.flight import (
+    GROUP_CHARS,
+    Limits,
+    Message,
+    Place,
+    Refusal,
+    Spot,
+    head,
+    holder_query,
+    identifier,
+    literal,
+    locate,
+    lock_key,
+    log_row,
+    make_flight,
+    opening,
+)
+from migrator.parse import Script, understand
+from tests.builders import a_migration
+
+RUN_ID = "11111111-2222-4333-8444-555555555555"
+PLACE = Place("public", "migrator/pod-1", RUN_ID, 150018)
+LIMITS = Limits()
+HEAD = head([])
+
+
+def a_script(sql: str, version: str = "007_orders", **values: Any) -> Script:
+    script, findings = understand(a_migration(version, sql, **values))
+    assert script is not None, findings
+    return script
+
+
+def fly(script: Script, place: Place = PLACE, limits: Limits = LIMITS) -> tuple[Message, ...]:
+    return make_flight(script, HEAD, place, limits)
+
+
+def text_of(script: Script, place: Place = PLACE, limits: Limits = LIMITS) -> str:
+    return "".join(message.text for message in fly(script, place, limits))
+
+
+def part(message: Message) -> str:
+    """What of the file the message carries."""
+    return message.text[message.body_starts : message.body_ends]
+
+
+WHOLE = r"""/* migrator 007_orders, run 11111111-2222-4333-8444-555555555555 */ BEGIN ISOLATION LEVEL READ COMMITTED;
+SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL lock_timeout = 2000;
+SET LOCAL statement_timeout = 0;
+SET LOCAL idle_in_transaction_session_timeout = 60000;
+SET LOCAL application_name = 'migrator/pod-1';
+SET LOCAL client_connection_check_interval = 5000;
+SET LOCAL tcp_keepalives_idle = 10;
+SET LOCAL tcp_keepalives_interval = 5;
+SET LOCAL tcp_keepalives_count = 3;
+SET LOCAL tcp_user_timeout = 30000;
+DO LANGUAGE plpgsql $migrator$
+BEGIN
+  IF NOT pg_try_advisory_xact_lock(-9101595133173942782) THEN
+    RAISE EXCEPTION USING ERRCODE = 'MG002', MESSAGE = 'another runner holds the lock',
+      DETAIL = coalesce((SELECT jsonb_build_object(
+    'pid', held.pid,
+    'application_name', activity.application_name,
+    'since', to_char(activity.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+    'prepared_transaction', prepared.gid)
+  FROM pg_locks AS held
+  LEFT JOIN pg_stat_activity AS activity ON activity.pid = held.pid
+  LEFT JOIN pg_locks AS own ON held.pid IS NULL AND own.locktype = 'transactionid'
+   AND own.pid IS NULL AND own.virtualtransaction = held.virtualtransaction
+  LEFT JOIN pg_prepared_xacts AS prepared ON prepared.transaction = own.transactionid
+ WHERE held.locktype = 'advisory' AND held.objsubid = 1
+   AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND held.classid = 2175837042::oid AND held.objid = 3720230402::oid AND held.granted
+ LIMIT 1)::text, '{}');
+  END IF;
+  IF (SELECT encode(sha256(convert_to(coalesce(string_agg(
+    version::text || E'\t' || coalesce(checksum::text, '') || E'\n', ''
+    ORDER BY version::text COLLATE "C"), ''), 'UTF8')), 'hex')
+  FROM "public".schema_migrations) <> 'd76fc895d093b8649f28d0d785a8b9aaf3cfad941a122cc8b6a87985014671ad' THEN
+    RAISE EXCEPTION USING ERRCODE = 'MG001', MESSAGE = 'the history has moved';
+  END IF;
+END $migrator$;
+SET LOCAL search_path TO "app", "odd""name";
+CREATE TABLE app.orders (id int);
+INSERT INTO app.orders VALUES (7);
+
+;
+SET CONSTRAINTS ALL IMMEDIATE;
+RESET SESSION AUTHORIZATION;
+RESET ROLE;
+SET LOCAL search_path = pg_catalog, pg_temp;
+DO LANGUAGE plpgsql $migrator$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_locks AS held
+                  WHERE held.locktype = 'advisory' AND held.objsubid = 1
+   AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND held.classid = 2175837042::oid AND held.objid = 3720230402::oid AND held.granted AND held.pid = pg_backend_pid()) THEN
+    RAISE EXCEPTION USING ERRCODE = 'MG003', MESSAGE = 'the file ended its own transaction';
+  END IF;
+END $migrator$;
+INSERT INTO "public".schema_migrations
+    (version, execution_time_ms, checksum, rollback_sql, kind, run_id)
+VALUES ('007_orders', (extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000)::integer, '56fa8f0a6e8b0792c5c09e83a6cd7eb9144c90f22faa9832dd6b4bf4c5bdc2ac', 'DROP TABLE app.orders;
+', 'versioned', '11111111-2222-4333-8444-555555555555');
+INSERT INTO "public".schema_migrations_log (run_id, version, event, runner, detail)
+VALUES ('11111111-2222-4333-8444-555555555555', '007_orders', 'applied', 'migrator/pod-1', jsonb_build_object('execution_time_ms', (extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000)::integer, 'checksum', '56fa8f0a6e8b0792c5c09e83a6cd7eb9144c90f22faa9832dd6b4bf4c5bdc2ac'));
+COMMIT;
+RESET SESSION AUTHORIZATION;
+RESET ROLE;
+RESET ALL;
+CLOSE ALL;
+UNLISTEN *;
+DISCARD TEMP;
+SELECT pg_catalog.pg_advisory_unlock_all();
+SELECT execution_time_ms FROM "public".schema_migrations
+ WHERE version::pg_catalog.text OPERATOR(pg_catalog.=) '007_orders'::pg_catalog.text;
+"""  # noqa: E501 - as it is sent
+
+
+def test_a_flight_is_this_text() -> None:
+    script = a_script(
+        "CREATE TABLE app.orders (id int);\nINSERT INTO app.orders VALUES (7);\n",
+        rollback_sql="DROP TABLE app.orders;\n",
+    )
+    seen = head([("006_before", "c0ffee")])
+    (message,) = make_flight(script, seen, PLACE, Limits(search_path=("app", 'odd"name')))
+    assert message.text == WHOLE
+    assert part(message) == script.sql
+
+
+@pytest.mark.parametrize(
+    ("schema", "key"),
+    [
+        pytest.param("public", -9101595133173942782, id="public"),
+        pytest.param("migrator", -862285644992182834, id="another schema"),
+    ],
+)
+def test_the_locks_key_is_frozen(schema: str, key: int) -> None:
+    """Two releases in one cluster must exclude each other."""
+    assert lock_key(schema) == key
+    high, low = divmod(key % 2**64, 2**32)
+    assert f"held.classid = {high}::oid AND held.objid = {low}::oid" in holder_query(schema)
+
+
+@pytest.mark.parametrize(
+    ("rows", "lines"),
+    [
+        pytest.param([], b"", id="an empty history"),
+        pytest.param([("001_a", "aa"), ("002_b", None)], b"001_a\taa\n002_b\t\n", id="in order"),
+        pytest.param([("b", "1"), ("B", "2"), ("a", "3")], b"B\t2\na\t3\nb\t1\n", id="of bytes"),
+        pytest.param([("10", ""), ("9", "")], b"10\t\n9\t\n", id="not of numbers"),
+        pytest.param([("\ufffd", "1"), ("\U0001f600", "2")], b"", id="of UTF-8, not of UTF-16"),
+    ],
+)
+def test_the_head_is_a_hash_over_the_history(
+    rows: list[tuple[str, str | None]], lines: bytes
+) -> None:
+    expected = lines or b"".join(f"{v}\t{c}\n".encode() for v, c in rows)
+    assert head(rows) == hashlib.sha256(expected).hexdigest()
+    assert head(reversed(rows)) == head(rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        pytest.param("plain", "'plain'", id="plain"),
+        pytest.param("it's", "'it''s'", id="a quote"),
+        pytest.param("a\\b", "E'a\\\\b'", id="a backslash"),
+        pytest.param("\\'", "E'\\\\'''", id="both"),
+        pytest.param("100 %s {x}", "'100 %s {x}'", id="no placeholders"),
+        pytest.param("", "''", id="empty"),
+        pytest.param(None, "NULL", id="NULL"),
+    ],
+)
+def test_a_literal_is_quoted_whatever_the_settings_say(text: str | None, quoted: str) -> None:
+    assert literal(text) == quoted
+
+
+@pytest.mark.parametrize(
+    ("name", "quoted"),
+    [
+        pytest.param("public", '"public"', id="plain"),
+        pytest.param('a"b', '"a""b"', id="a quote"),
+        pytest.param("Ops", '"Ops"', id="capitals"),
+    ],
+)
+def test_an_identifier_is_quoted(name: str, quoted: str) -> None:
+    assert identifier(name) == quoted
+
+
+def test_the_history_lies_in_its_schema() -> None:
+    place = Place("Ops", "migrator/pod-1", RUN_ID, 150018)
+    text = text_of(a_script("SELECT 1"), place)
+    assert '"Ops".schema_migrations\n' in text
+    assert '"Ops".schema_migrations_log' in text
+    assert '"public"' not in text
+
+
+@pytest.mark.parametrize(
+    ("limits", "place", "line"),
+    [
+        pytest.param(Limits(), PLACE, "SET LOCAL lock_timeout = 2000;", id="lock timeout"),
+        pytest.param(Limits(lock_timeout=5), PLACE, "SET LOCAL lock_timeout = 5;", id="its own"),
+        pytest.param(
+            Limits(statement_timeout=9), PLACE, "SET LOCAL statement_timeout = 9;", id="statement"
+        ),
+        pytest.param(Limits(), PLACE, "SET LOCAL search_path TO DEFAULT;", id="the role's path"),
+        pytest.param(
+            Limits(search_path=("a", "b")), PLACE, 'SET LOCAL search_path TO "a", "b";', id="path"
+        ),
+        pytest.param(
+            Limits(),
+            Place("public", "it's me", RUN_ID, 150018),
+            "SET LOCAL application_name = 'it''s me';",
+            id="the runner",
+        ),
+        pytest.param(
+            Limits(),
+            Place("public", "me", RUN_ID, 170000),
+            "SET LOCAL transaction_timeout = 0;",
+            id="PostgreSQL 17",
+        ),
+    ],
+)
+def test_a_setting_holds_for_the_transaction_alone(limits: Limits, place: Place, line: str) -> None:
+    text = text_of(a_script("SELECT 1"), place, limits)
+    assert f"\n{line}\n" in text
+    assert "\nSET " not in text.replace("\nSET LOCAL ", "").replace("\nSET CONSTRAINTS ", "")
+
+
+def test_a_server_before_17_knows_no_transaction_timeout() -> None:
+    assert "transaction_timeout =" not in text_of(a_script("SELECT 1")).replace(
+        "idle_in_transaction_session_timeout =", ""
+    )
+
+
+def test_without_a_head_the_guard_looks_at_the_lock_alone() -> None:
+    without, within = ("".join(opening(PLACE, LIMITS, "look", seen)) for seen in (None, HEAD))
+    assert flight.HELD in without
+    assert flight.MOVED not in without
+    assert flight.MOVED in within
+
+
+def test_a_files_text_is_sent_as_it_is() -> None:
+    sql = "-- a comment\nSELECT '100 %s', '{x}', E'\\n';  /* and */\n-- the end, unended"
+    (message,) = fly(a_script(sql))
+    assert part(message) == sql
+    assert message.text[message.body_ends :].startswith("\n;\nSET CONSTRAINTS"), "out of a comment"
+
+
+@pytest.mark.parametrize(
+    ("detail", "written"),
+    [
+        pytest.param(
+            {"line": None, "why": "it's"}, '\'{"line": null, "why": "it\'\'s"}\'', id="values"
+        ),
+        pytest.param("jsonb_build_object()", "jsonb_build_object()", id="an expression"),
+    ],
+)
+def test_a_line_of_the_log_table_is_one_insert(detail: dict[str, Any] | str, written: str) -> None:
+    assert log_row(PLACE, None, "failed", detail) == (
+        'INSERT INTO "public".schema_migrations_log (run_id, version, event, runner, detail)\n'
+        f"VALUES ('{RUN_ID}', NULL, 'failed', 'migrator/pod-1', {written})"
+    )
+
+
+def a_big_script() -> Script:
+    """Five statements of which a message takes two, one, one alone that is too long, and one."""
+    lengths = (400_000, 400_000, 700_000, 1_500_000, 10)
+    return a_script("-- head\n" + "".join(f"SELECT '{'x' * length}';\n" for length in lengths))
+
+
+def test_a_long_body_goes_in_groups_of_whole_statements() -> None:
+    script = a_big_script()
+    first, *groups, last = fly(script)
+    assert [group.text.count("SELECT") for group in groups] == [2, 1, 1, 1]
+    assert [group.first for group in groups] == [0, 2, 3, 4]
+    assert all(len(group.text) <= GROUP_CHARS for group in groups[:2])
+    for group in groups:
+        assert script.sql[group.file_starts :].startswith(group.text)
+        assert part(group) == group.text
+    assert (part(first), part(last)) == ("", "")
+    single = a_script("SELECT 1")
+    (whole,) = fly(single)
+    assert first.text == whole.text[: whole.body_starts]
+    assert last.text.startswith("\n;\nSET CONSTRAINTS ALL IMMEDIATE;")
+
+
+def test_a_long_comment_is_no_statement_to_send() -> None:
+    first, last = fly(a_script("--" + "x" * GROUP_CHARS))
+    assert "BEGIN" in first.text
+    assert "COMMIT" in last.text
+
+
+def spot_of(sql: str, needle: str) -> Spot:
+    """The place of a needle that stands once in the file, counted another way."""
+    assert sql.count(needle) == 1
+    before = sql[: sql.index(needle)].split("\n")
+    line = sql.split("\n")[len(before) - 1]
+    return Spot(len(before), len(before[-1]) + 1, line)
+
+
+ORDERS = "-- orders\nCREATE TABLE t (a int);\n  INSERT INTO\té VALUES (1);\nSELECT nope\n"
+
+
+@pytest.mark.parametrize("needle", ["CREATE", "é VALUES", "nope"])
+def test_a_position_becomes_line_and_column_of_the_file(needle: str) -> None:
+    script = a_script(ORDERS)
+    (message,) = fly(script)
+    refusal = Refusal("42P01", "no", position=message.text.index(needle) + 1)
+    assert locate(script, message, refusal, None) == (spot_of(ORDERS, needle), True)
+
+
+def test_an_error_at_the_end_of_the_file_lies_behind_its_last_character() -> None:
+    script = a_script("SELECT 1 +")
+    (message,) = fly(script)
+    position = message.text.index("\n;\nSET CONSTRAINTS") + 2  # the semicolon that ends the body
+    refusal = Refusal("42601", 'syntax error at or near ";"', position=position)
+    assert locate(script, message, refusal, 13) == (Spot(1, 11, "SELECT 1 +"), True)
+
+
+@pytest.mark.parametrize("needle", ["BEGIN ISOLATION", 'INSERT INTO "public"', "COMMIT;\nRESET"])
+def test_an_error_in_our_own_part_has_no_place_in_the_file(needle: str) -> None:
+    script = a_script(ORDERS)
+    (message,) = fly(script)
+    refusal = Refusal("42501", "no", position=message.text.index(needle) + 1)
+    assert locate(script, message, refusal, None) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("answered", "needle", "in_file"),
+    [
+        pytest.param(None, None, True, id="unknown: of the file, as far as we know"),
+        pytest.param(-1, None, False, id="in the guard before it"),
+        pytest.param(0, "CREATE", True, id="the first"),
+        pytest.param(1, "INSERT", True, id="the second"),
+        pytest.param(2, "SELECT", True, id="the last"),
+        pytest.param(3, None, False, id="after it, as a deferred constraint is"),
+    ],
+)
+def test_without_a_position_the_statement_that_was_not_answered_is_blamed(
+    answered: int | None, needle: str | None, in_file: bool
+) -> None:
+    script = a_script(ORDERS)
+    (message,) = fly(script)
+    results = None if answered is None else message.results_before + answered
+    spot = spot_of(ORDERS, needle) if needle else None
+    assert locate(script, message, Refusal("23505", "no"), results) == (spot, in_file)
+
+
+def test_our_statements_before_the_file_are_counted_right() -> None:
+    (message,) = fly(a_script("SELECT 1"))
+    before = message.text[: message.body_starts]
+    block = before[before.index("DO LANGUAGE") : before.index("$migrator$;")]
+    assert message.results_before == before.replace(block, "").count(";\n")
+
+
+BLOCK = """\
+SELECT 1;
+DO $$
+BEGIN
+    PERFORM nope();
+    EXECUTE 'DROP TABLE gone';
+END $$;
+"""
+ROUTINE = "SELECT f(1);\nSELECT f(2);\n"
+
+
+@pytest.mark.parametrize(
+    ("sql", "answered", "refusal", "needle"),
+    [
+        pytest.param(
+            BLOCK,
+            1,
+            {"context": "PL/pgSQL function inline_code_block line 3 at PERFORM"},
+            "PERFORM",
+            id="the line of a DO block",
+        ),
+        pytest.param(
+            BLOCK,
+            1,
+            {
+                "internal_query": "DROP TABLE gone",
+                "internal_position": 12,
+                "context": "PL/pgSQL function inline_code_block line 4 at EXECUTE",
+            },
+            "gone",
+            id="the very word of a query in it",
+        ),
+        pytest.param(
+            BLOCK,
+            1,
+            {
+                "internal_query": "SELECT nope()",
+                "internal_position": 8,
+                "context": "PL/pgSQL function inline_code_block line 3 at PERFORM",
+            },
+            "PERFORM",
+            id="a query that stands there in other words",
+        ),
+        pytest.param(
+            BLOCK,
+            1,
+            {"context": "PL/pgSQL function inline_code_block line 1 at SQL statement"},
+            "$$\nBEGIN",
+            id="the block's first line",
+        ),
+        pytest.param(
+            BLOCK,
+            1,
+            {"context": "PL/pgSQL function inline_code_block line 99 at RAISE"},
+            "END $$",
+            id="a line that it does not have",
+        ),
+        pytest.param(BLOCK, 1, {"context": "somewhere else"}, "DO $$", id="a DO block, no line"),
+        pytest.param(
+            ROUTINE,
+            1,
+            {"context": "PL/pgSQL function f(integer) line 3 at RAISE"},
+            "SELECT f(2)",
+            id="a function that the statement calls",
+        ),
+        pytest.param(
+            ROUTINE,
+            0,
+            {"context": "PL/pgSQL function inline_code_block line 3 at RAISE"},
+            "SELECT f(1)",
+            id="a block that it hides in a function",
+        ),
+    ],
+)
+def test_an_error_inside_a_block_is_found_there(
+    sql: str, answered: int, refusal: dict[str, Any], needle: str
+) -> None:
+    script = a_script(sql)
+    (message,) = fly(script)
+    results = message.results_before + answered
+    spot, in_file = locate(script, message, Refusal("P0001", "no", **refusal), results)
+    expected = spot_of(sql, needle)
+    if needle.startswith("$$"):  # right behind the quote there is nothing but the line's end
+        expected = Spot(expected.line, expected.column + 2, expected.text)
+    assert (spot, in_file) == (expected, True)
+
+
+@pytest.mark.parametrize(
+    ("number", "results", "line"),
+    [
+        pytest.param(0, 0, None, id="the guard before the groups"),
+        pytest.param(1, 1, 3, id="the second statement of the first group"),
+        pytest.param(1, 2, None, id="none beyond the group"),
+        pytest.param(2, 0, 4, id="the second group's only one"),
+        pytest.param(5, 0, None, id="the guard behind the groups"),
+    ],
+)
+def test_a_statement_of_a_group_is_found(number: int, results: int, line: int | None) -> None:
+    script = a_big_script()
+    message = fly(script)[number]
+    spot, in_file = locate(script, message, Refusal("22012", "no"), results)
+    assert (spot.line if spot else None, in_file) == (line, line is not None)
+
+
+def test_a_position_in_a_group_counts_from_the_groups_beginning() -> None:
+    script = a_big_script()
+    spot, in_file = locate(script, fly(script)[4], Refusal("42601", "no", position=8), None)
+    assert (spot, in_file) == (Spot(6, 8, f"SELECT '{'x' * 10}';"), True)

@@ -1,0 +1,254 @@
+"""The manifests: valid, closed down, and of one mind with the code."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from migrator.config import SETTINGS, URLS
+from migrator.errors import MigratorError, TransientError
+
+ROOT = Path(__file__).parents[2]
+K8S = ROOT / "k8s"
+FILES = sorted(K8S.rglob("*.yaml"))
+KUSTOMIZATIONS = [file for file in FILES if file.name == "kustomization.yaml"]
+MANIFESTS = [file for file in FILES if file not in KUSTOMIZATIONS]
+
+Object = dict[str, Any]
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(K8S))
+
+
+def objects(file: Path) -> list[Object]:
+    return [document for document in yaml.safe_load_all(file.read_text()) if document]
+
+
+def everything() -> list[Object]:
+    return [document for file in MANIFESTS for document in objects(file)]
+
+
+def pods() -> Iterator[tuple[str, Object]]:
+    """The specification of each pod that a manifest makes."""
+    for document in everything():
+        if "template" in document.get("spec", {}):
+            yield document["metadata"]["name"], document["spec"]["template"]["spec"]
+
+
+def containers(pod: Object) -> list[Object]:
+    return [*pod.get("initContainers", []), *pod["containers"]]
+
+
+def error_classes(root: type[MigratorError] = MigratorError) -> Iterator[type[MigratorError]]:
+    for child in root.__subclasses__():
+        yield child
+        yield from error_classes(child)
+
+
+@pytest.fixture
+def job() -> Object:
+    (document,) = objects(K8S / "base" / "job.yaml")
+    return document
+
+
+@pytest.fixture
+def migrate(job: Object) -> Object:
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    return dict(container)
+
+
+POD_SPECS = [pytest.param(pod, id=name) for name, pod in pods()]
+CONTAINERS = [
+    pytest.param(container, pod, id=container["name"])
+    for _, pod in pods()
+    for container in containers(pod)
+]
+OF_THE_JOB = [
+    pytest.param(container, id=container["name"])
+    for _, pod in pods()
+    for container in containers(pod)
+    if "migrator" in container["image"]
+]
+
+
+@pytest.mark.parametrize("file", MANIFESTS, ids=relative)
+def test_every_manifest_is_valid_to_the_last_field(file: Path) -> None:
+    for document in objects(file):
+        kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+
+
+@pytest.mark.parametrize("file", KUSTOMIZATIONS, ids=relative)
+def test_a_kustomization_names_what_exists(file: Path) -> None:
+    (document,) = objects(file)
+    assert document["kind"] == "Kustomization"
+    assert document.keys() <= {
+        *("apiVersion", "kind", "resources", "nameSuffix", "images", "patches"),
+    }
+    for resource in document["resources"]:
+        target = file.parent / resource
+        assert target.is_file() or (target / "kustomization.yaml").is_file()
+
+
+def test_the_base_makes_the_job_and_no_secret() -> None:
+    (base,) = objects(K8S / "base" / "kustomization.yaml")
+    assert base["resources"] == ["job.yaml"]
+
+
+def test_kustomize_renames_an_image_that_a_manifest_names(migrate: Object) -> None:
+    for file in KUSTOMIZATIONS:
+        for image in objects(file)[0].get("images", []):
+            assert image["name"] == migrate["image"]
+
+
+def test_a_patch_removes_what_is_there(job: Object) -> None:
+    (openshift,) = objects(K8S / "overlays" / "openshift" / "kustomization.yaml")
+    for patch in openshift["patches"]:
+        assert patch["target"] == {"kind": job["kind"], "name": job["metadata"]["name"]}
+        for step in yaml.safe_load(patch["patch"]):
+            value: Any = job
+            for key in step["path"].removeprefix("/").split("/"):
+                value = value[key]
+            assert step["op"] == "remove"
+
+
+def test_the_job_gives_up_at_once_exactly_where_running_again_is_of_no_use(
+    job: Object, migrate: Object
+) -> None:
+    give_up, disruption = job["spec"]["podFailurePolicy"]["rules"]
+    assert give_up["action"] == "FailJob"
+    assert give_up["onExitCodes"]["containerName"] == migrate["name"]
+    assert give_up["onExitCodes"]["operator"] == "In"
+    hopeless = set(give_up["onExitCodes"]["values"])
+    for error in error_classes():
+        is_transient = issubclass(error, TransientError)
+        if error.exit_code != MigratorError.exit_code:
+            assert (error.exit_code in hopeless) != is_transient, error
+    assert MigratorError.exit_code in hopeless
+    assert not hopeless & set(range(20, 30))
+
+    assert disruption == {
+        "action": "Ignore",
+        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+    }
+
+
+def test_the_job_knows_every_code_of_the_design(job: Object) -> None:
+    table = (ROOT / "docs" / "design.md").read_text().partition("## 7.")[2].partition("\n## ")[0]
+    codes = {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)}
+    assert {error.exit_code for error in error_classes()} <= codes
+    (rule, _) = job["spec"]["podFailurePolicy"]["rules"]
+    assert set(rule["onExitCodes"]["values"]) == {code for code in codes if 0 < code < 20}
+
+
+def test_the_job_ends_whatever_happens(job: Object) -> None:
+    spec = job["spec"]
+    assert spec["template"]["spec"]["restartPolicy"] == "Never"
+    assert spec["backoffLimit"] > 0
+    assert spec["activeDeadlineSeconds"] > 0
+    assert spec["ttlSecondsAfterFinished"] > 0
+
+
+@pytest.mark.parametrize("pod", POD_SPECS)
+def test_a_pod_is_closed_down(pod: Object) -> None:
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC", "volumes"}
+
+
+@pytest.mark.parametrize(("container", "pod"), CONTAINERS)
+def test_a_container_meets_restricted_pod_security(container: Object, pod: Object) -> None:
+    context = container["securityContext"]
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert context["runAsNonRoot"] is True
+    assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert context["readOnlyRootFilesystem"] is True
+    assert not context.keys() & {"privileged", "procMount", "runAsUser"}
+    assert pod["securityContext"]["runAsUser"] == 65532
+    assert all("hostPort" not in port for port in container.get("ports", []))
+    assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+    assert "memory" in container["resources"]["limits"]
+
+
+@pytest.mark.parametrize("container", OF_THE_JOB)
+def test_the_result_goes_where_the_cluster_reads_it(container: Object) -> None:
+    assert container["terminationMessagePath"] == "/dev/termination-log"
+    assert container["terminationMessagePolicy"] == "File"
+    log = next(setting for setting in SETTINGS if setting.name == "TERMINATION_LOG")
+    assert container["terminationMessagePath"] == log.default
+
+
+@pytest.mark.parametrize("container", OF_THE_JOB)
+def test_a_container_of_the_job_is_told_where_the_database_is(container: Object) -> None:
+    assert "command" not in container, "the image's entrypoint"
+    variables = {variable["name"]: variable for variable in container["env"]}
+    assert "valueFrom" in variables["DATABASE_URL"], "a URL holds a password"
+    known = {setting.name for setting in SETTINGS} | set(URLS) | {"HOSTNAME"}
+    assert variables.keys() <= known
+
+
+def test_every_secret_that_is_asked_for_has_an_example() -> None:
+    shapes = {
+        document["metadata"]["name"]: set(document["stringData"])
+        for document in everything()
+        if document["kind"] == "Secret"
+    }
+    for _, pod in pods():
+        for container in containers(pod):
+            for variable in container.get("env", []):
+                if asked := variable.get("valueFrom", {}).get("secretKeyRef"):
+                    assert asked.get("optional") or asked["key"] in shapes[asked["name"]]
+
+
+def test_the_example_of_a_secret_holds_none() -> None:
+    (secret,) = objects(K8S / "base" / "secret.example.yaml")
+    assert "ROLE:PASSWORD@HOST" in secret["stringData"]["DATABASE_URL"]
+
+
+def test_there_is_time_to_stop(job: Object) -> None:
+    assert job["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > 6  # docs/design.md, 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "code", "said"),
+    [
+        pytest.param(["SuccessCriteriaMet Complete"], 0, "", id="complete"),
+        pytest.param(["", "", "FailureTarget", "FailureTarget Failed"], 1, "pods", id="failed"),
+        pytest.param(["", "Suspended"], 1, "no such Job", id="deleted meanwhile"),
+    ],
+)
+def test_waiting_for_a_job_ends_however_the_job_ends(
+    tmp_path: Path, answers: list[str], code: int, said: str
+) -> None:
+    """A stand-in for kubectl reads one condition after another, and knows no Job at the end."""
+    (tmp_path / "answers").write_text("".join(f"{answer}\n" for answer in answers))
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(
+        f"""#!/bin/sh
+cd {tmp_path}
+case "$*" in *job-name=migrator*) echo pods; exit 0 ;; esac
+[ -s answers ] || {{ echo no such Job >&2; exit 1; }}
+head -n 1 answers
+sed -i.old 1d answers
+"""
+    )
+    kubectl.chmod(0o755)
+    done = subprocess.run(
+        [str(K8S / "wait-for-job"), "migrator", "--namespace=shop"],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "POLL_SECONDS": "0.01"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (done.returncode, done.stderr.strip()) == (code, said)

@@ -1,0 +1,190 @@
+"""The folder beside the history: what is found, and what each policy makes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from migrator.config import OnFinding, OnLate
+from migrator.errors import DriftError, LateError, MigratorError, MissingError
+from migrator.model import Applied, Kind, Migration
+from migrator.plan import Decision, Policy, make_plan
+from tests.builders import a_migration, an_applied
+
+CHANGED = "SELECT 2;\n"
+FAIL, WARN = OnFinding.FAIL, OnFinding.WARN
+
+
+def files(*numbers: int) -> list[Migration]:
+    return [a_migration(number) for number in numbers]
+
+
+def rows(*numbers: int) -> list[Applied]:
+    return [an_applied(number) for number in numbers]
+
+
+def decide(migrations: list[Migration], history: list[Applied], **policy: Any) -> Decision:
+    return make_plan(migrations, history).checked(Policy(**policy))
+
+
+@pytest.mark.parametrize(
+    ("migrations", "history", "expected"),
+    [
+        pytest.param(files(), rows(), {}, id="nothing at all"),
+        pytest.param(files(1, 2, 3), rows(), {"pending": [1, 2, 3]}, id="a new database: all"),
+        pytest.param(files(1, 2, 3), rows(1, 2), {"pending": [3]}, id="one is pending"),
+        pytest.param(files(1, 2), rows(1, 2), {}, id="up to date"),
+        pytest.param(
+            files(1, 2, 3), rows(1, 3), {"pending": [2], "late": [2]}, id="late and pending too"
+        ),
+        pytest.param(
+            files(9, 10), rows(9), {"pending": [10]}, id="numbers are compared as numbers"
+        ),
+        pytest.param(files(2), rows(1, 2), {"missing": [1]}, id="a file is gone"),
+        pytest.param(files(1), rows(1, 2), {"ahead": [2]}, id="the image was rolled back"),
+        pytest.param(files(), rows(1, 2), {"ahead": [1, 2]}, id="an empty folder"),
+        pytest.param(
+            files(1, 3),
+            rows(1, 2, 4),
+            {"pending": [3], "late": [3], "missing": [2], "ahead": [4]},
+            id="all of it",
+        ),
+        pytest.param(
+            [a_migration("003_new")],
+            [an_applied("003_old")],
+            {"pending": [3], "late": [3], "missing": [3]},
+            id="a file was renamed",
+        ),
+        pytest.param(
+            [a_migration(1, CHANGED)], rows(1), {"drifted": [1]}, id="the text has changed"
+        ),
+        pytest.param(
+            [a_migration(1, raw_checksum="raw")],
+            [an_applied(1, checksum="raw")],
+            {},
+            id="an older job hashed the bytes",
+        ),
+        pytest.param(
+            [a_migration(1, CHANGED)], [an_applied(1, checksum=None)], {}, id="it hashed nothing"
+        ),
+        pytest.param(
+            files(1),
+            [an_applied("R__views", kind=Kind.REPEATABLE), *rows(1)],
+            {},
+            id="a repeatable is never missing",
+        ),
+        pytest.param(
+            files(1), [an_applied("init"), *rows(1)], {"missing": [-1]}, id="a row without a number"
+        ),
+    ],
+)
+def test_folder_and_history_are_set_beside_each_other(
+    migrations: list[Migration], history: list[Applied], expected: dict[str, list[int]]
+) -> None:
+    plan = make_plan(migrations, history)
+    kinds = ("pending", "late", "drifted", "missing", "ahead")
+    found = {kind: [item.number for item in getattr(plan, kind)] for kind in kinds}
+    assert {kind: numbers for kind, numbers in found.items() if numbers} == expected
+    assert list(plan.applied) == sorted(history, key=lambda row: (row.number, row.version))
+
+
+def test_a_history_in_any_order_is_put_in_order() -> None:
+    plan = make_plan(files(1, 2, 10), rows(10, 2, 1))
+    assert [row.number for row in plan.applied] == [1, 2, 10]
+
+
+@pytest.mark.parametrize(
+    ("case", "policy", "error"),
+    [
+        pytest.param("drift", {}, DriftError, id="drift fails"),
+        pytest.param("drift", {"on_drift": WARN}, None, id="drift warns"),
+        pytest.param("missing", {}, MissingError, id="missing fails"),
+        pytest.param("missing", {"on_missing": FAIL}, MissingError, id="missing fails when asked"),
+        pytest.param("missing", {"on_missing": WARN}, None, id="missing warns"),
+        pytest.param("ahead", {}, None, id="ahead warns"),
+        pytest.param("ahead", {"on_missing": WARN}, None, id="ahead warns when asked"),
+        pytest.param("ahead", {"on_missing": FAIL}, MissingError, id="ahead fails"),
+        pytest.param("late", {}, LateError, id="late fails"),
+        pytest.param("late", {"on_late": OnLate.APPLY}, None, id="late is applied"),
+        pytest.param("late", {"on_late": OnLate.SKIP}, None, id="late is skipped"),
+    ],
+)
+def test_each_policy_judges_its_findings(
+    case: str, policy: dict[str, Any], error: type[MigratorError] | None
+) -> None:
+    migrations, history = {
+        "drift": ([a_migration(1, CHANGED)], rows(1)),
+        "missing": (files(2), rows(1, 2)),
+        "ahead": (files(1), rows(1, 2)),
+        "late": (files(1, 2), rows(2)),
+    }[case]
+    decision = decide(migrations, history, **policy)
+    if error is None:
+        decision.raise_failures()
+        assert len(decision.warnings) == 1
+        return
+    assert decision.warnings == ()
+    with pytest.raises(error) as caught:
+        decision.raise_failures()
+    assert len(caught.value.findings) == 1
+
+
+@pytest.mark.parametrize(
+    ("on_late", "run"),
+    [
+        pytest.param(OnLate.APPLY, [1, 3], id="applied in its order"),
+        pytest.param(OnLate.SKIP, [3], id="skipped"),
+    ],
+)
+def test_a_late_file_runs_only_when_told_to(on_late: OnLate, run: list[int]) -> None:
+    decision = decide(files(1, 2, 3), rows(2), on_late=on_late)
+    assert [migration.number for migration in decision.run] == run
+
+
+def test_all_findings_are_reported_at_once() -> None:
+    migrations = [a_migration(1, CHANGED), a_migration(3), a_migration(5)]
+    decision = decide(migrations, rows(1, 2, 4, 6), on_missing=FAIL)
+    with pytest.raises(DriftError) as caught:
+        decision.raise_failures()
+    assert [str(finding) for finding in caught.value.findings] == [
+        "001_step.sql: changed after it was applied: recorded b4e0497804e4, file a41109d24069. "
+        "Restore it from version control; put the change in a new migration.",
+        "002_step: is applied, but the folder has no file for it. "
+        "Restore the file from version control, or set ON_MISSING=warn.",
+        "004_step: is applied, but the folder has no file for it. "
+        "Restore the file from version control, or set ON_MISSING=warn.",
+        "006_step: is applied and newer than anything in the folder: the image is older than the "
+        "database. Deploy an image that holds it, when the older one was not meant.",
+        "003_step.sql: is pending, but older than 006_step, which is applied. "
+        "Rename it to a number above that, or set ON_LATE=apply or ON_LATE=skip.",
+        "005_step.sql: is pending, but older than 006_step, which is applied. "
+        "Rename it to a number above that, or set ON_LATE=apply or ON_LATE=skip.",
+    ]
+    assert str(caught.value) == (
+        "applied files have changed: 001_step.sql; "
+        "applied migrations have no file: 002_step, 004_step; "
+        "applied migrations have no file: 006_step; "
+        "pending migrations are older than the newest applied: 003_step.sql, 005_step.sql"
+    )
+
+
+@pytest.mark.parametrize(
+    ("on_late", "words"),
+    [
+        pytest.param(OnLate.APPLY, "which is applied; it is applied all the same.", id="apply"),
+        pytest.param(OnLate.SKIP, "which is applied; it is skipped.", id="skip"),
+    ],
+)
+def test_a_warning_says_what_becomes_of_a_late_file(on_late: OnLate, words: str) -> None:
+    (warning,) = decide(files(1, 2), rows(2), on_late=on_late).warnings
+    assert words in str(warning)
+
+
+def test_what_fails_the_run_is_found_before_what_is_only_warned_of() -> None:
+    decision = decide([a_migration(1, CHANGED), *files(2)], rows(1, 3), on_drift=WARN)
+    assert [finding.file for finding in decision.findings] == [
+        "002_step.sql",
+        "001_step.sql",
+        "003_step",
+    ]

@@ -1,0 +1,156 @@
+"""The result of a run: as values, as text, and cut to the size of a termination log."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from migrator.model import Finding
+from migrator.report import Done, Report, as_text, fit
+
+LIMIT = 4096
+FINDING = Finding("002_b.sql", "is late", "Rename it.", 3)
+
+
+def test_a_report_in_plain_values() -> None:
+    report = Report(
+        command="up",
+        run_id="r",
+        exit_code=13,
+        outcome="nothing was changed",
+        applied=(Done("001_a", 5),),
+        pending=("002_b",),
+        current="001_a",
+        findings=(FINDING,),
+        error={"type": "LateError"},
+        duration_ms=7,
+    )
+    assert report.as_dict() == {
+        "command": "up",
+        "exit_code": 13,
+        "outcome": "nothing was changed",
+        "current": "001_a",
+        "applied": [{"version": "001_a", "execution_time_ms": 5}],
+        "pending": ["002_b"],
+        "findings": [
+            {"file": "002_b.sql", "line": 3, "problem": "is late", "remedy": "Rename it."}
+        ],
+        "error": {"type": "LateError"},
+        "run_id": "r",
+        "duration_ms": 7,
+    }
+
+
+STATUS = {
+    "migrations": [
+        {"version": "001_a", "state": "applied", "execution_time_ms": 5},
+        {"version": "002_long_name", "state": "pending"},
+    ]
+}
+PLAN = {"would_apply": [{"version": "002_b", "undo": True}, {"version": "003_c", "undo": False}]}
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "findings", "text"),
+    [
+        pytest.param(
+            "status",
+            STATUS,
+            [],
+            "version        state    execution_time_ms\n"
+            "001_a          applied  5\n"
+            "002_long_name  pending\n",
+            id="status",
+        ),
+        pytest.param(
+            "status",
+            {"migrations": []},
+            [FINDING],
+            "no migrations\n002_b.sql: is late. Rename it.\n",
+            id="status of nothing, with a finding",
+        ),
+        pytest.param("status", {}, [], "no migrations\n", id="status that failed"),
+        pytest.param(
+            "plan", PLAN, [], "version  undo\n002_b    yes\n003_c    no\n", id="what it would do"
+        ),
+        pytest.param("plan", {"would_apply": []}, [], "nothing to do\n", id="nothing"),
+        pytest.param("new", {"created": ["a.sql", "b.sql"]}, [], "a.sql\nb.sql\n", id="new files"),
+        pytest.param("up", {}, [], "", id="up has said it all"),
+    ],
+)
+def test_an_answer_in_text(
+    command: str, answer: dict[str, Any], findings: list[Finding], text: str
+) -> None:
+    result = Report(command, "r", findings=tuple(findings)).as_dict()
+    assert as_text(command, answer, result) == text
+
+
+def a_result(**values: Any) -> dict[str, Any]:
+    return Report("up", "r", **values).as_dict()
+
+
+def test_what_fits_stays_whole() -> None:
+    result = a_result(outcome="3 applied; été", applied=(Done("001_a", 1),))
+    assert json.loads(fit(result, LIMIT)) == result
+
+
+def test_a_long_text_loses_its_middle() -> None:
+    error = {"message": "first " + "x" * 10_000 + " last", "remedy": "Mend it."}
+    message = json.loads(fit(a_result(error=error), LIMIT))["error"]["message"]
+    assert message.startswith("first xxx")
+    assert message.endswith("xxx last")
+    assert "xxx...xxx" in message
+    assert len(message) <= 600
+
+
+def test_a_long_list_loses_its_tail_and_keeps_its_count() -> None:
+    done = tuple(Done(f"{number:03}_a_migration_with_a_name", number) for number in range(1, 501))
+    cut = json.loads(fit(a_result(applied=done, outcome="500 applied"), LIMIT))
+    assert cut["applied"] == [
+        {"version": entry.version, "execution_time_ms": entry.execution_time_ms}
+        for entry in done[: len(cut["applied"])]
+    ]
+    assert (cut["applied_count"], cut["outcome"]) == (500, "500 applied")
+    assert "pending_count" not in cut
+
+
+def test_the_code_is_left_when_nothing_else_fits() -> None:
+    assert json.loads(fit(a_result(exit_code=15), 20)) == {"exit_code": 15}
+
+
+def test_half_a_surrogate_pair_is_escaped() -> None:
+    """A file's name that is not UTF-8 reaches us so."""
+    text = fit(a_result(outcome="a\udcffb"), LIMIT)
+    assert text.encode().decode() == text
+    assert json.loads(text)["outcome"] == "a\udcffb"
+
+
+ANY_TEXT = st.text(st.characters(exclude_categories=[]), max_size=20)
+
+
+@settings(deadline=None)  # a slow machine is no failure
+@given(
+    texts=st.lists(ANY_TEXT, min_size=1, max_size=5),
+    stretch=st.integers(1, 3000),
+    versions=st.lists(ANY_TEXT, max_size=5),
+    repeats=st.integers(0, 300),
+    exit_code=st.integers(0, 24),
+)
+def test_whatever_happened_fits_and_is_json(
+    texts: list[str], stretch: int, versions: list[str], repeats: int, exit_code: int
+) -> None:
+    long = [text * stretch for text in texts]
+    result = a_result(
+        outcome=texts[0],
+        applied=tuple(Done(version, 1) for version in versions) * repeats,
+        findings=tuple(Finding(text, text, text) for text in long),
+        error={"message": long[0], "hint": None, "holder": dict.fromkeys(texts, long[-1])},
+        exit_code=exit_code,
+    )
+    text = fit(result, LIMIT)
+    assert len(text.encode()) <= LIMIT
+    assert json.loads(text)["exit_code"] == exit_code
