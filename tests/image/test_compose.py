@@ -1,0 +1,141 @@
+"""docker-compose.yml, judged by the codes of its containers."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.builders import write_folder
+from tests.image.conftest import without
+from tests.image.containers import docker_command, until
+
+
+class Compose:
+    """One project of its own; `words` go to `docker compose`."""
+
+    def __init__(self, env: dict[str, str], directory: Path) -> None:
+        self.env, self.directory = env, directory
+        self.files = ["docker-compose.yml"]
+
+    def __call__(self, *words: str, check: bool = False) -> subprocess.CompletedProcess[str]:
+        files = [word for file in self.files for word in ("--file", file)]
+        return docker_command("compose", *files, *words, env=self.env, check=check)
+
+    def override(self, services: dict[str, Any]) -> None:
+        """Change services for this test, as a second --file would."""
+        file = self.directory / f"override-{len(self.files)}.json"
+        file.write_text(json.dumps({"services": services}))
+        self.files.append(str(file))
+
+    def break_migration(self) -> None:
+        folder = write_folder(self.directory / "broken", {"001_broken.sql": "SELECT nothing;\n"})
+        self.override({"migrate": {"volumes": [f"{folder}:/app/migrations:ro"]}})
+
+    def state(self, service: str) -> tuple[str, int]:
+        """Of the service's container: its state, and its code once it has ended."""
+        shown = self("ps", "--all", "--format", "json", service, check=True).stdout
+        (line,) = shown.splitlines()
+        found = json.loads(line)
+        return found["State"], found["ExitCode"]
+
+    def ended(self, service: str) -> int:
+        """The code of a service that ends by itself."""
+        until(lambda: self.state(service)[0] == "exited", 60, f"{service} ended")
+        return self.state(service)[1]
+
+    def applied(self) -> list[str]:
+        """What the log of `migrate` says was applied, oldest run first."""
+        container = self("ps", "--all", "--quiet", "migrate", check=True).stdout.strip()
+        logs = docker_command("logs", container, env=self.env, check=True).stderr
+        lines = [json.loads(line) for line in logs.splitlines()]
+        return [line["version"] for line in lines if line["event"] == "migration.applied"]
+
+
+@pytest.fixture
+def compose(
+    environment: dict[str, str], image: str, postgres_image: str, tmp_path: Path
+) -> Iterator[Compose]:
+    if docker_command("compose", "version", env=environment).returncode:
+        without("docker compose", "install the Compose plugin, version 2.")
+    env = {
+        **environment,
+        "COMPOSE_PROJECT_NAME": f"migrator-test-{secrets.token_hex(4)}",
+        "IMAGE": image,
+        "POSTGRES_IMAGE": postgres_image,
+        "POSTGRES_PASSWORD": "p@ss/w:rd %41#'",
+    }
+    made = Compose(env, tmp_path)
+    yield made
+    made("down", "--volumes", "--remove-orphans", "--timeout", "1", check=True)
+
+
+def test_up_hands_on_the_code_of_the_job_when_asked_to(compose: Compose) -> None:
+    words = ("up", "--no-build", "--exit-code-from", "migrate", "migrate")
+    first = compose(*words)
+    assert first.returncode == 0, first.stdout + first.stderr
+    applied = compose.applied()
+    assert applied
+
+    second = compose(*words)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert compose.applied() == applied, "the second run applied something"
+
+
+def test_up_hands_on_the_code_of_a_broken_migration_when_asked_to(compose: Compose) -> None:
+    compose.break_migration()
+    done = compose("up", "--no-build", "--exit-code-from", "migrate", "migrate")
+    assert done.returncode == 15, done.stdout + done.stderr
+
+
+def test_run_hands_on_the_code_of_the_job(compose: Compose) -> None:
+    good = compose("run", "--rm", "migrate")
+    assert good.returncode == 0, good.stderr
+    status = compose("run", "--rm", "migrate", "status", "--json")
+    assert status.returncode == 0, status.stderr
+    assert json.loads(status.stdout)
+    assert compose("run", "--rm", "migrate", "frobnicate").returncode == 2
+
+
+def test_plain_up_does_not_hand_on_the_code(compose: Compose) -> None:
+    compose.break_migration()
+    done = compose("up", "--no-build", "migrate")
+    assert done.returncode == 0, done.stderr
+    assert compose.state("migrate") == ("exited", 15)
+
+
+def test_app_starts_when_the_schema_is_there(compose: Compose) -> None:
+    compose("up", "--no-build", "--detach", check=True)
+    assert compose.ended("migrate") == 0
+    assert compose.ended("app") == 0
+    shown = compose("logs", "--no-log-prefix", "app", check=True).stdout
+    assert "schema_migrations" in shown
+    assert "suppliers" in shown
+
+
+def test_a_broken_migration_keeps_app_down(compose: Compose) -> None:
+    compose.break_migration()
+    done = compose("up", "--no-build", "--detach")
+    assert done.returncode != 0
+    assert compose.ended("migrate") == 15
+    assert compose.state("app")[0] == "created", "app was started"
+
+
+def test_the_job_itself_waits_until_db_is_up(compose: Compose) -> None:
+    compose.override({"db": {"healthcheck": {"disable": True}}})
+    compose("up", "--no-build", "--detach", "--no-deps", "migrate", check=True)
+    until(lambda: "connection.retry" in compose("logs", "migrate").stdout, 30, "migrate retries")
+    compose("up", "--no-build", "--detach", "--no-deps", "db", check=True)
+    assert compose.ended("migrate") == 0
+
+
+def test_the_healthcheck_may_gate_the_job_too(compose: Compose) -> None:
+    compose.override({"migrate": {"depends_on": {"db": {"condition": "service_healthy"}}}})
+    done = compose("run", "--rm", "migrate")
+    assert done.returncode == 0, done.stderr
+    assert "connection.retry" not in done.stdout + done.stderr
