@@ -8,7 +8,10 @@ IMAGE ?= migrator:local
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' migrator/__init__.py)
 REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 ARGS ?=
-, := ,
+comma := ,
+# what pip in the build of the image must trust, behind a proxy that inspects TLS
+BUILD_CA ?= $(PIP_CERT)
+export DOCKER_BUILDKIT := 1
 
 .PHONY: help
 help: ## list the targets
@@ -56,12 +59,19 @@ bench: $(VENV)/.dev ## measure the job beside psql on a throw-away server; asser
 
 .PHONY: image
 image: ## build the image; behind a proxy that inspects TLS: BUILD_CA=/path/to/bundle.pem
-	DOCKER_BUILDKIT=1 docker build $(if $(BUILD_CA),--secret id=ca$(,)src=$(BUILD_CA)) \
-	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --tag $(IMAGE) .
+	docker build --tag $(IMAGE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
+	  $(if $(BUILD_CA),--secret id=ca$(comma)src=$(BUILD_CA)) .
+
+.PHONY: image-size
+image-size: image ## its bytes: uncompressed, and compressed about as a registry keeps it
+	@docker image inspect --format '{{.Size}}' $(IMAGE)
+	@docker save $(IMAGE) | gzip | wc -c
 
 .PHONY: up
-up: ## db, then migrate, then app, by docker compose
-	docker compose up --build $(ARGS)
+up: image ## in containers: a database, the migrations, and an application that waits for them
+	IMAGE=$(IMAGE) docker compose run --rm migrate
+	IMAGE=$(IMAGE) docker compose up --detach --no-build app
+	docker compose logs --follow --no-log-prefix app
 
 .PHONY: lock
 lock: $(VENV)/.dev ## pin every package with its hashes, for the image and for development
