@@ -4,8 +4,9 @@ A module imports only modules named before it.
 
 Ground floor (values and rules; no file, socket, clock or environment is touched): `model`,
 `report`, `errors`, `durations`, `statements`, `parse`, `url`, `refusals`, `config`, `plan`,
-`flight`.
-First floor (one module for each thing outside): `source`, `database`, `lock`, `history`.
+`flight`, `diagnosis`.
+First floor (one module for each thing outside): `source`, `watch`, `database`, `connect`, `lock`,
+`history`.
 Second floor and roof: `runner`, `logs`, `commands`, `cli`.
 """
 

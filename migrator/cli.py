@@ -9,14 +9,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from migrator import __version__
 from migrator.commands import COMMANDS
 from migrator.config import SETTINGS, URLS, Config, LogFormat, LogLevel, read_config
-from migrator.database import LostError, ServerError, Watch
+from migrator.database import LostError, ServerError
 from migrator.errors import (
     ConfigError,
     MigratorError,
@@ -28,10 +28,12 @@ from migrator.logs import Hider, make_tell
 from migrator.model import Event, Tell
 from migrator.report import Report, as_text, fit
 from migrator.runner import Run
+from migrator.watch import Watch
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
+TERMINATION_LOG = "/dev/termination-log"
 TERMINATION_LOG_BYTES = 4096  # what Kubernetes reads of it
 USAGE = "Run `migrator --help`."
 
@@ -44,33 +46,15 @@ def main(
 ) -> int:
     """Run one command; its exit code is the answer to whoever started the job."""
     environment = os.environ if environment is None else environment
-    stdout, stderr = stdout or sys.stdout, stderr or sys.stderr
-    started_at, started = datetime.now(UTC), time.monotonic()
-    run_id = _uuid()
-    hide = Hider()
-    tell = make_tell(stderr, LogFormat.AUTO, LogLevel.INFO, run_id, hide)
-    termination_log = environment.get("TERMINATION_LOG", "/dev/termination-log")
-    command, as_json = "", False
-    run: Run | None = None
-    answer: dict[str, Any] = {}
+    argv = sys.argv[1:] if argv is None else argv
+    job = _Job(environment, stdout or sys.stdout, stderr or sys.stderr)
     error: Exception | None = None
-    with _signals() as listeners:
+    with _signals(job):
         try:
-            command, words, flags, as_json = _read_words(
-                list(sys.argv[1:] if argv is None else argv), stdout
-            )
-            if not command:
+            run = job.start(list(argv))
+            if run is None:
                 return 0
-            config = read_config(_with_file(environment), flags)
-            termination_log = config.termination_log
-            hide.secrets += config.secrets
-            tell = make_tell(stderr, config.log_format, config.log_level, run_id, hide)
-            _check_target(command, config)
-            deadline = None if config.deadline is None else config.deadline / 1000
-            run = Run(config, run_id, _runner(environment), Watch(deadline), tell, started_at)
-            listeners.append(run.watch)
-            _announce(command, config, tell)
-            answer = COMMANDS[command].do(run, *words)
+            job.work(run)
         except MigratorError as caught:
             error = caught
         except (LostError, ServerError) as caught:
@@ -78,34 +62,101 @@ def main(
         except Exception as caught:
             error = caught
         finally:
-            listeners.clear()
-            if run is not None:
-                run.close()
-                run.watch.close()
-        duration_ms = round((time.monotonic() - started) * 1000)
-        report = _report(command, run_id, run, error, duration_ms)
-        result = hide(report.as_dict())
-        _tell_end(tell, error, result)
-        _write_termination_log(termination_log, result, tell)
-        if as_json:
-            stdout.write(json.dumps({**result, **hide(answer)}, ensure_ascii=False) + "\n")
-        elif error is None or command == "status":
-            stdout.write(as_text(command, hide(answer), result))
-        stdout.flush()
-    return report.exit_code
+            job.close()
+        return job.finish(error)
 
 
-def _read_words(argv: list[str], stdout: TextIO) -> tuple[str, list[str], dict[str, str], bool]:
-    """The command, the words that follow it, the settings given as flags, and --json.
+class _Job:
+    """One command from its words to its exit code, and where its output goes."""
 
-    The command is empty when only help or the version was asked for.
+    def __init__(self, environment: Mapping[str, str], stdout: TextIO, stderr: TextIO) -> None:
+        self.started_at, self.started = datetime.now(UTC), time.monotonic()
+        self.run_id = _uuid()
+        self.environment, self.stdout, self.stderr = environment, stdout, stderr
+        self.hide = Hider()
+        self.tell = make_tell(stderr, LogFormat.AUTO, LogLevel.INFO, self.run_id, self.hide)
+        self.termination_log = (
+            environment.get("MIGRATOR_TERMINATION_LOG")
+            or environment.get("TERMINATION_LOG")
+            or TERMINATION_LOG
+        )
+        self.words: list[str] = []
+        self.as_json = False
+        self.run: Run | None = None
+        self.stopped_by: str | None = None
+        self.answer: dict[str, Any] = {}
+
+    @property
+    def command(self) -> str:
+        return self.words[0] if self.words else ""
+
+    def start(self, argv: list[str]) -> Run | None:
+        """Read words and settings; None when only help or the version was asked for."""
+        self.words, flags, self.as_json = _read_words(argv, self.stdout)
+        if not self.words:
+            return None
+        config = read_config(_with_file(self.environment), flags)
+        self.termination_log = config.termination_log
+        self.hide.secrets += config.secrets
+        self.tell = make_tell(
+            self.stderr, config.log_format, config.log_level, self.run_id, self.hide
+        )
+        _check_target(self.command, config)
+        watch = Watch(config.deadline / 1000 if config.deadline else None)
+        runner = _runner(self.environment)
+        self.run = Run(config, self.run_id, runner, watch, self.tell, self.started_at)
+        if self.stopped_by:
+            watch.stop(self.stopped_by)
+        _announce(self.command, config, self.tell)
+        return self.run
+
+    def work(self, run: Run) -> None:
+        command, *words = self.words
+        self.answer = COMMANDS[command].do(run, *words)
+
+    def stop(self, reason: str) -> None:
+        """A signal came; as PID 1 none would end the process by itself."""
+        self.stopped_by = reason
+        if self.run is not None:
+            self.run.watch.stop(reason)
+
+    def close(self) -> None:
+        if self.run is not None:
+            self.run.close()
+            self.run.watch.close()
+
+    def finish(self, error: Exception | None) -> int:
+        """Tell the result everywhere; its exit code."""
+        duration_ms = round((time.monotonic() - self.started) * 1000)
+        report = _report(self.command, self.run_id, self.run, error, duration_ms)
+        result = self.hide(report.as_dict())
+        _tell_end(self.tell, error, result)
+        _write_termination_log(self.termination_log, result, self.tell)
+        answer = self.hide(self.answer)
+        if self.as_json:
+            self._print(json.dumps({**result, **answer}, ensure_ascii=False) + "\n")
+        elif error is None:
+            self._print(as_text(self.command, answer, result))
+        return report.exit_code
+
+    def _print(self, text: str) -> None:
+        """A name that is no UTF-8, or a reader who has gone, does not change the result."""
+        with contextlib.suppress(BrokenPipeError):
+            self.stdout.write(text.encode(errors="backslashreplace").decode())
+            self.stdout.flush()
+
+
+def _read_words(argv: list[str], stdout: TextIO) -> tuple[list[str], dict[str, str], bool]:
+    """The command and the words that follow it, the settings given as flags, and --json.
+
+    No word at all when only help or the version was asked for.
     """
     values: dict[str, Any] = {"words": argv, "json": False}
     if any(word.startswith("-") for word in argv):
         values = _read_flags(argv)
     if values.get("help") or values.get("version"):
         stdout.write(_parser().format_help() if values["help"] else f"migrator {__version__}\n")
-        return "", [], {}, False
+        return [], {}, False
     command, *words = values["words"] or ["up"]
     if command not in COMMANDS:
         raise ConfigError(
@@ -119,7 +170,7 @@ def _read_words(argv: list[str], stdout: TextIO) -> tuple[str, list[str], dict[s
         for setting in SETTINGS
         if values.get(setting.name) is not None
     }
-    return command, words, flags, values["json"]
+    return [command, *words], flags, values["json"]
 
 
 def _read_flags(argv: list[str]) -> dict[str, Any]:
@@ -278,19 +329,15 @@ def _write_termination_log(path: str, result: dict[str, Any], tell: Tell) -> Non
 
 
 @contextlib.contextmanager
-def _signals() -> Any:
-    """Hand SIGTERM and SIGINT to the watches that are put into the list; as PID 1 too."""
-    watches: list[Watch] = []
-    heard: list[str] = []
+def _signals(job: _Job) -> Iterator[None]:
+    """Hand SIGTERM and SIGINT to the job."""
 
-    def hear(number: int, _frame: Any) -> None:
-        heard.append(signal.Signals(number).name)
-        for watch in watches:
-            watch.stop(heard[0])
+    def hear(number: int, _frame: object) -> None:
+        job.stop(signal.Signals(number).name)
 
     before = {number: signal.signal(number, hear) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield watches
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 _UNITS = {"us": 0.001, "ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -19,3 +20,8 @@ def parse_duration(text: str) -> int:
     if 0 < exact_ms < 1:  # rounded to 0 it would mean no limit at all
         raise ValueError(f'"{text}" is too short: PostgreSQL counts in whole milliseconds')
     return round(exact_ms)
+
+
+def limit_seconds(duration_ms: int) -> float:
+    """A limit in seconds; 0 stands for no limit."""
+    return duration_ms / 1000 if duration_ms else math.inf

@@ -10,10 +10,12 @@ import json
 import time
 from typing import Any
 
-from migrator.database import Session, Watch, retry
+from migrator.database import Session
+from migrator.durations import limit_seconds
 from migrator.errors import LockedError
 from migrator.flight import HERE, holder_query
 from migrator.model import Event, Tell
+from migrator.watch import Watch, retry
 
 
 class _StillHeldError(Exception):
@@ -43,7 +45,7 @@ def wait_until_free(
         tell(Event("lock.waiting", "info", {"holder": error.holder, "waited_ms": waited_ms}))
 
     try:
-        retry(look, watch, timeout_ms / 1000, _StillHeldError, tell_retry)
+        retry(look, watch, limit_seconds(timeout_ms), _StillHeldError, tell_retry)
     except _StillHeldError as error:
         raise LockedError(
             f"the lock was not free within WAIT_TIMEOUT; held by {describe(error.holder)}",

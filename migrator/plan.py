@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -137,7 +138,8 @@ def make_plan(migrations: Sequence[Migration], history: Sequence[Applied]) -> Pl
     recorded = {row.version: row for row in history}
     files = {migration.version for migration in migrations}
     newest = max(((row.number, row.version) for row in history), default=(-1, ""))
-    last = max((migration.number for migration in migrations), default=-1)
+    # a folder without any file is no older image, but most likely a wrong folder
+    last = max((migration.number for migration in migrations), default=math.inf)
     gone = [row for row in history if row.version not in files and row.kind is not Kind.REPEATABLE]
     pending = tuple(m for m in migrations if m.version not in recorded)
     return Plan(

@@ -30,6 +30,10 @@ class Verdict:
     remedy: str
     wait_seconds: float = 0.0  #: a pause that the server is known to want before the next try
 
+    @property
+    def refused(self) -> bool:
+        return self.answer is Answer.REFUSED
+
 
 POOLER_USER = (
     "Copy host and user from Connect in the Supabase dashboard: the pooler wants the user "
@@ -132,6 +136,7 @@ MESSAGES: tuple[tuple[str, Verdict], ...] = (
         r"|terminating connection due to|not accepting connections",
         Verdict(_RETRY, "starting", STARTING),
     ),
+    (r"no answer within", Verdict(_RETRY, "silent", REACH)),
     (
         r"could not translate host name|failed to resolve host|Name or service not known"
         r"|Temporary failure in name resolution|No address associated|the name server",

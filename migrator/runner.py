@@ -10,7 +10,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from migrator.config import Config
-from migrator.database import LostError, ServerError, Session, Watch, open_session, retry
+from migrator.connect import open_session
+from migrator.database import LostError, ServerError, Session
+from migrator.durations import limit_seconds
 from migrator.errors import (
     AccessError,
     BusyError,
@@ -36,6 +38,7 @@ from migrator.model import Event, Finding, Migration, Tell
 from migrator.parse import Script, understand
 from migrator.plan import Decision, Plan, Policy, make_plan
 from migrator.report import Done
+from migrator.watch import Watch, retry
 
 T = TypeVar("T")
 
@@ -320,7 +323,7 @@ class Run:
             self.tell(Event("migration.retry", "warning", fields))
 
         try:
-            seconds = self.config.lock_retry_timeout / 1000
+            seconds = limit_seconds(self.config.lock_retry_timeout)
             return retry(send, self.watch, seconds, _BusyError, tell_retry)
         except _BusyError as error:
             refusal = error.error.refusal
@@ -388,7 +391,7 @@ def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
             raise _NotYetError
 
     try:
-        seconds = run.config.wait_timeout / 1000
+        seconds = limit_seconds(run.config.wait_timeout)
         retry(look, run.watch, seconds, _NotYetError, tell_retry, first=0.2)
     except _NotYetError:
         raise PendingError(

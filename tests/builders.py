@@ -7,7 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from migrator.flight import Limits, Message, Place, head, make_flight
 from migrator.model import Applied, Migration
+from migrator.parse import Script, understand
+
+RUN_ID = "11111111-2222-4333-8444-555555555555"
+PLACE = Place("public", "migrator/pod-1", RUN_ID, 150018)
 
 
 def a_migration(version: int | str, sql: str = "SELECT 1;\n", **values: Any) -> Migration:
@@ -30,6 +35,27 @@ def an_applied(version: int | str, sql: str = "SELECT 1;\n", **values: Any) -> A
     """The row that `a_migration` of the same arguments leaves in the history."""
     name, number = _named(version)
     return Applied(**{"version": name, "number": number, "checksum": _sha256(sql), **values})
+
+
+def a_script(sql: str, version: str = "007_orders", **values: Any) -> Script:
+    """A file read and understood."""
+    script, findings = understand(a_migration(version, sql, **values))
+    assert script is not None, findings
+    return script
+
+
+LIMITS = Limits()
+
+
+def fly(script: Script, place: Place = PLACE, limits: Limits = LIMITS) -> tuple[Message, ...]:
+    """The flight of a script on an empty history."""
+    return make_flight(script, head([]), place, limits)
+
+
+def a_big_script() -> Script:
+    """Five statements of which a message takes two, one, one alone that is too long, and one."""
+    lengths = (400_000, 400_000, 700_000, 1_500_000, 10)
+    return a_script("-- head\n" + "".join(f"SELECT '{'x' * length}';\n" for length in lengths))
 
 
 def write_folder(directory: Path, files: Mapping[str, str | bytes]) -> Path:

@@ -133,7 +133,7 @@ def test_a_pooler_that_wants_a_long_pause_gets_it_or_none(stub: MakeStub, tmp_pa
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        pytest.param(Do.KEEP_SILENT, "unreachable", id="a server that never answers"),
+        pytest.param(Do.KEEP_SILENT, "silent", id="a server that never answers"),
         pytest.param(Do.CLOSE, "unreachable", id="a server that hangs up"),
         pytest.param(Refuse("the database system is starting up"), "starting", id="one not up"),
     ],
@@ -364,3 +364,43 @@ def test_a_direct_url_that_answers_is_the_one_that_is_used(
     assert result.code == 0
     assert result.of("connection.opened")[0]["setting"] == "DIRECT_URL"
     assert "connection.rerouted" not in result.events
+
+
+def test_a_direct_url_that_is_refused_hides_nothing(
+    database: Database, stub: MakeStub, tmp_path: Path
+) -> None:
+    """Only want of a route leads away from it: a wrong password must be mended."""
+    direct = stub(Refuse('password authentication failed for user "postgres"', "28P01"))
+    result = run_job(database.url, tmp_path, DIRECT_URL=direct.url())
+    assert (result.code, direct.connections) == (16, 1)
+    assert result.of("connection.rerouted") == []
+
+
+def test_a_direct_url_that_is_starting_is_waited_for(
+    database: Database, stub: MakeStub, tmp_path: Path
+) -> None:
+    direct = stub(Refuse("the database system is starting up", "57P03"), Forward.to(database))
+    result = run_job(None, tmp_path, DIRECT_URL=through(direct, database), DATABASE_URL="")
+    assert (result.code, direct.connections) == (0, 2)
+    both = stub(Refuse("the database system is starting up", "57P03"), Forward.to(database))
+    result = run_job(database.url, tmp_path, DIRECT_URL=through(both, database))
+    assert (result.code, both.connections, result.of("connection.rerouted")) == (0, 2, [])
+
+
+def test_a_refusal_is_not_repeated_at_the_next_address(stub: MakeStub, tmp_path: Path) -> None:
+    pooler = stub(Refuse('password authentication failed for user "u"', "28P01"))
+    url = f"postgresql://u:p@127.0.0.1:{pooler.port},127.0.0.1:{pooler.port}/d"
+    assert (run_job(url, tmp_path).code, pooler.connections) == (16, 1)
+
+
+def test_the_first_try_counts_towards_the_timeout(stub: MakeStub, tmp_path: Path) -> None:
+    silent = stub(Do.KEEP_SILENT)
+    result = run_job(silent.url(), tmp_path, CONNECT_TIMEOUT="700ms")
+    assert (result.code, silent.connections) == (20, 1)
+
+
+def test_no_timeout_is_no_limit(database: Database, stub: MakeStub, tmp_path: Path) -> None:
+    full = Refuse("sorry, too many clients already", "53300")
+    pooler = stub(full, full, full, Forward.to(database))
+    result = run_job(through(pooler, database), tmp_path, CONNECT_TIMEOUT="0")
+    assert (result.code, tries(result)) == (0, [1, 2, 3])

@@ -133,7 +133,7 @@ def test_the_history_can_live_in_a_schema_of_its_own(database: Database, tmp_pat
 def test_the_table_of_the_job_before_us_is_taken_over(
     database: Database, tmp_path: Path, columns: int
 ) -> None:
-    windows = {
+    windows: dict[str, str | bytes] = {
         "001_a.sql": b"\xef\xbb\xbfCREATE TABLE public.a (id int);\r\n",
         "002_b.sql": "SELECT 2;",
     }

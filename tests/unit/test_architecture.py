@@ -14,9 +14,9 @@ import migrator
 #: Every module, floor by floor; each imports only modules that stand before it.
 GROUND = (
     *("model", "report", "errors", "durations", "statements", "parse"),
-    *("url", "refusals", "config", "plan", "flight"),
+    *("url", "refusals", "config", "plan", "flight", "diagnosis"),
 )
-FIRST = ("source", "database", "lock", "history")
+FIRST = ("source", "watch", "database", "connect", "lock", "history")
 SECOND = ("runner", "logs", "commands", "cli")  # and the roof
 MODULES = (*GROUND, *FIRST, *SECOND)
 
@@ -30,7 +30,7 @@ OUTSIDE = frozenset(
 #: Modules that may be imported in some places only.
 RESERVED = {
     "psycopg2": {*FIRST, *SECOND} - {"commands", "cli"},
-    "tenacity": {"database"},
+    "tenacity": {"watch"},
     "pythonjsonlogger": {"logs"},
 }
 PACKAGE = Path(migrator.__file__).parent

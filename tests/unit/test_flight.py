@@ -13,35 +13,20 @@ from migrator.flight import (
     Limits,
     Message,
     Place,
-    Refusal,
-    Spot,
     head,
     holder_query,
     identifier,
     literal,
-    locate,
     lock_key,
     log_row,
     make_flight,
     opening,
 )
-from migrator.parse import Script, understand
-from tests.builders import a_migration
+from migrator.parse import Script
+from tests.builders import PLACE, RUN_ID, a_big_script, a_script, fly
 
-RUN_ID = "11111111-2222-4333-8444-555555555555"
-PLACE = Place("public", "migrator/pod-1", RUN_ID, 150018)
 LIMITS = Limits()
 HEAD = head([])
-
-
-def a_script(sql: str, version: str = "007_orders", **values: Any) -> Script:
-    script, findings = understand(a_migration(version, sql, **values))
-    assert script is not None, findings
-    return script
-
-
-def fly(script: Script, place: Place = PLACE, limits: Limits = LIMITS) -> tuple[Message, ...]:
-    return make_flight(script, HEAD, place, limits)
 
 
 def text_of(script: Script, place: Place = PLACE, limits: Limits = LIMITS) -> str:
@@ -274,12 +259,6 @@ def test_a_line_of_the_log_table_is_one_insert(detail: dict[str, Any] | str, wri
     )
 
 
-def a_big_script() -> Script:
-    """Five statements of which a message takes two, one, one alone that is too long, and one."""
-    lengths = (400_000, 400_000, 700_000, 1_500_000, 10)
-    return a_script("-- head\n" + "".join(f"SELECT '{'x' * length}';\n" for length in lengths))
-
-
 def test_a_long_body_goes_in_groups_of_whole_statements() -> None:
     script = a_big_script()
     first, *groups, last = fly(script)
@@ -302,174 +281,8 @@ def test_a_long_comment_is_no_statement_to_send() -> None:
     assert "COMMIT" in last.text
 
 
-def spot_of(sql: str, needle: str) -> Spot:
-    """The place of a needle that stands once in the file, counted another way."""
-    assert sql.count(needle) == 1
-    before = sql[: sql.index(needle)].split("\n")
-    line = sql.split("\n")[len(before) - 1]
-    return Spot(len(before), len(before[-1]) + 1, line)
-
-
-ORDERS = "-- orders\nCREATE TABLE t (a int);\n  INSERT INTO\té VALUES (1);\nSELECT nope\n"
-
-
-@pytest.mark.parametrize("needle", ["CREATE", "é VALUES", "nope"])
-def test_a_position_becomes_line_and_column_of_the_file(needle: str) -> None:
-    script = a_script(ORDERS)
-    (message,) = fly(script)
-    refusal = Refusal("42P01", "no", position=message.text.index(needle) + 1)
-    assert locate(script, message, refusal, None) == (spot_of(ORDERS, needle), True)
-
-
-def test_an_error_at_the_end_of_the_file_lies_behind_its_last_character() -> None:
-    script = a_script("SELECT 1 +")
-    (message,) = fly(script)
-    position = message.text.index("\n;\nSET CONSTRAINTS") + 2  # the semicolon that ends the body
-    refusal = Refusal("42601", 'syntax error at or near ";"', position=position)
-    assert locate(script, message, refusal, 13) == (Spot(1, 11, "SELECT 1 +"), True)
-
-
-@pytest.mark.parametrize("needle", ["BEGIN ISOLATION", 'INSERT INTO "public"', "COMMIT;\nRESET"])
-def test_an_error_in_our_own_part_has_no_place_in_the_file(needle: str) -> None:
-    script = a_script(ORDERS)
-    (message,) = fly(script)
-    refusal = Refusal("42501", "no", position=message.text.index(needle) + 1)
-    assert locate(script, message, refusal, None) == (None, False)
-
-
-@pytest.mark.parametrize(
-    ("answered", "needle", "in_file"),
-    [
-        pytest.param(None, None, True, id="unknown: of the file, as far as we know"),
-        pytest.param(-1, None, False, id="in the guard before it"),
-        pytest.param(0, "CREATE", True, id="the first"),
-        pytest.param(1, "INSERT", True, id="the second"),
-        pytest.param(2, "SELECT", True, id="the last"),
-        pytest.param(3, None, False, id="after it, as a deferred constraint is"),
-    ],
-)
-def test_without_a_position_the_statement_that_was_not_answered_is_blamed(
-    answered: int | None, needle: str | None, in_file: bool
-) -> None:
-    script = a_script(ORDERS)
-    (message,) = fly(script)
-    results = None if answered is None else message.results_before + answered
-    spot = spot_of(ORDERS, needle) if needle else None
-    assert locate(script, message, Refusal("23505", "no"), results) == (spot, in_file)
-
-
 def test_our_statements_before_the_file_are_counted_right() -> None:
     (message,) = fly(a_script("SELECT 1"))
     before = message.text[: message.body_starts]
     block = before[before.index("DO LANGUAGE") : before.index("$migrator$;")]
     assert message.results_before == before.replace(block, "").count(";\n")
-
-
-BLOCK = """\
-SELECT 1;
-DO $$
-BEGIN
-    PERFORM nope();
-    EXECUTE 'DROP TABLE gone';
-END $$;
-"""
-ROUTINE = "SELECT f(1);\nSELECT f(2);\n"
-
-
-@pytest.mark.parametrize(
-    ("sql", "answered", "refusal", "needle"),
-    [
-        pytest.param(
-            BLOCK,
-            1,
-            {"context": "PL/pgSQL function inline_code_block line 3 at PERFORM"},
-            "PERFORM",
-            id="the line of a DO block",
-        ),
-        pytest.param(
-            BLOCK,
-            1,
-            {
-                "internal_query": "DROP TABLE gone",
-                "internal_position": 12,
-                "context": "PL/pgSQL function inline_code_block line 4 at EXECUTE",
-            },
-            "gone",
-            id="the very word of a query in it",
-        ),
-        pytest.param(
-            BLOCK,
-            1,
-            {
-                "internal_query": "SELECT nope()",
-                "internal_position": 8,
-                "context": "PL/pgSQL function inline_code_block line 3 at PERFORM",
-            },
-            "PERFORM",
-            id="a query that stands there in other words",
-        ),
-        pytest.param(
-            BLOCK,
-            1,
-            {"context": "PL/pgSQL function inline_code_block line 1 at SQL statement"},
-            "$$\nBEGIN",
-            id="the block's first line",
-        ),
-        pytest.param(
-            BLOCK,
-            1,
-            {"context": "PL/pgSQL function inline_code_block line 99 at RAISE"},
-            "END $$",
-            id="a line that it does not have",
-        ),
-        pytest.param(BLOCK, 1, {"context": "somewhere else"}, "DO $$", id="a DO block, no line"),
-        pytest.param(
-            ROUTINE,
-            1,
-            {"context": "PL/pgSQL function f(integer) line 3 at RAISE"},
-            "SELECT f(2)",
-            id="a function that the statement calls",
-        ),
-        pytest.param(
-            ROUTINE,
-            0,
-            {"context": "PL/pgSQL function inline_code_block line 3 at RAISE"},
-            "SELECT f(1)",
-            id="a block that it hides in a function",
-        ),
-    ],
-)
-def test_an_error_inside_a_block_is_found_there(
-    sql: str, answered: int, refusal: dict[str, Any], needle: str
-) -> None:
-    script = a_script(sql)
-    (message,) = fly(script)
-    results = message.results_before + answered
-    spot, in_file = locate(script, message, Refusal("P0001", "no", **refusal), results)
-    expected = spot_of(sql, needle)
-    if needle.startswith("$$"):  # right behind the quote there is nothing but the line's end
-        expected = Spot(expected.line, expected.column + 2, expected.text)
-    assert (spot, in_file) == (expected, True)
-
-
-@pytest.mark.parametrize(
-    ("number", "results", "line"),
-    [
-        pytest.param(0, 0, None, id="the guard before the groups"),
-        pytest.param(1, 1, 3, id="the second statement of the first group"),
-        pytest.param(1, 2, None, id="none beyond the group"),
-        pytest.param(2, 0, 4, id="the second group's only one"),
-        pytest.param(5, 0, None, id="the guard behind the groups"),
-    ],
-)
-def test_a_statement_of_a_group_is_found(number: int, results: int, line: int | None) -> None:
-    script = a_big_script()
-    message = fly(script)[number]
-    spot, in_file = locate(script, message, Refusal("22012", "no"), results)
-    assert (spot.line if spot else None, in_file) == (line, line is not None)
-
-
-def test_a_position_in_a_group_counts_from_the_groups_beginning() -> None:
-    script = a_big_script()
-    spot, in_file = locate(script, fly(script)[4], Refusal("42601", "no", position=8), None)
-    assert (spot, in_file) == (Spot(6, 8, f"SELECT '{'x' * 10}';"), True)

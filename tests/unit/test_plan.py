@@ -43,7 +43,7 @@ def decide(migrations: list[Migration], history: list[Applied], **policy: Any) -
         ),
         pytest.param(files(2), rows(1, 2), {"missing": [1]}, id="a file is gone"),
         pytest.param(files(1), rows(1, 2), {"ahead": [2]}, id="the image was rolled back"),
-        pytest.param(files(), rows(1, 2), {"ahead": [1, 2]}, id="an empty folder"),
+        pytest.param(files(), rows(1, 2), {"missing": [1, 2]}, id="an empty folder"),
         pytest.param(
             files(1, 3),
             rows(1, 2, 4),

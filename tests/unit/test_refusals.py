@@ -83,7 +83,7 @@ SAID = {
     "Connection refused\n\tIs the server running on that host": (RETRY, "unreachable"),
     "server closed the connection unexpectedly": (RETRY, "unreachable"),
     "SSL SYSCALL error: EOF detected": (RETRY, "unreachable"),
-    "no answer within 5.0 s": (RETRY, "unreachable"),
+    "no answer within 5.0 s": (RETRY, "silent"),
     'could not translate host name "h": Name or service not known': (RETRY, "name"),
     'could not translate host name "h": Temporary failure in name resolution': (RETRY, "name"),
     'failed to resolve host "h": No address associated with hostname': (RETRY, "name"),

@@ -1,0 +1,250 @@
+"""What may end a wait: a signal, the deadline, a limit; and retrying until one of them does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import psycopg2
+from psycopg2 import extensions
+
+from migrator.errors import StoppedError
+
+T = TypeVar("T")
+
+#: How long a cancelled statement may take to end before the connection is dropped.
+CANCEL_SECONDS = 1.2
+#: How long the clean-up after a stop may take.
+TIDY_SECONDS = 0.5
+
+
+class TimeIsUpError(Exception):
+    """A limit that we set ourselves on one wait has passed."""
+
+
+class Watch:
+    """What may end a wait: a signal, the run's deadline, or a limit on the wait itself.
+
+    psycopg2 holds signals back while libpq waits, so libpq never waits here: `wait` is its wait
+    callback, for every connection of the process.
+    """
+
+    def __init__(self, deadline_seconds: float | None = None) -> None:
+        self.stopped_by: str | None = None  #: SIGTERM, SIGINT or DEADLINE
+        self._ends = None if deadline_seconds is None else time.monotonic() + deadline_seconds
+        self._limit: float | None = None
+        self._failure: Exception | None = None
+        self._connecting = False
+        self._deaf = self._closed = False
+        self._woken, self._wake = os.pipe()
+        os.set_blocking(self._wake, False)
+        extensions.set_wait_callback(self.wait)
+
+    def close(self) -> None:
+        """Give psycopg2 back its own way of waiting."""
+        self._closed = True
+        extensions.set_wait_callback(None)
+        os.close(self._woken)
+        os.close(self._wake)
+
+    def stop(self, reason: str) -> None:
+        """Ask for the end; safe in a signal handler."""
+        self.stopped_by = self.stopped_by or reason
+        if self._closed:
+            return
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake, b"x")
+
+    def check(self) -> None:
+        """Raise StoppedError once somebody asked for the end or the deadline has passed."""
+        if self._deaf:
+            return
+        if self._ends is not None and time.monotonic() >= self._ends:
+            self.stop("DEADLINE")
+        if self.stopped_by:
+            raise self.stopped()
+
+    def stopped(self) -> StoppedError:
+        return StoppedError(f"stopped by {self.stopped_by}", stopped_by=self.stopped_by)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, unless stopped; then StoppedError."""
+        until = time.monotonic() + seconds
+        self.check()
+        while (left := until - time.monotonic()) > 0:
+            select.select([self._woken], [], [], self._shortest(left))
+            self.check()
+
+    def join(self, thread: threading.Thread, seconds: float) -> bool:
+        """Wait for a thread to end; False when it has not in this time."""
+        until = time.monotonic() + seconds
+        while thread.is_alive() and (left := until - time.monotonic()) > 0:
+            thread.join(min(left, 0.05))
+            self.check()
+        return not thread.is_alive()
+
+    @contextlib.contextmanager
+    def limited(self, seconds: float) -> Iterator[None]:
+        """Within, a wait of psycopg2's ends after `seconds`, and with it the connection."""
+        self._limit = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._limit = None
+
+    @contextlib.contextmanager
+    def connecting(self, seconds: float) -> Iterator[None]:
+        """As `limited`; a stop ends the wait at once, as there is nothing to cancel."""
+        self._connecting = True
+        try:
+            with self.limited(seconds):
+                yield
+        finally:
+            self._connecting = False
+
+    @contextlib.contextmanager
+    def cleaning_up(self) -> Iterator[None]:
+        """As `limited` for TIDY_SECONDS, and deaf to stops: one has been heard already."""
+        self._deaf = True
+        try:
+            with self.limited(TIDY_SECONDS):
+                yield
+        finally:
+            self._deaf = False
+
+    def wait(self, connection: Any) -> None:
+        """psycopg2's wait callback: until the connection has what it waits for.
+
+        On a stop the statement is cancelled on the server and its end awaited for
+        CANCEL_SECONDS. Once connected, a failure is kept for `take_failure` and the socket shut
+        down, so that psycopg2 ends by itself: with an exception pending it would call libpq,
+        and libpq our hook, which may not run then.
+        """
+        try:
+            self._wait(connection)
+        except Exception as error:
+            if self._connecting:
+                raise
+            self._failure = error
+            _shut_down(connection)
+
+    def take_failure(self) -> Exception | None:
+        """Why the last wait ended the connection, None if it did not."""
+        failure, self._failure = self._failure, None
+        return failure
+
+    def _wait(self, connection: Any) -> None:
+        canceller: _Canceller | None = None
+        try:
+            while (state := connection.poll()) != extensions.POLL_OK:
+                reading = [connection] if state == extensions.POLL_READ else []
+                writing = [connection] if state == extensions.POLL_WRITE else []
+                wake = [] if canceller or self._deaf else [self._woken]
+                seconds = self._shortest(0.05 if canceller else 60.0)
+                select.select(reading + wake, writing, [], seconds)
+                if self._limit is not None and time.monotonic() >= self._limit:
+                    raise TimeIsUpError
+                try:
+                    self.check()
+                except StoppedError:
+                    if self._connecting or (canceller and canceller.over()):
+                        raise
+                    canceller = canceller or _Canceller(connection)
+        finally:
+            if canceller:
+                canceller.end()
+
+    def _shortest(self, seconds: float) -> float:
+        for limit in (self._limit, self._ends):
+            if limit is not None and not (limit is self._ends and self.stopped_by):
+                seconds = min(seconds, max(0.0, limit - time.monotonic()))
+        return seconds
+
+
+class _Canceller:
+    """Cancels a statement from a child process: libpq's own cancel blocks every thread."""
+
+    def __init__(self, connection: Any) -> None:
+        self._until = time.monotonic() + CANCEL_SECONDS
+        with warnings.catch_warnings():
+            # Python 3.12 warns of a fork beside threads; this child does nothing but cancel
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._pid = os.fork()
+        if self._pid == 0:
+            with contextlib.suppress(BaseException):
+                for number in (signal.SIGTERM, signal.SIGINT):
+                    signal.signal(number, signal.SIG_DFL)
+                connection.cancel()
+            os._exit(0)
+
+    def over(self) -> bool:
+        return time.monotonic() >= self._until
+
+    def end(self) -> None:
+        """Leave no child behind, whether it is done or hangs."""
+        if os.waitpid(self._pid, os.WNOHANG) == (0, 0):
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+
+
+def retry(
+    send: Callable[[], T],
+    watch: Watch,
+    seconds: float,
+    retry_on: type[Exception],
+    tell_retry: Callable[[Any, int], None],
+    *,
+    first: float = 0.1,
+    cap: float = 3.0,
+) -> T:
+    """Do `send`, and after a `retry_on` again, with exponential back-off and jitter.
+
+    A pause lasts `cap` seconds at most, unless the exception's verdict asks for more; before
+    each one `tell_retry(exception, attempt)` is called. After `seconds` the last exception is
+    raised; a stop ends a pause.
+    """
+    ends = time.monotonic() + seconds
+    failed: list[Exception] = []
+    try:
+        return send()
+    except retry_on as error:
+        failed.append(error)
+    import tenacity  # a run whose first try succeeds does not need it
+
+    def again() -> T:
+        if failed:
+            raise failed.pop()
+        return send()
+
+    back_off = tenacity.wait_exponential_jitter(multiplier=first, max=cap, jitter=first)
+
+    def pause(state: Any) -> float:
+        verdict = getattr(state.outcome.exception(), "verdict", None)
+        return max(back_off(state), getattr(verdict, "wait_seconds", 0.0))
+
+    def before_sleep(state: Any) -> None:
+        tell_retry(state.outcome.exception(), state.attempt_number)
+
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(retry_on),
+        stop=tenacity.stop_before_delay(ends - time.monotonic()),
+        wait=pause,
+        sleep=watch.sleep,
+        before_sleep=before_sleep,
+        reraise=True,
+    )(again)
+
+
+def _shut_down(connection: Any) -> None:
+    with contextlib.suppress(OSError, psycopg2.Error):
+        ours = socket.socket(fileno=os.dup(connection.fileno()))
+        with ours:
+            ours.shutdown(socket.SHUT_RDWR)

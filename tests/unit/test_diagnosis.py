@@ -1,0 +1,254 @@
+"""What PostgreSQL refused: where in the file it lies, and what it means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from migrator.diagnosis import LINE_CHARS, Refusal, Spot, Standing, diagnose, locate
+from migrator.errors import AccessError, StatementError
+from tests.builders import a_big_script, a_script, fly
+
+
+def spot_of(sql: str, needle: str) -> Spot:
+    """The place of a needle that stands once in the file, counted another way."""
+    assert sql.count(needle) == 1
+    before = sql[: sql.index(needle)].split("\n")
+    line = sql.split("\n")[len(before) - 1]
+    return Spot(len(before), len(before[-1]) + 1, line)
+
+
+ORDERS = "-- orders\nCREATE TABLE t (a int);\n  INSERT INTO\té VALUES (1);\nSELECT nope\n"
+
+
+@pytest.mark.parametrize("needle", ["CREATE", "é VALUES", "nope"])
+def test_a_position_becomes_line_and_column_of_the_file(needle: str) -> None:
+    script = a_script(ORDERS)
+    (message,) = fly(script)
+    refusal = Refusal("42P01", "no", position=message.text.index(needle) + 1)
+    assert locate(script, message, refusal, None) == (spot_of(ORDERS, needle), True)
+
+
+def test_an_error_at_the_end_of_the_file_lies_behind_its_last_character() -> None:
+    script = a_script("SELECT 1 +")
+    (message,) = fly(script)
+    position = message.text.index("\n;\nSET CONSTRAINTS") + 2  # the semicolon that ends the body
+    refusal = Refusal("42601", 'syntax error at or near ";"', position=position)
+    assert locate(script, message, refusal, 13) == (Spot(1, 11, "SELECT 1 +"), True)
+
+
+@pytest.mark.parametrize("needle", ["BEGIN ISOLATION", 'INSERT INTO "public"', "COMMIT;\nRESET"])
+def test_an_error_in_our_own_part_has_no_place_in_the_file(needle: str) -> None:
+    script = a_script(ORDERS)
+    (message,) = fly(script)
+    refusal = Refusal("42501", "no", position=message.text.index(needle) + 1)
+    assert locate(script, message, refusal, None) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("answered", "needle", "in_file"),
+    [
+        pytest.param(None, None, True, id="unknown: of the file, as far as we know"),
+        pytest.param(-1, None, False, id="in the guard before it"),
+        pytest.param(0, "CREATE", True, id="the first"),
+        pytest.param(1, "INSERT", True, id="the second"),
+        pytest.param(2, "SELECT", True, id="the last"),
+        pytest.param(3, None, False, id="after it, as a deferred constraint is"),
+    ],
+)
+def test_without_a_position_the_statement_that_was_not_answered_is_blamed(
+    answered: int | None, needle: str | None, in_file: bool
+) -> None:
+    script = a_script(ORDERS)
+    (message,) = fly(script)
+    results = None if answered is None else message.results_before + answered
+    spot = spot_of(ORDERS, needle) if needle else None
+    assert locate(script, message, Refusal("23505", "no"), results) == (spot, in_file)
+
+
+BLOCK = """\
+SELECT 1;
+DO $$
+BEGIN
+    PERFORM nope();
+    EXECUTE 'DROP TABLE gone';
+END $$;
+"""
+ROUTINE = "SELECT f(1);\nSELECT f(2);\n"
+
+
+@pytest.mark.parametrize(
+    ("sql", "answered", "refusal", "needle"),
+    [
+        pytest.param(
+            BLOCK,
+            1,
+            {"context": "PL/pgSQL function inline_code_block line 3 at PERFORM"},
+            "PERFORM",
+            id="the line of a DO block",
+        ),
+        pytest.param(
+            BLOCK,
+            1,
+            {
+                "internal_query": "DROP TABLE gone",
+                "internal_position": 12,
+                "context": "PL/pgSQL function inline_code_block line 4 at EXECUTE",
+            },
+            "gone",
+            id="the very word of a query in it",
+        ),
+        pytest.param(
+            BLOCK,
+            1,
+            {
+                "internal_query": "SELECT nope()",
+                "internal_position": 8,
+                "context": "PL/pgSQL function inline_code_block line 3 at PERFORM",
+            },
+            "PERFORM",
+            id="a query that stands there in other words",
+        ),
+        pytest.param(
+            BLOCK,
+            1,
+            {"context": "PL/pgSQL function inline_code_block line 1 at SQL statement"},
+            "$$\nBEGIN",
+            id="the block's first line",
+        ),
+        pytest.param(
+            BLOCK,
+            1,
+            {"context": "PL/pgSQL function inline_code_block line 99 at RAISE"},
+            "END $$",
+            id="a line that it does not have",
+        ),
+        pytest.param(BLOCK, 1, {"context": "somewhere else"}, "DO $$", id="a DO block, no line"),
+        pytest.param(
+            ROUTINE,
+            1,
+            {"context": "PL/pgSQL function f(integer) line 3 at RAISE"},
+            "SELECT f(2)",
+            id="a function that the statement calls",
+        ),
+        pytest.param(
+            ROUTINE,
+            0,
+            {"context": "PL/pgSQL function inline_code_block line 3 at RAISE"},
+            "SELECT f(1)",
+            id="a block that it hides in a function",
+        ),
+    ],
+)
+def test_an_error_inside_a_block_is_found_there(
+    sql: str, answered: int, refusal: dict[str, Any], needle: str
+) -> None:
+    script = a_script(sql)
+    (message,) = fly(script)
+    results = message.results_before + answered
+    spot, in_file = locate(script, message, Refusal("P0001", "no", **refusal), results)
+    expected = spot_of(sql, needle)
+    if needle.startswith("$$"):  # right behind the quote there is nothing but the line's end
+        expected = Spot(expected.line, expected.column + 2, expected.text)
+    assert (spot, in_file) == (expected, True)
+
+
+@pytest.mark.parametrize(
+    ("number", "results", "line"),
+    [
+        pytest.param(0, 0, None, id="the guard before the groups"),
+        pytest.param(1, 1, 3, id="the second statement of the first group"),
+        pytest.param(1, 2, None, id="none beyond the group"),
+        pytest.param(2, 0, 4, id="the second group's only one"),
+        pytest.param(5, 0, None, id="the guard behind the groups"),
+    ],
+)
+def test_a_statement_of_a_group_is_found(number: int, results: int, line: int | None) -> None:
+    script = a_big_script()
+    message = fly(script)[number]
+    spot, in_file = locate(script, message, Refusal("22012", "no"), results)
+    assert (spot.line if spot else None, in_file) == (line, line is not None)
+
+
+def test_a_position_in_a_group_counts_from_the_groups_beginning() -> None:
+    script = a_big_script()
+    spot, in_file = locate(script, fly(script)[4], Refusal("42601", "no", position=8), None)
+    assert (spot, in_file) == (Spot(6, 8, f"SELECT '{'x' * 10}';"), True)
+
+
+def told(sql: str, refusal: Refusal, standing: Standing | None = None) -> Any:
+    script = a_script(sql)
+    (message,) = fly(script)
+    standing = standing or Standing((), None, ())
+    return diagnose(script, message, refusal, message.results_before, standing)
+
+
+@pytest.mark.parametrize(
+    ("standing", "outcome"),
+    [
+        pytest.param(
+            Standing(["001_a", "002_b"], "002_b", ["008_x"]),
+            "007_orders was rolled back; applied by this run and standing: 001_a, 002_b; "
+            "not tried: 008_x",
+            id="after others",
+        ),
+        pytest.param(
+            Standing((), "006_z", ()),
+            "007_orders was rolled back; the database is at 006_z",
+            id="the first of the run",
+        ),
+        pytest.param(
+            Standing((), None, ()),
+            "007_orders was rolled back; nothing is applied",
+            id="the first of all",
+        ),
+    ],
+)
+def test_it_says_what_the_database_is_like_now(standing: Standing, outcome: str) -> None:
+    error = told("SELECT 1", Refusal("22012", "no"), standing)
+    assert isinstance(error, StatementError)
+    assert error.details["outcome"] == outcome
+
+
+def test_a_file_that_ended_its_transaction_is_told_that_its_part_stands() -> None:
+    error = told("SELECT 1", Refusal("MG003", "the file ended its own transaction"))
+    assert "before its own COMMIT stands" in error.details["outcome"]
+    assert "Take the statement" in error.remedy
+
+
+def test_a_timeout_and_a_cancel_from_outside_have_different_remedies() -> None:
+    timeout = told("SELECT 1", Refusal("57014", "canceling statement due to statement timeout"))
+    cancel = told("SELECT 1", Refusal("57014", "canceling statement due to user request"))
+    assert "STATEMENT_TIMEOUT" in timeout.remedy
+    assert "STATEMENT_TIMEOUT" not in cancel.remedy
+
+
+def test_a_right_that_our_own_part_lacks_is_an_access_error() -> None:
+    script = a_script("SELECT 1")
+    (message,) = fly(script)
+    refusal = Refusal("42501", "permission denied for table schema_migrations")
+    ours = diagnose(script, message, refusal, 1, Standing((), None, ()))
+    assert isinstance(ours, AccessError)
+    assert isinstance(told("SELECT 1", refusal), StatementError)
+
+
+def test_a_caret_stands_under_the_column_behind_tabs_too() -> None:
+    script = a_script("\tSELECT\tnope")
+    (message,) = fly(script)
+    refusal = Refusal("42703", "no", position=message.text.index("nope") + 1)
+    error = diagnose(script, message, refusal, None, Standing((), None, ()))
+    assert (error.details["source_line"], error.details["caret"]) == (
+        "\tSELECT\tnope",
+        "\t      \t^",
+    )
+
+
+def test_of_a_long_line_the_part_around_the_column_is_shown() -> None:
+    script = a_script("SELECT '" + "x" * 5000 + "', nope")
+    (message,) = fly(script)
+    refusal = Refusal("42703", "no", position=message.text.index("nope") + 1)
+    error = diagnose(script, message, refusal, None, Standing((), None, ()))
+    line, caret = error.details["source_line"], error.details["caret"]
+    assert len(line) <= LINE_CHARS
+    assert line[len(caret) - 1 :] == "nope"
