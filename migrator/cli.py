@@ -74,7 +74,7 @@ class _Job:
         self.run_id = _uuid()
         self.environment, self.stdout, self.stderr = environment, stdout, stderr
         self.hide = Hider()
-        self.tell = make_tell(stderr, LogFormat.AUTO, LogLevel.INFO, self.run_id, self.hide)
+        self.tell: Tell | None = None  #: made when the settings are known, or at the end
         self.termination_log = (
             environment.get("MIGRATOR_TERMINATION_LOG")
             or environment.get("TERMINATION_LOG")
@@ -98,16 +98,14 @@ class _Job:
         config = read_config(_with_file(self.environment), flags)
         self.termination_log = config.termination_log
         self.hide.secrets += config.secrets
-        self.tell = make_tell(
-            self.stderr, config.log_format, config.log_level, self.run_id, self.hide
-        )
+        tell = self.tell = self._make_tell(config.log_format, config.log_level)
         _check_target(self.command, config)
         watch = Watch(config.deadline / 1000 if config.deadline else None)
         runner = _runner(self.environment)
-        self.run = Run(config, self.run_id, runner, watch, self.tell, self.started_at)
+        self.run = Run(config, self.run_id, runner, watch, tell, self.started_at)
         if self.stopped_by:
             watch.stop(self.stopped_by)
-        _announce(self.command, config, self.tell)
+        _announce(self.command, config, tell)
         return self.run
 
     def work(self, run: Run) -> None:
@@ -130,14 +128,18 @@ class _Job:
         duration_ms = round((time.monotonic() - self.started) * 1000)
         report = _report(self.command, self.run_id, self.run, error, duration_ms)
         result = self.hide(report.as_dict())
-        _tell_end(self.tell, error, result)
-        _write_termination_log(self.termination_log, result, self.tell)
+        tell = self.tell or self._make_tell(LogFormat.AUTO, LogLevel.INFO)
+        _tell_end(tell, error, result)
+        _write_termination_log(self.termination_log, result, tell)
         answer = self.hide(self.answer)
         if self.as_json:
             self._print(json.dumps({**result, **answer}, ensure_ascii=False) + "\n")
         elif error is None:
             self._print(as_text(self.command, answer, result))
         return report.exit_code
+
+    def _make_tell(self, log_format: LogFormat, level: LogLevel) -> Tell:
+        return make_tell(self.stderr, log_format, level, self.run_id, self.hide)
 
     def _print(self, text: str) -> None:
         """A name that is no UTF-8, or a reader who has gone, does not change the result."""

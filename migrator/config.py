@@ -110,7 +110,7 @@ URLS = {
     "DATABASE_URL_FILE": "a file that holds the URL, such as a mounted secret",
 }
 #: What Kubernetes injects for a Service whose name begins with "migrator": no settings of ours.
-SERVICE_LINK = re.compile(
+SERVICE_LINK = (
     r"MIGRATOR_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?"
     r"|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
 )
@@ -176,7 +176,9 @@ def _refuse_unknown(environment: Mapping[str, str]) -> None:
     unknown = sorted(
         name
         for name in environment
-        if name.startswith("MIGRATOR_") and name not in known and not SERVICE_LINK.fullmatch(name)
+        if name.startswith("MIGRATOR_")
+        and name not in known
+        and not re.fullmatch(SERVICE_LINK, name)
     )
     if unknown:
         raise ConfigError(f"unknown settings: {', '.join(unknown)}")

@@ -11,20 +11,19 @@ from migrator.config import LogFormat, LogLevel
 from migrator.model import Event, Tell
 
 HIDDEN = "***"
-#: What shows a password that is not one of ours, and what is left of it.
+#: What shows a password that is not one of ours: a sign of it, the pattern, what is left of it.
+#: The patterns are compiled when their sign is first met.
 PATTERNS = (
     # postgresql://user:password@host, where a pasted password may hold blanks; and other URLs
-    (re.compile(r"(postgres[\w+]*://[^:@/\n]*:).*@"), rf"\1{HIDDEN}@"),
-    (re.compile(r"(\w+://[^\s:@/]*:)\S*@"), rf"\1{HIDDEN}@"),
+    ("://", r"(?i)(postgres[\w+]*://[^:@/\n]*:).*@", rf"\1{HIDDEN}@"),
+    ("://", r"(\w+://[^\s:@/]*:)\S*@", rf"\1{HIDDEN}@"),
     # password=… of a connection string or a URL's query
-    (re.compile(r"(password=)[^\s'\"&]+", re.IGNORECASE), rf"\1{HIDDEN}"),
+    ("password", r"(?i)(password=)[^\s'\"&]+", rf"\1{HIDDEN}"),
     # CREATE ROLE … PASSWORD '…', in whatever quotes, within a string of its own too
     (
-        re.compile(
-            r"(\bpassword\s*(?:=\s*)?)"
-            r"(?:(?:E|U&)?'+(?:[^'\\]|\\.|'')*'*|(\$\w*\$).*?(?:\2|\Z))",
-            re.IGNORECASE | re.DOTALL,
-        ),
+        "password",
+        r"(?is)(\bpassword\s*(?:=\s*)?)"
+        r"(?:(?:E|U&)?'+(?:[^'\\]|\\.|'')*'*|(\$\w*\$).*?(?:\2|\Z))",
         rf"\1'{HIDDEN}'",
     ),
 )
@@ -41,8 +40,10 @@ class Hider:
         if isinstance(value, str):
             for secret in sorted(self.secrets, key=len, reverse=True):
                 value = value.replace(secret, HIDDEN)
-            for pattern, rest in PATTERNS:
-                value = pattern.sub(rest, value)
+            low = value.lower()
+            for sign, pattern, rest in PATTERNS:
+                if sign in low:
+                    value = re.sub(pattern, rest, value)
             return value
         if isinstance(value, dict):
             return {key: self(item) for key, item in value.items()}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import quote, unquote
 
 from migrator.errors import ConfigError
 
@@ -86,7 +85,7 @@ class Target:
         public = {"", self.params.get("user"), self.params.get("dbname")}
         public.update(host for host, _ in self.hosts)
         words = {self.params.get("password", ""), self.params.get("sslpassword", "")} - public
-        return tuple(form for word in words for form in {word, quote(word, safe="")})
+        return tuple(form for word in words for form in {word, _encode(word)})
 
     def __str__(self) -> str:
         where = ",".join(
@@ -158,13 +157,24 @@ def _read_hosts(text: str, name: str) -> dict[str, str]:
 
 def _decode(text: str) -> str:
     """Percent-decoded; a text that cannot be decoded was never encoded and stays as it is."""
-    if re.search("%(?![0-9A-Fa-f]{2})", text):
+    if "%" not in text or re.search("%(?![0-9A-Fa-f]{2})", text):
         return text
+    from urllib.parse import unquote  # dear to import, and seldom needed
+
     try:
         found = unquote(text, errors="strict")
     except UnicodeDecodeError:
         return text
     return text if "\0" in found else found
+
+
+def _encode(text: str) -> str:
+    """Percent-encoded, as the text stands in a URL."""
+    if text.isascii() and text.isalnum():
+        return text
+    from urllib.parse import quote  # dear to import, and seldom needed
+
+    return quote(text, safe="")
 
 
 def _read_query(query: str, name: str) -> tuple[dict[str, str], tuple[str, ...]]:
