@@ -95,10 +95,16 @@ class _TextFormatter(logging.Formatter):
         if error is not None:
             return _error_text(fields, error)
         if record.msg == "run.finished":
-            return f"\ndone: {fields['outcome']}, in {fields['duration_ms']} ms"
+            return f"done: {fields['command']}, {fields['outcome']}, in {fields['duration_ms']} ms"
         if record.msg == "migration.failed":  # told in full by run.finished
             fields = {"version": fields["version"], "sqlstate": fields.get("sqlstate")}
+        if "version" in fields:
+            fields.pop("file", None)  # it says no more to a person
         words = [str(fields.pop(name)) for name in ("version",) if fields.get(name)]
+        if "step" in fields:
+            words.append(f"{fields.pop('step')} of {fields.pop('steps')}")
+        if "execution_time_ms" in fields:
+            words.append(f"{fields.pop('execution_time_ms')} ms")
         words += [f"{name}={_short(value)}" for name, value in fields.items() if _says(value)]
         mark = {"WARNING": "! ", "ERROR": "! "}.get(record.levelname, "")
         return f"{self.formatTime(record, '%H:%M:%S')}  {record.msg:<20} {mark}{' '.join(words)}"

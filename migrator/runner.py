@@ -183,8 +183,15 @@ class Run:
                 lambda: self._reconnecting(lambda: self._when_free(lambda: self._prepare(history))),
             )
         seen = dict(history.seen())
-        for script in scripts:
+        for step, script in enumerate(scripts, 1):
             self.watch.check()
+            fields = {
+                "version": script.migration.version,
+                "file": script.migration.file,
+                "step": step,
+                "steps": len(scripts),
+            }
+            self.tell(Event("migration.started", "info", fields))
             done = self._retrying(script.migration.version, partial(self._fly, script, seen))
             seen[script.migration.version] = script.migration.checksum
             self.applied.append(done)
@@ -243,15 +250,13 @@ class Run:
         return Done(version, spent)
 
     def _send_when_free(self, script: Script, seen: dict[str, str | None]) -> int:
-        config, migration = self.config, script.migration
+        config = self.config
         limits = Limits(
             _chosen(script.lock_timeout_ms, config.lock_timeout),
             _chosen(script.statement_timeout_ms, config.statement_timeout),
             config.search_path,
         )
         messages = make_flight(script, head(seen.items()), self.place, limits)
-        fields = {"version": migration.version, "file": migration.file}
-        self.tell(Event("migration.started", "info", fields))
         return self._when_free(lambda: self._send(script, messages))
 
     def _send(self, script: Script, messages: tuple[Message, ...]) -> int:

@@ -99,9 +99,16 @@ def in_text(*events: Event, stream: io.StringIO | None = None) -> str:
             id="names and values",
         ),
         pytest.param(
-            Event("migration.applied", "info", {"file": "f", "version": "001_a"}),
-            "migration.applied    001_a file=f\n",
-            id="the version first",
+            Event(
+                "migration.applied", "info", {"execution_time_ms": 5, "file": "f", "version": "v"}
+            ),
+            "migration.applied    v 5 ms\n",
+            id="the version first, and its file not at all",
+        ),
+        pytest.param(
+            Event("migration.started", "info", {"version": "v", "step": 2, "steps": 3}),
+            "migration.started    v 2 of 3\n",
+            id="how far it has come",
         ),
         pytest.param(
             Event("x.y", "info", {"a": None, "b": "", "c": [], "d": {}, "e": False}),
@@ -114,8 +121,10 @@ def in_text(*events: Event, stream: io.StringIO | None = None) -> str:
             id="a warning",
         ),
         pytest.param(
-            Event("run.finished", "info", {"outcome": "2 applied", "duration_ms": 7}),
-            "\ndone: 2 applied, in 7 ms\n",
+            Event(
+                "run.finished", "info", {"command": "up", "outcome": "2 applied", "duration_ms": 7}
+            ),
+            "done: up, 2 applied, in 7 ms\n",
             id="the end",
         ),
         pytest.param(
