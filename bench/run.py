@@ -1,0 +1,69 @@
+"""`python -m bench.run [--instructions]`: what the job costs, as one Markdown report.
+
+Everything is measured in this run, on a throw-away PostgreSQL that is not durable. Aims are
+printed beside the figures and never enforced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.ground import Ground
+from bench.measure import FailedError
+from bench.questions import growth, image, instructions, memory, no_op, tracking
+from migrator import __version__
+from tests.postgres import NoServerError, Server, binary, run_as_plain_user
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--instructions", action="store_true", help="count them with valgrind too")
+    options = parser.parse_args()
+    questions = [tracking, no_op, growth, memory, image]
+    if options.instructions:
+        questions.insert(2, instructions)
+    try:
+        with tempfile.TemporaryDirectory() as place:
+            _ask(questions, Path(place))
+    except (FailedError, NoServerError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _ask(questions: list[Callable[[Ground], str]], place: Path) -> None:
+    started = time.monotonic()
+    server = Server.create(place / "server", durable=False)
+    server.start()
+    try:
+        print(_title(), flush=True)
+        ground = Ground(server, place)
+        for question in questions:
+            print(question(ground), flush=True)
+    finally:
+        server.remove()
+    print(f"Measured in {time.monotonic() - started:.0f} s.")
+
+
+def _title() -> str:
+    version = run_as_plain_user([str(binary("postgres")), "--version"], directory=Path("/"))
+    facts = (
+        f"migrator {__version__}",
+        f"Python {platform.python_version()}",
+        version.stdout.strip(),
+        f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}",
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+    )
+    return f"# Bench\n\n{', '.join(facts)}.\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
