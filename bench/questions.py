@@ -128,7 +128,7 @@ def memory(ground: Ground) -> str:
         "`up`, nothing pending of 1000 files": ground.migrated(1000).again,
         f"`up`, {FILES} small files": _up(ground, small(FILES)),
     }
-    contenders = {
+    contenders: dict[str, Callable[[], Spent]] = {
         DRIVER: partial(python, IMPORTS[DRIVER]),
         **ordinary,
         "`up`, one file of 5 MB": _up(ground, large(5)),
