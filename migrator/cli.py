@@ -18,6 +18,7 @@ from migrator.commands import COMMANDS
 from migrator.config import SETTINGS, URLS, Config, LogFormat, LogLevel, read_config
 from migrator.database import LostError, ServerError
 from migrator.errors import (
+    AccessError,
     ConfigError,
     MigratorError,
     StatementError,
@@ -47,7 +48,7 @@ def main(
     """Run one command; its exit code is the answer to whoever started the job."""
     environment = os.environ if environment is None else environment
     argv = sys.argv[1:] if argv is None else argv
-    job = _Job(environment, stdout or sys.stdout, stderr or sys.stderr)
+    job = _Job(environment, stdout or _open(sys.stdout), stderr or _open(sys.stderr))
     error: Exception | None = None
     with _signals(job):
         try:
@@ -57,13 +58,32 @@ def main(
             job.work(run)
         except MigratorError as caught:
             error = caught
-        except (LostError, ServerError) as caught:
+        except LostError as caught:
             error = UnreachableError(f"the connection was lost: {caught}")
+        except ServerError as caught:
+            error = AccessError(f"the server refused what the job itself needs: {caught}")
         except Exception as caught:
             error = caught
         finally:
             job.close()
         return job.finish(error)
+
+
+def program() -> int:
+    """`main` as a process: a reader that has gone, of stdout or stderr, changes no exit code."""
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return code
+
+
+def _open(stream: TextIO | None) -> TextIO:
+    """The stream, or nowhere when the process was started without it."""
+    return stream or open(os.devnull, "w")  # noqa: PTH123 - it lasts as long as the process
 
 
 class _Job:
@@ -92,7 +112,8 @@ class _Job:
 
     def start(self, argv: list[str]) -> Run | None:
         """Read words and settings; None when only help or the version was asked for."""
-        self.words, flags, self.as_json = _read_words(argv, self.stdout)
+        self.as_json = "--json" in argv
+        self.words, flags = _read_words(argv, self.stdout)
         if not self.words:
             return None
         config = read_config(_with_file(self.environment), flags)
@@ -148,17 +169,17 @@ class _Job:
             self.stdout.flush()
 
 
-def _read_words(argv: list[str], stdout: TextIO) -> tuple[list[str], dict[str, str], bool]:
-    """The command and the words that follow it, the settings given as flags, and --json.
+def _read_words(argv: list[str], stdout: TextIO) -> tuple[list[str], dict[str, str]]:
+    """The command and the words that follow it, and the settings given as flags.
 
     No word at all when only help or the version was asked for.
     """
-    values: dict[str, Any] = {"words": argv, "json": False}
+    values: dict[str, Any] = {"words": argv}
     if any(word.startswith("-") for word in argv):
         values = _read_flags(argv)
     if values.get("help") or values.get("version"):
         stdout.write(_parser().format_help() if values["help"] else f"migrator {__version__}\n")
-        return [], {}, False
+        return [], {}
     command, *words = values["words"] or ["up"]
     if command not in COMMANDS:
         raise ConfigError(
@@ -172,7 +193,7 @@ def _read_words(argv: list[str], stdout: TextIO) -> tuple[list[str], dict[str, s
         for setting in SETTINGS
         if values.get(setting.name) is not None
     }
-    return [command, *words], flags, values["json"]
+    return [command, *words], flags
 
 
 def _read_flags(argv: list[str]) -> dict[str, Any]:
@@ -338,6 +359,7 @@ def _signals(job: _Job) -> Iterator[None]:
         job.stop(signal.Signals(number).name)
 
     before = {number: signal.signal(number, hear) for number in (signal.SIGTERM, signal.SIGINT)}
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, before)  # entrypoint.py keeps them until here
     try:
         yield
     finally:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+from migrator.config import OnFinding, OnLate
 from migrator.errors import ConfigError, PendingError, SourceError
 from migrator.model import Migration
 from migrator.parse import Script
 from migrator.plan import Plan
 from migrator.runner import Run, wait_for_all
 from migrator.source import read_source
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Answer = dict[str, Any]
 
@@ -58,7 +63,9 @@ def plan(run: Run) -> Answer:
 
 
 def verify(run: Run) -> Answer:
-    """Fail unless all is applied and nothing has drifted; the check-only gate."""
+    """Fail unless all is applied and nothing has drifted, whatever the policies let pass."""
+    late = OnLate.APPLY if run.config.on_late is OnLate.SKIP else run.config.on_late
+    run.config = replace(run.config, on_drift=OnFinding.FAIL, on_late=late)
     _checked(run)
     if run.pending:
         raise PendingError(f"pending: {', '.join(run.pending)}")
@@ -81,7 +88,8 @@ def new(run: Run, name: str) -> Answer:
     from pathlib import Path  # the only command that writes files
 
     folder = Path(run.config.migrations_dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     migrations = _source(run)
     digits = migrations[-1].version.partition("_")[0] if migrations else "000"
     version = f"{_next(digits, run)}_{name}"
@@ -91,7 +99,7 @@ def new(run: Run, name: str) -> Answer:
         f"-- Undoes {version}. Say here what data is lost.\n\n",
     )
     for path, text in zip(paths, texts, strict=True):
-        with path.open("x", encoding="utf-8") as file:
+        with _writing(path), path.open("x", encoding="utf-8") as file:
             file.write(text)
     return {"created": [str(path) for path in paths]}
 
@@ -113,6 +121,17 @@ def _source(run: Run) -> tuple[Migration, ...]:
     except SourceError as error:
         error.details.setdefault("outcome", "untouched")
         raise
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be made: {error.strerror}",
+            remedy="Set MIGRATIONS_DIR to a folder that you may write to, or choose another name.",
+        ) from error
 
 
 def _checked(run: Run) -> tuple[Script, ...]:

@@ -80,6 +80,11 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
+def _schemas(text: str) -> tuple[str, ...]:
+    """Names as search_path has them, with or without quotes: "$user", public."""
+    return tuple(name.strip('"') for name in _names(text))
+
+
 def _text(text: str) -> str:
     return text
 
@@ -88,7 +93,7 @@ SETTINGS = (
     Setting("MIGRATIONS_DIR", _text, "migrations", "the folder of SQL files"),
     Setting("MIGRATIONS_SCHEMA", _schema, "public", "the schema that holds the history"),
     Setting("HISTORY_READERS", _names, None, "roles that may read the history, comma-separated"),
-    Setting("SEARCH_PATH", _names, None, "search_path for the files; else the login role's own"),
+    Setting("SEARCH_PATH", _schemas, None, "search_path for the files; else the login role's own"),
     Setting("CONNECT_TIMEOUT", parse_duration, "60s", "how long to try to connect, in all"),
     Setting("WAIT_TIMEOUT", parse_duration, "10min", "how long to wait for another runner; `wait`"),
     Setting("LOCK_TIMEOUT", parse_duration, "2s", "how long a statement may wait for a table lock"),

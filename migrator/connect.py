@@ -34,6 +34,7 @@ ALWAYS: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
+OLDEST = 140000
 #: For want of these a target is left for the next one: DIRECT_URL for DATABASE_URL.
 REROUTED = frozenset({"route", "name", "silent"})
 
@@ -95,7 +96,9 @@ def _connect_with_retries(
         }
         tell(Event("connection.retry", "warning", fields))
 
-    left = ends - time.monotonic()
+    def left() -> float:
+        return ends - time.monotonic()
+
     return retry(connect, watch, left, _AgainError, tell_retry, first=0.2, cap=5.0)
 
 
@@ -155,6 +158,11 @@ def _open(
 
 def _checked(session: Session) -> Session:
     """What was asked for at the start must be in force: poolers drop parameters in silence."""
+    if session.server_version < OLDEST:
+        raise AccessError(
+            f"the server is PostgreSQL {session.server_version // 10000}",
+            remedy="Use PostgreSQL 14 or newer.",
+        )
     encoding = session.status("client_encoding")
     if encoding != "UTF8":
         raise AccessError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -24,10 +24,9 @@ TIDY_SECONDS = 15.0
 class ServerError(Exception):
     """PostgreSQL answered with an error; the session lives. Never leaves the runner."""
 
-    def __init__(self, refusal: Refusal, results: int | None) -> None:
+    def __init__(self, refusal: Refusal) -> None:
         super().__init__(f"{refusal.severity} {refusal.sqlstate}: {refusal.message}")
         self.refusal = refusal
-        self.results = results  #: statements answered before it, None if not known
 
 
 class LostError(Exception):
@@ -41,12 +40,14 @@ class Session:
         self._connection = connection
         self._watch = watch
         self._results = _ResultCounter()
+        self.hear: Callable[[str], None] = _ignore  #: is told what the server says meanwhile
+        connection.notices = _Notices(self)
         self.target = target
         self.server_version: int = connection.info.server_version
-        self.backend_pid: int = connection.info.backend_pid
+        self.backend_pid: int = connection.info.backend_pid  #: the pooler's, where there is one
 
     def count_results(self) -> None:
-        """From here on a ServerError tells how many statements had been answered."""
+        """From here on `answered` is known, where libpq's functions can be reached."""
         self._results.watch(self._connection)
 
     def send(self, text: str) -> list[tuple[Any, ...]]:
@@ -55,7 +56,6 @@ class Session:
         Raises ServerError, LostError, and StoppedError when the statement was cancelled by us.
         """
         self._results.reset()
-        self._connection.notices.clear()
         refusal: Exception | None = None
         rows: list[tuple[Any, ...]] = []
         try:
@@ -67,6 +67,8 @@ class Session:
         error = self._watch.take_failure() or refusal
         if error is None:
             return rows
+        if isinstance(error, psycopg2.Error):
+            self._results.refused()
         if _ends_the_session(error):
             self.close()
         raise self._understood(error) from error
@@ -83,9 +85,10 @@ class Session:
             self._roll_back()
         self.close()
 
-    def notices(self) -> Iterator[str]:
-        """What the server said beside its answer to the last message."""
-        yield from self._connection.notices
+    @property
+    def answered(self) -> int | None:
+        """How many statements of the last message were answered well; None if not known."""
+        return self._results.well
 
     def facts(self) -> dict[str, Any]:
         """What is worth a log line about the connection."""
@@ -124,7 +127,21 @@ class Session:
             return self._watch.stopped()
         if diag is None or sqlstate is None or not self.alive:
             return LostError(str(error).strip().partition("\n")[0] or "no answer in time")
-        return ServerError(_refusal(diag), self._results.before_error())
+        return ServerError(_refusal(diag))
+
+
+class _Notices:
+    """What psycopg2 keeps notices in: a list would lose all but the last fifty."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def append(self, text: str) -> None:
+        self._session.hear(text)
+
+
+def _ignore(_text: str) -> None:
+    """Nobody listens."""
 
 
 class _ResultCounter:
@@ -161,9 +178,13 @@ class _ResultCounter:
     def reset(self) -> None:
         self._count = 0
 
-    def before_error(self) -> int | None:
-        """How many statements were answered well; the error is a result too."""
-        return self._count - 1 if self._watching else None
+    @property
+    def well(self) -> int | None:
+        """How many statements were answered; an error is an answer too, and not counted."""
+        return self._count if self._watching else None
+
+    def refused(self) -> None:
+        self._count -= 1
 
     def _happened(self, event: int, _info: int, _through: int) -> int:
         if event == self.RESULT_CREATED:

@@ -19,6 +19,8 @@ NO_RIGHT, CANCELLED = "42501", "57014"
 REMEDIES = {
     ESCAPED: "Take the statement that ends the transaction out of the file, see what it left "
     "behind, and run again.",
+    CANCELLED: "Somebody cancelled the statement on the server: find out why, then run again.",
+    "53100": "The server's disk is full: give it room, then run again.",
     NO_RIGHT: "Grant the role what the statement needs, or take the statement out.",
 }
 TIMEOUT_REMEDY = (

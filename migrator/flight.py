@@ -78,6 +78,13 @@ TAIL = (
     "CLOSE ALL",
     "UNLISTEN *",
     "DISCARD TEMP",
+    """DO LANGUAGE plpgsql $migrator$
+DECLARE statement text;
+BEGIN  -- DEALLOCATE ALL would take the pooler's own statements along
+  FOR statement IN SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql LOOP
+    EXECUTE pg_catalog.format('DEALLOCATE %I', statement);
+  END LOOP;
+END $migrator$""",
     "SELECT pg_catalog.pg_advisory_unlock_all()",
 )
 ANSWER = """SELECT execution_time_ms FROM {history}
@@ -121,6 +128,7 @@ class Message:
     file_starts: int  #: offset in the file's text of that part
     first: int  #: index among the file's statements of the part's first
     results_before: int  #: how many of our own statements come before the part
+    committed_at: int | None = None  #: how many statements are answered once COMMIT is; None: none
 
 
 def lock_key(schema: str) -> int:
@@ -168,17 +176,20 @@ def make_flight(script: Script, seen: str, place: Place, limits: Limits) -> tupl
         *opening(place, limits, script.migration.version, seen),
         f"SET LOCAL search_path TO {path}",
     ]
+    closing = _closing(script, place)
+    commit = closing.index("COMMIT") + 1
     start = _join(before)
-    end = "\n;\n" + _join(_closing(script, place))
+    end = "\n;\n" + _join(closing)
     if len(script.sql) <= GROUP_CHARS:
         text = start + script.sql + end
         ends = len(start) + len(script.sql)
-        return (Message(text, len(start), ends, 0, 0, len(before)),)
+        commit += len(before) + len(script.statements)
+        return (Message(text, len(start), ends, 0, 0, len(before), commit),)
     last = len(script.statements)
     return (
         Message(start, len(start), len(start), 0, 0, len(before)),
         *_groups(script),
-        Message(end, 0, 0, len(script.sql), last, 0),
+        Message(end, 0, 0, len(script.sql), last, 0, commit),
     )
 
 

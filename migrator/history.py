@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ COLUMNS = ("version", "checksum", "kind", "applied_at", "execution_time_ms", "ru
 #: query that names the table cannot stand where there is none, and hands its answer on in a
 #: setting that ends with the transaction.
 READ = """{here};
+SET LOCAL lock_timeout = {lock_timeout};
+SET LOCAL statement_timeout = 0;
 DO LANGUAGE plpgsql $migrator$
 DECLARE
   place oid := (SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -26,14 +29,15 @@ DECLARE
   reads boolean := coalesce(has_table_privilege(place, 'SELECT'), false);
   answer jsonb := jsonb_build_object(
     'role', current_user,
-    'database', current_database(),
     'read_only', current_setting('transaction_read_only') = 'on',
-    'backend_pid', pg_backend_pid(),
     'schema_exists', EXISTS (SELECT FROM pg_namespace WHERE nspname = {schema}),
     'exists', place IS NOT NULL,
     'readable', reads,
-    'log', EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-                    WHERE n.nspname = {schema} AND c.relname = 'schema_migrations_log'),
+    'log', (SELECT coalesce(jsonb_object_agg(a.attname, format_type(a.atttypid, NULL)), '{{}}')
+              FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
+              JOIN pg_namespace AS n ON n.oid = c.relnamespace
+             WHERE n.nspname = {schema} AND c.relname = 'schema_migrations_log'
+               AND a.attnum > 0 AND NOT a.attisdropped),
     'rails', EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
                       WHERE n.nspname = {schema} AND c.relname = 'ar_internal_metadata'));
   columns jsonb := '{{}}';
@@ -41,7 +45,8 @@ DECLARE
   rows jsonb;
 BEGIN
   IF place IS NOT NULL THEN
-    columns := (SELECT coalesce(jsonb_object_agg(a.attname, format_type(a.atttypid, NULL)), '{{}}')
+    columns := (SELECT coalesce(jsonb_object_agg(
+                         a.attname, format_type(a.atttypid, a.atttypmod)), '{{}}')
                   FROM pg_attribute AS a
                  WHERE a.attrelid = place AND a.attnum > 0 AND NOT a.attisdropped);
     answer := answer || jsonb_build_object(
@@ -69,7 +74,9 @@ BEGIN
                                              AND pg_get_expr(p.polqual, place) = 'true'))));
   END IF;
   IF reads AND columns ?& ARRAY['version', 'applied_at', 'checksum'] THEN
-    SELECT string_agg(CASE WHEN columns ? name THEN 'h.' || name ELSE 'NULL' END, ', ')
+    SELECT string_agg(CASE WHEN NOT columns ? name THEN 'NULL'
+                           WHEN name IN ('version', 'checksum') THEN 'h.' || name || '::text'
+                           ELSE 'h.' || name END, ', ')
       INTO wanted
       FROM unnest({columns}::text[]) AS name;
     EXECUTE 'SELECT jsonb_agg(jsonb_build_array(' || wanted || ')) FROM {history} AS h'
@@ -138,7 +145,21 @@ ADMIT = (
 FIND = """SELECT run_id::text, execution_time_ms FROM {history} WHERE version = {version}"""
 
 NO_RIGHT, NO_SUCH_ROLE = "42501", "42704"
+#: Refusals of a read that may pass by themselves: a lock, a conflict with recovery, a cancel.
+PASSING = frozenset({"55P03", "40001", "40P01", "57014"})
+#: What the log's columns must be for our rows to fit in.
+LOG_COLUMNS = {"at", "run_id", "version", "event", "runner", "detail"}
+SUITABLE_VERSION = re.compile(r"text|character varying(\(\d+\))?")
+#: 64 hex digits must fit in.
+SUITABLE_CHECKSUM = re.compile(
+    r"text|character( varying)?\((6[4-9]|[7-9]\d|\d{3,})\)|character varying"
+)
 KINDS = {kind.value: kind for kind in Kind}
+
+ELSEWHERE = (
+    "Set MIGRATIONS_SCHEMA to a schema of its own for this history, or rename the other tool's "
+    "table once nothing uses it any more."
+)
 
 #: How the tables of other tools that are called schema_migrations are told apart.
 FOREIGN: tuple[tuple[Callable[[dict[str, str], bool], bool], str], ...] = (
@@ -158,24 +179,24 @@ class History:
     schema_exists: bool
     complete: bool  #: both tables are there with all their columns
     readers_lacking: tuple[str, ...]  #: of HISTORY_READERS, those who cannot read it yet
-    role: str
-    database: str
     read_only: bool  #: a standby, or a server in read-only mode
-    direct: bool  #: no pooler in between: the protocol's backend is the one that answers
 
     def seen(self) -> list[tuple[str, str | None]]:
         """What the flight's guard compares, see `flight.head`."""
         return [(row.version, row.checksum) for row in self.rows]
 
 
-def read_history(session: Session, place: Place, readers: Sequence[str] = ()) -> History:
+def read_history(
+    session: Session, place: Place, lock_timeout_ms: int, readers: Sequence[str] = ()
+) -> History:
     """All that is recorded, in one round trip; an empty history where there is no table.
 
     Raises AccessError when the role may not read it or does not see all its rows, ConfigError
-    when the table is another tool's.
+    when the tables are another tool's, ServerError for what may pass.
     """
     text = READ.format(
         here=HERE,
+        lock_timeout=lock_timeout_ms,
         schema=literal(place.schema),
         history=place.history.replace("'", "''"),
         readers=_array(readers),
@@ -184,20 +205,21 @@ def read_history(session: Session, place: Place, readers: Sequence[str] = ()) ->
     try:
         answer = json.loads(session.send(text)[0][0])
     except ServerError as error:
+        if error.refusal.sqlstate in PASSING:
+            raise
         raise _no_access("read", place, error) from error
     columns = answer.get("columns", {})
     if answer["exists"]:
         _check_ours(place, answer, columns)
         _check_visible(place, answer)
+    _check_log(place, answer["log"])
+    _check_versions(place, [row[0] for row in answer["rows"]])
     return History(
         rows=tuple(sorted((_applied(row) for row in answer["rows"]), key=_order)),
         schema_exists=answer["schema_exists"],
-        complete=answer["log"] and set(COLUMNS) | {"rollback_sql"} <= set(columns),
+        complete=bool(answer["log"]) and set(COLUMNS) | {"rollback_sql"} <= set(columns),
         readers_lacking=tuple(answer.get("readers_lacking", readers)),
-        role=answer["role"],
-        database=answer["database"],
         read_only=answer["read_only"],
-        direct=answer["backend_pid"] == session.backend_pid,
     )
 
 
@@ -231,7 +253,7 @@ def prepare_history(session: Session, place: Place, limits: Limits, history: His
     try:
         session.send(";\n".join(statements))
     except ServerError as error:
-        if error.refusal.sqlstate == NO_SUCH_ROLE:
+        if error.refusal.sqlstate == NO_SUCH_ROLE and history.readers_lacking:
             raise ConfigError(f"HISTORY_READERS: {error.refusal.message}") from error
         if error.refusal.sqlstate == NO_RIGHT:
             raise _no_access("create", place, error) from error
@@ -253,18 +275,39 @@ def find_run(session: Session, place: Place, version: str) -> tuple[str | None, 
 
 
 def _check_ours(place: Place, answer: dict[str, Any], columns: dict[str, str]) -> None:
-    kinds = {"character varying", "text"}
-    known = {"version", "applied_at", "checksum"} <= set(columns) and columns["version"] in kinds
-    if answer["relkind"] in {"r", "p"} and known:
+    known = {"version", "applied_at", "checksum"} <= set(columns)
+    if (
+        known
+        and answer["relkind"] in {"r", "p"}
+        and SUITABLE_VERSION.fullmatch(columns["version"])
+        and SUITABLE_CHECKSUM.fullmatch(columns["checksum"])
+    ):
         return
-    tool = next((name for test, name in FOREIGN if test(columns, answer["rails"])), None)
+    plain = {name: kind.partition("(")[0] for name, kind in columns.items()}
+    tool = next((name for test, name in FOREIGN if test(plain, answer["rails"])), None)
     raise ConfigError(
         f"{place.schema}.schema_migrations is not ours: "
         + (f"it looks like {tool}'s" if tool else "it has other columns")
         + "; it was not touched",
-        remedy="Set MIGRATIONS_SCHEMA to a schema of its own for this history, or rename the other "
-        "tool's table once nothing uses it any more.",
+        remedy=ELSEWHERE,
     )
+
+
+def _check_log(place: Place, columns: dict[str, str]) -> None:
+    if columns and not set(columns) >= LOG_COLUMNS:
+        raise ConfigError(
+            f"{place.schema}.schema_migrations_log is not ours: it has other columns; it was not "
+            "touched",
+            remedy=ELSEWHERE,
+        )
+
+
+def _check_versions(place: Place, versions: list[str | None]) -> None:
+    if None in versions or len(set(versions)) < len(versions):
+        raise ConfigError(
+            f"{place.schema}.schema_migrations has a version twice, or a row without one",
+            remedy="Give the table its PRIMARY KEY (version) once a person has seen to those rows.",
+        )
 
 
 def _check_visible(place: Place, answer: dict[str, Any]) -> None:

@@ -45,7 +45,7 @@ def wait_until_free(
         tell(Event("lock.waiting", "info", {"holder": error.holder, "waited_ms": waited_ms}))
 
     try:
-        retry(look, watch, limit_seconds(timeout_ms), _StillHeldError, tell_retry)
+        retry(look, watch, lambda: limit_seconds(timeout_ms), _StillHeldError, tell_retry)
     except _StillHeldError as error:
         raise LockedError(
             f"the lock was not free within WAIT_TIMEOUT; held by {describe(error.holder)}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from collections.abc import Sequence
@@ -116,13 +117,17 @@ class _ProgressHandler(logging.StreamHandler[TextIO]):
     open_line = False
 
     def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):  # nobody reads any more: no reason to stop a run
+            self._write(record)
+
+    def _write(self, record: logging.LogRecord) -> None:
         line = self.format(record)
         terminal = self.stream.isatty()
         if self.open_line:
             self.stream.write("\r\x1b[K")
         self.open_line = terminal and record.msg == "migration.started"
         self.stream.write(line + (" …" if self.open_line else "\n"))
-        self.stream.flush()
+        self.flush()
 
 
 def _error_text(result: dict[str, Any], error: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ class Done:
     """One migration that this run applied."""
 
     version: str
-    execution_time_ms: int
+    execution_time_ms: int | None  #: None when it is not known, after a lost answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from migrator.errors import (
     SourceError,
     StatementError,
     StoppedError,
+    UnreachableError,
 )
 from migrator.flight import (
     HELD,
@@ -41,10 +42,14 @@ from migrator.report import Done
 from migrator.watch import Watch, retry
 
 T = TypeVar("T")
+Seen = list[tuple[str, str | None]]
 
 #: Rolled back whole and safe to send again: lock not available, deadlock, serialization failure.
 BUSY = frozenset({"55P03", "40P01", "40001"})
 READ_ONLY = "25006"
+#: How often the history may be said to have moved and be found as it was.
+MOVES = 5
+LOG_SECONDS = 3.0  #: for the row that records a failure; it may be done without
 HISTORY = "the history's tables"  #: stands for a version while they are prepared
 #: How often one migration may lose its connection before it is held to be the reason.
 LOSSES = 5
@@ -83,6 +88,7 @@ class Run:
     started_at: datetime
     applied: list[Done] = field(default_factory=list)
     view: View | None = None  #: the newest look
+    _understood: dict[str, Script] = field(default_factory=dict)
     _session: Session | None = None
 
     @property
@@ -130,11 +136,18 @@ class Run:
 
     def look(self, migrations: tuple[Migration, ...], readers: tuple[str, ...] = ()) -> View:
         """Read the history and plan; a connection that was idle too long is opened anew."""
-        history = self._reconnecting(lambda: read_history(self.session, self.place, readers))
+        history = self._retrying(HISTORY, lambda: self._reconnecting(lambda: self._read(readers)))
         policy = Policy(self.config.on_drift, self.config.on_missing, self.config.on_late)
         plan = make_plan(migrations, history.rows)
         self.view = View(history, plan, plan.checked(policy))
         return self.view
+
+    def _read(self, readers: tuple[str, ...]) -> History:
+        try:
+            return read_history(self.session, self.place, self.config.lock_timeout, readers)
+        except ServerError as error:
+            self._settle(error)
+            raise
 
     def warn(self, view: View) -> None:
         """Say what the policies let pass."""
@@ -144,8 +157,12 @@ class Run:
 
     def apply_pending(self, migrations: tuple[Migration, ...]) -> None:
         """Bring the database to where the folder is, however often others move the history."""
-        while True:
+        unmoved = 0
+        before: History | None = None
+        while unmoved < MOVES:
             view = self.look(migrations, self.config.history_readers)
+            unmoved = unmoved + 1 if before and before.rows == view.history.rows else 0
+            before = view.history
             self.tell(_plan_made(view))
             self.warn(view)
             view.decision.raise_failures()
@@ -155,16 +172,21 @@ class Run:
             with contextlib.suppress(_MovedError):
                 self._apply_all(scripts, view.history)
                 return
+        raise RuntimeError("the guard sees another history than the one that is read")
 
     def understand(self, migrations: tuple[Migration, ...]) -> tuple[Script, ...]:
         """Read every pending file before any is run; SourceError with all findings."""
         scripts: list[Script] = []
         findings: list[Finding] = []
         for migration in migrations:
-            script, found = understand(migration)
-            findings += found
+            script = self._understood.get(migration.version)
+            if script is None:
+                with self.watch.thinking():
+                    script, found = understand(migration)
+                findings += found
             if script is not None:
                 scripts.append(script)
+                self._understood[migration.version] = script
         if findings:
             files = len({finding.file for finding in findings})
             message = f"{_count(len(findings), 'problem')} in {_count(files, 'pending file')}"
@@ -182,7 +204,7 @@ class Run:
                 HISTORY,
                 lambda: self._reconnecting(lambda: self._when_free(lambda: self._prepare(history))),
             )
-        seen = dict(history.seen())
+        seen = history.seen()
         for step, script in enumerate(scripts, 1):
             self.watch.check()
             fields = {
@@ -193,7 +215,7 @@ class Run:
             }
             self.tell(Event("migration.started", "info", fields))
             done = self._retrying(script.migration.version, partial(self._fly, script, seen))
-            seen[script.migration.version] = script.migration.checksum
+            seen.append((script.migration.version, script.migration.checksum))
             self.applied.append(done)
             fields = {
                 "version": done.version,
@@ -211,7 +233,7 @@ class Run:
             raise
         self.tell(Event("history.prepared", "info", {"schema": self.config.migrations_schema}))
 
-    def _fly(self, script: Script, seen: dict[str, str | None]) -> Done:
+    def _fly(self, script: Script, seen: Seen) -> Done:
         """One flight, sent again when the lock comes free or the connection was lost."""
         migration = script.migration
         for losses in range(1, LOSSES + 1):
@@ -235,12 +257,16 @@ class Run:
 
     def _arrived(self, version: str) -> Done | None:
         """After a lost connection: what our COMMIT left, seen under the lock."""
+        unknown = f"unknown: the connection was lost while {version} ran; see `status`"
         try:
             found = self._reconnecting(
                 lambda: self._when_free(lambda: find_run(self.session, self.place, version))
             )
+        except (LostError, ServerError) as error:
+            message = f"{version}: the connection was lost, and again when looking: {error}"
+            raise UnreachableError(message, version=version, outcome=unknown) from error
         except MigratorError as error:
-            error.details["outcome"] = f"unknown: the connection was lost while {version} ran"
+            error.details["outcome"] = unknown
             raise
         if found is None:
             return None
@@ -249,36 +275,53 @@ class Run:
             raise _MovedError
         return Done(version, spent)
 
-    def _send_when_free(self, script: Script, seen: dict[str, str | None]) -> int:
+    def _send_when_free(self, script: Script, seen: Seen) -> int | None:
         config = self.config
         limits = Limits(
             _chosen(script.lock_timeout_ms, config.lock_timeout),
             _chosen(script.statement_timeout_ms, config.statement_timeout),
             config.search_path,
         )
-        messages = make_flight(script, head(seen.items()), self.place, limits)
+        messages = make_flight(script, head(seen), self.place, limits)
         return self._when_free(lambda: self._send(script, messages))
 
-    def _send(self, script: Script, messages: tuple[Message, ...]) -> int:
+    def _send(self, script: Script, messages: tuple[Message, ...]) -> int | None:
+        """Send one flight; the server's ms for it. Whatever is refused is rolled back."""
+        version = script.migration.version
         self.session.count_results()
+        self.session.hear = partial(self._tell_notice, version)
         rows: list[tuple[Any, ...]] = []
         for message in messages:
             try:
                 rows = self.session.send(message.text)
             except ServerError as error:
+                answered = self.session.answered
                 self._settle(error)
-                raise self._refused(script, message, error) from error
+                if _committed(message, answered) and (done := self._arrived(version)):
+                    return done.execution_time_ms
+                raise self._refused(script, message, error, answered) from error
             except StoppedError as error:
-                version, sure = script.migration.version, self.session.alive
+                if _committed(message, self.session.answered) and (
+                    found := self._last_look(version)
+                ):
+                    return found[1]
+                sure = self.session.alive and not _committed(message, self.session.answered)
                 error.details["outcome"] = (
                     f"{version} was rolled back"
                     if sure
                     else f"unknown: {version} was running, and the server did not answer any more"
                 )
                 raise
-            finally:
-                self._tell_notices(script.migration.version)
-        return int(rows[0][0]) if rows and rows[0][0] is not None else 0
+        return int(rows[0][0]) if rows and rows[0][0] is not None else None
+
+    def _last_look(self, version: str) -> tuple[str | None, int] | None:
+        """After a stop: our row, if COMMIT was before it; within the time that a stop has."""
+        with contextlib.suppress(Exception), self.watch.cleaning_up():
+            self.session.tidy()
+            found = find_run(self.session, self.place, version)
+            if found and found[0] == self.run_id:
+                return found
+        return None
 
     def _when_free(self, send: Callable[[], T]) -> T:
         """Do `send` until no other runner holds the lock; LockedError after WAIT_TIMEOUT."""
@@ -328,53 +371,71 @@ class Run:
             self.tell(Event("migration.retry", "warning", fields))
 
         try:
-            seconds = limit_seconds(self.config.lock_retry_timeout)
-            return retry(send, self.watch, seconds, _BusyError, tell_retry)
+            return retry(
+                send,
+                self.watch,
+                lambda: limit_seconds(self.config.lock_retry_timeout),
+                _BusyError,
+                tell_retry,
+            )
         except _BusyError as error:
             refusal = error.error.refusal
             raise BusyError(
                 f"{what}: locks were not to be had within LOCK_RETRY_TIMEOUT: {refusal.message}",
                 version=what,
                 sqlstate=refusal.sqlstate,
-                outcome=f"{what} was rolled back and is not applied",
+                outcome="nothing was changed"
+                if what == HISTORY
+                else f"{what} was rolled back and is not applied",
             ) from error
 
     def _reconnecting(self, send: Callable[[], T]) -> T:
-        """Do `send`, which may be repeated, on a new connection if the old one was lost."""
-        try:
-            return send()
-        except LostError as error:
-            self._session = None
-            self.tell(Event("connection.retry", "warning", {"reason": "lost", "error": str(error)}))
-            return send()
+        """Do `send`, which may be repeated, on new connections while the old one gets lost."""
 
-    def _refused(self, script: Script, message: Message, error: ServerError) -> MigratorError:
+        def anew() -> T:
+            try:
+                return send()
+            except LostError:
+                self._session = None
+                raise
+
+        def tell_retry(error: LostError, attempt: int) -> None:
+            fields = {"reason": "lost", "attempt": attempt, "error": str(error)}
+            self.tell(Event("connection.retry", "warning", fields))
+
+        limit = self.config.connect_timeout
+        return retry(anew, self.watch, lambda: limit_seconds(limit), LostError, tell_retry)
+
+    def _refused(
+        self, script: Script, message: Message, error: ServerError, answered: int | None
+    ) -> MigratorError:
         """What the refusal of a file's statement ends the run with; recorded in the log table."""
         from migrator.diagnosis import Standing, diagnose  # needed only when a statement failed
 
         version = script.migration.version
         after = self.pending[self.pending.index(version) + 1 :]
         standing = Standing([done.version for done in self.applied], self.current, after)
-        found = diagnose(script, message, error.refusal, error.results, standing)
+        found = diagnose(script, message, error.refusal, answered, standing)
         if isinstance(found, StatementError):
             detail = {
                 "sqlstate": error.refusal.sqlstate,
                 "message": error.refusal.message,
                 "line": found.details.get("line"),
             }
-            with contextlib.suppress(ServerError, LostError):
-                self.session.send(log_row(self.place, version, "failed", detail))
+            row = log_row(self.place, version, "failed", detail)
+            brief = "SET LOCAL lock_timeout = 1000; SET LOCAL statement_timeout = 2000"
+            with (
+                contextlib.suppress(ServerError, LostError, StoppedError),
+                self.watch.limited(LOG_SECONDS),
+            ):
+                self.session.send(f"{brief}; {row}")
         return found
 
-    def _tell_notices(self, version: str) -> None:
-        if self._session is None:
-            return
-        for text in self._session.notices():
-            severity, _, message = text.strip().partition(":")
-            level = "warning" if severity == "WARNING" else "debug"
-            self.tell(
-                Event("migration.notice", level, {"version": version, "notice": message.strip()})
-            )
+    def _tell_notice(self, version: str, text: str) -> None:
+        severity, _, message = text.strip().partition(":")
+        level = "warning" if severity == "WARNING" else "debug"
+        fields = {"version": version, "notice": message.strip()}
+        self.tell(Event("migration.notice", level, fields))
 
 
 def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
@@ -396,8 +457,8 @@ def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
             raise _NotYetError
 
     try:
-        seconds = limit_seconds(run.config.wait_timeout)
-        retry(look, run.watch, seconds, _NotYetError, tell_retry, first=0.2)
+        limit = limit_seconds(run.config.wait_timeout)
+        retry(look, run.watch, lambda: limit, _NotYetError, tell_retry, first=0.2)
     except _NotYetError:
         raise PendingError(
             f"still pending after WAIT_TIMEOUT: {', '.join(run.pending)}",
@@ -415,6 +476,11 @@ def _plan_made(view: View) -> Event:
         "missing": [row.version for row in (*plan.missing, *plan.ahead)],
     }
     return Event("plan.made", "info", {key: value for key, value in fields.items() if value})
+
+
+def _committed(message: Message, answered: int | None) -> bool:
+    """Whether COMMIT may have been answered before whatever ended the message."""
+    return None not in (message.committed_at, answered) and answered >= message.committed_at  # type: ignore[operator]
 
 
 def _chosen(own: int | None, general: int) -> int:

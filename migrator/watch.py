@@ -43,7 +43,7 @@ class Watch:
         self._limit: float | None = None
         self._failure: Exception | None = None
         self._connecting = False
-        self._deaf = self._closed = False
+        self._deaf = self._closed = self._thinking = False
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
         extensions.set_wait_callback(self.wait)
@@ -62,6 +62,18 @@ class Watch:
             return
         with contextlib.suppress(BlockingIOError):
             os.write(self._wake, b"x")
+        if self._thinking:
+            raise self.stopped()
+
+    @contextlib.contextmanager
+    def thinking(self) -> Iterator[None]:
+        """Within, a signal raises StoppedError at once: for code that holds nothing to let go."""
+        self.check()
+        self._thinking = True
+        try:
+            yield
+        finally:
+            self._thinking = False
 
     def check(self) -> None:
         """Raise StoppedError once somebody asked for the end or the deadline has passed."""
@@ -189,16 +201,23 @@ class _Canceller:
         return time.monotonic() >= self._until
 
     def end(self) -> None:
-        """Leave no child behind, whether it is done or hangs."""
-        if os.waitpid(self._pid, os.WNOHANG) == (0, 0):
-            os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
+        """Leave no child behind; one that is at work is given the time it has left.
+
+        PgBouncer 1.18 dies of a cancel request whose sender hangs up before the answer.
+        """
+        with contextlib.suppress(ChildProcessError):  # SIGCHLD is ignored: none is left
+            while os.waitpid(self._pid, os.WNOHANG) == (0, 0):
+                if self.over():
+                    os.kill(self._pid, signal.SIGKILL)
+                    os.waitpid(self._pid, 0)
+                    return
+                time.sleep(0.005)
 
 
 def retry(
     send: Callable[[], T],
     watch: Watch,
-    seconds: float,
+    left: Callable[[], float],
     retry_on: type[Exception],
     tell_retry: Callable[[Any, int], None],
     *,
@@ -208,10 +227,10 @@ def retry(
     """Do `send`, and after a `retry_on` again, with exponential back-off and jitter.
 
     A pause lasts `cap` seconds at most, unless the exception's verdict asks for more; before
-    each one `tell_retry(exception, attempt)` is called. After `seconds` the last exception is
-    raised; a stop ends a pause.
+    each one `tell_retry(exception, attempt)` is called. `left`, asked once after the first
+    failure, says for how many seconds to go on; then the last exception is raised. A stop ends a
+    pause.
     """
-    ends = time.monotonic() + seconds
     failed: list[Exception] = []
     try:
         return send()
@@ -235,7 +254,7 @@ def retry(
 
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(retry_on),
-        stop=tenacity.stop_before_delay(ends - time.monotonic()),
+        stop=tenacity.stop_before_delay(left()),
         wait=pause,
         sleep=watch.sleep,
         before_sleep=before_sleep,

@@ -83,6 +83,29 @@ def test_verify_tells_pending_from_drift_from_all_well(database: Database, tmp_p
     assert run_job(database.url, folder, "verify").code == 11
 
 
+def test_verify_is_strict_whatever_the_policies_let_pass(
+    database: Database, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path, {"001_a.sql": "SELECT 1", "003_c.sql": "SELECT 3"})
+    assert run_job(database.url, folder).code == 0
+    write_folder(folder, {"002_b.sql": "SELECT 2"})
+    assert run_job(database.url, folder, "verify", ON_LATE="skip").code == 24
+    (folder / "002_b.sql").unlink()
+    (folder / "001_a.sql").write_text("changed")
+    assert run_job(database.url, folder, "verify", ON_DRIFT="warn").code == 11
+
+
+def test_json_is_answered_to_a_command_line_that_cannot_be_read(tmp_path: Path) -> None:
+    answer = json.loads(run_job(None, tmp_path, "status", "too", "many", "--json").stdout)
+    assert answer["exit_code"] == 2
+
+
+def test_new_says_why_a_file_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert run_job(None, tmp_path / "file", "new", "a").code == 2
+    assert run_job(None, tmp_path, "new", "a" * 300).code == 2
+
+
 def test_json_answers_of_every_command_carry_the_report(database: Database, tmp_path: Path) -> None:
     folder = write_folder(tmp_path, TWO)
     for command, code in (("verify", 24), ("up", 0), ("status", 0), ("plan", 0), ("wait", 0)):

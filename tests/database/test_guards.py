@@ -56,6 +56,7 @@ CARELESS = [
     pytest.param("SAVEPOINT s; SELECT 1; ROLLBACK TO s;", id="savepoint"),
     pytest.param("DECLARE c CURSOR WITH HOLD FOR SELECT 1; LISTEN x;", id="cursor and LISTEN"),
     pytest.param("SELECT pg_advisory_lock(1);", id="a session lock"),
+    pytest.param("PREPARE leak AS SELECT 1;", id="PREPARE"),
     pytest.param("SET application_name = 'somebody else';", id="application_name"),
 ]
 
@@ -76,6 +77,7 @@ def test_whatever_a_file_leaves_behind_it_is_recorded_and_nothing_leaks(
     ]
     assert database.query("SELECT who FROM public.witness") == [(database.user,)]
     assert leftovers(pooler.url(database.dbname)) == leftovers(database.url)
+    assert database.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
 
 
 LEFT = (
@@ -85,7 +87,7 @@ LEFT = (
     " current_setting('lock_timeout'), to_regclass('pg_temp.schema_migrations') IS NULL,"
     " (SELECT count(*) FROM pg_catalog.pg_cursors WHERE name = 'c'),"
     " (SELECT count(*) FROM pg_catalog.pg_listening_channels()),"
-    " (SELECT count(*) FROM pg_catalog.pg_locks WHERE locktype = 'advisory')"
+    " (SELECT count(*) FROM pg_catalog.pg_prepared_statements WHERE from_sql)"
 )
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +14,7 @@ import pytest
 from migrator.flight import lock_key
 from tests.builders import write_folder
 from tests.conftest import Database, MakePgBouncer, MakeProxy
-from tests.job import Job, run_job, until
+from tests.job import ROOT, Job, run_job, until
 from tests.proxy import Cut
 
 RUNNING = (
@@ -203,3 +207,181 @@ def test_wait_gives_up_with_24(database: Database, tmp_path: Path) -> None:
     result = run_job(database.url, write_folder(tmp_path, chain(1)), "wait", WAIT_TIMEOUT="300ms")
     assert result.code == 24
     assert "001_step" in result.error["message"]
+
+
+SLOW_TO_TIDY = (
+    "CREATE TABLE b ();\n"
+    "DO $$ BEGIN FOR n IN 1..1500 LOOP"
+    " EXECUTE format('CREATE TEMP TABLE temp_%s (id int PRIMARY KEY)', n); END LOOP; END $$;\n"
+)
+COMMITTED = "SELECT 1 FROM schema_migrations WHERE version = '002_b'"
+
+
+def test_a_stop_that_comes_after_the_commit_tells_of_a_migration_that_stands(
+    database: Database, tmp_path: Path
+) -> None:
+    """The clean-up behind COMMIT, in the same message, is what gets cancelled."""
+    files = {"001_a.sql": "CREATE TABLE a ();", "002_b.sql": SLOW_TO_TIDY, "003_c.sql": "SELECT 1"}
+    job = Job(database.url, write_folder(tmp_path, files))
+    until(lambda: "schema_migrations" in str(database.query(MADE)) and database.query(COMMITTED))
+    job.process.send_signal(signal.SIGTERM)
+    result = job.result()
+    stand = [version for (version,) in database.query("SELECT version FROM schema_migrations")]
+    assert sorted(result.applied) == sorted(stand), result.stderr
+    assert "rolled back" not in result.report["outcome"]
+    assert result.code == (0 if "003_c" in stand else 23)
+
+
+MADE = "SELECT coalesce(to_regclass('schema_migrations')::text, '')"
+
+
+def test_a_cancel_by_somebody_else_after_the_commit_is_no_failure(
+    database: Database, tmp_path: Path
+) -> None:
+    job = Job(database.url, write_folder(tmp_path, {"002_b.sql": SLOW_TO_TIDY}))
+    until(lambda: "schema_migrations" in str(database.query(MADE)) and database.query(COMMITTED))
+    database.query(
+        "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'migrator/tester'"
+    )
+    result = job.result()
+    assert (result.code, result.applied) == (0, ["002_b"]), result.stderr
+    events = database.query("SELECT event FROM schema_migrations_log WHERE version = '002_b'")
+    assert events == [("applied",)]
+
+
+def test_what_cannot_be_looked_up_after_a_lost_commit_is_unknown(
+    database: Database, proxy: MakeProxy, tmp_path: Path
+) -> None:
+    """The answer to COMMIT is lost, and from then on nobody can be reached."""
+    cutter = proxy(database)
+    cutter.cut_at(b"CREATE TABLE t2", Cut.DONE)
+    folder = write_folder(tmp_path, chain(2))
+    job = Job(cutter.through(database.url), folder, CONNECT_TIMEOUT="1s")
+    until(
+        lambda: (
+            "schema_migrations" in str(database.query(MADE))
+            and database.query("SELECT 1 FROM schema_migrations WHERE version = '002_step'")
+        )
+    )
+    cutter.stop()
+    result = job.result()
+    if result.code == 20:  # else it had looked before the proxy was gone
+        assert result.report["outcome"].startswith("unknown")
+    else:
+        assert (result.code, result.applied) == (0, ["001_step", "002_step"])
+
+
+def test_twenty_stops_leave_the_pooler_alive(
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path
+) -> None:
+    """PgBouncer 1.18 dies when a cancel request is given up before it is answered."""
+    pooler = pgbouncer(database, pool_mode="transaction", pool_size=2)
+    folder = write_folder(tmp_path, {"001_a.sql": "SELECT pg_sleep(600)"})
+    for _ in range(20):
+        job = Job(pooler.url(database.dbname), folder)
+        until(lambda: database.query(RUNNING, "%migrator 001_a%"))
+        job.process.send_signal(signal.SIGTERM)
+        assert job.result().code == 23
+        until(lambda: not database.query(RUNNING, "%migrator 001_a%"))
+    assert run_job(pooler.url(database.dbname), folder, "status").code == 0
+
+
+def test_a_stop_while_files_are_split_is_heard(database: Database, tmp_path: Path) -> None:
+    big = "".join(f"CREATE TABLE t{n} (id int, a text, b text);\n" for n in range(150_000))
+    job = Job(database.url, write_folder(tmp_path, {"001_a.sql": big}))
+    assert job.process.stderr
+    while '"plan.made"' not in job.process.stderr.readline():
+        pass
+    job.process.send_signal(signal.SIGTERM)
+    result = job.result(timeout=2)
+    assert result.code == 23
+    assert result.report["outcome"] == "nothing was changed"
+
+
+def test_a_signal_that_comes_before_its_handler_is_kept(database: Database, tmp_path: Path) -> None:
+    def begin_with_a_signal() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    folder = write_folder(tmp_path, chain(1))
+    environment = {**os.environ, "DATABASE_URL": database.url, "MIGRATIONS_DIR": str(folder)}
+    command = [sys.executable, str(ROOT / "entrypoint.py")]
+    done = subprocess.run(
+        command, env=environment, preexec_fn=begin_with_a_signal, capture_output=True, check=False
+    )
+    assert done.returncode == 23, done.stderr
+    assert database.query(MADE) == [("",)]
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_reader_who_has_gone_stops_nothing(
+    database: Database, tmp_path: Path, log_format: str
+) -> None:
+    folder = write_folder(tmp_path, chain(3))
+    environment = {
+        **os.environ,
+        "DATABASE_URL": database.url,
+        "MIGRATIONS_DIR": str(folder),
+        "LOG_FORMAT": log_format,
+    }
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, str(ROOT / "entrypoint.py")]
+    done = subprocess.run(command, env=environment, stdout=writer, stderr=writer, check=False)
+    os.close(writer)
+    assert done.returncode == 0
+    assert database.query("SELECT count(*) FROM schema_migrations") == [(3,)]
+
+
+def test_a_history_that_is_locked_for_a_while_is_read_later(
+    database: Database, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path, chain(1))
+    assert run_job(database.url, folder).code == 0
+    connection = database.connect()
+    connection.autocommit = False
+    connection.cursor().execute("LOCK TABLE schema_migrations IN ACCESS EXCLUSIVE MODE")
+    settings = {"LOCK_TIMEOUT": "20ms", "LOCK_RETRY_TIMEOUT": "300ms"}
+    result = run_job(database.url, folder, "verify", **settings)
+    assert (result.code, result.report["outcome"]) == (22, "nothing was changed")
+    job = Job(database.url, folder, "verify", LOCK_TIMEOUT="20ms")
+    until(lambda: database.query("SELECT 1 FROM pg_locks WHERE NOT granted"))
+    connection.close()
+    assert job.result().code == 0
+
+
+def test_the_time_for_busy_tables_begins_when_one_is_busy(
+    database: Database, tmp_path: Path
+) -> None:
+    database.query("CREATE TABLE hot (id int)")
+    assert run_job(database.url, write_folder(tmp_path, {"001_a.sql": "SELECT 1"})).code == 0
+    holder, reader = database.connect(), database.connect()
+    holder.cursor().execute(f"SELECT pg_advisory_lock({lock_key('public')})")
+    reader.autocommit = False
+    reader.cursor().execute("SELECT * FROM hot")
+    folder = write_folder(tmp_path, {"002_b.sql": "ALTER TABLE hot ADD COLUMN x int"})
+    settings = {"LOCK_TIMEOUT": "20ms", "LOCK_RETRY_TIMEOUT": "600ms"}
+    waiter = Job(database.url, folder, **settings)
+    lines = iter(waiter.process.stderr or ())
+    waited = 0
+    while waited < 1000:
+        line = json.loads(next(lines))
+        waited = line["waited_ms"] if line["event"] == "lock.waiting" else waited
+    holder.close()
+    result = waiter.result()
+    reader.close()
+    assert result.code == 22
+    assert len(result.of("migration.retry")) > 1
+
+
+def test_a_locked_log_does_not_hide_why_a_statement_was_refused(
+    database: Database, tmp_path: Path
+) -> None:
+    assert run_job(database.url, write_folder(tmp_path, chain(1))).code == 0
+    connection = database.connect()
+    connection.autocommit = False
+    connection.cursor().execute("LOCK TABLE schema_migrations_log IN SHARE MODE")
+    result = run_job(database.url, write_folder(tmp_path, {"002_b.sql": "SELECT 1/0"}))
+    connection.close()
+    assert (result.code, result.error["sqlstate"]) == (15, "22012")

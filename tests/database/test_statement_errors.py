@@ -129,3 +129,11 @@ def test_notices_are_told_as_they_are_raised(database: Database, tmp_path: Path)
     result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": sql}), LOG_LEVEL="debug")
     told = [(line["level"], line["notice"]) for line in result.of("migration.notice")]
     assert told == [("warning", "look out"), ("debug", "by the way")]
+
+
+def test_no_notice_is_lost_however_many_there_are(database: Database, tmp_path: Path) -> None:
+    sql = "DO $$ BEGIN FOR n IN 1..80 LOOP RAISE WARNING 'w%', n; END LOOP; END $$;"
+    result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": sql}))
+    assert [line["notice"] for line in result.of("migration.notice")] == [
+        f"w{n}" for n in range(1, 81)
+    ]

@@ -170,6 +170,14 @@ def test_the_table_of_the_job_before_us_is_taken_over(
             "(version text PRIMARY KEY, statements text[], name text)", "Supabase", id="cli"
         ),
         pytest.param("(id int)", "other columns", id="unknown"),
+        pytest.param(
+            "(version text, applied_at timestamptz, checksum bigint)", "other columns", id="types"
+        ),
+        pytest.param(
+            "(version text, applied_at timestamptz, checksum varchar(32))",
+            "other columns",
+            id="md5",
+        ),
     ],
 )
 def test_the_table_of_another_tool_is_never_written(
@@ -390,3 +398,42 @@ def test_a_read_only_server_is_16(database: Database, tmp_path: Path) -> None:
     assert result.code == 16
     assert "read-only" in result.error["message"]
     assert run_job(database.url, folder, "status").code == 0
+
+
+@pytest.mark.parametrize("rows", ["('001_a'), ('001_a')", "('001_a'), (NULL)"])
+def test_a_history_with_a_version_twice_or_none_is_for_a_person(
+    database: Database, tmp_path: Path, rows: str
+) -> None:
+    database.query(
+        "CREATE TABLE schema_migrations (version text, applied_at timestamptz, checksum text)"
+    )
+    database.query(f"INSERT INTO schema_migrations (version) VALUES {rows}")
+    result = run_job(database.url, write_folder(tmp_path, TWO))
+    assert result.code == 2
+    assert "PRIMARY KEY" in result.error["remedy"]
+
+
+def test_a_checksum_that_is_padded_is_the_same_checksum(database: Database, tmp_path: Path) -> None:
+    database.query(
+        "CREATE TABLE schema_migrations"
+        " (version text PRIMARY KEY, applied_at timestamptz DEFAULT now(), checksum char(70))"
+    )
+    checksum = hashlib.sha256(TWO["001_a.sql"].encode()).hexdigest()
+    database.query("INSERT INTO schema_migrations VALUES ('001_a', now(), %s)", checksum)
+    database.query(TWO["001_a.sql"])
+    assert run_job(database.url, write_folder(tmp_path, TWO)).applied == ["002_b"]
+
+
+def test_a_log_table_of_somebody_else_is_not_written(database: Database, tmp_path: Path) -> None:
+    database.query("CREATE TABLE schema_migrations_log (id int)")
+    result = run_job(database.url, write_folder(tmp_path, TWO))
+    assert (result.code, "schema_migrations_log" in result.error["message"]) == (2, True)
+    assert database.query("SELECT to_regclass('a')") == [(None,)]
+
+
+def test_a_quoted_search_path_is_read_as_postgresql_reads_it(
+    database: Database, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path, {"001_a.sql": "CREATE TABLE t ();"})
+    assert run_job(database.url, folder, SEARCH_PATH='"$user", "public"').code == 0
+    assert database.query("SELECT to_regclass('public.t')::text") == [("t",)]

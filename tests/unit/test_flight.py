@@ -106,6 +106,13 @@ RESET ALL;
 CLOSE ALL;
 UNLISTEN *;
 DISCARD TEMP;
+DO LANGUAGE plpgsql $migrator$
+DECLARE statement text;
+BEGIN  -- DEALLOCATE ALL would take the pooler's own statements along
+  FOR statement IN SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql LOOP
+    EXECUTE pg_catalog.format('DEALLOCATE %I', statement);
+  END LOOP;
+END $migrator$;
 SELECT pg_catalog.pg_advisory_unlock_all();
 SELECT execution_time_ms FROM "public".schema_migrations
  WHERE version::pg_catalog.text OPERATOR(pg_catalog.=) '007_orders'::pg_catalog.text;
@@ -279,6 +286,19 @@ def test_a_long_comment_is_no_statement_to_send() -> None:
     first, last = fly(a_script("--" + "x" * GROUP_CHARS))
     assert "BEGIN" in first.text
     assert "COMMIT" in last.text
+
+
+def test_it_knows_how_many_answers_make_it_committed() -> None:
+    script = a_script("CREATE TABLE a ();\nSELECT 1;\n")
+    (message,) = fly(script)
+    ours = [text for text in opening(PLACE, Limits(), "x")]
+    closing = message.text[message.body_ends :]
+    before_commit = closing[: closing.index("COMMIT")]
+    blocks = before_commit.count("DO LANGUAGE")
+    in_blocks = sum(block.count(";\n") for block in before_commit.split("$migrator$")[1::2])
+    statements = before_commit.count(";\n") - in_blocks - 1  # the one that ends the body
+    assert blocks == 1
+    assert message.committed_at == len(ours) + 1 + 2 + statements + 1
 
 
 def test_our_statements_before_the_file_are_counted_right() -> None:
