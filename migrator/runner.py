@@ -297,31 +297,31 @@ class Run:
             except ServerError as error:
                 answered = self.session.answered
                 self._settle(error)
-                if _committed(message, answered) and (done := self._arrived(version)):
+                if _may_be_committed(message, answered) and (done := self._arrived(version)):
                     return done.execution_time_ms
                 raise self._refused(script, message, error, answered) from error
             except StoppedError as error:
-                if _committed(message, self.session.answered) and (
-                    found := self._last_look(version)
-                ):
-                    return found[1]
-                sure = self.session.alive and not _committed(message, self.session.answered)
-                error.details["outcome"] = (
-                    f"{version} was rolled back"
-                    if sure
-                    else f"unknown: {version} was running, and the server did not answer any more"
-                )
+                done, outcome = self._left_by_stop(message, version)
+                if done is not None:
+                    return done.execution_time_ms
+                error.details["outcome"] = outcome
                 raise
         return int(rows[0][0]) if rows and rows[0][0] is not None else None
 
-    def _last_look(self, version: str) -> tuple[str | None, int] | None:
-        """After a stop: our row, if COMMIT was before it; within the time that a stop has."""
-        with contextlib.suppress(Exception), self.watch.cleaning_up():
-            self.session.tidy()
-            found = find_run(self.session, self.place, version)
-            if found and found[0] == self.run_id:
-                return found
-        return None
+    def _left_by_stop(self, message: Message, version: str) -> tuple[Done | None, str]:
+        """What a stopped flight left: our row, if COMMIT was sooner; else the outcome in words."""
+        rolled_back = f"{version} was rolled back"
+        if self.session.alive:
+            if not _may_be_committed(message, self.session.answered):
+                return None, rolled_back
+            with contextlib.suppress(Exception), self.watch.cleaning_up():
+                self.session.tidy()
+                found = find_run(self.session, self.place, version)
+                if found is None:
+                    return None, rolled_back
+                if found[0] == self.run_id:
+                    return Done(version, found[1]), ""
+        return None, f"unknown: {version} was running, and the server did not answer any more"
 
     def _when_free(self, send: Callable[[], T]) -> T:
         """Do `send` until no other runner holds the lock; LockedError after WAIT_TIMEOUT."""
@@ -478,9 +478,11 @@ def _plan_made(view: View) -> Event:
     return Event("plan.made", "info", {key: value for key, value in fields.items() if value})
 
 
-def _committed(message: Message, answered: int | None) -> bool:
+def _may_be_committed(message: Message, answered: int | None) -> bool:
     """Whether COMMIT may have been answered before whatever ended the message."""
-    return None not in (message.committed_at, answered) and answered >= message.committed_at  # type: ignore[operator]
+    if message.committed_at is None:
+        return False
+    return answered is None or answered >= message.committed_at
 
 
 def _chosen(own: int | None, general: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -106,11 +107,12 @@ class Watch:
     @contextlib.contextmanager
     def limited(self, seconds: float) -> Iterator[None]:
         """Within, a wait of psycopg2's ends after `seconds`, and with it the connection."""
-        self._limit = time.monotonic() + seconds
+        before = self._limit
+        self._limit = min(time.monotonic() + seconds, before or math.inf)
         try:
             yield
         finally:
-            self._limit = None
+            self._limit = before
 
     @contextlib.contextmanager
     def connecting(self, seconds: float) -> Iterator[None]:
