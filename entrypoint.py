@@ -1,7 +1,6 @@
 """The job: `python entrypoint.py [command]`, the container's entry point."""
 
 import signal
-import sys
 
 # As PID 1 a signal without a handler is lost: it is kept until `migrator.cli` has one.
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
@@ -9,4 +8,4 @@ signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
 from migrator.cli import program  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(program())
+    program()

@@ -106,6 +106,12 @@ class Session:
         return value
 
     @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open, aborted or not; asked of libpq, not of the server."""
+        idle: bool = self._connection.info.transaction_status == extensions.TRANSACTION_STATUS_IDLE
+        return not idle
+
+    @property
     def alive(self) -> bool:
         return not self._connection.closed
 
@@ -114,8 +120,7 @@ class Session:
             self._connection.close()
 
     def _roll_back(self) -> None:
-        status = self._connection.info.transaction_status
-        rollback = [] if status == extensions.TRANSACTION_STATUS_IDLE else ["ROLLBACK"]
+        rollback = ["ROLLBACK"] if self.in_transaction else []
         self.send("; ".join((*rollback, *TAIL)))
 
     def _understood(self, error: Exception) -> Exception:

@@ -312,10 +312,9 @@ class Run:
         """What a stopped flight left: our row, if COMMIT was sooner; else the outcome in words."""
         rolled_back = f"{version} was rolled back"
         if self.session.alive:
-            if not _may_be_committed(message, self.session.answered):
+            if self.session.in_transaction or not _may_be_committed(message, self.session.answered):
                 return None, rolled_back
             with contextlib.suppress(Exception), self.watch.cleaning_up():
-                self.session.tidy()
                 found = find_run(self.session, self.place, version)
                 if found is None:
                     return None, rolled_back
