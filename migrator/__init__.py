@@ -7,7 +7,7 @@ Ground floor (values and rules; no file, socket, clock or environment is touched
 `flight`, `diagnosis`.
 First floor (one module for each thing outside): `source`, `watch`, `database`, `connect`, `lock`,
 `history`.
-Second floor and roof: `runner`, `logs`, `commands`, `cli`.
+Second floor and roof: `link`, `runner`, `logs`, `commands`, `cli`.
 """
 
 __version__ = "0.1.0"

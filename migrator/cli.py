@@ -25,6 +25,7 @@ from migrator.errors import (
     StoppedError,
     UnreachableError,
 )
+from migrator.link import Link
 from migrator.logs import Hider, make_tell
 from migrator.model import Event, Tell
 from migrator.report import Report, as_text, fit
@@ -124,8 +125,8 @@ class _Job:
         tell = self.tell = self._make_tell(config.log_format, config.log_level)
         _check_target(self.command, config)
         watch = Watch(config.deadline / 1000 if config.deadline else None)
-        runner = _runner(self.environment)
-        self.run = Run(config, self.run_id, runner, watch, tell, self.started_at)
+        link = Link(config, self.run_id, _runner(self.environment), watch, tell)
+        self.run = Run(config, link, self.started_at)
         if self.stopped_by:
             watch.stop(self.stopped_by)
         _announce(self.command, config, tell)
@@ -139,12 +140,12 @@ class _Job:
         """A signal came; as PID 1 none would end the process by itself."""
         self.stopped_by = reason
         if self.run is not None:
-            self.run.watch.stop(reason)
+            self.run.link.watch.stop(reason)
 
     def close(self) -> None:
         if self.run is not None:
-            self.run.close()
-            self.run.watch.close()
+            self.run.link.close()
+            self.run.link.watch.close()
 
     def finish(self, error: Exception | None) -> int:
         """Tell the result everywhere; its exit code."""

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from migrator.config import Config
-from migrator.connect import open_session
-from migrator.database import LostError, ServerError, Session
+from migrator.database import LostError, ServerError
 from migrator.durations import limit_seconds
 from migrator.errors import (
     AccessError,
-    BusyError,
     MigratorError,
     PendingError,
     SourceError,
@@ -24,47 +21,27 @@ from migrator.errors import (
     UnreachableError,
 )
 from migrator.flight import (
-    HELD,
-    MOVED,
     Limits,
     Message,
-    Place,
     head,
     log_row,
     make_flight,
 )
 from migrator.history import History, find_run, prepare_history, read_history
-from migrator.lock import as_holder, wait_until_free
-from migrator.model import Event, Finding, Migration, Tell
+from migrator.link import HISTORY, Link, MovedError
+from migrator.model import Event, Finding, Migration
 from migrator.parse import Script, understand
 from migrator.plan import Decision, Plan, Policy, make_plan
 from migrator.report import Done
-from migrator.watch import Watch, retry
+from migrator.watch import retry
 
-T = TypeVar("T")
 Seen = list[tuple[str, str | None]]
 
-#: Rolled back whole and safe to send again: lock not available, deadlock, serialization failure.
-BUSY = frozenset({"55P03", "40P01", "40001"})
-READ_ONLY = "25006"
 #: How often the history may be said to have moved and be found as it was.
 MOVES = 5
 LOG_SECONDS = 3.0  #: for the row that records a failure; it may be done without
-HISTORY = "the history's tables"  #: stands for a version while they are prepared
 #: How often one migration may lose its connection before it is held to be the reason.
 LOSSES = 5
-
-
-class _MovedError(Exception):
-    """Another runner changed the history since it was read: read and plan again."""
-
-
-class _BusyError(Exception):
-    """A flight was rolled back for want of a lock."""
-
-    def __init__(self, error: ServerError) -> None:
-        super().__init__(str(error))
-        self.error = error
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,33 +58,11 @@ class Run:
     """One run of one command: what it was given, and what it has done so far."""
 
     config: Config
-    run_id: str
-    runner: str  #: application_name, migrator/<pod or host>
-    watch: Watch
-    tell: Tell
+    link: Link
     started_at: datetime
     applied: list[Done] = field(default_factory=list)
     view: View | None = None  #: the newest look
     _understood: dict[str, Script] = field(default_factory=dict)
-    _session: Session | None = None
-
-    @property
-    def session(self) -> Session:
-        """The session, opened when first needed or after it was lost."""
-        if self._session is None:
-            self._session = open_session(
-                self.config.targets,
-                self.runner,
-                self.config.connect_timeout,
-                self.watch,
-                self.tell,
-            )
-        return self._session
-
-    @property
-    def place(self) -> Place:
-        version = self.session.server_version
-        return Place(self.config.migrations_schema, self.runner, self.run_id, version)
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -126,17 +81,11 @@ class Run:
         rows += [(m.number, m.version) for m in self.view.plan.pending if m.version in done]
         return max(rows)[1] if rows else None
 
-    def close(self) -> None:
-        """Let go of the session; on a stop roll back what is open first."""
-        if self._session is not None:
-            if self.watch.stopped_by:
-                self._session.abandon()
-            self._session.close()
-            self._session = None
-
     def look(self, migrations: tuple[Migration, ...], readers: tuple[str, ...] = ()) -> View:
         """Read the history and plan; a connection that was idle too long is opened anew."""
-        history = self._retrying(HISTORY, lambda: self._reconnecting(lambda: self._read(readers)))
+        history = self.link.retrying(
+            HISTORY, lambda: self.link.reconnecting(lambda: self._read(readers))
+        )
         policy = Policy(self.config.on_drift, self.config.on_missing, self.config.on_late)
         plan = make_plan(migrations, history.rows)
         self.view = View(history, plan, plan.checked(policy))
@@ -144,16 +93,18 @@ class Run:
 
     def _read(self, readers: tuple[str, ...]) -> History:
         try:
-            return read_history(self.session, self.place, self.config.lock_timeout, readers)
+            return read_history(
+                self.link.session, self.link.place, self.config.lock_timeout, readers
+            )
         except ServerError as error:
-            self._settle(error)
+            self.link.settle(error)
             raise
 
     def warn(self, view: View) -> None:
         """Say what the policies let pass."""
         for finding in view.decision.warnings:
             fields = {"file": finding.file, "problem": finding.problem, "remedy": finding.remedy}
-            self.tell(Event("plan.warning", "warning", fields))
+            self.link.tell(Event("plan.warning", "warning", fields))
 
     def apply_pending(self, migrations: tuple[Migration, ...]) -> None:
         """Bring the database to where the folder is, however often others move the history."""
@@ -163,13 +114,13 @@ class Run:
             view = self.look(migrations, self.config.history_readers)
             unmoved = unmoved + 1 if before and before.rows == view.history.rows else 0
             before = view.history
-            self.tell(_plan_made(view))
+            self.link.tell(_plan_made(view))
             self.warn(view)
             view.decision.raise_failures()
             scripts = self.understand(view.decision.run)
             if not scripts and not view.history.readers_lacking:
                 return
-            with contextlib.suppress(_MovedError):
+            with contextlib.suppress(MovedError):
                 self._apply_all(scripts, view.history)
                 return
         raise RuntimeError("the guard sees another history than the one that is read")
@@ -181,7 +132,7 @@ class Run:
         for migration in migrations:
             script = self._understood.get(migration.version)
             if script is None:
-                with self.watch.thinking():
+                with self.link.watch.thinking():
                     script, found = understand(migration)
                 findings += found
             if script is not None:
@@ -200,21 +151,23 @@ class Run:
                 remedy="Connect to the primary; on Supabase, leave read-only mode first.",
             )
         if history.readers_lacking or not history.complete:
-            self._retrying(
+            self.link.retrying(
                 HISTORY,
-                lambda: self._reconnecting(lambda: self._when_free(lambda: self._prepare(history))),
+                lambda: self.link.reconnecting(
+                    lambda: self.link.when_free(lambda: self._prepare(history))
+                ),
             )
         seen = history.seen()
         for step, script in enumerate(scripts, 1):
-            self.watch.check()
+            self.link.watch.check()
             fields = {
                 "version": script.migration.version,
                 "file": script.migration.file,
                 "step": step,
                 "steps": len(scripts),
             }
-            self.tell(Event("migration.started", "info", fields))
-            done = self._retrying(script.migration.version, partial(self._fly, script, seen))
+            self.link.tell(Event("migration.started", "info", fields))
+            done = self.link.retrying(script.migration.version, partial(self._fly, script, seen))
             seen.append((script.migration.version, script.migration.checksum))
             self.applied.append(done)
             fields = {
@@ -222,16 +175,16 @@ class Run:
                 "file": script.migration.file,
                 "execution_time_ms": done.execution_time_ms,
             }
-            self.tell(Event("migration.applied", "info", fields))
+            self.link.tell(Event("migration.applied", "info", fields))
 
     def _prepare(self, history: History) -> None:
         limits = Limits(self.config.lock_timeout)
         try:
-            prepare_history(self.session, self.place, limits, history)
+            prepare_history(self.link.session, self.link.place, limits, history)
         except ServerError as error:
-            self._settle(error)
+            self.link.settle(error)
             raise
-        self.tell(Event("history.prepared", "info", {"schema": self.config.migrations_schema}))
+        self.link.tell(Event("history.prepared", "info", {"schema": self.config.migrations_schema}))
 
     def _fly(self, script: Script, seen: Seen) -> Done:
         """One flight, sent again when the lock comes free or the connection was lost."""
@@ -240,9 +193,9 @@ class Run:
             try:
                 return Done(migration.version, self._send_when_free(script, seen))
             except LostError as error:
-                self._session = None
+                self.link.lost()
                 fields = {"version": migration.version, "losses": losses, "error": str(error)}
-                self.tell(Event("migration.retry", "warning", {**fields, "reason": "lost"}))
+                self.link.tell(Event("migration.retry", "warning", {**fields, "reason": "lost"}))
             done = self._arrived(migration.version)
             if done is not None:
                 return done
@@ -259,8 +212,10 @@ class Run:
         """After a lost connection: what our COMMIT left, seen under the lock."""
         unknown = f"unknown: the connection was lost while {version} ran; see `status`"
         try:
-            found = self._reconnecting(
-                lambda: self._when_free(lambda: find_run(self.session, self.place, version))
+            found = self.link.reconnecting(
+                lambda: self.link.when_free(
+                    lambda: find_run(self.link.session, self.link.place, version)
+                )
             )
         except (LostError, ServerError) as error:
             message = f"{version}: the connection was lost, and again when looking: {error}"
@@ -271,8 +226,8 @@ class Run:
         if found is None:
             return None
         run_id, spent = found
-        if run_id != self.run_id:
-            raise _MovedError
+        if run_id != self.link.run_id:
+            raise MovedError
         return Done(version, spent)
 
     def _send_when_free(self, script: Script, seen: Seen) -> int | None:
@@ -282,21 +237,21 @@ class Run:
             _chosen(script.statement_timeout_ms, config.statement_timeout),
             config.search_path,
         )
-        messages = make_flight(script, head(seen), self.place, limits)
-        return self._when_free(lambda: self._send(script, messages))
+        messages = make_flight(script, head(seen), self.link.place, limits)
+        return self.link.when_free(lambda: self._send(script, messages))
 
     def _send(self, script: Script, messages: tuple[Message, ...]) -> int | None:
         """Send one flight; the server's ms for it. Whatever is refused is rolled back."""
         version = script.migration.version
-        self.session.count_results()
-        self.session.hear = partial(self._tell_notice, version)
+        self.link.session.count_results()
+        self.link.session.hear = partial(self._tell_notice, version)
         rows: list[tuple[Any, ...]] = []
         for message in messages:
             try:
-                rows = self.session.send(message.text)
+                rows = self.link.session.send(message.text)
             except ServerError as error:
-                answered = self.session.answered
-                self._settle(error)
+                answered = self.link.session.answered
+                self.link.settle(error)
                 if _may_be_committed(message, answered) and (done := self._arrived(version)):
                     return done.execution_time_ms
                 raise self._refused(script, message, error, answered) from error
@@ -311,99 +266,18 @@ class Run:
     def _left_by_stop(self, message: Message, version: str) -> tuple[Done | None, str]:
         """What a stopped flight left: our row, if COMMIT was sooner; else the outcome in words."""
         rolled_back = f"{version} was rolled back"
-        if self.session.alive:
-            if self.session.in_transaction or not _may_be_committed(message, self.session.answered):
+        if self.link.session.alive:
+            if self.link.session.in_transaction or not _may_be_committed(
+                message, self.link.session.answered
+            ):
                 return None, rolled_back
-            with contextlib.suppress(Exception), self.watch.cleaning_up():
-                found = find_run(self.session, self.place, version)
+            with contextlib.suppress(Exception), self.link.watch.cleaning_up():
+                found = find_run(self.link.session, self.link.place, version)
                 if found is None:
                     return None, rolled_back
-                if found[0] == self.run_id:
+                if found[0] == self.link.run_id:
                     return Done(version, found[1]), ""
         return None, f"unknown: {version} was running, and the server did not answer any more"
-
-    def _when_free(self, send: Callable[[], T]) -> T:
-        """Do `send` until no other runner holds the lock; LockedError after WAIT_TIMEOUT."""
-        config = self.config
-        while True:
-            try:
-                return send()
-            except ServerError as error:
-                if error.refusal.sqlstate != HELD:
-                    raise
-                fields = {"holder": as_holder(error.refusal.detail), "waited_ms": 0}
-            self.tell(Event("lock.waiting", "info", fields))
-            schema = config.migrations_schema
-            wait_until_free(self.session, schema, config.wait_timeout, self.watch, self.tell)
-
-    def _settle(self, error: ServerError) -> None:
-        """After a refusal: give the session back clean, and raise what it means for the run.
-
-        Returns when the refusal concerns the file; HELD rises as it is.
-        """
-        self.session.tidy()
-        sqlstate = error.refusal.sqlstate
-        if sqlstate == HELD:
-            raise error
-        if sqlstate == MOVED:
-            raise _MovedError from error
-        if sqlstate in BUSY:
-            raise _BusyError(error) from error
-        if sqlstate == READ_ONLY:
-            raise AccessError(
-                f"the server is read-only: {error.refusal.message}",
-                remedy="Connect to the primary; on Supabase, leave read-only mode first.",
-            ) from error
-
-    def _retrying(self, what: str, send: Callable[[], T]) -> T:
-        """Do `send` again after locks were refused; BusyError after LOCK_RETRY_TIMEOUT."""
-
-        def tell_retry(error: _BusyError, attempt: int) -> None:
-            refusal = error.error.refusal
-            fields = {
-                "version": what,
-                "attempt": attempt,
-                "reason": "busy",
-                "sqlstate": refusal.sqlstate,
-                "error": refusal.message,
-            }
-            self.tell(Event("migration.retry", "warning", fields))
-
-        try:
-            return retry(
-                send,
-                self.watch,
-                lambda: limit_seconds(self.config.lock_retry_timeout),
-                _BusyError,
-                tell_retry,
-            )
-        except _BusyError as error:
-            refusal = error.error.refusal
-            raise BusyError(
-                f"{what}: locks were not to be had within LOCK_RETRY_TIMEOUT: {refusal.message}",
-                version=what,
-                sqlstate=refusal.sqlstate,
-                outcome="nothing was changed"
-                if what == HISTORY
-                else f"{what} was rolled back and is not applied",
-            ) from error
-
-    def _reconnecting(self, send: Callable[[], T]) -> T:
-        """Do `send`, which may be repeated, on new connections while the old one gets lost."""
-
-        def anew() -> T:
-            try:
-                return send()
-            except LostError:
-                self._session = None
-                raise
-
-        def tell_retry(error: LostError, attempt: int) -> None:
-            fields = {"reason": "lost", "attempt": attempt, "error": str(error)}
-            self.tell(Event("connection.retry", "warning", fields))
-
-        limit = self.config.connect_timeout
-        return retry(anew, self.watch, lambda: limit_seconds(limit), LostError, tell_retry)
 
     def _refused(
         self, script: Script, message: Message, error: ServerError, answered: int | None
@@ -421,20 +295,20 @@ class Run:
                 "message": error.refusal.message,
                 "line": found.details.get("line"),
             }
-            row = log_row(self.place, version, "failed", detail)
+            row = log_row(self.link.place, version, "failed", detail)
             brief = "SET LOCAL lock_timeout = 1000; SET LOCAL statement_timeout = 2000"
             with (
                 contextlib.suppress(ServerError, LostError, StoppedError),
-                self.watch.limited(LOG_SECONDS),
+                self.link.watch.limited(LOG_SECONDS),
             ):
-                self.session.send(f"{brief}; {row}")
+                self.link.session.send(f"{brief}; {row}")
         return found
 
     def _tell_notice(self, version: str, text: str) -> None:
         severity, _, message = text.strip().partition(":")
         level = "warning" if severity == "WARNING" else "debug"
         fields = {"version": version, "notice": message.strip()}
-        self.tell(Event("migration.notice", level, fields))
+        self.link.tell(Event("migration.notice", level, fields))
 
 
 def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
@@ -448,7 +322,7 @@ def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
 
     def tell_retry(_error: _NotYetError, attempt: int) -> None:
         fields = {"pending": list(run.pending), "attempt": attempt}
-        run.tell(Event("migrations.waiting", "info", fields))
+        run.link.tell(Event("migrations.waiting", "info", fields))
 
     def look() -> None:
         run.look(migrations)
@@ -457,7 +331,7 @@ def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
 
     try:
         limit = limit_seconds(run.config.wait_timeout)
-        retry(look, run.watch, lambda: limit, _NotYetError, tell_retry, first=0.2)
+        retry(look, run.link.watch, lambda: limit, _NotYetError, tell_retry, first=0.2)
     except _NotYetError:
         raise PendingError(
             f"still pending after WAIT_TIMEOUT: {', '.join(run.pending)}",

@@ -17,7 +17,7 @@ GROUND = (
     *("url", "refusals", "config", "plan", "flight", "diagnosis"),
 )
 FIRST = ("source", "watch", "database", "connect", "lock", "history")
-SECOND = ("runner", "logs", "commands", "cli")  # and the roof
+SECOND = ("link", "runner", "logs", "commands", "cli")  # and the roof
 MODULES = (*GROUND, *FIRST, *SECOND)
 
 #: What reaches outside: files, sockets, processes, clocks and chance.
