@@ -36,7 +36,7 @@ status: $(VENV)/.runtime ## show what is applied, pending, changed or missing th
 
 .PHONY: new
 new: $(VENV)/.runtime ## create the next migration: make new NAME=add_orders
-	@$(BIN)/python entrypoint.py new $(NAME)
+	@$(BIN)/python entrypoint.py new $(or $(NAME),$(error say NAME=add_orders))
 
 .PHONY: check
 check: $(VENV)/.dev ## format, lint and types

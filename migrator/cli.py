@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 TERMINATION_LOG = "/dev/termination-log"
 TERMINATION_LOG_BYTES = 4096  # what Kubernetes reads of it
-USAGE = "Run `migrator --help`."
+USAGE = "Give --help to see the commands and the settings."
 
 
 def main(
@@ -177,6 +177,11 @@ def _read_words(argv: list[str], stdout: TextIO) -> tuple[list[str], dict[str, s
 
     No word at all when only help or the version was asked for.
     """
+    if any("://" in word for word in argv):
+        raise ConfigError(
+            "there is a URL on the command line, where everybody on the machine can read it",
+            remedy="Put it into DATABASE_URL.",
+        )
     values: dict[str, Any] = {"words": argv}
     if any(word.startswith("-") for word in argv):
         values = _read_flags(argv)
@@ -186,7 +191,8 @@ def _read_words(argv: list[str], stdout: TextIO) -> tuple[list[str], dict[str, s
     command, *words = values["words"] or ["up"]
     if command not in COMMANDS:
         raise ConfigError(
-            f"there is no such command; there are {', '.join(COMMANDS)}", remedy=USAGE
+            f"there is no such command; there are {', '.join(COMMANDS)}",
+            remedy=USAGE,
         )
     wanted = COMMANDS[command].words
     if len(words) != len(wanted):
@@ -288,6 +294,8 @@ def _report(
     pending = run.pending if run else ()
     findings = run.view.decision.findings if run and run.view else ()
     outcome = f"{len(applied)} applied" if applied else "nothing to do"
+    if run and run.outcome:
+        outcome = run.outcome
     if error is None and command != "up" and pending:
         outcome = f"{len(pending)} pending"
     described = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from migrator.config import OnFinding, OnLate
 from migrator.errors import ConfigError, PendingError, SourceError
-from migrator.model import Migration
+from migrator.model import Event, Migration
 from migrator.parse import Script
 from migrator.plan import Plan
 from migrator.runner import Run, wait_for_all
@@ -57,7 +57,7 @@ def plan(run: Run) -> Answer:
                 "statements": len(script.statements),
                 "undo": script.migration.rollback_sql is not None,
             }
-            for script in _checked(run)
+            for script in _checked(run, _source(run))
         ]
     }
 
@@ -66,7 +66,7 @@ def verify(run: Run) -> Answer:
     """Fail unless all is applied and nothing has drifted, whatever the policies let pass."""
     late = OnLate.APPLY if run.config.on_late is OnLate.SKIP else run.config.on_late
     run.config = replace(run.config, on_drift=OnFinding.FAIL, on_late=late)
-    _checked(run)
+    _checked(run, _full_source(run))
     if run.pending:
         raise PendingError(f"pending: {', '.join(run.pending)}")
     return {}
@@ -74,7 +74,7 @@ def verify(run: Run) -> Answer:
 
 def wait(run: Run) -> Answer:
     """Poll until the database holds every migration of the folder; for an initContainer."""
-    wait_for_all(run, _source(run))
+    wait_for_all(run, _full_source(run))
     return {}
 
 
@@ -90,7 +90,7 @@ def new(run: Run, name: str) -> Answer:
     folder = Path(run.config.migrations_dir)
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    migrations = _source(run)
+    migrations = read_source(run.config.migrations_dir)
     digits = migrations[-1].version.partition("_")[0] if migrations else "000"
     version = f"{_next(digits, run)}_{name}"
     paths = [folder / f"{version}.sql", folder / f"{version}.down.sql"]
@@ -101,6 +101,7 @@ def new(run: Run, name: str) -> Answer:
     for path, text in zip(paths, texts, strict=True):
         with _writing(path), path.open("x", encoding="utf-8") as file:
             file.write(text)
+    run.outcome = f"{len(paths)} files created"
     return {"created": [str(path) for path in paths]}
 
 
@@ -115,12 +116,24 @@ COMMANDS = {
 
 
 def _source(run: Run) -> tuple[Migration, ...]:
-    """The folder; a SourceError knows that nothing was run."""
-    try:
-        return read_source(run.config.migrations_dir)
-    except SourceError as error:
-        error.details.setdefault("outcome", "untouched")
-        raise
+    """The folder; one without a single migration is warned about."""
+    migrations = read_source(run.config.migrations_dir)
+    if not migrations:
+        run.link.tell(
+            Event("source.empty", "warning", {"migrations_dir": run.config.migrations_dir})
+        )
+    return migrations
+
+
+def _full_source(run: Run) -> tuple[Migration, ...]:
+    """The folder, for commands that say all is well: of an empty one nobody knows."""
+    migrations = _source(run)
+    if not migrations:
+        raise SourceError(
+            f"no migration in {run.config.migrations_dir}",
+            remedy="Set MIGRATIONS_DIR to the folder of migrations, or copy the files there.",
+        )
+    return migrations
 
 
 @contextlib.contextmanager
@@ -134,9 +147,9 @@ def _writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _checked(run: Run) -> tuple[Script, ...]:
+def _checked(run: Run, migrations: tuple[Migration, ...]) -> tuple[Script, ...]:
     """What is pending, read and understood; raises what would keep `up` from running it."""
-    view = run.look(_source(run))
+    view = run.look(migrations)
     run.warn(view)
     view.decision.raise_failures()
     return run.understand(view.decision.run)

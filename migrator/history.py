@@ -158,7 +158,7 @@ KINDS = {kind.value: kind for kind in Kind}
 
 ELSEWHERE = (
     "Set MIGRATIONS_SCHEMA to a schema of its own for this history, or rename the other tool's "
-    "table once nothing uses it any more."
+    "table once nothing uses it any more. In a new history every file counts as pending."
 )
 
 #: How the tables of other tools that are called schema_migrations are told apart.
@@ -207,7 +207,7 @@ def read_history(
     except ServerError as error:
         if error.refusal.sqlstate in PASSING:
             raise
-        raise _no_access("read", place, error) from error
+        raise _no_access("read", place, error, _role(session)) from error
     columns = answer.get("columns", {})
     if answer["exists"]:
         _check_ours(place, answer, columns)
@@ -256,7 +256,7 @@ def prepare_history(session: Session, place: Place, limits: Limits, history: His
         if error.refusal.sqlstate == NO_SUCH_ROLE and history.readers_lacking:
             raise ConfigError(f"HISTORY_READERS: {error.refusal.message}") from error
         if error.refusal.sqlstate == NO_RIGHT:
-            raise _no_access("create", place, error) from error
+            raise _no_access("create", place, error, _role(session)) from error
         raise
 
 
@@ -321,12 +321,23 @@ def _check_visible(place: Place, answer: dict[str, Any]) -> None:
     )
 
 
-def _no_access(what: str, place: Place, error: ServerError) -> AccessError:
-    refusal = error.refusal
+def _no_access(what: str, place: Place, error: ServerError, role: str) -> AccessError:
+    refusal, schema = error.refusal, identifier(place.schema)
+    remedy = "Grant the role what the message names; plpgsql must be there and usable."
+    if refusal.message.startswith("permission denied for schema"):
+        remedy = f"As the schema's owner: GRANT USAGE, CREATE ON SCHEMA {schema} TO {role};"
+    elif refusal.message.startswith("permission denied for database"):
+        remedy = f"As a superuser or the owner: CREATE SCHEMA {schema} AUTHORIZATION {role};"
+    elif refusal.message.startswith("must be owner"):
+        remedy = f"Run as the owner of {place.history}, or as a member of that role."
     return AccessError(
         f"cannot {what} the history in schema {place.schema}: {refusal.sqlstate} {refusal.message}",
-        remedy="Grant the role what the message names; plpgsql must be there and usable.",
+        remedy=remedy,
     )
+
+
+def _role(session: Session) -> str:
+    return identifier(session.target.params.get("user", "the login role"))
 
 
 def _applied(row: list[Any]) -> Applied:

@@ -16,8 +16,8 @@ HIDDEN = "***"
 #: The patterns are compiled when their sign is first met.
 PATTERNS = (
     # postgresql://user:password@host, where a pasted password may hold blanks; and other URLs
-    ("://", r"(?i)(postgres[\w+]*://[^:@/\n]*:).*@", rf"\1{HIDDEN}@"),
-    ("://", r"(\w+://[^\s:@/]*:)\S*@", rf"\1{HIDDEN}@"),
+    ("://", r"(?i)(postgres[\w+]*://[^:@/\n]*:)(?!PASSWORD@HOST).*@", rf"\1{HIDDEN}@"),
+    ("://", r"(\w+://[^\s:@/]*:)(?!PASSWORD@HOST)\S*@", rf"\1{HIDDEN}@"),
     # password=… of a connection string or a URL's query
     ("password", r"(?i)(password=)[^\s'\"&]+", rf"\1{HIDDEN}"),
     # CREATE ROLE … PASSWORD '…', in whatever quotes, within a string of its own too
@@ -30,16 +30,30 @@ PATTERNS = (
 )
 
 
+#: Fields whose values are the job's own words, names and numbers, which no password gets into:
+#: a short password that is part of such a word must not garble it, nor be guessed from that.
+OWN = frozenset(
+    (
+        *("applied", "applied_at", "command", "created", "current", "drifted", "instead", "kind"),
+        *("late", "migrator", "missing", "parameters", "pending", "reason"),
+        *("run_id", "schema", "setting", "sqlstate", "state", "target", "type", "version"),
+    )
+)
+
+
 class Hider:
     """Takes passwords out of whatever is printed."""
 
     def __init__(self, secrets: Sequence[str] = ()) -> None:
         self.secrets = list(secrets)
 
-    def __call__(self, value: Any) -> Any:
-        """`value` with every secret in its texts replaced; keys are ours and stay."""
+    def __call__(self, value: Any, *, own: bool = False) -> Any:
+        """`value` with every secret in its texts replaced; keys are ours and stay.
+
+        In the job's `own` words only what looks like a password by its surroundings is.
+        """
         if isinstance(value, str):
-            for secret in sorted(self.secrets, key=len, reverse=True):
+            for secret in () if own else sorted(self.secrets, key=len, reverse=True):
                 value = value.replace(secret, HIDDEN)
             low = value.lower()
             for sign, pattern, rest in PATTERNS:
@@ -47,9 +61,9 @@ class Hider:
                     value = re.sub(pattern, rest, value)
             return value
         if isinstance(value, dict):
-            return {key: self(item) for key, item in value.items()}
+            return {key: self(item, own=key in OWN) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            return [self(item) for item in value]
+            return [self(item, own=own) for item in value]
         return value
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,10 @@ from migrator.model import Finding, Migration
 if TYPE_CHECKING:
     from migrator.statements import Statement
 
+_MARK = re.compile(
+    r"^[^\S\n]*--[^\S\n]*(migrate:(?:up|down)\b|\+(?:goose|micrate|migrate)\b)",
+    re.IGNORECASE | re.MULTILINE,
+)
 _NAME = re.compile(r"(?P<version>(?P<number>[0-9]+)_[a-z0-9_]+)(?P<down>\.down)?\.sql")
 
 
@@ -80,10 +84,22 @@ def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]
             wrong.append((directive.line, *reason))
         else:
             timeouts[name] = parse_duration(value)
+    wrong += _other_tools(migration.sql, found.statements)
     if wrong:
         return None, tuple(Finding(migration.file, p, r, line) for line, p, r in sorted(wrong))
     limits = timeouts.get("lock-timeout"), timeouts.get("statement-timeout")
     return Script(migration, found.statements, found.sql, *limits), ()
+
+
+def _other_tools(sql: str, statements: Iterable[Statement]) -> Iterator[tuple[int, str, str]]:
+    """Comments by which another tool parts up from down: here both parts would run."""
+    for mark in _MARK.finditer(sql):
+        if not any(statement.start <= mark.start() < statement.end for statement in statements):
+            yield (
+                sql.count("\n", 0, mark.start(1)) + 1,
+                f"{mark[1]} is a mark of another tool, and the parts it tells apart would all run",
+                "Put the down part into NNN_name.down.sql and take the marks out.",
+            )
 
 
 _Text = tuple[str, str, str]  # normalised, its checksum, that of the bytes

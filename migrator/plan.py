@@ -88,7 +88,7 @@ class Plan:
         )
 
     def _late(self, on_late: OnLate) -> tuple[Finding, ...]:
-        what = {OnLate.SKIP: "; it is skipped", OnLate.APPLY: "; it is applied all the same"}
+        what = {OnLate.SKIP: "; it is skipped", OnLate.APPLY: "; ON_LATE lets it pass"}
         return tuple(
             Finding(
                 migration.file,

@@ -40,7 +40,7 @@ POOLER_USER = (
     "postgres.PROJECT_REF and the host with the right number (aws-0, aws-1); a paused project "
     "must be restored first."
 )
-LOGIN = "Check user and password; special characters in a URL's password must be percent-encoded."
+LOGIN = "Check user and password; in a URL, special characters must be percent-encoded."
 BANNED = (
     "Wait until the block has passed (each further try renews it), and check the password before "
     "running again."

@@ -62,6 +62,7 @@ class Run:
     started_at: datetime
     applied: list[Done] = field(default_factory=list)
     view: View | None = None  #: the newest look
+    outcome: str | None = None  #: what a command did that applied nothing, in words
     _understood: dict[str, Script] = field(default_factory=dict)
 
     @property

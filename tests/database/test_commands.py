@@ -178,3 +178,32 @@ def test_a_bug_of_ours_is_1_with_a_traceback(
     result = run_job(database.url, write_folder(tmp_path, TWO))
     assert (result.code, result.error["type"]) == (1, "ZeroDivisionError")
     assert "test_commands.py" in result.error["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [("up", 0), ("status", 0), ("verify", 10), ("wait", 10)]
+)
+def test_an_empty_folder_is_warned_about_and_passes_no_gate(
+    database: Database, tmp_path: Path, command: str, code: int
+) -> None:
+    result = run_job(database.url, tmp_path, command)
+    assert (result.code, len(result.of("source.empty"))) == (code, 1)
+
+
+def test_new_says_what_it_made(tmp_path: Path) -> None:
+    assert run_job(None, tmp_path, "new", "a").report["outcome"] == "2 files created"
+
+
+def test_a_url_on_the_command_line_is_told_where_it_belongs(tmp_path: Path) -> None:
+    for words in (("postgres://u:hush@h/d",), ("up", "--database-url", "postgres://u:hush@h/d")):
+        result = run_job(None, tmp_path, *words)
+        assert (result.code, "DATABASE_URL" in result.error["remedy"]) == (2, True)
+        assert "hush" not in result.stderr
+
+
+def test_a_right_that_is_missing_is_told_as_a_grant(supabase: Database, tmp_path: Path) -> None:
+    supabase.as_superuser().query("ALTER SCHEMA public OWNER TO supabase_admin")
+    supabase.as_superuser().query("REVOKE CREATE ON SCHEMA public FROM postgres, PUBLIC")
+    result = run_job(supabase.url, write_folder(tmp_path, TWO))
+    assert result.code == 16
+    assert 'GRANT USAGE, CREATE ON SCHEMA "public" TO "postgres";' in result.error["remedy"]

@@ -211,6 +211,16 @@ def test_every_secret_that_is_asked_for_has_an_example() -> None:
                     assert asked.get("optional") or asked["key"] in shapes[asked["name"]]
 
 
+def test_the_example_that_waits_reads_the_settings_of_the_job(job: Object) -> None:
+    """Else `wait` would look for the history in another schema than `up` keeps it in."""
+    (application,) = (
+        o for o in objects(K8S / "examples" / "app.yaml") if o["kind"] == "Deployment"
+    )
+    (waiter,) = application["spec"]["template"]["spec"]["initContainers"]
+    (runner,) = job["spec"]["template"]["spec"]["containers"]
+    assert waiter["envFrom"] == runner["envFrom"]
+
+
 def test_the_example_of_a_secret_holds_none() -> None:
     (secret,) = objects(K8S / "base" / "secret.example.yaml")
     assert "ROLE:PASSWORD@HOST" in secret["stringData"]["DATABASE_URL"]
@@ -223,13 +233,23 @@ def test_there_is_time_to_stop(job: Object) -> None:
 @pytest.mark.parametrize(
     ("answers", "code", "said"),
     [
-        pytest.param(["SuccessCriteriaMet Complete"], 0, "", id="complete"),
-        pytest.param(["", "", "FailureTarget", "FailureTarget Failed"], 1, "pods", id="failed"),
-        pytest.param(["", "Suspended"], 1, "no such Job", id="deleted meanwhile"),
+        pytest.param(["SuccessCriteriaMet Complete"], 0, [], id="complete"),
+        pytest.param(
+            ["", "", "FailureTarget", "FailureTarget Failed"],
+            1,
+            ["migrator: pods wait: ImagePullBackOff", "results"],
+            id="failed, told once why it waited",
+        ),
+        pytest.param(
+            ["", "Suspended"],
+            1,
+            ["migrator: pods wait: ImagePullBackOff", "no such Job"],
+            id="deleted meanwhile",
+        ),
     ],
 )
 def test_waiting_for_a_job_ends_however_the_job_ends(
-    tmp_path: Path, answers: list[str], code: int, said: str
+    tmp_path: Path, answers: list[str], code: int, said: list[str]
 ) -> None:
     """A stand-in for kubectl reads one condition after another, and knows no Job at the end."""
     (tmp_path / "answers").write_text("".join(f"{answer}\n" for answer in answers))
@@ -237,7 +257,10 @@ def test_waiting_for_a_job_ends_however_the_job_ends(
     kubectl.write_text(
         f"""#!/bin/sh
 cd {tmp_path}
-case "$*" in *job-name=migrator*) echo pods; exit 0 ;; esac
+case "$*" in
+  *waiting.reason*) echo ImagePullBackOff; exit 0 ;;
+  *job-name=migrator*) echo results; exit 0 ;;
+esac
 [ -s answers ] || {{ echo no such Job >&2; exit 1; }}
 head -n 1 answers
 sed -i.old 1d answers
@@ -251,4 +274,4 @@ sed -i.old 1d answers
         text=True,
         timeout=30,
     )
-    assert (done.returncode, done.stderr.strip()) == (code, said)
+    assert (done.returncode, done.stderr.splitlines()) == (code, said)

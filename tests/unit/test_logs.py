@@ -243,3 +243,15 @@ def test_no_event_shows_a_secret(log_format: LogFormat) -> None:
     text = told(event, log_format=log_format, hide=Hider(["s3cret"]))
     assert "***" in text
     assert "s3cret" not in text
+
+
+def test_a_short_password_does_not_garble_our_own_words() -> None:
+    """Nor is it to be guessed from what is left of them."""
+    fields = {"command": "up", "current": "001_up", "error": "login as up"}
+    assert Hider(["up"])(fields) == {"command": "up", "current": "001_up", "error": "login as ***"}
+
+
+def test_our_own_advice_is_not_taken_for_a_url_with_a_password() -> None:
+    from migrator.url import ENCODE, FORM
+
+    assert Hider()(f"{FORM} {ENCODE}") == f"{FORM} {ENCODE}"

@@ -160,3 +160,21 @@ def test_the_findings_of_a_file_come_in_the_order_of_its_lines() -> None:
     sql = "-- migrator: x\nVACUUM;\n-- migrator: y\n\\i z\nCOMMIT;\nSELECT 'a"
     _, findings = understand(a_migration(1, sql))
     assert [finding.line for finding in findings] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    "mark",
+    ["-- migrate:up", "--migrate:down transaction:false", "-- +goose Up", "-- +migrate Down"],
+)
+def test_a_file_of_a_tool_that_keeps_up_and_down_together_is_refused(mark: str) -> None:
+    """Both parts would run, one after the other, and the tables be gone."""
+    script, findings = understand(a_migration(1, f"SELECT 1;\n{mark}\nDROP TABLE t;\n"))
+    assert script is None
+    assert [(finding.line, "another tool" in finding.problem) for finding in findings] == [
+        (2, True)
+    ]
+
+
+def test_such_a_mark_inside_a_statement_is_text() -> None:
+    script, findings = understand(a_migration(1, "SELECT $$\n-- migrate:up\n$$;\n"))
+    assert (script is not None, findings) == (True, ())

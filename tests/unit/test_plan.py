@@ -172,7 +172,7 @@ def test_all_findings_are_reported_at_once() -> None:
 @pytest.mark.parametrize(
     ("on_late", "words"),
     [
-        pytest.param(OnLate.APPLY, "which is applied; it is applied all the same.", id="apply"),
+        pytest.param(OnLate.APPLY, "which is applied; ON_LATE lets it pass.", id="apply"),
         pytest.param(OnLate.SKIP, "which is applied; it is skipped.", id="skip"),
     ],
 )

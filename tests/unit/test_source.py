@@ -72,3 +72,13 @@ def test_a_single_finding_is_one_problem(tmp_path: Path) -> None:
     assert [finding.problem for finding in caught.value.findings] == [
         "cannot be read: Too many levels of symbolic links"
     ]
+
+
+def test_files_in_a_folder_below_do_not_get_lost(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"001_a.sql": "SELECT 1"})
+    write_folder(tmp_path / "2024", {"002_b.sql": "SELECT 2"})
+    write_folder(tmp_path / "notes", {"README": "no migrations here"})
+    write_folder(tmp_path / "..2024_11_23", {"001_a.sql": "how a ConfigMap is mounted"})
+    with pytest.raises(SourceError) as caught:
+        read_source(tmp_path)
+    assert [finding.file for finding in caught.value.findings] == ["2024"]
