@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.durations import parse_duration
+from migrator.durations import limit_seconds, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -48,3 +50,7 @@ def test_less_than_a_millisecond_is_refused_as_it_would_mean_no_limit(text: str)
 @given(st.integers(0, 2**31 - 1))
 def test_every_number_of_milliseconds_can_be_said(ms: int) -> None:
     assert parse_duration(f"{ms}ms") == ms
+
+
+def test_no_limit_is_for_ever() -> None:
+    assert (limit_seconds(0), limit_seconds(1500)) == (math.inf, 1.5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.refusals import BANNED, IPV6, MESSAGES, REACH, SUPABASE_REACH, Answer, judge
+from migrator.refusals import BANNED, IPV6, MESSAGES, REACH, SUPABASE_REACH, Answer, Verdict, judge
 from migrator.url import Target
 
 HERE = Target("DATABASE_URL", (("10.0.0.1", 5432),))
@@ -174,3 +174,8 @@ def test_of_several_failures_the_one_that_nothing_but_a_person_can_mend_decides(
 def test_every_row_of_the_table_is_reached_by_some_message() -> None:
     reached = {judge(message, HERE) for message in SAID}
     assert [pattern for pattern, verdict in MESSAGES if verdict not in reached] == []
+
+
+@pytest.mark.parametrize("answer", list(Answer))
+def test_only_a_refusal_ends_the_round_of_addresses(answer: Answer) -> None:
+    assert Verdict(answer, "reason", "remedy").refused == (answer is Answer.REFUSED)
