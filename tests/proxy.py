@@ -65,9 +65,15 @@ class Proxy:
         """Forward nothing more and close nothing: a network that died."""
         self.silent = True
 
+    def refuse(self) -> None:
+        """Listen no more; what is open stays open."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits in accept
+        self._listener.close()
+
     def stop(self) -> None:
         """Cut everything and listen no more."""
-        self._listener.close()
+        self.refuse()
         self.cut()
 
     def _accept(self) -> None:

@@ -255,22 +255,29 @@ def test_what_cannot_be_looked_up_after_a_lost_commit_is_unknown(
     database: Database, proxy: MakeProxy, tmp_path: Path
 ) -> None:
     """The answer to COMMIT is lost, and from then on nobody can be reached."""
+    gate = database.connect()
+    gate.cursor().execute("SELECT pg_advisory_lock(42)")
+    body = "CREATE TABLE t1 ();\nSELECT pg_advisory_xact_lock_shared(42);\n"
     cutter = proxy(database)
-    cutter.cut_at(b"CREATE TABLE t2", Cut.DONE)
-    folder = write_folder(tmp_path, chain(2))
+    cutter.cut_at(b"CREATE TABLE t1", Cut.DONE)
+    folder = write_folder(tmp_path, {"001_a.sql": body})
     job = Job(cutter.through(database.url), folder, CONNECT_TIMEOUT="1s")
-    until(
-        lambda: (
-            "schema_migrations" in str(database.query(MADE))
-            and database.query("SELECT 1 FROM schema_migrations WHERE version = '002_step'")
-        )
-    )
-    cutter.stop()
+    until(lambda: database.query("SELECT 1 FROM pg_locks WHERE NOT granted"))
+    cutter.refuse()
+    gate.close()
     result = job.result()
-    if result.code == 20:  # else it had looked before the proxy was gone
-        assert result.report["outcome"].startswith("unknown")
-    else:
-        assert (result.code, result.applied) == (0, ["001_step", "002_step"])
+    assert (result.code, result.applied) == (20, []), result.stderr
+    assert result.report["outcome"].startswith("unknown")
+    assert database.query("SELECT version FROM schema_migrations") == [("001_a",)]
+
+
+def test_a_history_that_can_never_be_what_was_read_is_not_planned_for_ever(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("migrator.runner.head", lambda rows: "0" * 64)
+    result = run_job(database.url, write_folder(tmp_path, chain(1)))
+    assert (result.code, result.events.count("plan.made")) == (1, 6)
+    assert database.query("SELECT to_regclass('t1')") == [(None,)]
 
 
 def test_twenty_stops_leave_the_pooler_alive(
