@@ -70,8 +70,7 @@ image-size: image ## its bytes: uncompressed, and compressed about as a registry
 .PHONY: up
 up: image ## in containers: a database, the migrations, and an application that waits for them
 	IMAGE=$(IMAGE) docker compose run --rm migrate
-	IMAGE=$(IMAGE) docker compose up --detach --no-build app
-	docker compose logs --follow --no-log-prefix app
+	IMAGE=$(IMAGE) docker compose up --no-build app
 
 .PHONY: lock
 lock: $(VENV)/.dev ## pin every package with its hashes, for the image and for development
