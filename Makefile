@@ -74,9 +74,9 @@ up: image ## in containers: a database, the migrations, and an application that 
 
 .PHONY: lock
 lock: $(VENV)/.dev ## pin every package with its hashes, for the image and for development
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' \
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --custom-compile-command 'make lock' \
 	  --python-version 3.11 pyproject.toml --output-file requirements.txt
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' \
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --custom-compile-command 'make lock' \
 	  --python-version 3.11 --extra dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
 
 .PHONY: clean
