@@ -99,6 +99,12 @@ SETTINGS = (
     Setting("LOCK_TIMEOUT", parse_duration, "2s", "how long a statement may wait for a table lock"),
     Setting("LOCK_RETRY_TIMEOUT", parse_duration, "5min", "how long to retry a busy migration"),
     Setting("STATEMENT_TIMEOUT", parse_duration, "0", "limit for one statement; 0 = none"),
+    Setting(
+        "PROGRESS_INTERVAL",
+        parse_duration,
+        "10s",
+        "how often a slow statement is told of; 0 = never",
+    ),
     Setting("DEADLINE", parse_duration, None, "limit for the whole run; then code 23"),
     Setting("ON_DRIFT", _choice(OnFinding), "fail", "an applied file has changed: fail or warn"),
     Setting("ON_MISSING", _choice(OnFinding), None, "an applied file is gone: fail or warn"),
@@ -135,6 +141,7 @@ class Config:
     lock_timeout: int
     lock_retry_timeout: int
     statement_timeout: int
+    progress_interval: int
     deadline: int | None
     on_drift: OnFinding
     on_missing: OnFinding | None  #: None: fail for what is older than our newest, else warn

@@ -119,12 +119,12 @@ def _connect(target: Target, runner: str, ends: float, watch: Watch) -> Session:
             limit = ADDRESS_SECONDS if last else ADDRESS_SECONDS_OF_SEVERAL
             seconds = max(0.1, min(limit, ends - time.monotonic()))
             try:
-                connection = _open(target, host, port, address, runner, seconds, watch)
+                session = _open(target, host, port, address, runner, seconds, watch)
             except (psycopg2.Error, TimeIsUpError) as error:
                 text = str(error).strip() or f"no answer within {seconds:.1f} s"
                 failures.append((address or host, text))
             else:
-                return _checked(Session(connection, target, watch))
+                return _checked(session)
             failure = _failed(failures, target)
             if failure.verdict.refused:
                 raise failure
@@ -144,7 +144,7 @@ def _failed(failures: Sequence[tuple[str, str]], target: Target) -> ConnectError
 
 def _open(
     target: Target, host: str, port: int, address: str, runner: str, seconds: float, watch: Watch
-) -> Any:
+) -> Session:
     params: dict[str, Any] = {**ALWAYS, **target.params, "application_name": runner, "port": port}
     if host:
         params["host"] = host
@@ -153,7 +153,7 @@ def _open(
     with watch.connecting(seconds):
         connection = psycopg2.connect(**params)
         connection.autocommit = True
-    return connection
+    return Session(connection, target, watch, params)
 
 
 def _checked(session: Session) -> Session:

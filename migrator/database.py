@@ -36,8 +36,11 @@ class LostError(Exception):
 class Session:
     """One connection in autocommit mode that sends texts whole and without parameters."""
 
-    def __init__(self, connection: Any, target: Target, watch: Watch) -> None:
+    def __init__(
+        self, connection: Any, target: Target, watch: Watch, params: dict[str, Any]
+    ) -> None:
         self._connection = connection
+        self._params = params  # with the password: never shown
         self._watch = watch
         self._results = _ResultCounter()
         self.hear: Callable[[str], None] = _ignore  #: is told what the server says meanwhile
@@ -114,6 +117,10 @@ class Session:
     @property
     def alive(self) -> bool:
         return not self._connection.closed
+
+    def another(self) -> Any:
+        """A second connection of psycopg2's by the same way, asynchronous and not yet open."""
+        return psycopg2.connect(**self._params, async_=True)
 
     def close(self) -> None:
         with contextlib.suppress(Exception):

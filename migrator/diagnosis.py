@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from migrator.durations import format_duration
 from migrator.errors import AccessError, MigratorError, StatementError
 from migrator.flight import ESCAPED, Message
 from migrator.statements import line_text, position
@@ -23,9 +24,6 @@ REMEDIES = {
     "53100": "The server's disk is full: give it room, then run again.",
     NO_RIGHT: "Grant the role what the statement needs, or take the statement out.",
 }
-TIMEOUT_REMEDY = (
-    "Raise STATEMENT_TIMEOUT, or give this file a line `-- migrator: statement-timeout 30min`."
-)
 LINE_CHARS = 400  # of a source line in a log; a seed's line may be megabytes
 
 
@@ -65,11 +63,17 @@ class Standing:
 
 
 def diagnose(
-    script: Script, message: Message, refusal: Refusal, results: int | None, standing: Standing
+    script: Script,
+    message: Message,
+    refusal: Refusal,
+    results: int | None,
+    standing: Standing,
+    general_timeout_ms: int = 0,
 ) -> MigratorError:
     """The refusal as the person who wrote the file needs it: a StatementError, in most cases.
 
-    `results` is how many statements of the message had been answered, None if unknown.
+    `results` is how many statements of the message had been answered, None if unknown;
+    `general_timeout_ms` is STATEMENT_TIMEOUT.
     """
     migration = script.migration
     spot, in_file = locate(script, message, refusal, results)
@@ -93,7 +97,7 @@ def diagnose(
         return AccessError(text, **found)
     remedy = REMEDIES.get(refusal.sqlstate)
     if refusal.sqlstate == CANCELLED and "statement timeout" in refusal.message:
-        remedy = TIMEOUT_REMEDY
+        remedy = _timeout_remedy(script, general_timeout_ms)
     return StatementError(text, remedy=remedy, **found)
 
 
@@ -136,6 +140,22 @@ def _what_it_means(version: str, refusal: Refusal, standing: Standing) -> str:
     if standing.untried:
         parts.append(f"not tried: {', '.join(standing.untried)}")
     return "; ".join(parts)
+
+
+def _timeout_remedy(script: Script, general_ms: int) -> str:
+    """Which limit cut the statement, and where to raise it."""
+    own_ms = script.statement_timeout_ms
+    if own_ms:
+        return (
+            f"Its own line `-- migrator: statement-timeout {format_duration(own_ms)}` cut it: "
+            "raise the limit there."
+        )
+    if own_ms is None and general_ms:
+        return (
+            f"STATEMENT_TIMEOUT={format_duration(general_ms)} cut it: raise that, or give this "
+            "file a line `-- migrator: statement-timeout 30min`."
+        )
+    return "The file sets statement_timeout itself: raise it there; no limit of the job's was set."
 
 
 def _shown(spot: Spot) -> dict[str, str]:

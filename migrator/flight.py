@@ -154,8 +154,13 @@ def opening(place: Place, limits: Limits, what: str, seen: str | None = None) ->
         check = HEAD_CHECK.format(query=query, head=seen, moved=MOVED)
     key = lock_key(place.schema)
     guard = OPENING_GUARD.format(key=key, held=HELD, holder=holder_query(place.schema), check=check)
-    begin = f"/* migrator {what}, run {place.run_id} */ BEGIN ISOLATION LEVEL READ COMMITTED"
+    begin = f"{marker(place, what)} BEGIN ISOLATION LEVEL READ COMMITTED"
     return [begin, HERE, *_settings(place, limits), guard]
+
+
+def marker(place: Place, what: str) -> str:
+    """What each message of a run begins with: by it an observer finds its backend."""
+    return f"/* migrator {what}, run {place.run_id} */"
 
 
 def holder_query(schema: str) -> str:
@@ -186,10 +191,11 @@ def make_flight(script: Script, seen: str, place: Place, limits: Limits) -> tupl
         commit += len(before) + len(script.statements)
         return (Message(text, len(start), ends, 0, 0, len(before), commit),)
     last = len(script.statements)
+    mark = marker(place, script.migration.version)
     return (
         Message(start, len(start), len(start), 0, 0, len(before)),
-        *_groups(script),
-        Message(end, 0, 0, len(script.sql), last, 0, commit),
+        *_groups(script, mark + " "),
+        Message(mark + end, 0, 0, len(script.sql), last, 0, commit),
     )
 
 
@@ -265,7 +271,7 @@ def _closing(script: Script, place: Place) -> list[str]:
     ]
 
 
-def _groups(script: Script) -> Iterable[Message]:
+def _groups(script: Script, mark: str) -> Iterable[Message]:
     """Runs of whole statements of about GROUP_CHARS; a single larger one goes alone."""
     statements = script.statements
     first = 0
@@ -273,8 +279,8 @@ def _groups(script: Script) -> Iterable[Message]:
         start, after = statements[first].start, first + 1
         while after < len(statements) and statements[after].end - start <= GROUP_CHARS:
             after += 1
-        text = script.sql[start : statements[after - 1].end]
-        yield Message(text, 0, len(text), start, first, 0)
+        text = mark + script.sql[start : statements[after - 1].end]
+        yield Message(text, len(mark), len(text), start, first, 0)
         first = after
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from migrator.database import ServerError, Session
 from migrator.errors import AccessError, ConfigError
-from migrator.flight import HERE, Limits, Place, identifier, literal, log_row, opening
+from migrator.flight import HERE, Limits, Place, identifier, literal, log_row, marker, opening
 from migrator.model import Applied, Kind
 
 #: What `READ` gives as JSON; the columns that an older job's table lacks are null.
@@ -19,7 +19,7 @@ COLUMNS = ("version", "checksum", "kind", "applied_at", "execution_time_ms", "ru
 #: One message and one implicit transaction: the block looks into the catalog first, because a
 #: query that names the table cannot stand where there is none, and hands its answer on in a
 #: setting that ends with the transaction.
-READ = """{here};
+READ = """{marker} {here};
 SET LOCAL lock_timeout = {lock_timeout};
 SET LOCAL statement_timeout = 0;
 DO LANGUAGE plpgsql $migrator$
@@ -195,6 +195,7 @@ def read_history(
     when the tables are another tool's, ServerError for what may pass.
     """
     text = READ.format(
+        marker=marker(place, "reads its tables"),
         here=HERE,
         lock_timeout=lock_timeout_ms,
         schema=literal(place.schema),
@@ -266,9 +267,8 @@ def find_run(session: Session, place: Place, version: str) -> tuple[str | None, 
     A look without the lock can come before the COMMIT it looks for. Raises ServerError with
     HELD while another holds the lock, the orphan of our own lost connection too.
     """
-    _begin, *guard = opening(
-        place, Limits(), version
-    )  # without BEGIN the message is the transaction
+    # without BEGIN the message is the transaction
+    _begin, *guard = opening(place, Limits(), version)
     find = FIND.format(history=place.history, version=literal(version))
     rows = session.send(";\n".join((*guard, find)))
     return (rows[0][0], rows[0][1] or 0) if rows else None

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from migrator.config import Config
 from migrator.connect import open_session
 from migrator.database import LostError, ServerError, Session
-from migrator.durations import limit_seconds
+from migrator.durations import Rhythm, limit_seconds
 from migrator.errors import AccessError, BusyError
 from migrator.flight import HELD, MOVED, Place
 from migrator.lock import as_holder, wait_until_free
 from migrator.model import Event, Tell
+from migrator.report import blockers_in_words
 from migrator.watch import Watch, retry
+
+if TYPE_CHECKING:
+    from migrator.diagnosis import Refusal
+    from migrator.observer import Observer
 
 T = TypeVar("T")
 
 #: Rolled back whole and safe to send again: lock not available, deadlock, serialization failure.
-BUSY = frozenset({"55P03", "40P01", "40001"})
+LOCK_REFUSED, DEADLOCK = "55P03", "40P01"
+BUSY = frozenset({LOCK_REFUSED, DEADLOCK, "40001"})
 READ_ONLY = "25006"
 HISTORY = "the history's tables"  #: stands for a version while they are read or prepared
 
@@ -29,11 +36,11 @@ class MovedError(Exception):
 
 
 class TablesBusyError(Exception):
-    """A flight was rolled back for want of a lock."""
+    """A flight was rolled back for want of a lock; `seen` is what is known of who holds it."""
 
-    def __init__(self, error: ServerError) -> None:
+    def __init__(self, error: ServerError, seen: dict[str, Any]) -> None:
         super().__init__(str(error))
-        self.error = error
+        self.error, self.seen = error, seen
 
 
 @dataclass
@@ -46,6 +53,8 @@ class Link:
     watch: Watch
     tell: Tell
     _session: Session | None = None
+    _observer: Observer | None = None  #: who looks after the wait at hand, once it is slow
+    _unobservable: str | None = None  #: why no second connection is to be had
 
     @property
     def session(self) -> Session:
@@ -96,6 +105,7 @@ class Link:
 
         Returns when the refusal concerns the file; HELD rises as it is.
         """
+        seen = self._seen(error.refusal)
         self.session.tidy()
         sqlstate = error.refusal.sqlstate
         if sqlstate == HELD:
@@ -103,15 +113,19 @@ class Link:
         if sqlstate == MOVED:
             raise MovedError from error
         if sqlstate in BUSY:
-            raise TablesBusyError(error) from error
+            raise TablesBusyError(error, seen) from error
         if sqlstate == READ_ONLY:
             raise AccessError(
                 f"the server is read-only: {error.refusal.message}",
                 remedy="Connect to the primary; on Supabase, leave read-only mode first.",
             ) from error
 
-    def retrying(self, what: str, send: Callable[[], T]) -> T:
-        """Do `send` again after locks were refused; BusyError after LOCK_RETRY_TIMEOUT."""
+    def retrying(self, what: str, send: Callable[[], T], lock_timeout: int) -> T:
+        """Do `send` again after locks were refused; BusyError after LOCK_RETRY_TIMEOUT.
+
+        Each wait within that lasts goes along with an observer, who sees what blocks it: a wait
+        for a lock is refused after `lock_timeout` ms.
+        """
 
         def tell_retry(error: TablesBusyError, attempt: int) -> None:
             refusal = error.error.refusal
@@ -122,26 +136,62 @@ class Link:
                 "sqlstate": refusal.sqlstate,
                 "error": refusal.message,
             }
-            self.tell(Event("migration.retry", "warning", fields))
+            self.tell(Event("migration.retry", "warning", {**fields, **error.seen}))
 
         try:
-            return retry(
-                send,
-                self.watch,
-                lambda: limit_seconds(self.config.lock_retry_timeout),
-                TablesBusyError,
-                tell_retry,
-            )
+            with self._observed(what, lock_timeout):
+                return retry(
+                    send,
+                    self.watch,
+                    lambda: limit_seconds(self.config.lock_retry_timeout),
+                    TablesBusyError,
+                    tell_retry,
+                )
         except TablesBusyError as error:
             refusal = error.error.refusal
             raise BusyError(
-                f"{what}: locks were not to be had within LOCK_RETRY_TIMEOUT: {refusal.message}",
+                f"{what}: locks were not to be had within LOCK_RETRY_TIMEOUT: {refusal.message}"
+                + blockers_in_words(error.seen),
                 version=what,
                 sqlstate=refusal.sqlstate,
+                **error.seen,
                 outcome="nothing was changed"
                 if what == HISTORY
                 else f"{what} was rolled back and is not applied",
             ) from error
+
+    @contextlib.contextmanager
+    def _observed(self, what: str, lock_timeout: int) -> Iterator[None]:
+        """Within, a wait that lasts has an observer over a second connection."""
+        rhythm = Rhythm.of(lock_timeout, self.config.progress_interval)
+
+        def observer() -> Observer:
+            if self._observer is None:
+                from migrator.observer import Observer  # only a slow run needs it
+
+                self._observer = Observer(
+                    lambda: self.session, what, rhythm, self.run_id, self.tell, self._unobservable
+                )
+            return self._observer
+
+        try:
+            with self.watch.accompanied(rhythm.first, observer):
+                yield
+        finally:
+            if self._observer is not None:
+                self._unobservable = self._observer.unavailable
+                self._observer.end()
+                self._observer = None
+
+    def _seen(self, refusal: Refusal) -> dict[str, Any]:
+        """Who was in the way, for the lines about a refusal; or why nobody can say."""
+        if refusal.sqlstate == DEADLOCK:
+            return {"detail": refusal.detail}  # pids and lock modes, no values
+        if refusal.sqlstate != LOCK_REFUSED:
+            return {}
+        if self._observer is None:
+            return {"blockers_unknown": self._unobservable or "the wait was too short to look"}
+        return self._observer.take_seen()
 
     def reconnecting(self, send: Callable[[], T]) -> T:
         """Do `send`, which may be repeated, on new connections while the old one gets lost."""

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from migrator.config import LogFormat, LogLevel
 from migrator.model import Event, Tell
+from migrator.report import in_words
 
 HIDDEN = "***"
 #: What shows a password that is not one of ours: a sign of it, the pattern, what is left of it.
@@ -115,6 +116,8 @@ class _TextFormatter(logging.Formatter):
             fields = {"version": fields["version"], "sqlstate": fields.get("sqlstate")}
         if "version" in fields:
             fields.pop("file", None)  # it says no more to a person
+        if "blockers" in fields:
+            fields["blockers"] = [in_words(blocker) for blocker in fields["blockers"]]
         words = [str(fields.pop(name)) for name in ("version",) if fields.get(name)]
         if "step" in fields:
             words.append(f"{fields.pop('step')} of {fields.pop('steps')}")
@@ -165,6 +168,8 @@ def _says(value: Any) -> bool:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return ",".join(str(item) for item in value.values())
     if isinstance(value, list):
         return ",".join(_short(item) for item in value)
     text = str(value)

@@ -73,6 +73,28 @@ def as_text(command: str, answer: dict[str, Any], result: dict[str, Any]) -> str
     return ""
 
 
+def blockers_in_words(seen: dict[str, Any]) -> str:
+    """Whom an observer saw in the way, as the end of a sentence; empty where nobody was seen."""
+    words = "; ".join(in_words(blocker) for blocker in seen.get("blockers", ()))
+    relation = seen.get("waits_for", {}).get("relation")
+    place = f" on {relation}" if relation else ""
+    return f"; the lock{place} is held or awaited by {words}" if words else ""
+
+
+def in_words(other: dict[str, Any]) -> str:
+    """One other backend or prepared transaction, for a person."""
+    name = other.get("application_name") or other.get("backend_type") or "somebody"
+    if "prepared_transaction" in other:
+        name = f"the prepared transaction {other['prepared_transaction']}"
+    details = [f"{label}{other[key]}" for key, label in _DETAILS.items() if key in other]
+    if "open_seconds" in other:
+        details.append(f"transaction open for {other['open_seconds']} s")
+    return f"{name} ({', '.join(details)})" if details else name
+
+
+_DETAILS = {"pid": "pid ", "user": "user ", "state": ""}
+
+
 def _table(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return "no migrations\n"

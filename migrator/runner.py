@@ -10,7 +10,7 @@ from typing import Any
 
 from migrator.config import Config
 from migrator.database import LostError, ServerError
-from migrator.durations import limit_seconds
+from migrator.durations import format_duration, limit_seconds
 from migrator.errors import (
     AccessError,
     MigratorError,
@@ -85,7 +85,9 @@ class Run:
     def look(self, migrations: tuple[Migration, ...], readers: tuple[str, ...] = ()) -> View:
         """Read the history and plan; a connection that was idle too long is opened anew."""
         history = self.link.retrying(
-            HISTORY, lambda: self.link.reconnecting(lambda: self._read(readers))
+            HISTORY,
+            lambda: self.link.reconnecting(lambda: self._read(readers)),
+            self.config.lock_timeout,
         )
         policy = Policy(self.config.on_drift, self.config.on_missing, self.config.on_late)
         plan = make_plan(migrations, history.rows)
@@ -157,10 +159,13 @@ class Run:
                 lambda: self.link.reconnecting(
                     lambda: self.link.when_free(lambda: self._prepare(history))
                 ),
+                self.config.lock_timeout,
             )
+        if scripts:
+            self._warn_of_open_transactions()
         seen = history.seen()
         for step, script in enumerate(scripts, 1):
-            self.link.watch.check()
+            self._check_time(script)
             fields = {
                 "version": script.migration.version,
                 "file": script.migration.file,
@@ -168,7 +173,11 @@ class Run:
                 "steps": len(scripts),
             }
             self.link.tell(Event("migration.started", "info", fields))
-            done = self.link.retrying(script.migration.version, partial(self._fly, script, seen))
+            done = self.link.retrying(
+                script.migration.version,
+                partial(self._fly, script, seen),
+                self._limits(script).lock_timeout,
+            )
             seen.append((script.migration.version, script.migration.checksum))
             self.applied.append(done)
             fields = {
@@ -177,6 +186,34 @@ class Run:
                 "execution_time_ms": done.execution_time_ms,
             }
             self.link.tell(Event("migration.applied", "info", fields))
+
+    def _warn_of_open_transactions(self) -> None:
+        """Say whose old transactions hold locks on tables, before the first attempt."""
+        from migrator.observer import read_open_transactions  # only a run with work needs it
+
+        def look() -> list[dict[str, Any]]:
+            try:
+                return read_open_transactions(self.link.session)
+            except ServerError:
+                self.link.session.tidy()
+                return []  # no more than a warning is lost
+
+        for found in self.link.reconnecting(look):
+            self.link.tell(Event("transaction.open", "warning", found))
+
+    def _check_time(self, script: Script) -> None:
+        """A migration that may take longer than is left until the deadline is not begun."""
+        self.link.watch.check()
+        limit, left = script.statement_timeout_ms, self.link.watch.seconds_left
+        if not limit or left >= limit / 1000:
+            return
+        self.link.watch.stop("DEADLINE")
+        error = self.link.watch.stopped()
+        error.details["outcome"] = (
+            f"{script.migration.version} was not begun: {left:.1f} s were left until DEADLINE, and "
+            f"its statement-timeout is {format_duration(limit)}"
+        )
+        raise error
 
     def _prepare(self, history: History) -> None:
         limits = Limits(self.config.lock_timeout)
@@ -232,14 +269,15 @@ class Run:
         return Done(version, spent)
 
     def _send_when_free(self, script: Script, seen: Seen) -> int | None:
-        config = self.config
-        limits = Limits(
-            _chosen(script.lock_timeout_ms, config.lock_timeout),
-            _chosen(script.statement_timeout_ms, config.statement_timeout),
-            config.search_path,
-        )
-        messages = make_flight(script, head(seen), self.link.place, limits)
+        messages = make_flight(script, head(seen), self.link.place, self._limits(script))
         return self.link.when_free(lambda: self._send(script, messages))
+
+    def _limits(self, script: Script) -> Limits:
+        return Limits(
+            _chosen(script.lock_timeout_ms, self.config.lock_timeout),
+            _chosen(script.statement_timeout_ms, self.config.statement_timeout),
+            self.config.search_path,
+        )
 
     def _send(self, script: Script, messages: tuple[Message, ...]) -> int | None:
         """Send one flight; the server's ms for it. Whatever is refused is rolled back."""
@@ -289,7 +327,8 @@ class Run:
         version = script.migration.version
         after = self.pending[self.pending.index(version) + 1 :]
         standing = Standing([done.version for done in self.applied], self.current, after)
-        found = diagnose(script, message, error.refusal, answered, standing)
+        general = self.config.statement_timeout
+        found = diagnose(script, message, error.refusal, answered, standing, general)
         if isinstance(found, StatementError):
             detail = {
                 "sqlstate": error.refusal.sqlstate,

@@ -12,7 +12,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import psycopg2
 from psycopg2 import extensions
@@ -31,6 +31,16 @@ class TimeIsUpError(Exception):
     """A limit that we set ourselves on one wait has passed."""
 
 
+class Companion(Protocol):
+    """Somebody who does a thing of his own while a statement is waited for."""
+
+    def step(self, began: float) -> tuple[list[Any], list[Any], float]:
+        """Go on within the wait that `began` then (time.monotonic), never blocking or raising.
+
+        What he waits for himself: to read from, to write to, and for how many seconds at most.
+        """
+
+
 class Watch:
     """What may end a wait: a signal, the run's deadline, or a limit on the wait itself.
 
@@ -45,6 +55,7 @@ class Watch:
         self._failure: Exception | None = None
         self._connecting = False
         self._deaf = self._closed = self._thinking = False
+        self._companion: tuple[float, Callable[[], Companion]] | None = None
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
         extensions.set_wait_callback(self.wait)
@@ -84,6 +95,11 @@ class Watch:
             self.stop("DEADLINE")
         if self.stopped_by:
             raise self.stopped()
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the deadline; infinite without one."""
+        return math.inf if self._ends is None else self._ends - time.monotonic()
 
     def stopped(self) -> StoppedError:
         return StoppedError(f"stopped by {self.stopped_by}", stopped_by=self.stopped_by)
@@ -134,6 +150,15 @@ class Watch:
         finally:
             self._deaf = False
 
+    @contextlib.contextmanager
+    def accompanied(self, after: float, get: Callable[[], Companion]) -> Iterator[None]:
+        """Within, whom `get` gives goes along with each wait that lasts over `after` seconds."""
+        before, self._companion = self._companion, (after, get)
+        try:
+            yield
+        finally:
+            self._companion = before
+
     def wait(self, connection: Any) -> None:
         """psycopg2's wait callback: until the connection has what it waits for.
 
@@ -156,14 +181,19 @@ class Watch:
         return failure
 
     def _wait(self, connection: Any) -> None:
+        began = time.monotonic()
         canceller: _Canceller | None = None
         try:
             while (state := connection.poll()) != extensions.POLL_OK:
                 reading = [connection] if state == extensions.POLL_READ else []
                 writing = [connection] if state == extensions.POLL_WRITE else []
-                wake = [] if canceller or self._deaf else [self._woken]
-                seconds = self._shortest(0.05 if canceller else 60.0)
-                select.select(reading + wake, writing, [], seconds)
+                seconds = 0.05 if canceller else 60.0
+                if not (canceller or self._deaf):
+                    reading.append(self._woken)
+                    reads, writes, seconds = self._go_along(began)
+                    reading += reads
+                    writing += writes
+                select.select(reading, writing, [], self._shortest(seconds))
                 if self._limit is not None and time.monotonic() >= self._limit:
                     raise TimeIsUpError
                 try:
@@ -175,6 +205,14 @@ class Watch:
         finally:
             if canceller:
                 canceller.end()
+
+    def _go_along(self, began: float) -> tuple[list[Any], list[Any], float]:
+        """A step of the companion, once it is time for him; see `Companion.step`."""
+        if self._companion is None or self._connecting:
+            return [], [], 60.0
+        after, get = self._companion
+        left = began + after - time.monotonic()
+        return ([], [], left) if left > 0 else get().step(began)
 
     def _shortest(self, seconds: float) -> float:
         for limit in (self._limit, self._ends):

@@ -76,38 +76,6 @@ def test_another_history_in_the_same_database_does_not_wait(
     connection.close()
 
 
-def test_a_busy_table_is_retried_whole_until_it_is_free(database: Database, tmp_path: Path) -> None:
-    database.query("CREATE TABLE hot (id int)")
-    reader = database.connect()
-    reader.autocommit = False
-    reader.cursor().execute("SELECT * FROM hot")
-    body = "CREATE TABLE before ();\nALTER TABLE hot ADD COLUMN x int;\n"
-    job = Job(database.url, write_folder(tmp_path, {"001_a.sql": body}), LOCK_TIMEOUT="50ms")
-    logged = "SELECT count(*) FROM pg_locks WHERE relation = 'hot'::regclass AND NOT granted"
-    until(lambda: database.query(logged) == [(1,)])
-    until(lambda: database.query(logged) == [(0,)])  # it gave up: readers do not queue behind it
-    reader.close()
-    result = job.result()
-    assert (result.code, result.applied) == (0, ["001_a"]), result.stderr
-    assert {line["sqlstate"] for line in result.of("migration.retry")} == {"55P03"}
-
-
-def test_a_table_that_stays_busy_is_22(database: Database, tmp_path: Path) -> None:
-    database.query("CREATE TABLE hot (id int)")
-    reader = database.connect()
-    reader.autocommit = False
-    reader.cursor().execute("SELECT * FROM hot")
-    body = "CREATE TABLE before ();\nALTER TABLE hot ADD COLUMN x int;\n"
-    folder = write_folder(tmp_path, {"001_a.sql": body})
-    settings = {"LOCK_TIMEOUT": "20ms", "LOCK_RETRY_TIMEOUT": "500ms"}
-    result = run_job(database.url, folder, **settings)
-    reader.close()
-    assert result.code == 22
-    assert result.report["outcome"] == "001_a was rolled back and is not applied"
-    assert database.query("SELECT to_regclass('before')") == [(None,)]
-    assert run_job(database.url, folder).code == 0
-
-
 @pytest.mark.parametrize("moment", list(Cut))
 def test_a_connection_cut_at_the_flight_is_settled_by_looking(
     database: Database, proxy: MakeProxy, tmp_path: Path, moment: Cut

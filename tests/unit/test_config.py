@@ -28,6 +28,7 @@ DEFAULTS = {
     "lock_timeout": 2_000,
     "lock_retry_timeout": 300_000,
     "statement_timeout": 0,
+    "progress_interval": 10_000,
     "deadline": None,
     "on_drift": OnFinding.FAIL,
     "on_missing": None,

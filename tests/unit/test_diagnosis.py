@@ -173,15 +173,20 @@ def test_a_statement_of_a_group_is_found(number: int, results: int, line: int | 
 
 def test_a_position_in_a_group_counts_from_the_groups_beginning() -> None:
     script = a_big_script()
-    spot, in_file = locate(script, fly(script)[4], Refusal("42601", "no", position=8), None)
+    message = fly(script)[4]
+    at = message.body_starts + 8
+    spot, in_file = locate(script, message, Refusal("42601", "no", position=at), None)
     assert (spot, in_file) == (Spot(6, 8, f"SELECT '{'x' * 10}';"), True)
 
 
-def told(sql: str, refusal: Refusal, standing: Standing | None = None) -> Any:
+def told(
+    sql: str, refusal: Refusal, standing: Standing | None = None, general_timeout_ms: int = 0
+) -> Any:
     script = a_script(sql)
     (message,) = fly(script)
     standing = standing or Standing((), None, ())
-    return diagnose(script, message, refusal, message.results_before, standing)
+    results = message.results_before
+    return diagnose(script, message, refusal, results, standing, general_timeout_ms)
 
 
 @pytest.mark.parametrize(
@@ -217,11 +222,28 @@ def test_a_file_that_ended_its_transaction_is_told_that_its_part_stands() -> Non
     assert "Take the statement" in error.remedy
 
 
-def test_a_timeout_and_a_cancel_from_outside_have_different_remedies() -> None:
-    timeout = told("SELECT 1", Refusal("57014", "canceling statement due to statement timeout"))
-    cancel = told("SELECT 1", Refusal("57014", "canceling statement due to user request"))
-    assert "STATEMENT_TIMEOUT" in timeout.remedy
-    assert "STATEMENT_TIMEOUT" not in cancel.remedy
+OWN_LIMIT = "-- migrator: statement-timeout 1500ms\nSELECT 1"
+NO_LIMIT = "-- migrator: statement-timeout 0\nSELECT 1"
+
+
+@pytest.mark.parametrize(
+    ("sql", "general_ms", "remedy"),
+    [
+        (OWN_LIMIT, 0, "Its own line `-- migrator: statement-timeout 1500ms` cut it"),
+        (OWN_LIMIT, 60_000, "Its own line `-- migrator: statement-timeout 1500ms` cut it"),
+        ("SELECT 1", 60_000, "STATEMENT_TIMEOUT=1min cut it: raise that"),
+        ("SELECT 1", 0, "The file sets statement_timeout itself"),
+        (NO_LIMIT, 60_000, "The file sets statement_timeout itself"),
+    ],
+)
+def test_a_timeout_says_which_limit_it_was(sql: str, general_ms: int, remedy: str) -> None:
+    refusal = Refusal("57014", "canceling statement due to statement timeout")
+    assert told(sql, refusal, general_timeout_ms=general_ms).remedy.startswith(remedy)
+
+
+def test_a_cancel_from_outside_is_no_timeout() -> None:
+    refusal = Refusal("57014", "canceling statement due to user request")
+    assert "Somebody cancelled" in told("SELECT 1", refusal, general_timeout_ms=1).remedy
 
 
 def test_a_right_that_our_own_part_lacks_is_an_access_error() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.durations import limit_seconds, parse_duration
+from migrator.durations import Rhythm, format_duration, limit_seconds, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,25 @@ def test_every_number_of_milliseconds_can_be_said(ms: int) -> None:
 
 def test_no_limit_is_for_ever() -> None:
     assert (limit_seconds(0), limit_seconds(1500)) == (math.inf, 1.5)
+
+
+@pytest.mark.parametrize("text", ["0ms", "1ms", "1500ms", "2s", "90s", "30min", "1h", "25h", "2d"])
+def test_a_duration_is_written_as_it_is_read(text: str) -> None:
+    assert format_duration(parse_duration(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("lock_timeout", "interval", "rhythm"),
+    [
+        pytest.param(2000, 10_000, (1.0, 1.0, 5.0, 10.0), id="the defaults"),
+        pytest.param(100, 1000, (0.05, 0.25, 1.0, 1.0), id="not too often"),
+        pytest.param(0, 10_000, (math.inf, math.inf, 5.0, 10.0), id="no limit for a lock"),
+        pytest.param(2000, 0, (1.0, 1.0, math.inf, math.inf), id="no lines of progress"),
+    ],
+)
+def test_a_wait_is_looked_after_at_half_of_its_limit(
+    lock_timeout: int, interval: int, rhythm: tuple[float, ...]
+) -> None:
+    made = Rhythm.of(lock_timeout, interval)
+    assert (made.first_look, made.look, made.first_progress, made.progress) == rhythm
+    assert made.first == min(rhythm)

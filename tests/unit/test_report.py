@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrator.model import Finding
-from migrator.report import Done, Report, as_text, fit
+from migrator.report import Done, Report, as_text, blockers_in_words, fit
 
 LIMIT = 4096
 FINDING = Finding("002_b.sql", "is late", "Rename it.", 3)
@@ -154,3 +154,33 @@ def test_whatever_happened_fits_and_is_json(
     text = fit(result, LIMIT)
     assert len(text.encode()) <= LIMIT
     assert json.loads(text)["exit_code"] == exit_code
+
+
+IDLE = {"pid": 7, "application_name": "psql", "user": "u", "state": "idle", "open_seconds": 83}
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        pytest.param({"blockers_unknown": "why"}, "", id="nobody was seen"),
+        pytest.param(
+            {"waits_for": {"relation": "public.hot"}, "blockers": [IDLE]},
+            "; the lock on public.hot is held or awaited by "
+            "psql (pid 7, user u, idle, transaction open for 83 s)",
+            id="a session",
+        ),
+        pytest.param(
+            {"waits_for": {}, "blockers": [{"pid": 8, "backend_type": "autovacuum worker"}, {}]},
+            "; the lock is held or awaited by autovacuum worker (pid 8); somebody",
+            id="one that has no name, and one that nothing may be known of",
+        ),
+        pytest.param(
+            {"blockers": [{"prepared_transaction": "left", "open_seconds": 5}]},
+            "; the lock is held or awaited by the prepared transaction left (transaction open "
+            "for 5 s)",
+            id="a prepared transaction",
+        ),
+    ],
+)
+def test_blockers_in_words(seen: dict[str, Any], words: str) -> None:
+    assert blockers_in_words(seen) == words

@@ -1,0 +1,245 @@
+"""Busy tables: who is in the way, against real blockers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.builders import write_folder
+from tests.conftest import Database, MakePgBouncer
+from tests.job import Job, Result, run_job, until
+
+BODY = "CREATE TABLE before ();\nALTER TABLE hot ADD COLUMN x int;\n"
+WAITING = "SELECT 1 FROM pg_locks WHERE relation = 'hot'::regclass AND NOT granted"
+LOCKED = {"locktype": "relation", "mode": "AccessExclusiveLock", "relation": "public.hot"}
+
+Block = Callable[..., Any]
+
+
+@pytest.fixture
+def block(database: Database) -> Iterator[Block]:
+    """`block("SELECT * FROM hot")` opens a transaction as psql/<n>; closed with the test."""
+    database.query("CREATE TABLE hot (id int)")
+    with ExitStack() as stack:
+
+        def start(sql: str, name: str = "psql") -> Any:
+            connection = database.connect()
+            stack.callback(connection.close)
+            connection.autocommit = False
+            connection.cursor().execute(f"SET application_name = '{name}'; {sql}")
+            return connection
+
+        yield start
+
+
+def pid_of(connection: Any) -> int:
+    return int(connection.info.backend_pid)
+
+
+def test_a_busy_table_is_retried_whole_until_it_is_free(
+    database: Database, block: Block, tmp_path: Path
+) -> None:
+    reader = block("SELECT * FROM hot")
+    job = Job(database.url, write_folder(tmp_path, {"001_a.sql": BODY}), LOCK_TIMEOUT="50ms")
+    until(lambda: database.query(WAITING))
+    until(lambda: not database.query(WAITING))  # it gave up: readers do not queue behind it
+    reader.close()
+    result = job.result()
+    assert (result.code, result.applied) == (0, ["001_a"]), result.stderr
+    assert {line["sqlstate"] for line in result.of("migration.retry")} == {"55P03"}
+
+
+def test_a_table_that_stays_busy_is_22(database: Database, block: Block, tmp_path: Path) -> None:
+    reader = block("SELECT * FROM hot")
+    folder = write_folder(tmp_path, {"001_a.sql": BODY})
+    settings = {"LOCK_TIMEOUT": "400ms", "LOCK_RETRY_TIMEOUT": "2s"}
+    result = run_job(database.url, folder, **settings)
+    assert result.code == 22
+    assert result.report["outcome"] == "001_a was rolled back and is not applied"
+    assert database.query("SELECT to_regclass('before')") == [(None,)]
+    assert result.error["blockers"][0]["pid"] == pid_of(reader)
+    assert f"public.hot is held or awaited by psql (pid {pid_of(reader)}" in result.error["message"]
+    reader.close()
+    assert run_job(database.url, folder).code == 0
+
+
+def refused(result: Result) -> list[dict[str, Any]]:
+    """The lines about refusals that saw who was in the way."""
+    return [line for line in result.of("migration.retry") if "blockers" in line]
+
+
+def test_each_refusal_says_who_blocks_but_not_what_he_asked(
+    database: Database, block: Block, tmp_path: Path
+) -> None:
+    readers = [block("SELECT 'literal' FROM hot", f"app-{n}") for n in range(2)]
+    folder = write_folder(tmp_path, {"001_a.sql": BODY})
+    settings = {"LOCK_TIMEOUT": "500ms", "LOCK_RETRY_TIMEOUT": "3s"}
+    result = run_job(database.url, folder, **settings)
+    assert result.code == 22
+    for line in refused(result)[1:]:  # the first may be over before there is a connection
+        assert line["waits_for"] == LOCKED
+        found = sorted(line["blockers"], key=lambda blocker: str(blocker["application_name"]))
+        for n, (blocker, reader) in enumerate(zip(found, readers, strict=True)):
+            assert blocker.pop("open_seconds") >= 0
+            assert blocker == {
+                "pid": pid_of(reader),
+                "application_name": f"app-{n}",
+                "user": database.user,
+                "state": "idle in transaction",
+            }
+    assert len(refused(result)) >= 2
+    assert "literal" not in result.stderr
+
+
+def test_a_row_lock_names_its_table_too(database: Database, block: Block, tmp_path: Path) -> None:
+    database.query("INSERT INTO hot VALUES (1)")
+    block("UPDATE hot SET id = 2")
+    folder = write_folder(tmp_path, {"001_a.sql": "UPDATE hot SET id = 3;"})
+    settings = {"LOCK_TIMEOUT": "500ms", "LOCK_RETRY_TIMEOUT": "2s"}
+    result = run_job(database.url, folder, **settings)
+    assert result.code == 22
+    assert {line["waits_for"]["locktype"] for line in refused(result)} == {"transactionid"}
+    assert {line["waits_for"]["relation"] for line in refused(result)} == {"public.hot"}
+
+
+def test_a_prepared_transaction_is_named(database: Database, tmp_path: Path) -> None:
+    if database.query("SHOW max_prepared_transactions") == [("0",)]:
+        pytest.skip("needs max_prepared_transactions: unset TEST_DATABASE_URL")
+    database.query("CREATE TABLE hot (id int)")
+    name = f"left by {database.dbname}"
+    database.query(f"BEGIN; LOCK TABLE hot; PREPARE TRANSACTION '{name}'")
+    try:
+        folder = write_folder(tmp_path, {"001_a.sql": BODY})
+        settings = {"LOCK_TIMEOUT": "500ms", "LOCK_RETRY_TIMEOUT": "2s"}
+        result = run_job(database.url, folder, **settings)
+    finally:
+        database.query(f"ROLLBACK PREPARED '{name}'")
+    assert result.code == 22
+    assert {line["blockers"][0]["prepared_transaction"] for line in refused(result)} == {name}
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_behind_a_pooler_the_second_connection_is_one_of_the_pool_or_none(
+    database: Database, pgbouncer: MakePgBouncer, block: Block, tmp_path: Path, size: int
+) -> None:
+    block("SELECT * FROM hot")
+    pooler = pgbouncer(database, pool_mode="transaction", pool_size=size)
+    folder = write_folder(tmp_path, {"001_a.sql": BODY})
+    settings = {"LOCK_TIMEOUT": "500ms", "LOCK_RETRY_TIMEOUT": "2s"}
+    result = run_job(pooler.url(database.dbname), folder, **settings)
+    assert result.code == 22
+    if size == 1:
+        assert "second connection was not answered" in result.error["blockers_unknown"]
+    else:
+        assert result.error["waits_for"] == LOCKED
+    assert result.of("observer.unavailable") == []
+
+
+def test_a_second_connection_that_is_ended_is_opened_once_more(
+    database: Database, block: Block, tmp_path: Path
+) -> None:
+    block("SELECT * FROM hot")
+    folder = write_folder(tmp_path, {"001_a.sql": BODY})
+    settings = {"LOCK_TIMEOUT": "1s", "LOCK_RETRY_TIMEOUT": "5s"}
+    job = Job(database.url, folder, **settings)
+    observers = "SELECT pid FROM pg_stat_activity WHERE query LIKE '/* migrator observes */%'"
+    first = until(lambda: database.query(observers))
+    database.query("SELECT pg_terminate_backend(%s)", first[0][0])
+    until(lambda: [row for row in database.query(observers) if row not in first])
+    result = job.result()
+    assert result.code == 22
+    assert result.of("observer.unavailable") == []
+    assert refused(result)
+
+
+def test_without_a_second_connection_the_run_goes_on_and_says_so_once(
+    database: Database, block: Block, tmp_path: Path
+) -> None:
+    database.query("DROP ROLE IF EXISTS single")
+    database.query("CREATE ROLE single LOGIN PASSWORD 'x' CONNECTION LIMIT 1")
+    database.query(f'GRANT ALL ON DATABASE "{database.dbname}" TO single')
+    database.query("GRANT ALL ON SCHEMA public TO single; ALTER TABLE hot OWNER TO single")
+    reader = block("SELECT * FROM hot")
+    try:
+        folder = write_folder(tmp_path, {"001_a.sql": BODY})
+        job = Job(database.as_user("single", "x").url, folder, LOCK_TIMEOUT="300ms")
+        assert job.process.stderr
+        lines: list[str] = []
+        while sum('"migration.retry"' in line for line in lines) < 3:
+            lines.append(job.process.stderr.readline())
+        reader.close()
+        result = job.result()
+        log = Result(result.code, "".join(lines) + result.stderr, "")
+    finally:
+        database.query("DROP OWNED BY single; DROP ROLE single")
+    assert (log.code, log.applied) == (0, ["001_a"]), log.stderr
+    (unavailable,) = log.of("observer.unavailable")
+    assert "too many connections for role" in unavailable["error"]
+    for line in log.of("migration.retry"):
+        assert "too many connections for role" in line["blockers_unknown"]
+
+
+@pytest.mark.parametrize("sqlstate", ["40P01", "40001"])
+def test_deadlocks_and_serialization_failures_are_retried_the_same_way(
+    database: Database, tmp_path: Path, sqlstate: str
+) -> None:
+    database.query("CREATE SEQUENCE tries")
+    body = (
+        "CREATE TABLE a ();\n"
+        "DO $$ BEGIN IF nextval('tries') < 3 THEN"
+        f" RAISE EXCEPTION USING ERRCODE = '{sqlstate}', MESSAGE = 'refused'; END IF; END $$;\n"
+    )
+    result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": body}))
+    assert (result.code, result.applied) == (0, ["001_a"]), result.stderr
+    assert [line["sqlstate"] for line in result.of("migration.retry")] == [sqlstate] * 2
+
+
+def test_a_real_deadlock_is_told_by_pids_and_retried(
+    database: Database, block: Block, tmp_path: Path
+) -> None:
+    """The other one holds `other` and then wants `hot`, of which the migration has a part."""
+    database.query("CREATE TABLE other (id int)")
+    database.query(f"ALTER DATABASE \"{database.dbname}\" SET deadlock_timeout = '100ms'")
+    holder = block("SET deadlock_timeout = '1h'; LOCK TABLE other")
+    pid = pid_of(holder)
+    body = "LOCK TABLE hot; SELECT pg_advisory_xact_lock_shared(7); LOCK TABLE other;"
+    job = Job(database.url, write_folder(tmp_path, {"001_a.sql": body}), LOCK_TIMEOUT="0")
+    until(
+        lambda: database.query(
+            "SELECT 1 FROM pg_locks WHERE relation = 'other'::regclass AND NOT granted"
+        )
+    )
+    holder.cursor().execute("LOCK TABLE hot")  # the migration's deadlock check ends this wait
+    holder.close()
+    result = job.result()
+    assert (result.code, result.applied) == (0, ["001_a"]), result.stderr
+    (retry,) = result.of("migration.retry")
+    assert retry["sqlstate"] == "40P01"
+    assert f"blocked by process {pid}." in retry["detail"]
+
+
+def test_old_transactions_that_hold_locks_are_told_before_the_first_attempt(
+    database: Database, block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("migrator.observer.OPEN_SECONDS", 0)
+    holder = block("LOCK TABLE hot IN SHARE MODE", "report")
+    idle = block("SELECT 1", "harmless")  # a transaction that holds no table
+    result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": "SELECT 1"}))
+    assert result.code == 0
+    (found,) = result.of("transaction.open")
+    assert (found["pid"], found["application_name"]) == (pid_of(holder), "report")
+    assert (found["relations"], found["level"]) == (["public.hot"], "warning")
+    assert result.events.index("transaction.open") < result.events.index("migration.started")
+    idle.close()
+
+
+def test_young_transactions_are_nothing_to_tell(
+    database: Database, block: Block, tmp_path: Path
+) -> None:
+    block("LOCK TABLE hot IN SHARE MODE")
+    result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": "SELECT 1"}))
+    assert (result.code, result.of("transaction.open")) == (0, [])
