@@ -104,6 +104,7 @@ class _Job:
             or TERMINATION_LOG
         )
         self.words: list[str] = []
+        self.options: dict[str, Any] = {}  #: the command's own, by the names of its parameters
         self.as_json = False
         self.run: Run | None = None
         self.stopped_by: str | None = None
@@ -116,7 +117,7 @@ class _Job:
     def start(self, argv: list[str]) -> Run | None:
         """Read words and settings; None when only help or the version was asked for."""
         self.as_json = "--json" in argv
-        self.words, flags = _read_words(argv, self.stdout)
+        self.words, self.options, flags = _read_words(argv, self.stdout)
         if not self.words:
             return None
         config = read_config(_with_file(self.environment), flags)
@@ -134,7 +135,7 @@ class _Job:
 
     def work(self, run: Run) -> None:
         command, *words = self.words
-        self.answer = COMMANDS[command].do(run, *words)
+        self.answer = COMMANDS[command].do(run, *words, **self.options)
 
     def stop(self, reason: str) -> None:
         """A signal came; as PID 1 none would end the process by itself."""
@@ -172,8 +173,10 @@ class _Job:
             self.stdout.flush()
 
 
-def _read_words(argv: list[str], stdout: TextIO) -> tuple[list[str], dict[str, str]]:
-    """The command and the words that follow it, and the settings given as flags.
+def _read_words(
+    argv: list[str], stdout: TextIO
+) -> tuple[list[str], dict[str, Any], dict[str, str]]:
+    """The command and the words that follow it, its options, and the settings given as flags.
 
     No word at all when only help or the version was asked for.
     """
@@ -187,7 +190,7 @@ def _read_words(argv: list[str], stdout: TextIO) -> tuple[list[str], dict[str, s
         values = _read_flags(argv)
     if values.get("help") or values.get("version"):
         stdout.write(_parser().format_help() if values["help"] else f"migrator {__version__}\n")
-        return [], {}
+        return [], {}, {}
     command, *words = values["words"] or ["up"]
     if command not in COMMANDS:
         raise ConfigError(
@@ -202,12 +205,28 @@ def _read_words(argv: list[str], stdout: TextIO) -> tuple[list[str], dict[str, s
         for setting in SETTINGS
         if values.get(setting.name) is not None
     }
-    return [command, *words], flags
+    return [command, *words], _options(command, values), flags
+
+
+def _options(command: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `command`; one of another command is refused."""
+    own = {option.name: option for option in COMMANDS[command].options}
+    foreign = [name for name in _OPTIONS if name not in own and values.get(f"--{name}")]
+    if foreign:
+        raise ConfigError(
+            f"`{command}` takes no {', '.join(f'--{name}' for name in foreign)}", remedy=USAGE
+        )
+    absent = {name: None if option.value else False for name, option in own.items()}
+    return {option.word: values.get(f"--{name}", absent[name]) for name, option in own.items()}
+
+
+#: The options of all commands by name; two commands share one only when it means the same.
+_OPTIONS = {option.name: option for command in COMMANDS.values() for option in command.options}
 
 
 def _read_flags(argv: list[str]) -> dict[str, Any]:
     """What argparse makes of `argv`; nothing of it is quoted, as it may hold a URL by mistake."""
-    found, unknown = _parser().parse_known_args(argv)
+    found, unknown = _parser().parse_known_intermixed_args(argv)
     if unknown:
         names = [word.partition("=")[0] for word in unknown if word.startswith("--")]
         raise ConfigError(
@@ -224,7 +243,7 @@ def _parser() -> ArgumentParser:
             del message
             raise ConfigError("the command line cannot be read", remedy=USAGE)
 
-    lines = [f"  {name:<8} {command.help}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:<10} {command.help}" for name, command in COMMANDS.items()]
     urls = [f"  {name:<22} {text}" for name, text in URLS.items()]
     parser = Parser(
         prog="migrator",
@@ -239,6 +258,13 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--json", action="store_true", help="answer in JSON, on stdout")
     parser.add_argument("-h", "--help", action="store_true", help="this text")
     parser.add_argument("--version", action="store_true", help="the version")
+    options = parser.add_argument_group("options of some commands")
+    for name, option in _OPTIONS.items():
+        takers = ", ".join(word for word, c in COMMANDS.items() if option in c.options)
+        form: dict[str, Any] = (
+            {"metavar": option.value} if option.value else {"action": "store_true"}
+        )
+        options.add_argument(f"--{name}", dest=f"--{name}", help=f"{takers}: {option.help}", **form)
     group = parser.add_argument_group("settings (each also in the environment, as NAME)")
     for setting in SETTINGS:
         default = f" [{setting.default}]" if setting.default else ""

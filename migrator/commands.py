@@ -23,11 +23,27 @@ Answer = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Option:
+    """A flag of some commands, beside the settings, which every command takes."""
+
+    name: str  #: "from-files": --from-files on the line, from_files to the command
+    help: str
+    value: str | None = None  #: what its value is called; None: it takes none
+
+    @property
+    def word(self) -> str:
+        return self.name.replace("-", "_")
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """A word of the command line."""
 
-    do: Callable[..., Answer]  #: (run, *words) -> what goes to stdout, beside the report
+    #: (run, *words, **options) -> what goes to stdout, beside the report; an option that was not
+    #: given is None, or False where it takes no value
+    do: Callable[..., Answer]
     words: tuple[str, ...] = ()  #: the names of the words that follow the command
+    options: tuple[Option, ...] = ()
     needs_database: bool = True
 
     @property

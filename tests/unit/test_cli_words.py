@@ -7,13 +7,13 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
 from migrator import __version__
 from migrator.cli import main
-from migrator.commands import COMMANDS
+from migrator.commands import COMMANDS, Command, Option
 from migrator.config import SETTINGS, URLS
 from tests.job import Result
 
@@ -33,6 +33,39 @@ def test_help_names_every_command_setting_and_url() -> None:
     assert said >= {*COMMANDS, *URLS, *(setting.flag for setting in SETTINGS)}
     for command in COMMANDS.values():
         assert command.help in result.stdout
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the command `new` gets: it takes a word, a value and a flag here."""
+    found: list[dict[str, Any]] = []
+
+    def new(_run: object, name: str, **options: Any) -> dict[str, Any]:
+        """Take all of it."""
+        found.append({"name": name, **options})
+        return {"created": []}
+
+    options = (Option("to", "how far", "VERSION"), Option("from-files", "whence"))
+    command = Command(new, words=("NAME",), options=options, needs_database=False)
+    monkeypatch.setitem(COMMANDS, "new", command)
+    monkeypatch.setattr("migrator.cli._OPTIONS", {option.name: option for option in options})
+    return found
+
+
+def test_a_command_gets_its_options_by_name(taken: list[dict[str, Any]]) -> None:
+    assert run("new", "a").code == 0
+    assert run("new", "--from-files", "a", "--to", "003_c").code == 0
+    assert taken == [
+        {"name": "a", "to": None, "from_files": False},
+        {"name": "a", "to": "003_c", "from_files": True},
+    ]
+    assert "--to VERSION" in run("--help").stdout
+
+
+def test_an_option_of_another_command_is_refused(taken: list[dict[str, Any]]) -> None:
+    result = run("status", "--to", "s3cret", "--from-files")
+    assert (result.code, taken) == (2, [])
+    assert result.error["message"] == "`status` takes no --to, --from-files"
 
 
 def test_the_version_is_told() -> None:
