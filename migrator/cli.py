@@ -124,7 +124,7 @@ class _Job:
         self.termination_log = config.termination_log
         self.hide.secrets += config.secrets
         tell = self.tell = self._make_tell(config.log_format, config.log_level)
-        _check_target(self.command, config)
+        _check_target(self.command, self.options, config)
         watch = Watch(config.deadline / 1000 if config.deadline else None)
         link = Link(config, self.run_id, _runner(self.environment), watch, tell)
         self.run = Run(config, link, self.started_at)
@@ -198,7 +198,8 @@ def _read_words(
             remedy=USAGE,
         )
     wanted = COMMANDS[command].words
-    if len(words) != len(wanted):
+    needed = [word for word in wanted if not word.startswith("[")]
+    if not len(needed) <= len(words) <= len(wanted):
         raise ConfigError(f"`{command}` takes {' '.join(wanted) or 'no words'}", remedy=USAGE)
     flags = {
         setting.name: values[setting.name]
@@ -296,8 +297,8 @@ def _with_file(environment: Mapping[str, str]) -> dict[str, str]:
     return values
 
 
-def _check_target(command: str, config: Config) -> None:
-    if COMMANDS[command].needs_database and not config.targets:
+def _check_target(command: str, options: Mapping[str, Any], config: Config) -> None:
+    if COMMANDS[command].needs(options) and not config.targets:
         raise ConfigError(
             "no database is named",
             remedy="Set DATABASE_URL to postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",

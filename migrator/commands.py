@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from migrator.config import OnFinding, OnLate
-from migrator.errors import ConfigError, PendingError, SourceError
+from migrator.errors import ConfigError, LateError, PendingError, SourceError
 from migrator.model import Event, Migration
 from migrator.parse import Script
-from migrator.plan import Plan
+from migrator.plan import Plan, behind
 from migrator.runner import Run, wait_for_all
 from migrator.source import read_source
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Answer = dict[str, Any]
+
+LOG_LINES = 50  #: that `history` shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Option:
     name: str  #: "from-files": --from-files on the line, from_files to the command
     help: str
     value: str | None = None  #: what its value is called; None: it takes none
+    offline: bool = False  #: with it the command needs no database
 
     @property
     def word(self) -> str:
@@ -45,6 +48,11 @@ class Command:
     words: tuple[str, ...] = ()  #: the names of the words that follow the command
     options: tuple[Option, ...] = ()
     needs_database: bool = True
+
+    def needs(self, options: Mapping[str, Any]) -> bool:
+        """Whether it needs a database with these options."""
+        offline = any(options.get(option.word) for option in self.options if option.offline)
+        return self.needs_database and not offline
 
     @property
     def help(self) -> str:
@@ -78,8 +86,13 @@ def plan(run: Run) -> Answer:
     }
 
 
-def verify(run: Run) -> Answer:
-    """Fail unless all is applied and nothing has drifted, whatever the policies let pass."""
+def verify(run: Run, *, base: str | None) -> Answer:
+    """Fail unless all is applied and nothing has drifted, whatever the policies let pass.
+
+    With --base, offline: fail when the folder has a file that is older than the newest of REF.
+    """
+    if base is not None:
+        return _verify_base(run, base)
     late = OnLate.APPLY if run.config.on_late is OnLate.SKIP else run.config.on_late
     run.config = replace(run.config, on_drift=OnFinding.FAIL, on_late=late)
     _checked(run, _full_source(run))
@@ -94,40 +107,37 @@ def wait(run: Run) -> Answer:
     return {}
 
 
-def new(run: Run, name: str) -> Answer:
-    """Create the next migration's file and its .down.sql."""
-    if not re.fullmatch("[a-z0-9_]+", name):
-        raise ConfigError(
-            f"{name} cannot be a migration's name",
-            remedy="Use lower-case letters, digits and _, such as add_orders.",
-        )
-    from pathlib import Path  # the only command that writes files
+def history(run: Run, *, limit: str | None) -> Answer:
+    """Show the log: who did what when, how long it took, and why; changes nothing."""
+    lines = run.read_log(_number("limit", limit) if limit else LOG_LINES)
+    return {"log": [_log_line(line) for line in lines]}
 
-    folder = Path(run.config.migrations_dir)
-    with _writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    migrations = read_source(run.config.migrations_dir)
-    digits = migrations[-1].version.partition("_")[0] if migrations else "000"
-    version = f"{_next(digits, run)}_{name}"
-    paths = [folder / f"{version}.sql", folder / f"{version}.down.sql"]
-    texts = (
-        f"-- {version}: what it is for\n\n",
-        f"-- Undoes {version}. Say here what data is lost.\n\n",
-    )
-    for path, text in zip(paths, texts, strict=True):
-        with _writing(path), path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    run.outcome = f"{len(paths)} files created"
-    return {"created": [str(path) for path in paths]}
+
+def new(run: Run, name: str | None = None, *, renumber: str | None) -> Answer:
+    """Create the next migration's file and its .down.sql, or give a late one the next number."""
+    if (name is None) == (renumber is None):
+        raise ConfigError("`new` takes a NAME, or --renumber VERSION", remedy="Give one of them.")
+    return _renumber(run, renumber) if renumber else _create(run, name or "")
 
 
 COMMANDS = {
     "up": Command(up),
     "status": Command(status),
     "plan": Command(plan),
-    "verify": Command(verify),
+    "verify": Command(
+        verify,
+        options=(Option("base", "compare with this git branch, offline", "REF", offline=True),),
+    ),
     "wait": Command(wait),
-    "new": Command(new, words=("NAME",), needs_database=False),
+    "history": Command(
+        history, options=(Option("limit", "so many of the newest lines [50]", "NUMBER"),)
+    ),
+    "new": Command(
+        new,
+        words=("[NAME]",),
+        options=(Option("renumber", "the late file to be renamed to the next number", "VERSION"),),
+        needs_database=False,
+    ),
 }
 
 
@@ -171,6 +181,22 @@ def _checked(run: Run, migrations: tuple[Migration, ...]) -> tuple[Script, ...]:
     return run.understand(view.decision.run)
 
 
+def _verify_base(run: Run, ref: str) -> Answer:
+    from migrator.git import read_names
+
+    migrations = _full_source(run)
+    found = behind(migrations, read_names(run.config.migrations_dir, ref))
+    if found:
+        files = ", ".join(finding.file for finding in found)
+        raise LateError(
+            f"new files are older than what {ref} has: {files}",
+            findings=found,
+            remedy="Give each a number above those: new --renumber VERSION.",
+        )
+    run.outcome = f"no file is older than what {ref} has"
+    return {}
+
+
 def _states(plan: Plan) -> list[dict[str, Any]]:
     """One row for each version in the folder or in the history, rising."""
     drifted = {migration.version for migration in plan.drifted}
@@ -198,8 +224,72 @@ def _states(plan: Plan) -> list[dict[str, Any]]:
     return [shown for _, shown in sorted(rows, key=lambda row: row[0])]
 
 
-def _next(digits: str, run: Run) -> str:
-    """The number after `digits`, as wide; a folder of timestamps goes on with the present one."""
+def _log_line(line: dict[str, Any]) -> dict[str, Any]:
+    """One line of the log: what every event has, then what is known of this one."""
+    detail = dict(line["detail"])
+    names = ("at", "event", "version", "runner")
+    shown = {name: line[name] for name in names}
+    for name in ("execution_time_ms", "reason"):
+        shown[name] = detail.pop(name, None)
+    return {**shown, "run_id": line["run_id"], "detail": detail}
+
+
+def _create(run: Run, name: str) -> Answer:
+    if not re.fullmatch("[a-z0-9_]+", name):
+        raise ConfigError(
+            f"{name} cannot be a migration's name",
+            remedy="Use lower-case letters, digits and _, such as add_orders.",
+        )
+    from pathlib import Path  # the only command that writes files
+
+    folder = Path(run.config.migrations_dir)
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    version = _next(read_source(run.config.migrations_dir), name, run)
+    paths = [folder / f"{version}.sql", folder / f"{version}.down.sql"]
+    texts = (
+        f"-- {version}: what it is for\n\n",
+        f"-- Undoes {version}. Say here what data is lost.\n\n",
+    )
+    for path, text in zip(paths, texts, strict=True):
+        with _writing(path), path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    run.outcome = f"{len(paths)} files created"
+    return {"created": [str(path) for path in paths]}
+
+
+def _renumber(run: Run, version: str) -> Answer:
+    """Rename a file that is not applied anywhere, and its .down.sql, to the next number."""
+    from pathlib import Path
+
+    folder = Path(run.config.migrations_dir)
+    migrations = read_source(run.config.migrations_dir)
+    found = next((m for m in migrations if m.version == version.removesuffix(".sql")), None)
+    if found is None:
+        raise ConfigError(
+            f"there is no {version} in {folder}",
+            remedy="Name a file of the folder, 003_add_orders.",
+        )
+    others = tuple(m for m in migrations if m is not found)
+    target = _next(others, found.version.partition("_")[2], run)
+    endings = (".sql", ".down.sql") if found.rollback_sql is not None else (".sql",)
+    for ending in endings:
+        with _writing(folder / f"{target}{ending}"):
+            (folder / f"{found.version}{ending}").rename(folder / f"{target}{ending}")
+    run.outcome = f"{found.version} is now {target}"
+    return {"created": [str(folder / f"{target}{ending}") for ending in endings]}
+
+
+def _number(name: str, text: str) -> int:
+    if not re.fullmatch("[1-9][0-9]{0,8}", text):
+        raise ConfigError(f"--{name} takes a number above 0", remedy=f"Write --{name} 20.")
+    return int(text)
+
+
+def _next(migrations: Sequence[Migration], name: str, run: Run) -> str:
+    """The version after all of `migrations`; where numbers are timestamps, the present one."""
+    digits = migrations[-1].version.partition("_")[0] if migrations else "000"
+    following = str(int(digits) + 1)
     if len(digits) == 14:
-        return max(run.started_at.strftime("%Y%m%d%H%M%S"), str(int(digits) + 1))
-    return str(int(digits) + 1).zfill(len(digits))
+        following = max(run.started_at.strftime("%Y%m%d%H%M%S"), following)
+    return f"{following.zfill(len(digits))}_{name}"

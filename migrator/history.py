@@ -144,7 +144,14 @@ ADMIT = (
 )
 FIND = """SELECT run_id::text, execution_time_ms FROM {history} WHERE version = {version}"""
 
-NO_RIGHT, NO_SUCH_ROLE = "42501", "42704"
+#: RLS shows no row, and no error, to a role that is neither owner nor BYPASSRLS.
+READ_LOG = """{marker} {here};
+SELECT row_security_active({name}::regclass), (
+  SELECT jsonb_agg(to_jsonb(line) ORDER BY line.id)
+    FROM (SELECT id, at, version, event, runner, run_id, detail
+            FROM {log} ORDER BY id DESC LIMIT {limit}) AS line)"""
+
+NO_RIGHT, NO_SUCH_ROLE, NO_SUCH_TABLE = "42501", "42704", "42P01"
 #: Refusals of a read that may pass by themselves: a lock, a conflict with recovery, a cancel.
 PASSING = frozenset({"55P03", "40001", "40P01", "57014"})
 #: What the log's columns must be for our rows to fit in.
@@ -222,6 +229,34 @@ def read_history(
         readers_lacking=tuple(answer.get("readers_lacking", readers)),
         read_only=answer["read_only"],
     )
+
+
+def read_log(session: Session, place: Place, limit: int) -> list[dict[str, Any]]:
+    """The newest `limit` lines of the log, oldest first; none where there is no log yet.
+
+    Raises AccessError for a role that may not read it or does not see all of it: who may read
+    the history need not read the log.
+    """
+    text = READ_LOG.format(
+        marker=marker(place, "reads its log"),
+        here=HERE,
+        log=place.log,
+        name=literal(place.log),
+        limit=limit,
+    )
+    try:
+        hidden, lines = session.send(text)[0]
+    except ServerError as error:
+        session.tidy()
+        if error.refusal.sqlstate == NO_SUCH_TABLE:
+            return []
+        raise _no_access("read", place, error, _role(session)) from error
+    if hidden:
+        raise AccessError(
+            f"the role {_role(session)} does not see all rows of {place.log}",
+            remedy="Run as the owner of that table.",
+        )
+    return list(lines or [])
 
 
 def prepare_history(session: Session, place: Place, limits: Limits, history: History) -> None:

@@ -154,6 +154,23 @@ def make_plan(migrations: Sequence[Migration], history: Sequence[Applied]) -> Pl
     )
 
 
+def behind(migrations: Sequence[Migration], base: Sequence[str]) -> tuple[Finding, ...]:
+    """Which of `migrations` are not among the file names of another branch, and are older than
+    its newest: once that branch is deployed, they are late.
+    """
+    numbers = [int(digits) for name in base if (digits := name.partition("_")[0]).isdecimal()]
+    newest = max(numbers, default=-1)
+    return tuple(
+        Finding(
+            migration.file,
+            f"is new and has the number {migration.number}, but the branch goes up to {newest}",
+            f"Rename it: new --renumber {migration.version}.",
+        )
+        for migration in migrations
+        if migration.number <= newest and migration.file not in base
+    )
+
+
 def _differs(migration: Migration, row: Applied) -> bool:
     return row.checksum not in (None, migration.checksum, migration.raw_checksum)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,12 @@ def as_text(command: str, answer: dict[str, Any], result: dict[str, Any]) -> str
     if command == "plan":
         rows = answer.get("would_apply", [])
         return _table(rows) if rows else "nothing to do\n"
+    if command == "history":
+        return _table(
+            [{**line, "detail": _details(line["detail"])} for line in answer.get("log", [])],
+            "nothing is recorded yet\n",
+            hidden=("run_id",),
+        )
     if command == "new":
         return "".join(f"{path}\n" for path in answer["created"])
     return ""
@@ -95,10 +102,21 @@ def in_words(other: dict[str, Any]) -> str:
 _DETAILS = {"pid": "pid ", "user": "user ", "state": ""}
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
+def _details(detail: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {_shorten(str(value), 80)}"
+        for name, value in detail.items()
+        if name != "checksum" and value not in (None, [], "")
+    )
+
+
+def _table(
+    rows: list[dict[str, Any]], empty: str = "no migrations\n", hidden: Sequence[str] = ()
+) -> str:
     if not rows:
-        return "no migrations\n"
-    names = list(dict.fromkeys(name for row in rows for name in row))
+        return empty
+    names = list(dict.fromkeys(name for row in rows for name in row if name not in hidden))
+    names = [name for name in names if any(row.get(name) not in (None, "") for row in rows)]
     lines = [names, *([_cell(row.get(name)) for name in names] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(names))]
     return "".join(

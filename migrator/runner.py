@@ -27,7 +27,7 @@ from migrator.flight import (
     log_row,
     make_flight,
 )
-from migrator.history import History, find_run, prepare_history, read_history
+from migrator.history import History, find_run, prepare_history, read_history, read_log
 from migrator.link import HISTORY, Link, MovedError
 from migrator.model import Event, Finding, Migration
 from migrator.parse import Script, understand
@@ -102,6 +102,10 @@ class Run:
         except ServerError as error:
             self.link.settle(error)
             raise
+
+    def read_log(self, limit: int) -> list[dict[str, Any]]:
+        """The newest `limit` lines of the log, oldest first; a lost connection is opened anew."""
+        return self.link.reconnecting(lambda: read_log(self.link.session, self.link.place, limit))
 
     def warn(self, view: View) -> None:
         """Say what the policies let pass."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,111 @@ def test_json_answers_of_every_command_carry_the_report(database: Database, tmp_
         answer = json.loads(result.stdout)
         assert (result.code, answer["exit_code"], answer["command"]) == (code, code, command)
         assert answer["run_id"] == result.report["run_id"]
+
+
+def test_history_shows_who_did_what_and_how_long_it_took(
+    database: Database, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path, TWO)
+    assert run_job(database.url, folder, "history").stdout == "nothing is recorded yet\n"
+    assert run_job(database.url, folder).code == 0
+    write_folder(folder, {"003_c.sql": "SELECT 1/0;"})
+    failed = run_job(database.url, folder)
+    assert failed.code == 15
+    log = json.loads(run_job(database.url, folder, "history", "--json").stdout)["log"]
+    assert [(line["event"], line["version"]) for line in log] == [
+        ("history.prepared", None),
+        ("applied", "001_a"),
+        ("applied", "002_b"),
+        ("failed", "003_c"),
+    ]
+    assert {line["runner"] for line in log} == {"migrator/tester"}
+    assert log[1]["execution_time_ms"] >= 0
+    assert log[3]["run_id"] == failed.report["run_id"]
+    assert log[3]["detail"]["message"] == "division by zero"
+    text = run_job(database.url, folder, "history", "--limit", "1").stdout
+    assert "003_c" in text
+    assert "message division by zero" in text
+    assert "002_b" not in text
+
+
+def test_a_number_of_lines_must_be_one(database: Database, tmp_path: Path) -> None:
+    result = run_job(database.url, tmp_path, "history", "--limit", "x")
+    assert (result.code, result.error["message"]) == (2, "--limit takes a number above 0")
+
+
+def test_a_log_that_a_role_may_not_see_is_not_empty(database: Database, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, TWO)
+    database.query("DROP ROLE IF EXISTS reader")
+    database.query("CREATE ROLE reader LOGIN PASSWORD 'x'")
+    try:
+        assert run_job(database.url, folder, HISTORY_READERS="reader").code == 0
+        reader = database.as_user("reader", "x").url
+        assert run_job(reader, folder, "status").code == 0
+        denied = run_job(reader, folder, "history")
+        database.query("GRANT SELECT ON schema_migrations_log TO reader")
+        blind = run_job(reader, folder, "history")
+    finally:
+        database.query("DROP OWNED BY reader; DROP ROLE reader")
+    assert (denied.code, blind.code) == (16, 16)
+    assert "permission denied" in denied.error["message"]
+    assert "does not see all rows" in blind.error["message"]
+
+
+def test_renumber_gives_a_late_file_and_its_undo_the_next_number(tmp_path: Path) -> None:
+    files = {"001_a.sql": "A", "001_a.down.sql": "a", "002_b.sql": "B", "007_c.sql": "C"}
+    folder = write_folder(tmp_path, files)
+    result = run_job(None, folder, "new", "--renumber", "001_a")
+    assert (result.code, result.report["outcome"]) == (0, "001_a is now 008_a")
+    found = {path.name: path.read_text() for path in folder.iterdir()}
+    wanted = {"008_a.sql": "A", "008_a.down.sql": "a", "002_b.sql": "B", "007_c.sql": "C"}
+    assert found == wanted
+    assert run_job(None, folder, "new", "--renumber", "002_b.sql").code == 0
+    assert (folder / "009_b.sql").read_text() == "B"
+    missing = run_job(None, folder, "new", "--renumber", "003_x")
+    assert (missing.code, "there is no 003_x" in missing.error["message"]) == (2, True)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A git repository whose branch `base` has 001 and 003 in db/migrations."""
+    folder = write_folder(tmp_path / "db" / "migrations", {"001_a.sql": "", "003_c.sql": ""})
+
+    def git(*words: str) -> None:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+        subprocess.run(["git", *identity, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    git("init", "--initial-branch", "base")
+    git("add", ".")
+    git("commit", "--message", "base")
+    git("checkout", "-b", "work")
+    return folder
+
+
+def test_verify_tells_a_pull_request_offline_that_its_file_is_late(repository: Path) -> None:
+    write_folder(repository, {"004_d.sql": ""})
+    assert run_job(None, repository, "verify", "--base", "base").code == 0
+    write_folder(repository, {"002_b.sql": ""})
+    result = run_job(None, repository, "verify", "--base", "base")
+    assert (result.code, result.error["type"]) == (13, "LateError")
+    assert [finding["file"] for finding in result.report["findings"]] == ["002_b.sql"]
+    assert run_job(None, repository, "new", "--renumber", "002_b").code == 0
+    assert run_job(None, repository, "verify", "--base", "base").code == 0
+
+
+@pytest.mark.parametrize("base", ["nowhere", "base:db", "-x"])
+def test_a_revision_that_git_does_not_know_is_refused(repository: Path, base: str) -> None:
+    result = run_job(None, repository, "verify", f"--base={base}")
+    assert (result.code, result.error["type"]) == (2, "ConfigError")
+    assert base in result.error["message"]
+
+
+def test_a_folder_without_git_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_folder(tmp_path, TWO)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert "not a git repository" in run_job(None, folder, "verify", "--base=x").error["message"]
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "git cannot be run" in run_job(None, folder, "verify", "--base=x").error["message"]
 
 
 def test_new_makes_the_next_file_and_its_undo(tmp_path: Path) -> None:

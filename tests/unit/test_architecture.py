@@ -16,7 +16,7 @@ GROUND = (
     *("model", "report", "errors", "durations", "statements", "parse"),
     *("url", "refusals", "config", "plan", "flight", "diagnosis"),
 )
-FIRST = ("source", "watch", "database", "connect", "observer", "lock", "history")
+FIRST = ("source", "git", "watch", "database", "connect", "observer", "lock", "history")
 SECOND = ("link", "runner", "logs", "commands", "cli")  # and the roof
 MODULES = (*GROUND, *FIRST, *SECOND)
 

@@ -82,8 +82,11 @@ def test_the_version_is_told() -> None:
         pytest.param(["-d"], "see --help", id="an unknown short flag alone"),
         pytest.param(["--log-level", "loud"], "LOG_LEVEL=", id="no level"),
         pytest.param(["new", "No!"], "cannot be a migration's name", id="no name"),
-        pytest.param(["new"], "`new` takes NAME", id="a word too few"),
-        pytest.param(["new", "a", "b"], "`new` takes NAME", id="a word too many"),
+        pytest.param(["new"], "`new` takes a NAME, or --renumber", id="a word too few"),
+        pytest.param(["new", "a", "b"], "`new` takes [NAME]", id="a word too many"),
+        pytest.param(["new", "a", "--renumber", "001_a"], "or --renumber VERSION", id="two wishes"),
+        pytest.param(["history", "--limit", "0"], "no database is named", id="no URL for a log"),
+        pytest.param(["verify", "--base", "--x"], "cannot be read", id="a flag for a revision"),
         pytest.param(
             ["--database-url", URL],
             "there is a URL on the command line",

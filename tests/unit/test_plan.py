@@ -9,7 +9,7 @@ import pytest
 from migrator.config import OnFinding, OnLate
 from migrator.errors import DriftError, LateError, MigratorError, MissingError
 from migrator.model import Applied, Kind, Migration
-from migrator.plan import Decision, Policy, make_plan
+from migrator.plan import Decision, Policy, behind, make_plan
 from tests.builders import a_migration, an_applied
 
 CHANGED = "SELECT 2;\n"
@@ -188,3 +188,23 @@ def test_what_fails_the_run_is_found_before_what_is_only_warned_of() -> None:
         "001_step.sql",
         "003_step",
     ]
+
+
+@pytest.mark.parametrize(
+    ("files", "base", "late"),
+    [
+        pytest.param([1, 2], ["001_step.sql"], [], id="a newer file"),
+        pytest.param([1, 2, 3], ["001_step.sql", "003_step.sql"], ["002_step.sql"], id="older"),
+        pytest.param([1], [], [], id="a branch without the folder"),
+        pytest.param([1], ["README.md", "R__v.sql", "000_x.down.sql"], [], id="other files"),
+        pytest.param(
+            [2], ["002_other.sql"], ["002_step.sql"], id="the number is taken on the branch"
+        ),
+    ],
+)
+def test_a_new_file_behind_another_branch(
+    files: list[int], base: list[str], late: list[str]
+) -> None:
+    found = behind([a_migration(n) for n in files], base)
+    assert [finding.file for finding in found] == late
+    assert all("new --renumber 002_step" in finding.remedy for finding in found)

@@ -1,0 +1,42 @@
+"""What another branch holds, asked of git; for a look at a pull request without a database."""
+
+from __future__ import annotations
+
+import subprocess
+
+from migrator.errors import ConfigError
+
+
+def read_names(folder: str, ref: str) -> list[str]:
+    """The names of the files that `folder` has in the git revision `ref`.
+
+    Raises ConfigError where git, the repository or the revision is not to be had. A folder that
+    the revision does not have holds nothing.
+    """
+    if ref.startswith("-"):
+        raise ConfigError(f"--base {ref} is no revision", remedy="Name a branch: origin/main.")
+    _git(folder, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}", ref=ref)
+    listed = _git(folder, "ls-tree", "-z", "--name-only", ref, ref=ref)
+    return [name for name in listed.split("\0") if name]
+
+
+def _git(folder: str, *words: str, ref: str) -> str:
+    try:
+        done = subprocess.run(  # noqa: S603 - words of ours, and a revision that is no flag
+            ["git", "-C", folder, *words],  # noqa: S607 - the user's own git
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"git cannot be run: {error.strerror}",
+            remedy="Run `verify --base` where git and the repository are, not in the image.",
+        ) from error
+    if done.returncode != 0:
+        reason = done.stderr.strip().partition("\n")[0] or "there is no such revision"
+        raise ConfigError(
+            f"git knows no {ref} in {folder}: {reason}",
+            remedy="Fetch the branch first (git fetch origin main), and name it as git does.",
+        )
+    return done.stdout
