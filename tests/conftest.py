@@ -18,6 +18,7 @@ import psycopg2.extensions
 import pytest
 
 from tests.pgbouncer import PgBouncer
+from tests.pooler_stub import Answer, PoolerStub
 from tests.postgres import Address, NoServerError, Server
 from tests.proxy import Proxy
 
@@ -96,6 +97,27 @@ def throw_away() -> Iterator[Address]:
     yield server
     server.remove()
     atexit.unregister(server.remove)
+
+
+MakeServer = Callable[[], Server]
+
+
+@pytest.fixture
+def own_server() -> Iterator[MakeServer]:
+    """Make servers for one test alone, to be stopped, configured or cut off: not yet started."""
+    with ExitStack() as stack:
+
+        def make() -> Server:
+            try:
+                made = Server.create(Path(tempfile.mkdtemp(prefix="postgres-")), BOOTSTRAP)
+            except NoServerError as error:
+                without("a PostgreSQL server", error)
+            atexit.register(made.remove)
+            stack.callback(atexit.unregister, made.remove)
+            stack.callback(made.remove)
+            return made
+
+        yield make
 
 
 @pytest.fixture(scope="session")
@@ -212,6 +234,22 @@ def proxy() -> Iterator[MakeProxy]:
         def start(target: Database | PgBouncer | Address, delay_seconds: float = 0.0) -> Proxy:
             host = "127.0.0.1" if isinstance(target, PgBouncer) else target.host
             made = Proxy(host, target.port, delay_seconds=delay_seconds)
+            stack.callback(made.stop)
+            return made
+
+        yield start
+
+
+MakeStub = Callable[..., PoolerStub]
+
+
+@pytest.fixture
+def stub() -> Iterator[MakeStub]:
+    """Start stubs: `stub(Refuse("…"), Forward.to(database))`."""
+    with ExitStack() as stack:
+
+        def start(*answers: Answer, port: int = 0) -> PoolerStub:
+            made = PoolerStub(*answers, port=port)
             stack.callback(made.stop)
             return made
 

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
@@ -54,9 +54,31 @@ class Result:
         return [line for line in self.lines if line["event"] == event]
 
 
+class Listener(io.StringIO):
+    """A stderr that does `act` once the log says `event`, in the middle of the run."""
+
+    def __init__(self, event: str, act: Callable[[], object]) -> None:
+        super().__init__()
+        self.event, self.act = event, act
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        if self.event and f'"event": "{self.event}"' in text:
+            self.event = ""
+            self.act()
+        return written
+
+
 def run_job(url: str | None, folder: Path, *argv: str, **settings: str) -> Result:
     """One run in this process; `settings` is the rest of its environment."""
-    stdout, stderr = io.StringIO(), io.StringIO()
+    return run_listening(io.StringIO(), url, folder, *argv, **settings)
+
+
+def run_listening(
+    stderr: io.StringIO, url: str | None, folder: Path, *argv: str, **settings: str
+) -> Result:
+    """As `run_job`, and the log goes to a stream of the test's."""
+    stdout = io.StringIO()
     code = main(argv, _environment(url, folder, settings), stdout, stderr)
     return Result(code, stderr.getvalue(), stdout.getvalue())
 
@@ -64,19 +86,47 @@ def run_job(url: str | None, folder: Path, *argv: str, **settings: str) -> Resul
 class Job:
     """A run as a process of its own, for signals and for several at once."""
 
-    def __init__(self, url: str, folder: Path, *argv: str, **settings: str) -> None:
-        environment = {"PATH": os.environ["PATH"], **_environment(url, folder, settings)}
+    def __init__(self, url: str | None, folder: Path, *argv: str, **settings: str) -> None:
+        self._start((), _environment(url, folder, settings), argv)
+
+    @classmethod
+    def inside(
+        cls, command: Sequence[str], url: str | None, folder: Path, *argv: str, **settings: str
+    ) -> Job:
+        """As `Job`, behind a command that becomes the one it is given, such as `unshare --net`."""
+        made = cls.__new__(cls)
+        made._start(command, _environment(url, folder, settings), argv)
+        return made
+
+    def _start(
+        self, inside: Sequence[str], settings: Mapping[str, str], argv: Sequence[str]
+    ) -> None:
+        environment = {"PATH": os.environ["PATH"], **settings}
+        self._heard = b""
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "entrypoint.py"), *argv],
+            [*inside, sys.executable, str(ROOT / "entrypoint.py"), *argv],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
+    def hear(self, event: str) -> None:
+        """Wait until the run has logged `event`."""
+        assert self.process.stderr
+        while f'"event": "{event}"'.encode() not in self._heard:
+            chunk = os.read(self.process.stderr.fileno(), 1 << 16)
+            assert chunk, f"the run ended without {event}: {self._heard.decode()}"
+            self._heard += chunk
+
     def result(self, timeout: float = 60.0) -> Result:
-        stdout, stderr = self.process.communicate(timeout=timeout)
-        return Result(self.process.returncode, stderr, stdout)
+        """What it left; a run that is at work after `timeout` seconds is killed: TimeoutExpired."""
+        try:
+            stdout, stderr = self.process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        return Result(self.process.returncode, self._heard.decode() + stderr, stdout)
 
 
 def until(condition: Callable[[], Any], timeout: float = 30.0) -> Any:

@@ -56,6 +56,11 @@ class PgBouncer:
                 raise NoServerError(f"PgBouncer did not start; its log ends:\n{log}")
             time.sleep(0.02)
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
     def stop(self) -> None:
         """End it at once and delete its files."""
         self._process.terminate()

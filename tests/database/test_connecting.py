@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from threading import Timer
 
@@ -16,28 +13,13 @@ import pytest
 
 from migrator import refusals
 from tests.builders import write_folder
-from tests.conftest import Database, MakePgBouncer, MakeProxy
-from tests.job import ROOT, Job, Result, run_job, until
+from tests.conftest import Database, MakePgBouncer, MakeProxy, MakeStub
+from tests.job import ROOT, Result, run_job
 from tests.pooler_stub import Answer, Do, Forward, PoolerStub, Refuse, Welcome
 from tests.postgres import Server, free_port
 
-MakeStub = Callable[..., PoolerStub]
-
 #: Fails at once instead of after a minute.
 SOON = {"CONNECT_TIMEOUT": "1s"}
-
-
-@pytest.fixture
-def stub() -> Iterator[MakeStub]:
-    """Start stubs: `stub(Refuse("…"), Forward.to(database))`."""
-    with ExitStack() as stack:
-
-        def start(*answers: Answer, port: int = 0) -> PoolerStub:
-            made = PoolerStub(*answers, port=port)
-            stack.callback(made.stop)
-            return made
-
-        yield start
 
 
 def through(stub: PoolerStub, database: Database) -> str:
@@ -284,35 +266,6 @@ def test_a_pooler_refuses_a_wrong_password(
     pooler = pgbouncer(database, users={"plain": "right"})
     result = run_job(pooler.url(database.dbname, "plain", "wrong"), tmp_path)
     assert (result.code, result.error["reason"], tries(result)) == (16, "login", [])
-
-
-WAITS = [
-    pytest.param(Do.KEEP_SILENT, id="for an answer"),
-    pytest.param(Refuse("the database system is starting up"), id="between two tries"),
-]
-
-
-@pytest.mark.parametrize("answer", WAITS)
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_wait_for_a_connection(
-    number: signal.Signals, answer: Answer, stub: MakeStub, tmp_path: Path
-) -> None:
-    pooler = stub(answer)
-    job = Job(pooler.url(), tmp_path, CONNECT_TIMEOUT="60s")
-    until(lambda: pooler.startups)
-    job.process.send_signal(number)
-    result = job.result(timeout=5)
-    assert (result.code, result.error["type"]) == (23, "StoppedError")
-    assert result.of("run.stopped")[0]["stopped_by"] == number.name
-    assert result.report["outcome"] == "nothing was changed"
-
-
-@pytest.mark.parametrize("answer", WAITS)
-def test_the_deadline_ends_the_wait_for_a_connection(
-    answer: Answer, stub: MakeStub, tmp_path: Path
-) -> None:
-    result = run_job(stub(answer).url(), tmp_path, DEADLINE="500ms")
-    assert (result.code, result.of("run.stopped")[0]["stopped_by"]) == (23, "DEADLINE")
 
 
 def run_without_network(folder: Path, **settings: str) -> Result:

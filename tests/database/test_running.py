@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -116,51 +115,6 @@ def test_a_body_that_ends_its_backend_every_time_stops_after_five_attempts(
     assert database.query("SELECT count(*) FROM schema_migrations") == [(0,)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_in_a_statement_cancels_it_rolls_back_and_is_23(
-    database: Database, tmp_path: Path, number: signal.Signals
-) -> None:
-    files = {
-        "001_a.sql": "CREATE TABLE a ();",
-        "002_b.sql": "CREATE TABLE b (); SELECT pg_sleep(600);",
-    }
-    termination = tmp_path / "termination-log"
-    termination.touch()
-    folder = write_folder(tmp_path / "m", files)
-    job = Job(database.url, folder, TERMINATION_LOG=str(termination))
-    until(lambda: database.query(RUNNING, "%migrator 002_b%"))
-    job.process.send_signal(number)
-    result = job.result(timeout=2)
-    assert result.code == 23
-    assert result.of("run.stopped")[0]["stopped_by"] == number.name
-    assert result.report["outcome"] == "002_b was rolled back"
-    assert result.applied == ["001_a"]
-    assert '"exit_code": 23' in termination.read_text()
-    until(lambda: not database.query(RUNNING, "%migrator 002_b%"))
-    assert database.query("SELECT to_regclass('a') IS NULL, to_regclass('b') IS NULL") == [
-        (False, True)
-    ]
-
-
-def test_a_stop_while_waiting_for_the_lock_is_23(database: Database, tmp_path: Path) -> None:
-    connection = database.connect()
-    connection.cursor().execute(f"SELECT pg_advisory_lock({lock_key('public')})")
-    job = Job(database.url, write_folder(tmp_path, chain(1)))
-    ours = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'migrator/tester'"
-    until(lambda: database.query(ours))
-    job.process.send_signal(signal.SIGTERM)
-    assert job.result(timeout=2).code == 23
-    connection.close()
-
-
-def test_the_deadline_does_the_same_by_itself(database: Database, tmp_path: Path) -> None:
-    body = "CREATE TABLE a (); SELECT pg_sleep(600);"
-    result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": body}), DEADLINE="700ms")
-    assert result.code == 23
-    assert result.of("run.stopped")[0]["stopped_by"] == "DEADLINE"
-    assert database.query("SELECT to_regclass('a')") == [(None,)]
-
-
 def test_wait_ends_when_another_run_has_applied_all(database: Database, tmp_path: Path) -> None:
     folder = write_folder(tmp_path, chain(2))
     waiter = Job(database.url, folder, "wait")
@@ -175,48 +129,6 @@ def test_wait_gives_up_with_24(database: Database, tmp_path: Path) -> None:
     result = run_job(database.url, write_folder(tmp_path, chain(1)), "wait", WAIT_TIMEOUT="300ms")
     assert result.code == 24
     assert "001_step" in result.error["message"]
-
-
-SLOW_TO_TIDY = (
-    "CREATE TABLE b ();\n"
-    "DO $$ BEGIN FOR n IN 1..1500 LOOP"
-    " EXECUTE format('CREATE TEMP TABLE temp_%s (id int PRIMARY KEY)', n); END LOOP; END $$;\n"
-)
-COMMITTED = "SELECT 1 FROM schema_migrations WHERE version = '002_b'"
-
-
-def test_a_stop_that_comes_after_the_commit_tells_of_a_migration_that_stands(
-    database: Database, tmp_path: Path
-) -> None:
-    """The clean-up behind COMMIT, in the same message, is what gets cancelled."""
-    files = {"001_a.sql": "CREATE TABLE a ();", "002_b.sql": SLOW_TO_TIDY, "003_c.sql": "SELECT 1"}
-    job = Job(database.url, write_folder(tmp_path, files))
-    until(lambda: "schema_migrations" in str(database.query(MADE)) and database.query(COMMITTED))
-    job.process.send_signal(signal.SIGTERM)
-    result = job.result()
-    stand = [version for (version,) in database.query("SELECT version FROM schema_migrations")]
-    assert "rolled back" not in result.report["outcome"]
-    assert result.code == (0 if "003_c" in stand else 23)
-    if not result.report["outcome"].startswith("unknown"):  # it had no time left to look
-        assert sorted(result.applied) == sorted(stand), result.stderr
-
-
-MADE = "SELECT coalesce(to_regclass('schema_migrations')::text, '')"
-
-
-def test_a_cancel_by_somebody_else_after_the_commit_is_no_failure(
-    database: Database, tmp_path: Path
-) -> None:
-    job = Job(database.url, write_folder(tmp_path, {"002_b.sql": SLOW_TO_TIDY}))
-    until(lambda: "schema_migrations" in str(database.query(MADE)) and database.query(COMMITTED))
-    database.query(
-        "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
-        " WHERE application_name = 'migrator/tester'"
-    )
-    result = job.result()
-    assert (result.code, result.applied) == (0, ["002_b"]), result.stderr
-    events = database.query("SELECT event FROM schema_migrations_log WHERE version = '002_b'")
-    assert events == [("applied",)]
 
 
 def test_what_cannot_be_looked_up_after_a_lost_commit_is_unknown(
@@ -246,48 +158,6 @@ def test_a_history_that_can_never_be_what_was_read_is_not_planned_for_ever(
     result = run_job(database.url, write_folder(tmp_path, chain(1)))
     assert (result.code, result.events.count("plan.made")) == (1, 6)
     assert database.query("SELECT to_regclass('t1')") == [(None,)]
-
-
-def test_twenty_stops_leave_the_pooler_alive(
-    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path
-) -> None:
-    """PgBouncer 1.18 dies when a cancel request is given up before it is answered."""
-    pooler = pgbouncer(database, pool_mode="transaction", pool_size=2)
-    folder = write_folder(tmp_path, {"001_a.sql": "SELECT pg_sleep(600)"})
-    for _ in range(20):
-        job = Job(pooler.url(database.dbname), folder)
-        until(lambda: database.query(RUNNING, "%migrator 001_a%"))
-        job.process.send_signal(signal.SIGTERM)
-        assert job.result().code == 23
-        until(lambda: not database.query(RUNNING, "%migrator 001_a%"))
-    assert run_job(pooler.url(database.dbname), folder, "status").code == 0
-
-
-def test_a_stop_while_files_are_split_is_heard(database: Database, tmp_path: Path) -> None:
-    big = "".join(f"CREATE TABLE t{n} (id int, a text, b text);\n" for n in range(150_000))
-    job = Job(database.url, write_folder(tmp_path, {"001_a.sql": big}))
-    assert job.process.stderr
-    while '"plan.made"' not in job.process.stderr.readline():
-        pass
-    job.process.send_signal(signal.SIGTERM)
-    result = job.result(timeout=2)
-    assert result.code == 23
-    assert result.report["outcome"] == "nothing was changed"
-
-
-def test_a_signal_that_comes_before_its_handler_is_kept(database: Database, tmp_path: Path) -> None:
-    def begin_with_a_signal() -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    folder = write_folder(tmp_path, chain(1))
-    environment = {**os.environ, "DATABASE_URL": database.url, "MIGRATIONS_DIR": str(folder)}
-    command = [sys.executable, str(ROOT / "entrypoint.py")]
-    done = subprocess.run(
-        command, env=environment, preexec_fn=begin_with_a_signal, capture_output=True, check=False
-    )
-    assert done.returncode == 23, done.stderr
-    assert database.query(MADE) == [("",)]
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])

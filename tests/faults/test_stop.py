@@ -1,0 +1,386 @@
+"""SIGTERM, SIGINT and the deadline, in every state of a run and on dead networks.
+
+The one promise about time that is asserted: a stop takes 2 s, on a dead network 6 s.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from migrator.flight import lock_key
+from tests.builders import write_folder
+from tests.conftest import (
+    Database,
+    MakePgBouncer,
+    MakeProxy,
+    MakeStub,
+    create_database,
+    drop_database,
+    throw_away,
+)
+from tests.job import ROOT, Job, Listener, Result, run_job, run_listening, until
+from tests.outage import ESTABLISHED, SYN_SENT, NameServer, dropped, frozen, knocks
+from tests.pooler_stub import Do, Refuse
+from tests.postgres import Address
+from tests.proxy import Cut
+
+STOP_SECONDS, DEAD_SECONDS = 2.0, 6.0  # what is promised
+DEADLINE = {"DEADLINE": "3s"}  # enough to come into any of the states
+DEADLINE_SECONDS = 3.0
+FILES = {
+    "001_a.sql": "CREATE TABLE a ();\n",
+    "002_b.sql": "CREATE TABLE b ();\nSELECT pg_sleep(600);\n",
+}
+RUNNING = (
+    "SELECT pid FROM pg_stat_activity"
+    " WHERE query LIKE %s AND state = 'active' AND pid <> pg_backend_pid()"
+)
+TABLES = "SELECT to_regclass('a') IS NOT NULL, to_regclass('b') IS NOT NULL"
+UNTOUCHED = "nothing was changed"
+FULL_FOR_LONG = Refuse("(ECIRCUITBREAKER) failed to retrieve database credentials")  # waits 30 s
+
+By = signal.Signals | None  #: None is the deadline
+EACH_WAY = pytest.mark.parametrize(
+    "by", [signal.SIGTERM, signal.SIGINT, None], ids=["SIGTERM", "SIGINT", "DEADLINE"]
+)
+
+
+def stop(job: Job, by: By, seconds: float = STOP_SECONDS) -> Result:
+    """The result of a run that is told to stop, or whose deadline comes, in the promised time."""
+    if by is None:
+        return job.result(timeout=DEADLINE_SECONDS + seconds)
+    job.process.send_signal(by)
+    return job.result(timeout=seconds)
+
+
+def is_told(result: Result, by: By, outcome: str, termination_log: Path) -> None:
+    """The code, the log and the termination log say who stopped it and what stands."""
+    assert result.code == 23, result.stderr
+    (stopped,) = result.of("run.stopped")
+    assert stopped["stopped_by"] == (by.name if by else "DEADLINE")
+    assert stopped["outcome"] == result.report["outcome"] == outcome
+    left = json.loads(termination_log.read_text())
+    assert (left["exit_code"], left["outcome"], left["applied"]) == (
+        23,
+        outcome,
+        result.report["applied"],
+    )
+
+
+@pytest.fixture
+def termination_log(tmp_path: Path) -> Path:
+    """The file that a kubelet makes and mounts."""
+    file = tmp_path / "termination-log"
+    file.touch()
+    return file
+
+
+@pytest.fixture
+def job(termination_log: Path, tmp_path: Path) -> Iterator[Callable[..., Job]]:
+    """Start runs: `job(url, "wait", by=SIGTERM)`; by None is by the deadline, which is set then."""
+    jobs: list[Job] = []
+
+    def start(
+        url: str,
+        *words: str,
+        by: By,
+        files: Mapping[str, str] = FILES,
+        inside: Sequence[str] = (),
+    ) -> Job:
+        settings = {"TERMINATION_LOG": str(termination_log), **({} if by else DEADLINE)}
+        folder = write_folder(tmp_path / "migrations", files)
+        jobs.append(Job.inside(inside, url, folder, *words, **settings))
+        return jobs[-1]
+
+    yield start
+    for made in jobs:
+        made.process.kill()
+        made.process.wait()
+
+
+StartJob = Callable[..., Job]
+
+
+@contextmanager
+def held(database: Database) -> Iterator[None]:
+    """Within, another runner has the lock."""
+    with closing(database.connect()) as connection:
+        connection.cursor().execute(f"SELECT pg_advisory_lock({lock_key('public')})")
+        yield
+
+
+@EACH_WAY
+def test_while_connecting(stub: MakeStub, job: StartJob, termination_log: Path, by: By) -> None:
+    silent = stub(Do.KEEP_SILENT)
+    run = job(silent.url(), by=by)
+    until(lambda: silent.startups)
+    is_told(stop(run, by), by, UNTOUCHED, termination_log)
+
+
+@EACH_WAY
+def test_while_backing_off(stub: MakeStub, job: StartJob, termination_log: Path, by: By) -> None:
+    run = job(stub(FULL_FOR_LONG).url(), by=by)
+    run.hear("connection.retry")
+    is_told(stop(run, by), by, UNTOUCHED, termination_log)
+
+
+@EACH_WAY
+def test_while_waiting_for_the_lock(
+    database: Database, job: StartJob, termination_log: Path, by: By
+) -> None:
+    with held(database):
+        run = job(database.url, by=by)
+        run.hear("lock.waiting")
+        is_told(stop(run, by), by, UNTOUCHED, termination_log)
+    assert database.query(TABLES) == [(False, False)]
+
+
+@EACH_WAY
+def test_in_a_statement_which_is_cancelled_and_rolled_back(
+    database: Database, job: StartJob, termination_log: Path, by: By
+) -> None:
+    run = job(database.url, by=by)
+    until(lambda: database.query(RUNNING, "%migrator 002_b%"))
+    result = stop(run, by)
+    is_told(result, by, "002_b was rolled back", termination_log)
+    assert result.applied == ["001_a"]
+    until(lambda: not database.query(RUNNING, "%migrator 002_b%"))
+    assert database.query(TABLES) == [(True, False)]
+    assert database.query("SELECT version FROM schema_migrations") == [("001_a",)]
+
+
+@EACH_WAY
+def test_while_waiting_in_wait(
+    database: Database, job: StartJob, termination_log: Path, by: By
+) -> None:
+    run = job(database.url, "wait", by=by)
+    run.hear("migrations.waiting")
+    is_told(stop(run, by), by, UNTOUCHED, termination_log)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_between_migrations(
+    database: Database, termination_log: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    said = 0.0
+
+    def say() -> None:
+        nonlocal said
+        said = monotonic()
+        signal.raise_signal(number)
+
+    folder = write_folder(tmp_path / "migrations", FILES)
+    listener = Listener("migration.applied", say)
+    result = run_listening(listener, database.url, folder, TERMINATION_LOG=str(termination_log))
+    assert monotonic() - said < STOP_SECONDS
+    stands = "1 applied by this run stand; nothing was left half done"
+    is_told(result, number, stands, termination_log)
+    assert result.applied == ["001_a"]
+    assert [line["version"] for line in result.of("migration.started")] == ["001_a"]
+    assert database.query(TABLES) == [(True, False)]
+
+
+def test_while_files_are_split(database: Database, tmp_path: Path) -> None:
+    big = "".join(f"CREATE TABLE t{n} (id int, a text, b text);\n" for n in range(150_000))
+    job = Job(database.url, write_folder(tmp_path, {"001_a.sql": big}))
+    job.hear("plan.made")
+    result = stop(job, signal.SIGTERM)
+    assert (result.code, result.report["outcome"]) == (23, UNTOUCHED)
+
+
+def test_before_there_is_a_handler(database: Database, tmp_path: Path) -> None:
+    def begin_with_a_signal() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    folder = write_folder(tmp_path, FILES)
+    environment = {**os.environ, "DATABASE_URL": database.url, "MIGRATIONS_DIR": str(folder)}
+    command = [sys.executable, str(ROOT / "entrypoint.py")]
+    done = subprocess.run(
+        command, env=environment, preexec_fn=begin_with_a_signal, capture_output=True, check=False
+    )
+    assert done.returncode == 23, done.stderr
+    assert database.query(TABLES) == [(False, False)]
+
+
+#: The clean-up behind COMMIT, in the same message, takes long.
+SLOW_TO_TIDY = (
+    "CREATE TABLE b ();\n"
+    "DO $$ BEGIN FOR n IN 1..1500 LOOP"
+    " EXECUTE format('CREATE TEMP TABLE temp_%s (id int PRIMARY KEY)', n); END LOOP; END $$;\n"
+)
+
+
+def committed(database: Database) -> bool:
+    """Whether 002_b stands in the history."""
+    if database.query("SELECT to_regclass('schema_migrations')") == [(None,)]:
+        return False
+    return bool(database.query("SELECT 1 FROM schema_migrations WHERE version = '002_b'"))
+
+
+def test_after_the_commit_the_migration_is_told_to_stand(
+    database: Database, tmp_path: Path
+) -> None:
+    files = {"001_a.sql": "CREATE TABLE a ();", "002_b.sql": SLOW_TO_TIDY, "003_c.sql": "SELECT 1"}
+    job = Job(database.url, write_folder(tmp_path, files))
+    until(lambda: committed(database))
+    job.process.send_signal(signal.SIGTERM)
+    result = job.result()
+    stand = [version for (version,) in database.query("SELECT version FROM schema_migrations")]
+    assert "rolled back" not in result.report["outcome"]
+    assert result.code == (0 if "003_c" in stand else 23)
+    if not result.report["outcome"].startswith("unknown"):  # it had no time left to look
+        assert sorted(result.applied) == sorted(stand), result.stderr
+
+
+def test_a_cancel_by_somebody_else_after_the_commit_is_no_failure(
+    database: Database, tmp_path: Path
+) -> None:
+    job = Job(database.url, write_folder(tmp_path, {"002_b.sql": SLOW_TO_TIDY}))
+    until(lambda: committed(database))
+    database.query(
+        "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'migrator/tester'"
+    )
+    result = job.result()
+    assert (result.code, result.applied) == (0, ["002_b"]), result.stderr
+    events = database.query("SELECT event FROM schema_migrations_log WHERE version = '002_b'")
+    assert events == [("applied",)]
+
+
+def test_before_the_look_after_a_lost_commit_nobody_says_rolled_back(
+    database: Database, proxy: MakeProxy, job: StartJob, termination_log: Path
+) -> None:
+    """The answer to COMMIT is lost, nobody can be reached, and then the stop comes."""
+    gate = database.connect()
+    gate.cursor().execute("SELECT pg_advisory_lock(42)")
+    body = "CREATE TABLE b ();\nSELECT pg_advisory_xact_lock_shared(42);\n"
+    cutter = proxy(database)
+    cutter.cut_at(b"CREATE TABLE b", Cut.DONE)
+    run = job(cutter.through(database.url), by=signal.SIGTERM, files={"002_b.sql": body})
+    until(lambda: database.query("SELECT 1 FROM pg_locks WHERE NOT granted"))
+    cutter.refuse()
+    gate.close()
+    run.hear("migration.retry")
+    result = stop(run, signal.SIGTERM)
+    unknown = "unknown: the connection was lost while 002_b ran; see `status`"
+    is_told(result, signal.SIGTERM, unknown, termination_log)
+    assert committed(database)
+
+
+def test_twenty_stops_leave_the_pooler_alive(
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path
+) -> None:
+    """PgBouncer 1.18 dies when a cancel request is given up before it is answered."""
+    pooler = pgbouncer(database, pool_mode="transaction", pool_size=2)
+    folder = write_folder(tmp_path, {"001_a.sql": "SELECT pg_sleep(600)"})
+    for _ in range(20):
+        job = Job(pooler.url(database.dbname), folder)
+        until(lambda: database.query(RUNNING, "%migrator 001_a%"))
+        job.process.send_signal(signal.SIGTERM)
+        assert job.result().code == 23
+        until(lambda: not database.query(RUNNING, "%migrator 001_a%"))
+    assert run_job(pooler.url(database.dbname), folder, "status").code == 0
+
+
+@dataclass(frozen=True)
+class Line:
+    """A way to the database that can be killed."""
+
+    database: Database
+    url: str
+    port: int
+    connecting: str  #: how a connection to it hangs once it is dead: the state of its socket
+    dead: Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="module")
+def far_server() -> Iterator[Address]:
+    """A server of these tests' own: what is dropped concerns nobody else."""
+    yield from throw_away()
+
+
+@pytest.fixture(params=["packets dropped both ways", "a frozen pooler"])
+def line(
+    request: pytest.FixtureRequest, far_server: Address, pgbouncer: MakePgBouncer
+) -> Iterator[Line]:
+    database = create_database(far_server)
+    if request.param == "a frozen pooler":
+        pooler = pgbouncer(database)
+        url = pooler.url(database.dbname)
+        yield Line(database, url, pooler.port, ESTABLISHED, lambda: frozen(pooler.pid))
+    else:
+        port = far_server.port
+        yield Line(database, database.url, port, SYN_SENT, lambda: dropped(port))
+    drop_database(database)
+
+
+NO_SIGINT = pytest.mark.parametrize("by", [signal.SIGTERM, None], ids=["SIGTERM", "DEADLINE"])
+
+
+@NO_SIGINT
+def test_while_connecting_over_a_dead_network(
+    line: Line, job: StartJob, termination_log: Path, by: By
+) -> None:
+    with line.dead():
+        run = job(line.url, by=by)
+        until(lambda: knocks(line.port, line.connecting))
+        is_told(stop(run, by, DEAD_SECONDS), by, UNTOUCHED, termination_log)
+
+
+@NO_SIGINT
+def test_in_a_statement_over_a_dead_network(
+    line: Line, job: StartJob, termination_log: Path, by: By
+) -> None:
+    run = job(line.url, by=by)
+    until(lambda: line.database.query(RUNNING, "%migrator 002_b%"))
+    with line.dead():
+        result = stop(run, by, DEAD_SECONDS)
+    unknown = "unknown: 002_b was running, and the server did not answer any more"
+    is_told(result, by, unknown, termination_log)
+    assert result.applied == ["001_a"]
+    until(lambda: not line.database.query(RUNNING, "%migrator 002_b%"))  # the server ends it
+    assert line.database.query(TABLES) == [(True, False)]
+    assert line.database.query("SELECT version FROM schema_migrations") == [("001_a",)]
+
+
+@NO_SIGINT
+def test_while_waiting_for_the_lock_over_a_dead_network(
+    line: Line, job: StartJob, termination_log: Path, by: By
+) -> None:
+    with held(line.database):
+        run = job(line.url, by=by)
+        run.hear("lock.waiting")
+        with line.dead():
+            is_told(stop(run, by, DEAD_SECONDS), by, UNTOUCHED, termination_log)
+
+
+@NO_SIGINT
+def test_while_waiting_in_wait_over_a_dead_network(
+    line: Line, job: StartJob, termination_log: Path, by: By
+) -> None:
+    run = job(line.url, "wait", by=by)
+    run.hear("migrations.waiting")
+    with line.dead():
+        is_told(stop(run, by, DEAD_SECONDS), by, UNTOUCHED, termination_log)
+
+
+@NO_SIGINT
+def test_while_a_name_server_keeps_silent(
+    job: StartJob, termination_log: Path, tmp_path: Path, by: By
+) -> None:
+    with closing(NameServer(lambda name: None)) as names:
+        run = job("postgresql://u:p@db.example/d", by=by, inside=names.inside(tmp_path))
+        until(lambda: "db.example" in names.asked)
+        is_told(stop(run, by, DEAD_SECONDS), by, UNTOUCHED, termination_log)

@@ -1,0 +1,133 @@
+"""Ways to lose a server: its packets dropped, a process frozen, a name that nobody resolves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+#: Where a NameServer listens: a loopback address that no name server of the machine's own has.
+NAME_SERVER = ("127.9.9.9", 53)
+SYN_SENT, ESTABLISHED = "02", "01"  # in /proc/net/tcp (the kernel's include/net/tcp_states.h)
+
+
+@contextmanager
+def dropped(port: int) -> Iterator[None]:
+    """Within, no packet to or from `port` arrives on this machine's loopback."""
+    iptables = shutil.which("iptables", path="/usr/sbin:/sbin:/usr/bin")
+    probe = iptables and subprocess.run([iptables, "-w", "-S"], capture_output=True, check=False)
+    if not iptables or not probe or probe.returncode:
+        pytest.skip("needs iptables(8) and root: packets cannot be dropped here")
+    with ExitStack() as rules:
+        for side in ("--dport", "--sport"):
+            rule = ["INPUT", "-i", "lo", "-p", "tcp", side, str(port), "-j", "DROP"]
+            subprocess.run([iptables, "-w", "-I", *rule], check=True)
+            rules.callback(subprocess.run, [iptables, "-w", "-D", *rule], check=True)
+        yield
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Within, the process does nothing; the kernel goes on to accept and acknowledge for it."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def knocks(port: int, state: str) -> bool:
+    """Whether somebody on this machine has a connection to `port` in this state."""
+    table = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    rows = [line.split() for line in table]
+    return any(row[2].endswith(f":{port:04X}") and row[3] == state for row in rows)
+
+
+def unshared(*kinds: str, over: dict[str, Path] | None = None) -> list[str]:
+    """A command's beginning that gives it namespaces of its own: `unshared("net")`.
+
+    `over` puts files in the place of those of the machine, in a mount namespace.
+    """
+    kinds = (*kinds, *(("mount",) if over else ()))
+    alone = ["unshare", *(f"--{kind}" for kind in kinds)]
+    if os.geteuid() != 0:
+        alone.append("--map-root-user")
+    probe = shutil.which("unshare") and subprocess.run([*alone, "true"], check=False).returncode
+    if probe != 0:
+        pytest.skip("needs unshare(1) and the right to make a namespace")
+    binds = [f"mount --bind {file} {place} && " for place, file in (over or {}).items()]
+    return [*alone, "sh", "-c", "".join(binds) + 'exec "$@"', "sh"]
+
+
+class NameServer:
+    """A name server (DNS over UDP) that knows what it is told, and keeps silent about all else.
+
+    `answer` is called for each question, and gives the IPv4 addresses of the name, an empty list
+    for a failure of the server's, None for silence.
+    """
+
+    def __init__(self, answer: Callable[[str], Sequence[str] | None]) -> None:
+        self.answer = answer
+        self.asked: list[str] = []
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            self._socket.bind(NAME_SERVER)
+        except PermissionError:
+            self._socket.close()
+            pytest.skip("needs root: a name server listens on port 53")
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits
+        self._socket.close()
+
+    def inside(self, directory: Path) -> list[str]:
+        """The beginning of a command that asks this server and no other."""
+        file = directory / "resolv.conf"
+        file.write_text(f"nameserver {NAME_SERVER[0]}\n")
+        return unshared(over={"/etc/resolv.conf": file})
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                query, client = self._socket.recvfrom(512)
+                if not query:
+                    return
+                name, question = _question(query)
+                self.asked.append(name)
+                addresses = self.answer(name)
+                if addresses is not None:
+                    self._socket.sendto(_reply(query[:2], question, addresses), client)
+
+
+def _question(query: bytes) -> tuple[str, bytes]:
+    """The name that is asked for, and the question as it stands in the query (RFC 1035)."""
+    end, labels = 12, []
+    while length := query[end]:
+        labels.append(query[end + 1 : end + 1 + length].decode())
+        end += length + 1
+    return ".".join(labels), query[12 : end + 5]
+
+
+def _reply(number: bytes, question: bytes, addresses: Sequence[str]) -> bytes:
+    """SERVFAIL without addresses; else they, to whoever asks for IPv4."""
+    wants_ipv4 = question[-4:-2] == b"\0\1"
+    records = [
+        b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 0, 4) + socket.inet_aton(address)
+        for address in addresses
+        if wants_ipv4
+    ]
+    flags = 0x8180 if addresses else 0x8182  # recursive; NOERROR or SERVFAIL
+    return (
+        number + struct.pack("!HHHHH", flags, 1, len(records), 0, 0) + question + b"".join(records)
+    )
