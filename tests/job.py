@@ -111,13 +111,17 @@ class Job:
             text=True,
         )
 
-    def hear(self, event: str) -> None:
-        """Wait until the run has logged `event`."""
+    def hear(self, event: str, **fields: object) -> None:
+        """Wait until the run has logged `event`, with these fields."""
         assert self.process.stderr
-        while f'"event": "{event}"'.encode() not in self._heard:
+        while not any(line["event"] == event and line | fields == line for line in self._lines()):
             chunk = os.read(self.process.stderr.fileno(), 1 << 16)
             assert chunk, f"the run ended without {event}: {self._heard.decode()}"
             self._heard += chunk
+
+    def _lines(self) -> list[dict[str, Any]]:
+        whole, _, _ = self._heard.rpartition(b"\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
     def result(self, timeout: float = 60.0) -> Result:
         """What it left; a run that is at work after `timeout` seconds is killed: TimeoutExpired."""

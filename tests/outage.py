@@ -64,8 +64,10 @@ def unshared(*kinds: str, over: dict[str, Path] | None = None) -> list[str]:
     probe = shutil.which("unshare") and subprocess.run([*alone, "true"], check=False).returncode
     if probe != 0:
         pytest.skip("needs unshare(1) and the right to make a namespace")
-    binds = [f"mount --bind {file} {place} && " for place, file in (over or {}).items()]
-    return [*alone, "sh", "-c", "".join(binds) + 'exec "$@"', "sh"]
+    steps = [f"mount --bind {file} {place}" for place, file in (over or {}).items()]
+    if "net" in kinds:
+        steps.append("ip link set lo up")  # as on a real machine
+    return [*alone, "sh", "-c", " && ".join((*steps, 'exec "$@"')), "sh"]
 
 
 class NameServer:

@@ -116,7 +116,10 @@ class Server(Address):
         return self.directory / "data"
 
     def start(self) -> None:
-        """Start the server, or find it running. After a failure nothing is left of the attempt."""
+        """Start the server, or find it running. After a failure nothing is left of the attempt.
+
+        One that was stopped comes back on the port it had, if that is still free.
+        """
         if not self._found_running():
             try:
                 if not self.data.exists():
@@ -166,8 +169,8 @@ class Server(Address):
         (place / "pg_hba.conf").write_text(HBA.format(superuser=self.superuser))
 
     def _launch(self) -> None:
-        for _ in range(3):  # another process may take the free port before the server does
-            self.port = free_port()
+        for port in (self.port, 0, 0):  # another process may take a free port before the server
+            self.port = port or free_port()
             self.log.unlink(missing_ok=True)
             if self._run("pg_ctl", "start", "-w", "-o", f"-p {self.port}").returncode == 0:
                 return

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
-from threading import Timer
 
 import pytest
 
 from migrator import refusals
 from tests.builders import write_folder
-from tests.conftest import Database, MakePgBouncer, MakeProxy, MakeStub
-from tests.job import ROOT, Result, run_job
-from tests.pooler_stub import Answer, Do, Forward, PoolerStub, Refuse, Welcome
-from tests.postgres import Server, free_port
+from tests.conftest import Database, MakePgBouncer, MakeStub
+from tests.job import Result, run_job
+from tests.pooler_stub import Do, Forward, PoolerStub, Refuse, Welcome
+from tests.postgres import free_port
 
 #: Fails at once instead of after a minute.
 SOON = {"CONNECT_TIMEOUT": "1s"}
@@ -112,49 +107,6 @@ def test_a_pooler_that_wants_a_long_pause_gets_it_or_none(stub: MakeStub, tmp_pa
     assert result.error["remedy"] == refusals.POOLER_DOWN
 
 
-@pytest.mark.parametrize(
-    ("answer", "reason"),
-    [
-        pytest.param(Do.KEEP_SILENT, "silent", id="a server that never answers"),
-        pytest.param(Do.CLOSE, "unreachable", id="a server that hangs up"),
-        pytest.param(Refuse("the database system is starting up"), "starting", id="one not up"),
-    ],
-)
-def test_after_the_timeout_it_is_given_up(
-    answer: Answer, reason: str, stub: MakeStub, tmp_path: Path
-) -> None:
-    result = run_job(stub(answer).url(), tmp_path, **SOON)
-    assert (result.code, result.error["reason"]) == (20, reason)
-    assert "within CONNECT_TIMEOUT" in result.error["message"]
-    assert "connection.opened" not in result.events
-
-
-def test_a_port_where_nobody_listens_is_given_up_after_the_timeout(tmp_path: Path) -> None:
-    result = run_job(f"postgresql://u@127.0.0.1:{free_port()}/d", tmp_path, **SOON)
-    assert (result.code, result.error["reason"]) == (20, "unreachable")
-    assert tries(result)[:2] == [1, 2]
-    assert "Connection refused" in result.error["message"]
-
-
-def test_a_server_that_starts_late_is_waited_for(
-    database: Database, stub: MakeStub, tmp_path: Path
-) -> None:
-    port = free_port()
-    opens = Timer(0.3, lambda: stub(Forward.to(database), port=port))
-    opens.start()
-    url = database.url.replace(f":{database.port}/", f":{port}/")
-    result = run_job(url, tmp_path)
-    opens.join()
-    assert result.code == 0
-    assert tries(result)
-
-
-def test_a_host_without_a_name_is_given_up_after_the_timeout(tmp_path: Path) -> None:
-    result = run_job("postgresql://u:s3cret@nowhere.invalid/d", tmp_path, **SOON)
-    assert (result.code, result.error["reason"]) == (20, "name")
-    assert result.error["remedy"] == refusals.NAME
-
-
 def test_of_several_hosts_the_first_that_answers_is_taken(
     database: Database, tmp_path: Path
 ) -> None:
@@ -164,27 +116,9 @@ def test_of_several_hosts_the_first_that_answers_is_taken(
     assert (result.code, tries(result)) == (0, [])
 
 
-def test_a_wrong_password_is_tried_once(
-    database: Database, proxy: MakeProxy, tmp_path: Path
-) -> None:
-    database.query("DROP ROLE IF EXISTS plain")
-    database.query("CREATE ROLE plain LOGIN PASSWORD 'right'")
-    counting = proxy(database)
-    try:
-        right, wrong = (
-            run_job(counting.through(database.as_user("plain", word).url), tmp_path, "status")
-            for word in ("right", "wrong")
-        )
-        assert (right.code, wrong.code, counting.connections) == (0, 16, 2)
-        assert wrong.error["remedy"] == refusals.LOGIN
-    finally:
-        database.query("DROP ROLE plain")
-
-
 @pytest.mark.parametrize(
     ("word", "value", "reason"),
     [
-        pytest.param("sslmode", "require", "tls", id="TLS where there is none"),
         pytest.param("sslmode", "maybe", "parameter", id="a value that libpq does not know"),
         pytest.param("channel_binding", "require", "parameter", id="channel binding without TLS"),
     ],
@@ -194,11 +128,6 @@ def test_a_demand_that_the_server_cannot_meet_is_refused(
 ) -> None:
     result = run_job(f"{database.url}?{word}={value}", tmp_path)
     assert (result.code, result.error["reason"], tries(result)) == (16, reason, [])
-
-
-def test_a_database_that_is_not_there_is_refused(database: Database, tmp_path: Path) -> None:
-    result = run_job(f"{database.url}_x", tmp_path)
-    assert (result.code, result.error["reason"]) == (16, "database")
 
 
 @pytest.mark.parametrize(
@@ -266,47 +195,6 @@ def test_a_pooler_refuses_a_wrong_password(
     pooler = pgbouncer(database, users={"plain": "right"})
     result = run_job(pooler.url(database.dbname, "plain", "wrong"), tmp_path)
     assert (result.code, result.error["reason"], tries(result)) == (16, "login", [])
-
-
-def run_without_network(folder: Path, **settings: str) -> Result:
-    """A run on a machine that has no route to anywhere, but the file system."""
-    alone = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--map-root-user"])]
-    probe = shutil.which("unshare") and subprocess.run([*alone, "true"], check=False).returncode
-    if probe != 0:
-        pytest.skip("needs unshare(1) and the right to make a network namespace")
-    found = subprocess.run(
-        [*alone, sys.executable, str(ROOT / "entrypoint.py")],
-        env={"PATH": os.environ["PATH"], "MIGRATIONS_DIR": str(folder), **SOON, **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Result(found.returncode, found.stderr, found.stdout)
-
-
-#: An address for documentation (RFC 3849), which stands for Supabase's direct host.
-ONLY_IPV6 = "postgresql://u:s3cret@[2001:db8::1]:5432/d"
-
-
-def test_a_host_that_only_ipv6_reaches_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    result = run_without_network(tmp_path, DATABASE_URL=ONLY_IPV6)
-    assert (result.code, result.error["reason"], tries(result)) == (16, "route", [])
-    assert result.error["remedy"] == refusals.IPV6
-
-
-def test_a_direct_url_without_a_route_gives_way_to_the_poolers(
-    database: Database, tmp_path: Path
-) -> None:
-    if not isinstance(database.server, Server):
-        pytest.skip("needs the socket of a server of our own: unset TEST_DATABASE_URL")
-    directory = database.server.directory
-    socket = f"postgresql://{database.user}@:{database.port}/{database.dbname}?host={directory}"
-    result = run_without_network(tmp_path, DIRECT_URL=ONLY_IPV6, DATABASE_URL=socket)
-    assert result.code == 0, result.stderr
-    (rerouted,) = result.of("connection.rerouted")
-    assert rerouted["target"] == "u@[2001:db8::1]:5432/d"
-    assert rerouted["instead"] == f"{database.user}@{directory}:{database.port}/{database.dbname}"
-    assert result.of("connection.opened")[0]["setting"] == "DATABASE_URL"
 
 
 def test_a_direct_url_that_answers_is_the_one_that_is_used(

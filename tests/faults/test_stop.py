@@ -381,6 +381,6 @@ def test_while_a_name_server_keeps_silent(
     job: StartJob, termination_log: Path, tmp_path: Path, by: By
 ) -> None:
     with closing(NameServer(lambda name: None)) as names:
-        run = job("postgresql://u:p@db.example/d", by=by, inside=names.inside(tmp_path))
+        run = job("postgresql://u:s3cret@db.example/d", by=by, inside=names.inside(tmp_path))
         until(lambda: "db.example" in names.asked)
         is_told(stop(run, by, DEAD_SECONDS), by, UNTOUCHED, termination_log)

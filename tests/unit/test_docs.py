@@ -11,18 +11,11 @@ import pytest
 from migrator import errors
 from migrator.commands import COMMANDS
 from migrator.config import SETTINGS, URLS
+from tests.pages import table
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 DESIGN = (ROOT / "docs" / "design.md").read_text()
-
-
-def table(text: str, heading: str) -> list[list[str]]:
-    """The rows of the first table under a heading, cells without back-ticks."""
-    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    rows = [line for line in section.splitlines() if line.startswith("|")][2:]
-    assert rows, heading
-    return [[cell.strip().replace("`", "") for cell in row.strip("|").split("|")] for row in rows]
 
 
 def error_classes() -> dict[int, str]:
