@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.image.containers import (
     PASSWORD,
     REPOSITORY,
     Database,
+    Job,
     Runner,
     mounted,
     until,
@@ -136,36 +138,81 @@ def test_a_folder_that_the_user_may_not_read_is_named(
     assert "migrations" in outcome.stderr
 
 
-@pytest.mark.parametrize("signal", ["SIGTERM", "SIGINT"])
-def test_a_stop_ends_the_statement_within_two_seconds(
-    job: Runner, database: Database, tmp_path: Path, signal: str
-) -> None:
-    folder = write_folder(
-        tmp_path / "slow", {"001_slow.sql": "CREATE TABLE slow ();\nSELECT pg_sleep(600);\n"}
-    )
+def sleeping(job: Runner, database: Database, directory: Path) -> Job:
+    """A job in the middle of its second migration, once the server sleeps in it."""
+    files = {
+        "001_quick.sql": "CREATE TABLE quick ();\n",
+        "002_slow.sql": "CREATE TABLE slow ();\nSELECT pg_sleep(600);\n",
+    }
+    folder = write_folder(directory / "slow", files)
     running = job.start(
         "up", environment={"DATABASE_URL": database.url}, volumes=mounted(folder, MIGRATIONS)
     )
-    asleep = (
+    until(lambda: database.query(asleep(database)), 30, "the migration sleeps")
+    return running
+
+
+def asleep(database: Database) -> str:
+    return (
         "SELECT pid FROM pg_stat_activity"
         f" WHERE datname = '{database.name}' AND wait_event = 'PgSleep'"
     )
-    until(lambda: database.query(asleep), 30, "the migration sleeps")
 
+
+def goes_on(job: Runner, database: Database, directory: Path) -> None:
+    """The next run finds the first migration applied, and applies the second."""
+    files = {
+        "001_quick.sql": "CREATE TABLE quick ();\n",
+        "002_slow.sql": "CREATE TABLE slow ();\n",
+    }
+    folder = write_folder(directory / "again", files)
+    outcome = job.run(
+        "up", environment={"DATABASE_URL": database.url}, volumes=mounted(folder, MIGRATIONS)
+    )
+    assert outcome.code == 0, outcome.stderr
+    assert [line["version"] for line in outcome.named("migration.applied")] == ["002_slow"]
+
+
+def docker_stop(running: Job) -> None:
+    """SIGTERM to PID 1, and SIGKILL after ten seconds."""
+    running.container.stop(timeout=10)
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [
+        pytest.param(docker_stop, id="docker stop"),
+        pytest.param(lambda running: running.send("SIGINT"), id="docker kill --signal SIGINT"),
+    ],
+)
+def test_a_stop_ends_the_statement_within_two_seconds(
+    job: Runner, database: Database, tmp_path: Path, stop: Callable[[Job], None]
+) -> None:
+    running = sleeping(job, database, tmp_path)
     said = time.monotonic()
-    running.send(signal)
+    stop(running)
     outcome = running.wait(10)
     assert time.monotonic() - said < 2
     assert outcome.code == 23, outcome.stderr
-    assert outcome.named("run.stopped")
-    assert database.query(asleep) == []
+    assert [line["outcome"] for line in outcome.named("run.stopped")] == [
+        "002_slow was rolled back"
+    ]
+    assert database.query(asleep(database)) == []
     assert database.query("SELECT to_regclass('slow')") == [(None,)]
+    goes_on(job, database, tmp_path)
 
-    again = write_folder(tmp_path / "quick", {"001_slow.sql": "CREATE TABLE slow ();\n"})
-    outcome = job.run(
-        "up", environment={"DATABASE_URL": database.url}, volumes=mounted(again, MIGRATIONS)
-    )
-    assert outcome.code == 0, outcome.stderr
+
+def test_docker_kill_leaves_an_orphan_that_the_server_ends(
+    job: Runner, database: Database, tmp_path: Path
+) -> None:
+    running = sleeping(job, database, tmp_path)
+    running.send("SIGKILL")
+    outcome = running.wait(10)
+    assert outcome.code == 137
+    assert outcome.named("run.finished") == []
+    until(lambda: not database.query(asleep(database)), 40, "the server ended the orphan")
+    assert database.query("SELECT to_regclass('slow')") == [(None,)]
+    goes_on(job, database, tmp_path)
 
 
 def test_a_stop_is_heard_while_nobody_answers(job: Runner) -> None:
