@@ -28,7 +28,7 @@ from migrator.errors import (
 from migrator.link import Link
 from migrator.logs import Hider, make_tell
 from migrator.model import Event, Tell
-from migrator.report import Report, as_text, fit
+from migrator.report import Report, as_text, fit, what_stands
 from migrator.runner import Run
 from migrator.watch import Watch
 
@@ -332,11 +332,7 @@ def _report(
         warnings = run.view.decision.warnings if run and run.view else ()
         findings = (*error.findings, *warnings)
         details = dict(error.details)
-        outcome = details.pop("outcome", None) or (
-            f"{len(applied)} applied by this run stand; nothing was left half done"
-            if applied
-            else "nothing was changed"
-        )
+        outcome = _outcome(details.pop("outcome", None), [done.version for done in applied])
         described = {
             "type": type(error).__name__,
             "message": error.message,
@@ -366,6 +362,16 @@ def _report(
         error=described,
         duration_ms=duration_ms,
     )
+
+
+def _outcome(told: str | None, applied: Sequence[str]) -> str:
+    """What became of the database in a run that failed, with all that stands."""
+    if not applied:
+        return told or "nothing was changed"
+    stands = what_stands(applied)
+    if told is None:
+        return f"{stands}; nothing was left half done"
+    return told if stands in told else f"{told}; {stands}"
 
 
 def _tell_end(tell: Tell, error: Exception | None, result: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from migrator.durations import format_duration
 from migrator.errors import AccessError, MigratorError, StatementError
 from migrator.flight import ESCAPED, Message
+from migrator.report import what_stands
 from migrator.statements import line_text, position
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _what_it_means(version: str, refusal: Refusal, standing: Standing) -> str:
     if refusal.sqlstate == ESCAPED:
         parts = [f"what {version} did before its own COMMIT stands, and it is not recorded"]
     if standing.applied:
-        parts.append(f"applied by this run and standing: {', '.join(standing.applied)}")
+        parts.append(what_stands(standing.applied))
     elif standing.current:
         parts.append(f"the database is at {standing.current}")
     else:

@@ -62,6 +62,11 @@ class Report:
         return found
 
 
+def what_stands(versions: Sequence[str]) -> str:
+    """What a run applied before it failed, in the words of an outcome."""
+    return f"applied by this run and standing: {', '.join(versions)}"
+
+
 def as_text(command: str, answer: dict[str, Any], result: dict[str, Any]) -> str:
     """What a command answers on stdout, for a person; empty where the log has said it all."""
     if command == "status":

@@ -48,6 +48,7 @@ RUNNING = (
 )
 TABLES = "SELECT to_regclass('a') IS NOT NULL, to_regclass('b') IS NOT NULL"
 UNTOUCHED = "nothing was changed"
+STANDS = "applied by this run and standing: 001_a"
 FULL_FOR_LONG = Refuse("(ECIRCUITBREAKER) failed to retrieve database credentials")  # waits 30 s
 
 By = signal.Signals | None  #: None is the deadline
@@ -153,7 +154,7 @@ def test_in_a_statement_which_is_cancelled_and_rolled_back(
     run = job(database.url, by=by)
     until(lambda: database.query(RUNNING, "%migrator 002_b%"))
     result = stop(run, by)
-    is_told(result, by, "002_b was rolled back", termination_log)
+    is_told(result, by, f"002_b was rolled back; {STANDS}", termination_log)
     assert result.applied == ["001_a"]
     until(lambda: not database.query(RUNNING, "%migrator 002_b%"))
     assert database.query(TABLES) == [(True, False)]
@@ -184,7 +185,7 @@ def test_between_migrations(
     listener = Listener("migration.applied", say)
     result = run_listening(listener, database.url, folder, TERMINATION_LOG=str(termination_log))
     assert monotonic() - said < STOP_SECONDS
-    stands = "1 applied by this run stand; nothing was left half done"
+    stands = f"{STANDS}; nothing was left half done"
     is_told(result, number, stands, termination_log)
     assert result.applied == ["001_a"]
     assert [line["version"] for line in result.of("migration.started")] == ["001_a"]
@@ -348,7 +349,7 @@ def test_in_a_statement_over_a_dead_network(
     with line.dead():
         result = stop(run, by, DEAD_SECONDS)
     unknown = "unknown: 002_b was running, and the server did not answer any more"
-    is_told(result, by, unknown, termination_log)
+    is_told(result, by, f"{unknown}; {STANDS}", termination_log)
     assert result.applied == ["001_a"]
     until(lambda: not line.database.query(RUNNING, "%migrator 002_b%"))  # the server ends it
     assert line.database.query(TABLES) == [(True, False)]

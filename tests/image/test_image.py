@@ -194,9 +194,9 @@ def test_a_stop_ends_the_statement_within_two_seconds(
     outcome = running.wait(10)
     assert time.monotonic() - said < 2
     assert outcome.code == 23, outcome.stderr
-    assert [line["outcome"] for line in outcome.named("run.stopped")] == [
-        "002_slow was rolled back"
-    ]
+    (stopped,) = outcome.named("run.stopped")
+    stands = "applied by this run and standing: 001_quick"
+    assert stopped["outcome"] == f"002_slow was rolled back; {stands}"
     assert database.query(asleep(database)) == []
     assert database.query("SELECT to_regclass('slow')") == [(None,)]
     goes_on(job, database, tmp_path)
