@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
+
+from migrator import errors
 
 ROOT = Path(__file__).parent.parent
 TROUBLESHOOTING = ROOT / "docs" / "troubleshooting.md"
@@ -18,3 +21,21 @@ def table(text: str, heading: str) -> list[list[str]]:
     rows = [line for line in section(text, heading).splitlines() if line.startswith("|")][2:]
     assert rows, heading
     return [[cell.strip().replace("`", "") for cell in row.strip("|").split("|")] for row in rows]
+
+
+def error_classes() -> dict[int, str]:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    codes = {vars(kind).get("exit_code", 0): kind.__name__ for kind in kinds}
+    return {code: name for code, name in codes.items() if code > 1}
+
+
+def told_events() -> set[str]:
+    """The names of all events that the code makes: Event("noun.verb", …)."""
+    return {
+        str(node.args[0].value)
+        for path in (ROOT / "migrator").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "id", "") == "Event"
+        and isinstance(node.args[0], ast.Constant)
+    }

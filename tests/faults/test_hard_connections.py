@@ -26,7 +26,7 @@ from tests.job import Job, Listener, Result, run_job, run_listening, until
 from tests.outage import NameServer, unshared
 from tests.pages import TROUBLESHOOTING, table
 from tests.pooler_stub import Do, Refuse
-from tests.postgres import Server, binary, free_port, run_as_plain_user
+from tests.postgres import Address, Server, binary, free_port, run_as_plain_user
 
 SOON = {"CONNECT_TIMEOUT": "1s"}  # instead of after a minute
 TWO = {"001_a.sql": "CREATE TABLE a ();\n", "002_b.sql": "CREATE TABLE b ();\n"}
@@ -191,6 +191,16 @@ def dropped_while_idle(world: World) -> Result:
     return result
 
 
+def refused(message: str) -> Callable[[World], Result]:
+    """What a pooler of Supabase's answers; it cannot be had here."""
+    return lambda world: world.run(world.stub(Refuse(message)).url())
+
+
+def pooler_without_server(world: World) -> Result:
+    nowhere = Database(Address("postgres", port=free_port()), "postgres", "postgres")
+    return world.run(world.pgbouncer(nowhere).url("postgres"))
+
+
 #: How each fault of the page is made.
 FAULTS: dict[str, Callable[[World], Result]] = {
     "the name has IPv6 addresses only, and there is no IPv6 route": no_route,
@@ -204,14 +214,26 @@ FAULTS: dict[str, Callable[[World], Result]] = {
     "the server accepts and never answers": lambda world: world.run(
         world.stub(Do.KEEP_SILENT).url()
     ),
-    "the password is wrong": wrong_password,
-    "the database does not exist": lambda world: world.run(f"{world.database.url}_x"),
+    "PgBouncer cannot reach its server": pooler_without_server,
+    "Supabase's pooler cannot reach the database": refused(
+        "(EAUTHQUERY) authentication query failed: connection failed"
+    ),
     "the role has no connection left": role_is_full,
     "the server has no connection left": server_is_full,
     "PgBouncer has no connection left": pooler_is_full,
-    "Supabase's pooler has no connection left": lambda world: world.run(
-        world.stub(Refuse("(EMAXCONN) Max client connections reached")).url()
+    "Supabase's pooler has no connection left": refused(
+        "(EMAXCONN) Max client connections reached"
     ),
+    "the password is wrong": wrong_password,
+    "the database does not exist": lambda world: world.run(f"{world.database.url}_x"),
+    "Supabase's pooler does not know the user": refused(
+        "(ENOTFOUND) tenant/user postgres.ref not found"
+    ),
+    "this address is banned after wrong passwords": refused("(EBANNED) tenant is banned"),
+    "this address is not among those allowed": refused(
+        "(EADDRNOTALLOWED) address not in tenant allow_list: {1, 2, 3, 4}"
+    ),
+    "the pooler refuses a parameter": refused("unsupported startup parameter: options"),
     "the server wants TLS": lambda world: world.run(world.secured.url(sslmode="disable")),
     "the server has no TLS": lambda world: world.run(f"{world.database.url}?sslmode=require"),
     "the certificate is not signed by your CA": lambda world: world.run(

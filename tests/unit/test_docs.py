@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 
 import pytest
 
-from migrator import errors
 from migrator.commands import COMMANDS
 from migrator.config import SETTINGS, URLS
-from tests.pages import table
+from tests.pages import error_classes, table, told_events
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 DESIGN = (ROOT / "docs" / "design.md").read_text()
-
-
-def error_classes() -> dict[int, str]:
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
-    codes = {vars(kind).get("exit_code", 0): kind.__name__ for kind in kinds}
-    return {code: name for code, name in codes.items() if code > 1}
-
-
-def told_events() -> set[str]:
-    """The names of all events that the code makes: Event("noun.verb", …)."""
-    return {
-        str(node.args[0].value)
-        for path in (ROOT / "migrator").glob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call)
-        and getattr(node.func, "id", "") == "Event"
-        and isinstance(node.args[0], ast.Constant)
-    }
 
 
 def test_the_readme_lists_every_setting_with_its_default_and_meaning() -> None:
@@ -73,7 +53,9 @@ def test_every_setting_is_in_the_design() -> None:
     assert [s.name for s in SETTINGS if s.name not in section] == []
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/design.md", "CHANGELOG.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/design.md", "docs/troubleshooting.md", "CHANGELOG.md"]
+)
 def test_every_path_that_a_page_names_is_there(page: str) -> None:
     text = (ROOT / page).read_text()
     links = set(re.findall(r"\]\((?!https?:)([^)#]+)", text))

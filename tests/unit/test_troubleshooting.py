@@ -1,0 +1,125 @@
+"""docs/troubleshooting.md speaks in the code's own words."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from migrator import errors
+from migrator.refusals import MESSAGES
+from tests.pages import ROOT, TROUBLESHOOTING, error_classes, section, table, told_events
+
+PAGE = TROUBLESHOOTING.read_text()
+#: Events of the page that are still to be built.
+AHEAD = {"migration.blocked", "migration.progress", "transaction.open", "observer.unavailable"}
+FAULTS = [
+    *("Competition", "Overtaken", "Killed", "Lost packets", "Cut at COMMIT"),
+    *("A body that crashes its backend", "Stop", "Dead network", "Deadline"),
+    *("Busy tables", "Blockers", "Narration", "Timeouts"),
+]
+HARD = table(PAGE, "Hard connections")
+
+
+def texts() -> Iterator[str]:
+    """Every text of the code, as a pattern: what an f-string fills in may be anything."""
+    for path in (ROOT / "migrator").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield re.escape(node.value)
+            elif isinstance(node, ast.JoinedStr):
+                parts = (str(part.value) for part in node.values if isinstance(part, ast.Constant))
+                if sum(map(len, parts)) >= 8:  # else it says nothing of its own
+                    yield "".join(
+                        re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".+"
+                        for part in node.values
+                    )
+
+
+TEXTS = [re.compile(pattern, re.DOTALL) for pattern in set(texts())]
+
+
+def is_ours(text: str) -> bool:
+    return any(pattern.fullmatch(text) for pattern in TEXTS)
+
+
+def parts(heading: str) -> dict[str, str]:
+    """What stands under each heading of the third level there."""
+    pieces = re.split(r"^### (.*)$", section(PAGE, heading), flags=re.MULTILINE)
+    return dict(zip(pieces[1::2], pieces[2::2], strict=True))
+
+
+def log_lines() -> list[dict[str, Any]]:
+    blocks = re.findall(r"^```json\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    return [json.loads(line) for block in blocks for line in block.splitlines()]
+
+
+LINES = log_lines()
+CODES = {int(heading.partition(" ")[0]): heading for heading in parts("Exit codes")}
+
+
+def test_the_page_has_a_section_for_each_exit_code() -> None:
+    named = {code: CODES[code].partition(" · ")[2] for code in CODES if code > 1}
+    assert named == error_classes()
+    assert {0, 1} < set(CODES)
+
+
+@pytest.mark.parametrize("code", [code for code in CODES if code > 1])
+def test_each_exit_code_has_its_line_its_meaning_and_its_remedy(code: int) -> None:
+    text = parts("Exit codes")[CODES[code]]
+    lines = [json.loads(line) for line in re.findall(r"^\{.*\}$", text, re.MULTILINE)]
+    kind = getattr(errors, error_classes()[code])
+    assert [(line["exit_code"], line["error"]["type"]) for line in lines] == [(code, kind.__name__)]
+    assert "**Database**" in text
+    assert kind.remedy in " ".join(text.partition("**Do**")[2].split())
+
+
+def test_the_page_has_a_section_for_each_fault() -> None:
+    assert list(parts("Faults")) == FAULTS
+    for text in parts("Faults").values():
+        assert "```json" in text or "exit 137" in text
+        assert "**Database**" in text
+        assert "**Do**" in text
+
+
+def test_the_log_lines_of_the_page_are_the_jobs_own() -> None:
+    assert {line["event"] for line in LINES} <= told_events() | AHEAD
+    errors_shown = [line["error"] for line in LINES if isinstance(line.get("error"), dict)]
+    assert len(errors_shown) > 10
+    remedies = [line["remedy"] for line in (*LINES, *errors_shown) if "remedy" in line]
+    problems = [found["problem"] for line in LINES for found in line.get("findings", ())]
+    assert [text for text in (*remedies, *problems) if not is_ours(text)] == []
+    outcomes = [line["outcome"] for line in LINES if "outcome" in line]
+    strangers = [
+        part
+        for text in outcomes
+        if not is_ours(text)
+        for part in text.split("; ")
+        if not is_ours(part)
+    ]
+    assert strangers == []
+
+
+def test_the_reasons_of_the_page_are_the_codes_own() -> None:
+    shown = {line["reason"] for line in LINES if "reason" in line} | {row[2] for row in HARD}
+    assert [reason for reason in shown if not is_ours(reason)] == []
+
+
+def test_every_reason_of_a_failed_connection_has_a_row_with_its_remedy() -> None:
+    rows = {(row[2], row[4]) for row in HARD}
+    assert {verdict.reason for _, verdict in MESSAGES} <= {reason for reason, _ in rows}
+    assert [remedy for _, remedy in rows if remedy and not is_ours(remedy)] == []
+
+
+def test_every_section_that_the_page_points_to_is_there() -> None:
+    headings = re.findall(r"^#+ (.*)$", PAGE, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    readme = (ROOT / "README.md").read_text()
+    pointed_to = re.findall(r"\]\(#([\w-]+)\)", PAGE)
+    pointed_to += re.findall(r"troubleshooting\.md#([\w-]+)", readme)
+    assert len(pointed_to) > 10
+    assert [anchor for anchor in pointed_to if anchor not in anchors] == []
