@@ -79,11 +79,15 @@ class Watch:
 
     @contextlib.contextmanager
     def thinking(self) -> Iterator[None]:
-        """Within, a signal raises StoppedError at once: for code that holds nothing to let go."""
+        """Within, a signal or the deadline raises StoppedError at once.
+
+        For code in the main thread that holds nothing to let go.
+        """
         self.check()
         self._thinking = True
         try:
-            yield
+            with self._alarm():
+                yield
         finally:
             self._thinking = False
 
@@ -179,6 +183,20 @@ class Watch:
         """Why the last wait ended the connection, None if it did not."""
         failure, self._failure = self._failure, None
         return failure
+
+    @contextlib.contextmanager
+    def _alarm(self) -> Iterator[None]:
+        """Within, the deadline comes as a signal does."""
+        if self._ends is None:
+            yield
+            return
+        before = signal.signal(signal.SIGALRM, lambda *_: self.stop("DEADLINE"))
+        signal.setitimer(signal.ITIMER_REAL, max(0.001, self._ends - time.monotonic()))
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
 
     def _wait(self, connection: Any) -> None:
         began = time.monotonic()
