@@ -129,6 +129,7 @@ class Job:
             stdout, stderr = self.process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             self.process.kill()
+            self.process.communicate()
             raise
         return Result(self.process.returncode, self._heard.decode() + stderr, stdout)
 

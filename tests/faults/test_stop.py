@@ -106,8 +106,8 @@ def job(termination_log: Path, tmp_path: Path) -> Iterator[Callable[..., Job]]:
 
     yield start
     for made in jobs:
-        made.process.kill()
-        made.process.wait()
+        with made.process:  # closes its pipes
+            made.process.kill()
 
 
 StartJob = Callable[..., Job]
