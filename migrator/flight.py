@@ -236,7 +236,7 @@ def _settings(place: Place, limits: Limits) -> list[str]:
         "tcp_keepalives_idle": 10,
         "tcp_keepalives_interval": 5,
         "tcp_keepalives_count": 3,
-        "tcp_user_timeout": 30_000,
+        "tcp_user_timeout": 20_000,
     }
     if place.server_version >= 170000:
         values["transaction_timeout"] = 0

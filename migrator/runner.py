@@ -27,7 +27,14 @@ from migrator.flight import (
     log_row,
     make_flight,
 )
-from migrator.history import History, find_run, prepare_history, read_history, read_log
+from migrator.history import (
+    NO_SUCH_TABLE,
+    History,
+    find_run,
+    prepare_history,
+    read_history,
+    read_log,
+)
 from migrator.link import HISTORY, Link, MovedError
 from migrator.model import Event, Finding, Migration
 from migrator.parse import Script, understand
@@ -260,6 +267,8 @@ class Run:
                 )
             )
         except (LostError, ServerError) as error:
+            if isinstance(error, ServerError) and error.refusal.sqlstate == NO_SUCH_TABLE:
+                raise MovedError from error  # a crash took the newest commits with it
             message = f"{version}: the connection was lost, and again when looking: {error}"
             raise UnreachableError(message, version=version, outcome=unknown) from error
         except MigratorError as error:

@@ -58,6 +58,15 @@ def a_big_script() -> Script:
     return a_script("-- head\n" + "".join(f"SELECT '{'x' * length}';\n" for length in lengths))
 
 
+def chain(length: int) -> dict[str, str]:
+    """Migrations that fail when they run twice or out of order."""
+    return {
+        f"{n:03}_step.sql": f"CREATE TABLE t{n} (id int);\n"
+        + (f"ALTER TABLE t{n - 1} ADD COLUMN after_{n} int;\n" if n > 1 else "")
+        for n in range(1, length + 1)
+    }
+
+
 def write_folder(directory: Path, files: Mapping[str, str | bytes]) -> Path:
     """Write the files into `directory`, text with the line ends it has, and return it."""
     directory.mkdir(parents=True, exist_ok=True)

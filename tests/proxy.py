@@ -36,6 +36,9 @@ class Proxy:
         self.flights = self.connections = self.bytes_up = self.bytes_down = 0
         self.silent = False
         self.needle: tuple[bytes, Cut] | None = None
+        self.holding = False
+        self._held: bytes | None = None
+        self._let_go = threading.Event()
         self._links: list[_Link] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = int(self._listener.getsockname()[1])
@@ -61,6 +64,21 @@ class Proxy:
         """Cut a connection, once, when the client sends a message that holds `needle`."""
         self.needle = (needle, moment)
 
+    def hold_at(self, needle: bytes) -> None:
+        """Hold back, once, the message that holds `needle`: `holding`, until `let_go`."""
+        self._held = needle
+
+    def let_go(self) -> None:
+        """Forward what is held, if its connection is still there."""
+        self._let_go.set()
+
+    def held(self, whole: bytes) -> None:
+        """Wait here with a message that is to be held."""
+        if self._held is not None and self._held in whole:
+            self._held, self.holding = None, True
+            self._let_go.wait()
+            self.holding = False
+
     def blackhole(self) -> None:
         """Forward nothing more and close nothing: a network that died."""
         self.silent = True
@@ -71,9 +89,15 @@ class Proxy:
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits in accept
         self._listener.close()
 
+    @property
+    def looks(self) -> bool:
+        """Whether messages are looked into, and so passed on whole."""
+        return self.needle is not None or self._held is not None
+
     def stop(self) -> None:
         """Cut everything and listen no more."""
         self.refuse()
+        self._let_go.set()
         self.cut()
 
     def _accept(self) -> None:
@@ -158,10 +182,13 @@ class _Link:
         if self.up and self.server_spoke and chunk != TERMINATE:
             self.proxy.flights += 1
         self.server_spoke = False
-        if self.proxy.needle is None or not self.up:
+        if not self.proxy.looks or not self.up:
             chunk, self.asked = self.asked + chunk, b""
             return chunk
         whole, self.asked = _split(self.asked + chunk)
+        self.proxy.held(whole)
+        if self.proxy.needle is None:
+            return whole
         needle, moment = self.proxy.needle
         if needle not in whole:
             return whole

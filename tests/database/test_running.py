@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from migrator.flight import lock_key
-from tests.builders import write_folder
-from tests.conftest import Database, MakePgBouncer, MakeProxy
+from tests.builders import chain, write_folder
+from tests.conftest import Database, MakeProxy
 from tests.job import ROOT, Job, run_job, until
 from tests.proxy import Cut
 
@@ -20,71 +20,6 @@ RUNNING = (
     "SELECT pid FROM pg_stat_activity"
     " WHERE query LIKE %s AND state = 'active' AND pid <> pg_backend_pid()"
 )
-
-
-def chain(length: int) -> dict[str, str]:
-    """Migrations that fail when they run twice or out of order."""
-    return {
-        f"{n:03}_step.sql": f"CREATE TABLE t{n} (id int);\n"
-        + (f"ALTER TABLE t{n - 1} ADD COLUMN after_{n} int;\n" if n > 1 else "")
-        for n in range(1, length + 1)
-    }
-
-
-@pytest.mark.parametrize("way", ["direct", "session", "transaction", "transaction, pool of one"])
-def test_eight_runners_apply_each_migration_once_and_in_order(
-    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str
-) -> None:
-    url = database.url
-    if way != "direct":
-        size = 1 if "one" in way else 20
-        pooler = pgbouncer(database, pool_mode=way.partition(",")[0], pool_size=size)
-        url = pooler.url(database.dbname)
-    folder = write_folder(tmp_path, chain(12))
-    jobs = [Job(url, folder) for _ in range(8)]
-    results = [job.result() for job in jobs]
-    assert [result.code for result in results] == [0] * 8, [r.stderr[-600:] for r in results]
-    applied = sorted(version for result in results for version in result.applied)
-    assert applied == sorted(f"{n:03}_step" for n in range(1, 13))
-    rows = database.query("SELECT version FROM schema_migrations ORDER BY applied_at, version")
-    assert [version for (version,) in rows] == applied
-    assert database.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
-
-
-def test_a_waiter_names_the_holder_and_gives_up_with_21(database: Database, tmp_path: Path) -> None:
-    connection = database.connect()
-    cursor = connection.cursor()
-    cursor.execute("SET application_name = 'migrator/the-other'")
-    cursor.execute(f"SELECT pg_advisory_lock({lock_key('public')})")
-    folder = write_folder(tmp_path, chain(1))
-    result = run_job(database.url, folder, WAIT_TIMEOUT="400ms")
-    connection.close()
-    assert result.code == 21
-    assert result.of("lock.waiting")[0]["holder"]["application_name"] == "migrator/the-other"
-    assert "migrator/the-other" in result.error["message"]
-    assert run_job(database.url, folder).code == 0
-
-
-def test_another_history_in_the_same_database_does_not_wait(
-    database: Database, tmp_path: Path
-) -> None:
-    connection = database.connect()
-    connection.cursor().execute(f"SELECT pg_advisory_lock({lock_key('public')})")
-    folder = write_folder(tmp_path, chain(1))
-    assert run_job(database.url, folder, MIGRATIONS_SCHEMA="other").code == 0
-    connection.close()
-
-
-@pytest.mark.parametrize("moment", list(Cut))
-def test_a_connection_cut_at_the_flight_is_settled_by_looking(
-    database: Database, proxy: MakeProxy, tmp_path: Path, moment: Cut
-) -> None:
-    cutter = proxy(database)
-    cutter.cut_at(b"CREATE TABLE t2", moment)
-    result = run_job(cutter.through(database.url), write_folder(tmp_path, chain(3)))
-    assert (result.code, result.applied) == (0, ["001_step", "002_step", "003_step"]), result.stderr
-    assert [line["reason"] for line in result.of("migration.retry")] == ["lost"]
-    assert database.query("SELECT count(*) FROM schema_migrations") == [(3,)]
 
 
 def test_a_connection_cut_between_two_looks_is_opened_anew(
@@ -103,16 +38,6 @@ def test_a_connection_cut_while_the_tables_are_made_is_opened_anew(
     cutter.cut_at(b"CREATE TABLE IF NOT EXISTS", Cut.DONE)
     result = run_job(cutter.through(database.url), write_folder(tmp_path, chain(2)))
     assert (result.code, result.applied) == (0, ["001_step", "002_step"]), result.stderr
-
-
-def test_a_body_that_ends_its_backend_every_time_stops_after_five_attempts(
-    database: Database, tmp_path: Path
-) -> None:
-    body = "SELECT pg_terminate_backend(pg_backend_pid());"
-    result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": body}))
-    assert result.code == 15
-    assert len(result.of("migration.retry")) == 5
-    assert database.query("SELECT count(*) FROM schema_migrations") == [(0,)]
 
 
 def test_wait_ends_when_another_run_has_applied_all(database: Database, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ SET LOCAL client_connection_check_interval = 5000;
 SET LOCAL tcp_keepalives_idle = 10;
 SET LOCAL tcp_keepalives_interval = 5;
 SET LOCAL tcp_keepalives_count = 3;
-SET LOCAL tcp_user_timeout = 30000;
+SET LOCAL tcp_user_timeout = 20000;
 DO LANGUAGE plpgsql $migrator$
 BEGIN
   IF NOT pg_try_advisory_xact_lock(-9101595133173942782) THEN

@@ -1,0 +1,91 @@
+"""Eight runners, fifty migrations, and somebody who ends backends and kills runners at random."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.builders import write_folder
+from tests.conftest import Database, MakePgBouncer
+from tests.job import Job, until
+from tests.ways import WAYS, way_to
+
+RUNNERS, LENGTH = 8, 50
+#: At most so many backends are ended while one migration is at work: five losses are its own fault.
+ENDED_AT_MOST = 2
+BACKENDS = (
+    "SELECT pid FROM pg_stat_activity WHERE application_name = 'migrator/tester'"
+    " AND backend_type = 'client backend' AND datname = current_database()"
+)
+COUNT = "SELECT count(*) FROM schema_migrations"
+
+
+def steps() -> dict[str, str]:
+    """Each writes a row and alters the table of the one before it, and takes its time."""
+    first = "CREATE TABLE effects (n int);\n"
+    return {
+        f"{n:03}_step.sql": (first if n == 1 else f"ALTER TABLE t{n - 1} ADD COLUMN after int;\n")
+        + f"CREATE TABLE t{n} (id int);\nINSERT INTO effects VALUES ({n});\n"
+        "SELECT pg_sleep(0.02);\n"
+        for n in range(1, LENGTH + 1)
+    }
+
+
+def wreak_havoc(database: Database, start: Callable[[], Job], chance: random.Random) -> int:
+    """Run all to their end while backends are ended and runners killed; how many of both."""
+    jobs = [start() for _ in range(RUNNERS)]
+    harmed = 0
+    until(lambda: database.query("SELECT to_regclass('schema_migrations')") != [(None,)])
+    ((seen,),) = database.query(COUNT)
+    while seen < LENGTH:
+        for _ in range(chance.randint(0, ENDED_AT_MOST)):
+            if backends := database.query(BACKENDS):
+                (pid,) = chance.choice(backends)
+                database.query("SELECT pg_terminate_backend(%s)", pid)
+                harmed += 1
+        if chance.random() < 0.3:
+            place = chance.randrange(RUNNERS)
+            if jobs[place].process.poll() is None:
+                jobs[place].process.kill()
+                jobs[place].process.communicate()
+                jobs[place] = start()
+                harmed += 1
+        ((seen,),) = until(partial(more, database, seen), timeout=120)
+    results = [job.result(timeout=120) for job in jobs]
+    assert [result.code for result in results] == [0] * RUNNERS, [
+        result.stderr[-1500:] for result in results if result.code
+    ]
+    return harmed
+
+
+def more(database: Database, before: int) -> list[tuple[int]]:
+    """The count of applied migrations, once it is above `before`."""
+    found = database.query(COUNT)
+    return found if found[0][0] > before else []
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_chaos(database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str) -> None:
+    seed = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(2**32))
+    print(f"CHAOS_SEED={seed}")  # pytest shows it when the test fails
+    url = way_to(database, pgbouncer, way)
+    folder = write_folder(tmp_path, steps())
+    harmed = wreak_havoc(database, lambda: Job(url, folder), random.Random(seed))  # noqa: S311
+    assert harmed > 10
+    versions = [f"{n:03}_step" for n in range(1, LENGTH + 1)]
+    rows = database.query("SELECT version FROM schema_migrations ORDER BY applied_at")
+    assert [version for (version,) in rows] == versions
+    log = "SELECT version FROM schema_migrations_log WHERE event = 'applied' ORDER BY id"
+    assert [version for (version,) in database.query(log)] == versions
+    effects = [n for (n,) in database.query("SELECT n FROM effects ORDER BY n")]
+    assert effects == list(range(1, LENGTH + 1))
+    altered = "SELECT count(*) FROM pg_attribute WHERE attname = 'after' AND NOT attisdropped"
+    assert database.query(altered) == [(LENGTH - 1,)]
+    assert database.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
+    orphans = BACKENDS if way == "direct" else f"{BACKENDS} AND state <> 'idle'"
+    until(lambda: not database.query(orphans))

@@ -1,0 +1,152 @@
+"""Any number of runners, in each way of pooling, and what they leave on pooled connections."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from migrator.flight import lock_key
+from tests.builders import chain, write_folder
+from tests.conftest import Database, MakePgBouncer
+from tests.job import Job, run_job
+from tests.ways import WAYS, way_to
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_eight_runners_apply_each_migration_once_and_in_order(
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str
+) -> None:
+    url = way_to(database, pgbouncer, way)
+    folder = write_folder(tmp_path, chain(12))
+    jobs = [Job(url, folder) for _ in range(8)]
+    results = [job.result() for job in jobs]
+    assert [result.code for result in results] == [0] * 8, [r.stderr[-600:] for r in results]
+    applied = sorted(version for result in results for version in result.applied)
+    assert applied == sorted(f"{n:03}_step" for n in range(1, 13))
+    rows = database.query("SELECT version FROM schema_migrations ORDER BY applied_at, version")
+    assert [version for (version,) in rows] == applied
+    assert database.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_waiter_names_the_holder_and_gives_up_with_21(
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str
+) -> None:
+    url = way_to(database, pgbouncer, way)
+    folder = write_folder(tmp_path, chain(1))
+    with ExitStack() as stack:
+        connection = database.connect()
+        stack.callback(connection.close)
+        connection.cursor().execute("SET application_name = 'migrator/the-other'")
+        connection.cursor().execute(f"SELECT pg_advisory_lock({lock_key('public')})")
+        result = run_job(url, folder, WAIT_TIMEOUT="400ms")
+    assert result.code == 21
+    assert result.of("lock.waiting")[0]["holder"]["application_name"] == "migrator/the-other"
+    assert "migrator/the-other" in result.error["message"]
+    assert len(result.of("lock.waiting")) > 1  # it polls
+    assert run_job(url, folder).code == 0
+
+
+def test_another_history_in_the_same_database_does_not_wait(
+    database: Database, tmp_path: Path
+) -> None:
+    connection = database.connect()
+    connection.cursor().execute(f"SELECT pg_advisory_lock({lock_key('public')})")
+    folder = write_folder(tmp_path, chain(1))
+    assert run_job(database.url, folder, MIGRATIONS_SCHEMA="other").code == 0
+    connection.close()
+
+
+#: All that a file may leave on a session, as each pooled backend shows it of itself.
+LEFT = """
+SELECT pg_backend_pid(), jsonb_strip_nulls(jsonb_build_object(
+  'locks', (SELECT jsonb_agg(locktype) FROM pg_locks
+             WHERE pid = pg_backend_pid() AND locktype = 'advisory'),
+  'settings', (SELECT jsonb_agg(name || '=' || setting) FROM pg_settings
+                WHERE source = 'session' AND name NOT IN
+                      ('application_name', 'client_encoding', 'DateStyle', 'TimeZone')),
+  'role', nullif(current_user, session_user),
+  'session_user', nullif(session_user, %s),
+  'temp tables', (SELECT jsonb_agg(relname) FROM pg_class
+                   WHERE relnamespace = pg_my_temp_schema()),
+  'cursors', (SELECT jsonb_agg(name) FROM pg_cursors WHERE is_holdable),
+  'statements', (SELECT jsonb_agg(name) FROM pg_prepared_statements WHERE from_sql),
+  'channels', (SELECT jsonb_agg(channel) FROM pg_listening_channels() AS channel)))
+"""
+DIRTY = """
+SET work_mem = '7MB'; SET statement_timeout = '9min'; SET search_path = nowhere;
+SELECT set_config('lock_timeout', '8min', false);
+CREATE TEMP TABLE leftover (id int);
+SELECT pg_advisory_lock(4711);
+LISTEN gossip;
+PREPARE question AS SELECT 1;
+DECLARE cursor_of_mine CURSOR WITH HOLD FOR SELECT 1;
+SET ROLE guest;
+SET SESSION AUTHORIZATION guest;
+"""
+
+
+def left_on_each(url: str, database: Database, size: int) -> dict[int, Any]:
+    """What each of the `size` backends of a pool shows, asked in as many transactions at once."""
+    found: dict[int, Any] = {}
+    with ExitStack() as stack:
+        for _ in range(size):
+            connection = psycopg2.connect(url)
+            stack.callback(connection.close)
+            stack.callback(connection.rollback)  # else the pooler would end the backend too
+            cursor = connection.cursor()
+            cursor.execute(LEFT, (database.user,))
+            found.update(cursor.fetchall())
+    return found
+
+
+@pytest.mark.parametrize("end", ["", "SELECT 1/0;"], ids=["a success", "a failure"])
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+@pytest.mark.parametrize("round_robin", [0, 1])
+def test_nothing_is_left_on_pooled_connections(
+    database: Database,
+    pgbouncer: MakePgBouncer,
+    tmp_path: Path,
+    mode: str,
+    round_robin: int,
+    end: str,
+) -> None:
+    """PgBouncer's own clean-up is off, so that what is left would be seen."""
+    size = 3
+    database.query("CREATE ROLE guest")
+    try:
+        settings = {"server_round_robin": round_robin, "server_reset_query": ""}
+        pooler = pgbouncer(database, pool_mode=mode, pool_size=size, settings=settings)
+        url = pooler.url(database.dbname)
+        before = left_on_each(url, database, size)
+        assert len(before) == size
+        files = {**chain(4), "005_dirty.sql": DIRTY + end, "006_last.sql": "SELECT 1;"}
+        results = [run_job(url, write_folder(tmp_path, files)) for _ in range(2)]
+        assert {result.code for result in results} == {15 if end else 0}, results[0].stderr
+        after = left_on_each(url, database, size)
+    finally:
+        database.query("DROP ROLE guest")
+    assert set(after) == set(before)
+    assert list(after.values()) == [{}] * size
+
+
+def test_what_a_pooled_connection_would_show_is_seen(
+    database: Database, pgbouncer: MakePgBouncer
+) -> None:
+    """The test above can fail: the same file, run by hand, leaves all of it."""
+    database.query("CREATE ROLE guest")
+    try:
+        settings = {"server_reset_query": ""}
+        pooler = pgbouncer(database, pool_mode="session", pool_size=1, settings=settings)
+        connection = psycopg2.connect(pooler.url(database.dbname))
+        connection.autocommit = True
+        connection.cursor().execute(DIRTY.partition("SET ROLE")[0])
+        connection.close()
+        (found,) = left_on_each(pooler.url(database.dbname), database, 1).values()
+    finally:
+        database.query("DROP ROLE guest")
+    assert set(found) == {"locks", "settings", "temp tables", "cursors", "statements", "channels"}

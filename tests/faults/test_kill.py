@@ -1,0 +1,233 @@
+"""kill -9 at every stage of a flight, cut connections, lost packets, crashed backends."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from tests.builders import chain, write_folder
+from tests.conftest import Database, MakePgBouncer, MakeProxy, MakeServer, create_database
+from tests.gate import WAITS, assert_applied_once, files_with_gate, gate
+from tests.job import Job, Result, run_job, until
+from tests.outage import dropped
+from tests.proxy import Cut
+from tests.ways import WAYS, way_to
+
+OURS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'migrator/tester'"
+
+
+def kill(job: Job) -> Result:
+    """kill -9, and what it had logged by then."""
+    job.process.kill()
+    stdout, stderr = job.process.communicate(timeout=60)
+    return Result(job.process.returncode, stderr, stdout)
+
+
+def applied_before(result: Result) -> list[str]:
+    return [line["version"] for line in result.of("migration.applied")]
+
+
+def test_killed_before_it_sends(database: Database, proxy: MakeProxy, tmp_path: Path) -> None:
+    held = proxy(database)
+    held.hold_at(b"CREATE TABLE t2 ")
+    folder = write_folder(tmp_path, chain(3))
+    job = Job(held.through(database.url), folder)
+    until(lambda: held.holding)
+    killed = kill(job)
+    held.cut()
+    held.let_go()
+    until(lambda: not database.query(OURS))
+    result = run_job(database.url, folder)
+    assert applied_before(killed) == ["001_step"]
+    assert (result.code, result.applied) == (0, ["002_step", "003_step"])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_killed_in_the_body(
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str
+) -> None:
+    """The orphan still waits at the gate: the server ends it by itself, or the pooler has it
+    ended, and the next run finds nothing half done.
+    """
+    url = way_to(database, pgbouncer, way)
+    folder = write_folder(tmp_path, files_with_gate(3, at=2))
+    with gate(database):
+        job = Job(url, folder, LOCK_TIMEOUT="0")  # the gate is a lock
+        until(lambda: database.query(WAITS))
+        kill(job)
+        until(lambda: not database.query(WAITS))  # client_connection_check_interval
+        assert database.query("SELECT to_regclass('t2')") == [(None,)]
+    result = run_job(url, folder)
+    assert (result.code, result.applied) == (0, ["002_step", "003_step"]), result.stderr
+    assert database.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_killed_before_it_reads_the_answer(
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str
+) -> None:
+    url = way_to(database, pgbouncer, way)
+    folder = write_folder(tmp_path, files_with_gate(3, at=2))
+    with gate(database):
+        job = Job(url, folder, LOCK_TIMEOUT="0")  # the gate is a lock
+        until(lambda: database.query(WAITS))
+        job.process.send_signal(signal.SIGSTOP)
+    until(lambda: database.query("SELECT 1 FROM schema_migrations WHERE version = '002_step'"))
+    killed = kill(job)
+    assert applied_before(killed) == ["001_step"]
+    result = run_job(url, folder)
+    assert (result.code, result.applied) == (0, ["003_step"]), result.stderr
+
+
+def test_killed_at_commit(own_server: MakeServer, tmp_path: Path) -> None:
+    """COMMIT waits for a standby that does not come: it is durable, and nobody has been told."""
+    server = own_server()
+    server.start()
+    database = create_database(server)
+    folder = write_folder(tmp_path / "then", chain(2))
+    assert run_job(database.url, write_folder(tmp_path / "first", {"000_a.sql": ""})).code == 0
+    database.query(f"ALTER DATABASE {database.dbname} SET synchronous_commit = 'on'")
+    database.query("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    database.query("SELECT pg_reload_conf()")
+    job = Job(database.url, folder, ON_MISSING="warn")
+    waits = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    until(lambda: database.query(waits))
+    kill(job)
+    second = Job(database.url, folder, ON_MISSING="warn")
+    second.hear("lock.waiting")  # the orphan holds the lock until its COMMIT ends
+    database.query("ALTER SYSTEM RESET synchronous_standby_names")
+    database.query("SELECT pg_reload_conf()")
+    result = second.result()
+    assert result.code == 0, result.stderr
+    rows = database.query("SELECT version FROM schema_migrations ORDER BY applied_at")
+    assert [version for (version,) in rows] == ["000_a", "001_step", "002_step"]
+    assert result.applied == ["002_step"]
+
+
+@pytest.mark.parametrize("way", ["direct", "session", "transaction"])
+@pytest.mark.parametrize("moment", list(Cut))
+def test_a_connection_cut_at_the_flight_is_settled_by_looking(
+    database: Database,
+    pgbouncer: MakePgBouncer,
+    proxy: MakeProxy,
+    tmp_path: Path,
+    moment: Cut,
+    way: str,
+) -> None:
+    """COMMIT is part of the message: it is cut before it is forwarded, behind it, and answered."""
+    if way == "direct":
+        cutter = proxy(database)
+        url = cutter.through(database.url)
+    else:
+        pooler = pgbouncer(database, pool_mode=way)
+        cutter = proxy(pooler)
+        url = cutter.through(pooler.url(database.dbname))
+    cutter.cut_at(b"CREATE TABLE t2", moment)
+    result = run_job(url, write_folder(tmp_path, chain(3)))
+    assert [line["reason"] for line in result.of("migration.retry")] == ["lost"]
+    assert_applied_once(database, [result], 3)
+
+
+def test_a_connection_cut_at_a_commit_of_its_own_message_is_settled_by_looking(
+    database: Database, proxy: MakeProxy, tmp_path: Path
+) -> None:
+    """A body of several messages: COMMIT comes in the last one."""
+    big = "CREATE TABLE big (t text);\n" + f"INSERT INTO big VALUES ('{'x' * 600_000}');\n" * 3
+    for moment in Cut:
+        cutter = proxy(database)
+        cutter.cut_at(b"SET CONSTRAINTS ALL IMMEDIATE", moment)
+        schema = f"h_{moment.name.lower()}"
+        folder = write_folder(tmp_path / schema, {"001_a.sql": big.replace("big", f"b{schema}")})
+        result = run_job(cutter.through(database.url), folder, MIGRATIONS_SCHEMA=schema)
+        assert (result.code, result.applied) == (0, ["001_a"]), result.stderr
+        assert database.query(f"SELECT count(*) FROM b{schema}") == [(3,)]
+        assert [line["reason"] for line in result.of("migration.retry")] == ["lost"]
+
+
+def test_when_packets_are_lost_the_server_ends_the_orphan_by_its_own_keepalives(
+    own_server: MakeServer, tmp_path: Path
+) -> None:
+    """Nothing arrives any more on either side; the server is looked at over its socket."""
+    server = own_server()
+    server.start()
+    database = create_database(server)
+    folder = write_folder(tmp_path, files_with_gate(3, at=2))
+    url = f"postgresql:///{database.dbname}?host={server.directory}&port={server.port}"
+    with closing(psycopg2.connect(url, user=database.user)) as inside:
+        inside.autocommit = True
+        cursor = inside.cursor()
+
+        def waits() -> list[Any]:
+            cursor.execute(WAITS)
+            return cursor.fetchall()
+
+        cursor.execute("SELECT pg_advisory_lock(42)")
+        job = Job(database.url, folder, LOCK_TIMEOUT="0")
+        until(waits)
+        with dropped(server.port):
+            kill(job)
+            until(lambda: not waits(), timeout=60)
+            cursor.execute("SELECT to_regclass('t2')")
+            assert cursor.fetchall() == [(None,)]
+    result = run_job(database.url, folder)
+    assert (result.code, result.applied) == (0, ["002_step", "003_step"]), result.stderr
+
+
+def can_ask(database: Database) -> bool:
+    """Whether the server takes connections again."""
+    try:
+        return bool(database.query("SELECT 1"))
+    except psycopg2.OperationalError:
+        return False
+
+
+def test_a_body_that_ends_its_backend_every_time_stops_after_five_attempts(
+    database: Database, tmp_path: Path
+) -> None:
+    body = "SELECT pg_terminate_backend(pg_backend_pid());"
+    result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": body}))
+    assert result.code == 15
+    assert len(result.of("migration.retry")) == 5
+    assert database.query("SELECT count(*) FROM schema_migrations") == [(0,)]
+
+
+def test_a_body_that_crashes_the_server_every_time_stops_after_five_attempts(
+    own_server: MakeServer, tmp_path: Path
+) -> None:
+    """kill -9 of its own backend: PostgreSQL ends all others and recovers, each time."""
+    server = own_server()
+    server.start()
+    database = create_database(server)
+    database.query(f"ALTER DATABASE {database.dbname} SET synchronous_commit = 'on'")
+    body = "CREATE TABLE a ();\nCOPY (SELECT 1) TO PROGRAM 'kill -9 $PPID';"
+    result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": body}))
+    assert result.code == 15, result.stderr
+    assert len(result.of("migration.retry")) == 5
+    until(lambda: can_ask(database))
+    assert database.query("SELECT to_regclass('a'), count(*) FROM schema_migrations") == [(None, 0)]
+    assert run_job(database.url, write_folder(tmp_path, {"001_a.sql": "SELECT 1"})).code == 0
+
+
+def test_what_a_crash_took_with_it_is_made_anew(own_server: MakeServer, tmp_path: Path) -> None:
+    """With synchronous_commit off a crash takes the newest commits along, whole."""
+    server = own_server()
+    server.start()
+    database = create_database(server)
+    database.query("CHECKPOINT")
+    body = (
+        "CREATE TABLE a ();\nCOPY (SELECT 1) TO PROGRAM '[ -e %s ] || { touch %s; kill -9 $PPID; }'"
+    )
+    flag = server.directory / "crashed"
+    files = {"001_a.sql": body.replace("%s", str(flag)), "002_b.sql": "CREATE TABLE b ()"}
+    database.query(f"ALTER DATABASE {database.dbname} SET synchronous_commit = 'off'")
+    database.query("ALTER SYSTEM SET wal_writer_delay = '10s'")
+    database.query("SELECT pg_reload_conf()")
+    result = run_job(database.url, write_folder(tmp_path, files))
+    assert (result.code, result.applied) == (0, ["001_a", "002_b"]), result.stderr
+    assert flag.exists()
+    assert len(result.of("history.prepared")) == 2  # the first had not reached the disk

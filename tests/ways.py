@@ -1,0 +1,16 @@
+"""The ways to a database: direct, and through PgBouncer."""
+
+from __future__ import annotations
+
+from tests.conftest import Database, MakePgBouncer
+
+WAYS = ("direct", "session", "transaction", "transaction, pool of one")
+
+
+def way_to(database: Database, pgbouncer: MakePgBouncer, way: str) -> str:
+    """Its URL by one of WAYS."""
+    if way == "direct":
+        return database.url
+    size = 1 if "one" in way else 20
+    pooler = pgbouncer(database, pool_mode=way.partition(",")[0], pool_size=size)
+    return pooler.url(database.dbname)
