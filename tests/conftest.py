@@ -75,8 +75,12 @@ class Database:
 
 
 def pytest_configure() -> None:
-    """Let SIGTERM end the tests as Ctrl-C does, so that no server outlives them."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Let SIGTERM end the tests as Ctrl-C does, so that no server outlives them.
+
+    In the background of a script a shell has SIGINT ignored, and so would all that the tests start.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
 
 
 def without(what: str, error: NoServerError) -> NoReturn:
