@@ -8,6 +8,8 @@ IMAGE ?= migrator:local
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' migrator/__init__.py)
 REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 ARGS ?=
+VERSIONS ?=
+REPEAT ?= 1
 comma := ,
 # what pip in the build of the image must trust, behind a proxy that inspects TLS
 BUILD_CA ?= $(PIP_CERT)
@@ -53,6 +55,20 @@ format: $(VENV)/.dev ## put the code into the house format
 test: $(VENV)/.dev ## unit, database and image tests
 	$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: test-matrix
+test-matrix: export REQUIRE_DATABASE := 1
+test-matrix: $(VENV)/.dev ## database and fault tests on PostgreSQL 14 to 18, or VERSIONS='17 18'
+	@$(BIN)/python -m tests.servers run .local/pg $(VERSIONS) -- \
+	  $(BIN)/python -m pytest $(wildcard tests/database tests/faults) $(ARGS)
+
+.PHONY: faults
+faults: export REQUIRE_DATABASE := 1
+faults: $(VENV)/.dev ## fault tests, REPEAT=10 times in a row; the first failure ends it
+	@for ((n = 1; n <= $(REPEAT); n++)); do \
+	  printf '\n== %d of %d\n' $$n $(REPEAT); \
+	  $(BIN)/python -m pytest tests/faults $(ARGS) || exit; \
+	done
+
 .PHONY: bench
 bench: $(VENV)/.dev ## measure the job beside psql on a throw-away server; asserts nothing
 	@IMAGE=$(IMAGE) $(BIN)/python -m bench.run $(ARGS)
@@ -82,4 +98,5 @@ lock: $(VENV)/.dev ## pin every package with its hashes, for the image and for d
 .PHONY: clean
 clean: ## remove what make made
 	-[ ! -d .local/postgres ] || $(PYTHON) tests/postgres.py stop .local/postgres
+	-[ ! -d .local/pg ] || $(PYTHON) -m tests.servers remove .local/pg
 	rm -rf $(VENV) .local .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
