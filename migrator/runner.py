@@ -71,6 +71,7 @@ class Run:
     view: View | None = None  #: the newest look
     outcome: str | None = None  #: what a command did that applied nothing, in words
     _understood: dict[str, Script] = field(default_factory=dict)
+    _lost: set[str] = field(default_factory=set)  #: versions whose flight has lost its connection
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -241,8 +242,14 @@ class Run:
         for losses in range(1, LOSSES + 1):
             try:
                 return Done(migration.version, self._send_when_free(script, seen))
+            except MovedError:
+                # a lost flight may be begun by the server, and commit, only after we have looked
+                if migration.version in self._lost and (done := self._arrived(migration.version)):
+                    return done
+                raise
             except LostError as error:
                 self.link.lost()
+                self._lost.add(migration.version)
                 fields = {"version": migration.version, "losses": losses, "error": str(error)}
                 self.link.tell(Event("migration.retry", "warning", {**fields, "reason": "lost"}))
             done = self._arrived(migration.version)

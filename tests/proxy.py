@@ -20,6 +20,7 @@ class Cut(Enum):
     BEFORE = "the message never reaches it"
     SENT = "it has just been handed the message"
     DONE = "it has answered the whole message, and the client never hears of it"
+    LATE = "it is handed the message, and answers it, just before the next one like it"
 
 
 class Proxy:
@@ -39,6 +40,7 @@ class Proxy:
         self.holding = False
         self._held: bytes | None = None
         self._let_go = threading.Event()
+        self.late: Callable[[], None] | None = None  #: delivers what Cut.LATE has kept back
         self._links: list[_Link] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = int(self._listener.getsockname()[1])
@@ -121,7 +123,8 @@ class _Link:
     def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
         self.proxy, self.client, self.server = proxy, client, server
         self.up = self.server_spoke = False
-        self.waits_for_done = False
+        self.waits_for_done = self.keeps_server = False
+        self.closed = threading.Event()
         self.asked = b""  # what the client has sent of a message that is not yet whole
         self.opening = b""  # what the server has said before its first ReadyForQuery
         for end in (client, server):
@@ -134,6 +137,18 @@ class _Link:
             with suppress(OSError):  # already closed by its peer
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
+        self.closed.set()
+
+    def _keep_back(self, whole: bytes) -> None:
+        """Cut the client's side alone, and keep the message for later."""
+
+        def deliver() -> None:
+            self.waits_for_done, self.opening = True, b""
+            self.server.sendall(whole)
+            self.closed.wait()
+
+        self.keeps_server, self.proxy.late = True, deliver
+        self.client.shutdown(socket.SHUT_RDWR)
 
     def _pump(
         self, source: socket.socket, send: Callable[[bytes], None], says: Callable[[bytes], bytes]
@@ -142,7 +157,7 @@ class _Link:
             while chunk := source.recv(1 << 16):
                 if not self.proxy.silent and (passed := says(chunk)):
                     send(passed)
-        if not self.proxy.silent:
+        if not self.proxy.silent and not (self.keeps_server and source is self.client):
             send(b"")
 
     def _pipe_to(self, target: socket.socket) -> Callable[[bytes], None]:
@@ -192,7 +207,13 @@ class _Link:
         needle, moment = self.proxy.needle
         if needle not in whole:
             return whole
+        if moment is Cut.LATE and not self.proxy.late:
+            self._keep_back(whole)
+            return b""
         self.proxy.needle = None
+        if self.proxy.late:
+            self.proxy.late()
+            return whole
         if moment is Cut.DONE:
             self.waits_for_done, self.opening = True, b""
             return whole
