@@ -336,6 +336,8 @@ class Run:
                     return None, rolled_back
                 if found[0] == self.link.run_id:
                     return Done(version, found[1]), ""
+        if message.committed_at is None:
+            return None, f"{version} is not applied: its COMMIT was never sent"
         return None, f"unknown: {version} was running, and the server did not answer any more"
 
     def _refused(

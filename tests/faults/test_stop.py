@@ -361,6 +361,22 @@ def test_in_a_statement_over_a_dead_network(
     assert line.database.query("SELECT version FROM schema_migrations") == [("001_a",)]
 
 
+def test_in_a_body_of_many_messages_nothing_is_unknown(
+    line: Line, job: StartJob, termination_log: Path
+) -> None:
+    """COMMIT comes in a message of its own, which was never sent."""
+    rows = f"SELECT '{'x' * 700_000}';\n"
+    files = {**FILES, "002_b.sql": rows + rows + "CREATE TABLE b ();\nSELECT pg_sleep(600);"}
+    run = job(line.url, by=signal.SIGTERM, files=files)
+    until(lambda: line.database.query(RUNNING, "%migrator 002_b%"))
+    with line.dead():
+        result = stop(run, signal.SIGTERM, DEAD_SECONDS)
+    outcome = "002_b is not applied: its COMMIT was never sent"
+    is_told(result, signal.SIGTERM, f"{outcome}; {STANDS}", termination_log)
+    until(lambda: not line.database.query(RUNNING, "%migrator 002_b%"))
+    assert line.database.query(TABLES) == [(True, False)]
+
+
 @NO_SIGINT
 def test_while_waiting_for_the_lock_over_a_dead_network(
     line: Line, job: StartJob, termination_log: Path, by: By
