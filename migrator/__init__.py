@@ -3,11 +3,11 @@
 A module imports only modules named before it.
 
 Ground floor (values and rules; no file, socket, clock or environment is touched): `model`,
-`report`, `errors`, `durations`, `statements`, `parse`, `url`, `refusals`, `config`, `plan`,
-`flight`, `diagnosis`.
+`report`, `errors`, `durations`, `statements`, `effects`, `parse`, `url`, `refusals`, `config`,
+`plan`, `flight`, `diagnosis`, `journal`, `settle`.
 First floor (one module for each thing outside): `source`, `git`, `watch`, `database`,
-`connect`, `observer`, `lock`, `history`.
-Second floor and roof: `link`, `runner`, `logs`, `commands`, `cli`.
+`connect`, `observer`, `lock`, `history`, `sights`.
+Second floor and roof: `link`, `alone`, `runner`, `repair`, `logs`, `commands`, `cli`.
 """
 
 __version__ = "0.1.0"

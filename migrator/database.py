@@ -109,6 +109,12 @@ class Session:
         return value
 
     @property
+    def direct(self) -> bool:
+        """Whether no pooler stands between: the protocol's backend pid is the server's own."""
+        rows = self.send("SELECT pg_catalog.pg_backend_pid()")
+        return bool(rows[0][0] == self.backend_pid)
+
+    @property
     def in_transaction(self) -> bool:
         """Whether a transaction is open, aborted or not; asked of libpq, not of the server."""
         idle: bool = self._connection.info.transaction_status == extensions.TRANSACTION_STATUS_IDLE

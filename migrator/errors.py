@@ -3,7 +3,8 @@
 MigratorError            base, never raised itself
 ├─ ConfigError        2  usage or settings
 ├─ RefusedError          nothing was run, mend something first:
-│    SourceError 10 · DriftError 11 · MissingError 12 · LateError 13 · AccessError 16
+│    SourceError 10 · DriftError 11 · MissingError 12 · LateError 13 · DirtyError 14 ·
+│    AccessError 16
 ├─ StatementError    15  PostgreSQL refused a statement of a file
 └─ TransientError        safe to run again:
      UnreachableError 20 · LockedError 21 · BusyError 22 · StoppedError 23 · PendingError 24
@@ -80,6 +81,13 @@ class LateError(RefusedError):
 
     exit_code = 13
     remedy = "Give these files numbers above the newest applied, or set ON_LATE=apply or skip."
+
+
+class DirtyError(RefusedError):
+    """A no-transaction migration began and did not finish, and a person must say what it did."""
+
+    exit_code = 14
+    remedy = "Run `up`: it settles by the catalog what can be settled, and asks about the rest."
 
 
 class AccessError(RefusedError):

@@ -150,12 +150,16 @@ def opening(place: Place, limits: Limits, what: str, seen: str | None = None) ->
     """
     check = ""
     if seen is not None:
-        query = HEAD.format(history=place.history)
-        check = HEAD_CHECK.format(query=query, head=seen, moved=MOVED)
+        check = HEAD_CHECK.format(query=head_query(place.history), head=seen, moved=MOVED)
     key = lock_key(place.schema)
     guard = OPENING_GUARD.format(key=key, held=HELD, holder=holder_query(place.schema), check=check)
     begin = f"{marker(place, what)} BEGIN ISOLATION LEVEL READ COMMITTED"
-    return [begin, HERE, *_settings(place, limits), guard]
+    return [begin, HERE, *(f"SET LOCAL {value}" for value in settings(place, limits)), guard]
+
+
+def head_query(history: str) -> str:
+    """What the database says of the history; `head` says the same of rows."""
+    return HEAD.format(history=history)
 
 
 def marker(place: Place, what: str) -> str:
@@ -168,7 +172,13 @@ def holder_query(schema: str) -> str:
 
     A prepared transaction can hold it too: it has no pid, but a name.
     """
-    return HOLDER.format(ours=_ours(schema))
+    return HOLDER.format(ours=our_lock(schema))
+
+
+def our_lock(schema: str) -> str:
+    """The condition under which a row `held` of pg_locks is the runners' lock."""
+    high, low = divmod(lock_key(schema) % 2**64, 2**32)
+    return OURS.format(high=high, low=low)
 
 
 def make_flight(script: Script, seen: str, place: Place, limits: Limits) -> tuple[Message, ...]:
@@ -199,6 +209,27 @@ def make_flight(script: Script, seen: str, place: Place, limits: Limits) -> tupl
     )
 
 
+def settings(place: Place, limits: Limits) -> list[str]:
+    """What is SET while our statements run, as `name = value`.
+
+    The server's own keepalives end an orphan: 30 s after packets stop, 5 s after a close.
+    """
+    values: dict[str, int | str] = {
+        "lock_timeout": limits.lock_timeout,
+        "statement_timeout": limits.statement_timeout,
+        "idle_in_transaction_session_timeout": 60_000,
+        "application_name": literal(place.runner),
+        "client_connection_check_interval": 5_000,
+        "tcp_keepalives_idle": 10,
+        "tcp_keepalives_interval": 5,
+        "tcp_keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
+    }
+    if place.server_version >= 170000:
+        values["transaction_timeout"] = 0
+    return [f"{name} = {value}" for name, value in values.items()]
+
+
 def identifier(name: str) -> str:
     """`name` quoted as an identifier."""
     return '"' + name.replace('"', '""') + '"'
@@ -225,24 +256,6 @@ def log_row(place: Place, version: str | None, event: str, detail: dict[str, Any
     )
 
 
-def _settings(place: Place, limits: Limits) -> list[str]:
-    """The server's own keepalives end an orphan: 30 s after packets stop, 5 s after a close."""
-    values: dict[str, int | str] = {
-        "lock_timeout": limits.lock_timeout,
-        "statement_timeout": limits.statement_timeout,
-        "idle_in_transaction_session_timeout": 60_000,
-        "application_name": literal(place.runner),
-        "client_connection_check_interval": 5_000,
-        "tcp_keepalives_idle": 10,
-        "tcp_keepalives_interval": 5,
-        "tcp_keepalives_count": 3,
-        "tcp_user_timeout": 20_000,
-    }
-    if place.server_version >= 170000:
-        values["transaction_timeout"] = 0
-    return [f"SET LOCAL {name} = {value}" for name, value in values.items()]
-
-
 def _closing(script: Script, place: Place) -> list[str]:
     migration = script.migration
     detail = (
@@ -255,7 +268,7 @@ def _closing(script: Script, place: Place) -> list[str]:
         "RESET SESSION AUTHORIZATION",
         "RESET ROLE",
         HERE,
-        CLOSING_GUARD.format(ours=_ours(place.schema), escaped=ESCAPED),
+        CLOSING_GUARD.format(ours=our_lock(place.schema), escaped=ESCAPED),
         RECORD.format(
             history=place.history,
             version=version,
@@ -282,11 +295,6 @@ def _groups(script: Script, mark: str) -> Iterable[Message]:
         text = mark + script.sql[start : statements[after - 1].end]
         yield Message(text, len(mark), len(text), start, first, 0)
         first = after
-
-
-def _ours(schema: str) -> str:
-    high, low = divmod(lock_key(schema) % 2**64, 2**32)
-    return OURS.format(high=high, low=low)
 
 
 def _join(statements: Sequence[str]) -> str:

@@ -11,11 +11,12 @@ from migrator.config import Config
 from migrator.connect import open_session
 from migrator.database import LostError, ServerError, Session
 from migrator.durations import Rhythm, limit_seconds
-from migrator.errors import AccessError, BusyError
+from migrator.errors import AccessError, BusyError, ConfigError
 from migrator.flight import HELD, MOVED, Place
 from migrator.lock import as_holder, wait_until_free
 from migrator.model import Event, Tell
 from migrator.report import blockers_in_words
+from migrator.url import in_session_mode
 from migrator.watch import Watch, retry
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ T = TypeVar("T")
 LOCK_REFUSED, DEADLOCK = "55P03", "40P01"
 BUSY = frozenset({LOCK_REFUSED, DEADLOCK, "40001"})
 READ_ONLY = "25006"
+#: How often one migration may lose its connection before it is held to be the reason.
+LOSSES = 5
 HISTORY = "the history's tables"  #: stands for a version while they are read or prepared
 
 
@@ -55,6 +58,7 @@ class Link:
     _session: Session | None = None
     _observer: Observer | None = None  #: who looks after the wait at hand, once it is slow
     _unobservable: str | None = None  #: why no second connection is to be had
+    _own: Session | None = None  #: the same as _session, where that will do
 
     @property
     def session(self) -> Session:
@@ -69,6 +73,37 @@ class Link:
             )
         return self._session
 
+    def own_session(self) -> Session:
+        """A session that keeps what is SET on it and the locks it takes.
+
+        It is direct, or behind a pooler in session mode: Supabase's shared one on port 5432, or
+        what DIRECT_URL names. Raises ConfigError when none can be had, and what opening one raises.
+        """
+        if self._own is None or not self._own.alive:
+            self._own = self._find_own()
+        return self._own
+
+    def _find_own(self) -> Session:
+        session = self.session
+        target = in_session_mode(session.target)
+        if target is None and session.target.name != "DIRECT_URL" and not session.direct:
+            raise ConfigError(
+                f"{session.target} is a pooler of which nobody knows whether it keeps a session, "
+                "and no-transaction files need one",
+                remedy="Set DIRECT_URL to a URL that bypasses the pooler, or that reaches it in "
+                "session mode.",
+            )
+        if target is None or target == session.target:
+            return session
+        fields = {
+            "target": str(session.target),
+            "instead": str(target),
+            "reason": "no-transaction files need a session",
+        }
+        self.tell(Event("connection.rerouted", "info", fields))
+        config = self.config
+        return open_session((target,), self.runner, config.connect_timeout, self.watch, self.tell)
+
     @property
     def place(self) -> Place:
         version = self.session.server_version
@@ -78,13 +113,20 @@ class Link:
         """The session is of no more use; the next one is opened when needed."""
         self._session = None
 
-    def close(self) -> None:
-        """Let go of the session; on a stop roll back what is open first."""
-        if self._session is not None:
-            if self.watch.stopped_by:
-                self._session.abandon()
-            self._session.close()
+    def lost_own(self) -> None:
+        """As `lost`, of the session of its own."""
+        if self._own is self._session:
             self._session = None
+        self._own = None
+
+    def close(self) -> None:
+        """Let go of the sessions; on a stop roll back what is open first."""
+        for session in dict.fromkeys((self._own, self._session)):
+            if session is not None:
+                if self.watch.stopped_by:
+                    session.abandon()
+                session.close()
+        self._session = self._own = None
 
     def when_free(self, send: Callable[[], T]) -> T:
         """Do `send` until no other runner holds the lock; LockedError after WAIT_TIMEOUT."""
@@ -99,6 +141,13 @@ class Link:
             self.tell(Event("lock.waiting", "info", fields))
             schema = config.migrations_schema
             wait_until_free(self.session, schema, config.wait_timeout, self.watch, self.tell)
+
+    def tell_notice(self, version: str, text: str) -> None:
+        """What the server says while a file runs."""
+        severity, _, message = text.strip().partition(":")
+        level = "warning" if severity == "WARNING" else "debug"
+        fields = {"version": version, "notice": message.strip()}
+        self.tell(Event("migration.notice", level, fields))
 
     def settle(self, error: ServerError) -> None:
         """After a refusal: give the session back clean, and raise what it means for the run.

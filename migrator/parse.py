@@ -30,6 +30,7 @@ class Script:
     sql: str  #: the text to send; its offsets and lines are those of the file
     lock_timeout_ms: int | None = None  #: None where no directive says so; 0 is no limit
     statement_timeout_ms: int | None = None
+    transactional: bool = True  #: False under a `-- migrator: no-transaction` line
 
 
 def gather(
@@ -71,24 +72,29 @@ def checksum(data: bytes) -> str:
 def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]]:
     """The migration split and its directives read; or no script, and all that is wrong with it."""
     # Imported here: it costs 4 ms, and a run with nothing pending splits nothing.
+    from migrator.effects import alone_refusals
     from migrator.statements import refusals, scan
 
     found = scan(migration.sql)
     first = found.statements[0].start if found.statements else len(found.sql)
     timeouts: dict[str, int] = {}
-    problems = found.problems + refusals(found.statements)
+    alone = any(directive.text == _ALONE for directive in found.directives)
+    problems = [
+        *found.problems,
+        *(alone_refusals(found.sql, found.statements) if alone else refusals(found.statements)),
+    ]
     wrong = [(problem.line, problem.problem, problem.remedy) for problem in problems]
     for directive in found.directives:
         name, _, value = directive.text.replace("\t", " ").partition(" ")
         if reason := _wrong(name, value, late=directive.start > first, again=name in timeouts):
             wrong.append((directive.line, *reason))
         else:
-            timeouts[name] = parse_duration(value)
+            timeouts[name] = 0 if name == _ALONE else parse_duration(value)
     wrong += _other_tools(migration.sql, found.statements)
     if wrong:
         return None, tuple(Finding(migration.file, p, r, line) for line, p, r in sorted(wrong))
     limits = timeouts.get("lock-timeout"), timeouts.get("statement-timeout")
-    return Script(migration, found.statements, found.sql, *limits), ()
+    return Script(migration, found.statements, found.sql, *limits, transactional=not alone), ()
 
 
 def _other_tools(sql: str, statements: Iterable[Statement]) -> Iterator[tuple[int, str, str]]:
@@ -163,21 +169,25 @@ def _with_lf(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
+_ALONE = "no-transaction"
 _TIMEOUTS = ("lock-timeout", "statement-timeout")
-_LATER = ("allow", "no-transaction", "requires")  # of the design, not of this version
+_KNOWN = (_ALONE, *_TIMEOUTS)
+_LATER = ("allow", "requires")  # of the design, not of this version
 
 
 def _wrong(name: str, value: str, *, late: bool, again: bool) -> tuple[str, str] | None:
     """Why this directive cannot be followed, and the remedy."""
     if name in _LATER:
         return f"the directive {name} is not supported by this version", "Remove it."
-    if name not in _TIMEOUTS:
-        known = " and ".join(_TIMEOUTS)
+    if name not in _KNOWN:
+        known = ", ".join(_KNOWN)
         return f'"{name}" is not a directive', f"This version knows {known}."
     if late:
         return f"the directive {name} stands after a statement", "Move it to the top of the file."
     if again:
         return f"the directive {name} is given twice", "Remove one of them."
+    if name == _ALONE:
+        return (f"the directive {name} takes no words", f"Write {_ALONE} alone.") if value else None
     try:
         parse_duration(value)
     except ValueError as error:

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from migrator.alone import apply_alone
 from migrator.config import Config
 from migrator.database import LostError, ServerError
 from migrator.durations import format_duration, limit_seconds
@@ -35,7 +36,7 @@ from migrator.history import (
     read_history,
     read_log,
 )
-from migrator.link import HISTORY, Link, MovedError
+from migrator.link import HISTORY, LOSSES, Link, MovedError
 from migrator.model import Event, Finding, Migration
 from migrator.parse import Script, understand
 from migrator.plan import Decision, Plan, Policy, make_plan
@@ -47,8 +48,6 @@ Seen = list[tuple[str, str | None]]
 #: How often the history may be said to have moved and be found as it was.
 MOVES = 5
 LOG_SECONDS = 3.0  #: for the row that records a failure; it may be done without
-#: How often one migration may lose its connection before it is held to be the reason.
-LOSSES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +164,8 @@ class Run:
                 "the server is read-only: a standby, or a server whose disk is full",
                 remedy="Connect to the primary; on Supabase, leave read-only mode first.",
             )
+        if not all(script.transactional for script in scripts):
+            self.link.own_session()  # without one nothing is run at all
         if history.readers_lacking or not history.complete:
             self.link.retrying(
                 HISTORY,
@@ -185,11 +186,14 @@ class Run:
                 "steps": len(scripts),
             }
             self.link.tell(Event("migration.started", "info", fields))
-            done = self.link.retrying(
-                script.migration.version,
-                partial(self._fly, script, seen),
-                self._limits(script).lock_timeout,
-            )
+            if script.transactional:
+                done = self.link.retrying(
+                    script.migration.version,
+                    partial(self._fly, script, seen),
+                    self._limits(script).lock_timeout,
+                )
+            else:
+                done = apply_alone(self.link, script, seen)
             seen.append((script.migration.version, script.migration.checksum))
             self.applied.append(done)
             fields = {
@@ -303,7 +307,7 @@ class Run:
         """Send one flight; the server's ms for it. Whatever is refused is rolled back."""
         version = script.migration.version
         self.link.session.count_results()
-        self.link.session.hear = partial(self._tell_notice, version)
+        self.link.session.hear = partial(self.link.tell_notice, version)
         rows: list[tuple[Any, ...]] = []
         for message in messages:
             try:
@@ -365,12 +369,6 @@ class Run:
             ):
                 self.link.session.send(f"{brief}; {row}")
         return found
-
-    def _tell_notice(self, version: str, text: str) -> None:
-        severity, _, message = text.strip().partition(":")
-        level = "warning" if severity == "WARNING" else "debug"
-        fields = {"version": version, "notice": message.strip()}
-        self.link.tell(Event("migration.notice", level, fields))
 
 
 def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:

@@ -383,7 +383,8 @@ _REFUSALS = {
     ),
     StatementKind.NON_TRANSACTIONAL: (
         "cannot run inside a transaction",
-        "Run it by hand outside a migration; non-transactional files come with a later version.",
+        "Put the line `-- migrator: no-transaction` at the top of the file, best of a file that "
+        "holds nothing else.",
     ),
     StatementKind.COPY_DATA: (
         "is not supported by this version",
@@ -398,8 +399,6 @@ _REFUSALS = {
 
 def _refusal(statement: Statement) -> tuple[str, str]:
     problem, remedy = _REFUSALS[statement.kind]
-    if "CONCURRENTLY" in statement.words:
-        remedy = "Write it without CONCURRENTLY, or r" + remedy[1:]
     if statement.words == _COPY_OUT:
         remedy = "Remove it: a migration has nobody to send rows to."
     return problem, remedy

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from migrator.errors import ConfigError
 
@@ -60,6 +60,8 @@ ENCODE = "Percent-encode the characters @ : / ? # % and space in the password."
 SCHEME = re.compile(r"postgres(?:ql)?(?:\+[a-z0-9_]+)?://")
 HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.%]+)\]|(?P<host>[\w.%-]*))(?::(?P<port>\d*))?")
 PORTS = range(1, 65536)
+#: Supabase's shared pooler: port 6543 is its transaction mode, 5432 its session mode.
+SHARED_POOLER = re.compile(r"[\w-]+\.pooler\.supabase\.com", re.IGNORECASE)
 #: What JDBC, asyncpg and node-postgres write for a sslmode.
 SSL_WORDS = {
     "true": "require",
@@ -123,6 +125,16 @@ def read_environment(environment: Mapping[str, str]) -> Target | None:
     if not any(environment.get(name) for name in PLACES):
         return None
     return _target("PGHOST", _environment(environment), ())
+
+
+def in_session_mode(target: Target) -> Target | None:
+    """The same place in session mode: the target itself, or another port of its host.
+
+    None when the target's own words do not tell; then it may be direct all the same.
+    """
+    if not all(SHARED_POOLER.fullmatch(host) for host, _ in target.hosts):
+        return None
+    return replace(target, hosts=tuple((host, 5432) for host, _ in target.hosts))
 
 
 def _split_userinfo(text: str, name: str) -> tuple[str, str]:

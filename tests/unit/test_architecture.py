@@ -13,11 +13,11 @@ import migrator
 
 #: Every module, floor by floor; each imports only modules that stand before it.
 GROUND = (
-    *("model", "report", "errors", "durations", "statements", "parse"),
-    *("url", "refusals", "config", "plan", "flight", "diagnosis"),
+    *("model", "report", "errors", "durations", "statements", "effects", "parse"),
+    *("url", "refusals", "config", "plan", "flight", "diagnosis", "journal", "settle"),
 )
-FIRST = ("source", "git", "watch", "database", "connect", "observer", "lock", "history")
-SECOND = ("link", "runner", "logs", "commands", "cli")  # and the roof
+FIRST = ("source", "git", "watch", "database", "connect", "observer", "lock", "history", "sights")
+SECOND = ("link", "alone", "runner", "repair", "logs", "commands", "cli")  # and the roof
 MODULES = (*GROUND, *FIRST, *SECOND)
 
 #: What reaches outside: files, sockets, processes, clocks and chance.

@@ -1,0 +1,459 @@
+"""Runs one no-transaction migration, statement by statement; docs/design.md section 5.
+
+A session-level lock keeps other runners out, and an orphan of our own too: it holds the lock as
+long as it lives. Whatever was begun earlier and has no outcome is settled by the catalog first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from migrator import journal
+from migrator.database import LostError, ServerError
+from migrator.durations import limit_seconds
+from migrator.effects import Act, Effect, effect_of
+from migrator.errors import (
+    BusyError,
+    ConfigError,
+    DirtyError,
+    LockedError,
+    MigratorError,
+    StatementError,
+    StoppedError,
+    UnreachableError,
+)
+from migrator.flight import ESCAPED, MOVED, Limits, Message, head
+from migrator.history import find_run
+from migrator.journal import How, Intent, Progress, marker, sha256
+from migrator.link import BUSY, LOSSES, Link, MovedError, TablesBusyError
+from migrator.model import Event
+from migrator.parse import Script
+from migrator.report import Done
+from migrator.settle import (
+    Next,
+    Sight,
+    Verdict,
+    confirm,
+    read_sight,
+    settle,
+    settle_changed,
+    settle_first,
+)
+from migrator.sights import look
+from migrator.statements import Statement
+from migrator.watch import retry
+
+T = TypeVar("T")
+Rows = list[tuple[Any, ...]]
+
+
+def apply_alone(link: Link, script: Script, seen: Sequence[tuple[str, str | None]]) -> Done:
+    """Apply a no-transaction migration, from where it stands, on a session of its own.
+
+    Raises MovedError when the history is not what was `seen`, DirtyError with the question that
+    a person must answer, and what else ends a run; then the journal holds what is known.
+    """
+    version = script.migration.version
+    for losses in range(1, LOSSES + 1):
+        try:
+            return _Visit(link, script).apply(seen)
+        except LostError as error:
+            link.lost_own()
+            fields = {"version": version, "losses": losses, "error": str(error), "reason": "lost"}
+            link.tell(Event("migration.retry", "warning", fields))
+    raise StatementError(
+        f"{script.migration.file}: the connection was lost {LOSSES} times while it ran",
+        remedy="See the server's log: a statement may crash its backend, or a proxy may cut long "
+        "ones. The next run settles what was begun.",
+        version=version,
+        file=script.migration.file,
+        outcome=f"{version} is begun and not finished; `status` shows it as dirty",
+    )
+
+
+class _StillAtWorkError(Exception):
+    """Somebody is at work on the statement's object."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__()
+        self.verdict = verdict
+
+
+class _Step:
+    """One statement of the file."""
+
+    def __init__(self, script: Script, number: int, statement: Statement) -> None:
+        self.script, self.number, self.statement = script, number, statement
+        self.text = script.sql[statement.start : statement.end]
+        # every statement was read once before the first migration of the run was sent
+        self.effect = effect_of(self.text, statement.kind) or Effect(Act.ASK)
+        self.sha256 = sha256(self.text)
+
+    @property
+    def what(self) -> str:
+        """In words: no text of the file, which may hold a password."""
+        return " ".join(filter(None, (self.statement.words, ".".join(self.effect.name))))
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        return {
+            "version": self.script.migration.version,
+            "statement": self.number,
+            "statements": len(self.script.statements),
+            "what": self.what,
+        }
+
+
+class _Visit:
+    """One hold of the lock, on one session."""
+
+    def __init__(self, link: Link, script: Script) -> None:
+        self.link, self.script, self.config = link, script, link.config
+        self.version = script.migration.version
+        self.session = link.own_session()
+        self.place = link.place
+        self.progress = Progress()
+        self.at = 0  #: the number of the statement that was sent last
+
+    def apply(self, seen: Sequence[tuple[str, str | None]]) -> Done:
+        """All statements that are not yet done, and the history's row."""
+        with self._given_back():
+            self.link.when_free(lambda: self.session.send(journal.take_lock(self.place)))
+            try:
+                with self._told():
+                    return self._apply(seen)
+            except ServerError as error:
+                if error.refusal.sqlstate != ESCAPED:
+                    raise
+                raise ConfigError(
+                    f"{self.version}: {error.refusal.message}",
+                    remedy="DIRECT_URL must bypass the pooler or reach it in session mode; and the "
+                    "file may not release the lock.",
+                    outcome=self._standing(),
+                ) from error
+
+    def _apply(self, seen: Sequence[tuple[str, str | None]]) -> Done:
+        self._send(journal.prepare(self.place, self._limits()))
+        try:
+            text = journal.read_progress(self.place, self.version, head(seen))
+            rows = self._again(lambda: self._send(text))
+        except ServerError as error:
+            if error.refusal.sqlstate != MOVED:
+                raise
+            return self._recorded()
+        lines = journal.read_lines(rows[0][0])
+        self.progress = journal.fold(lines).get(self.version, Progress())
+        self._check_unchanged()
+        self.session.hear = partial(self.link.tell_notice, self.version)
+        for number, statement in enumerate(self.script.statements, 1):
+            if number not in self.progress.done:
+                self.link.watch.check()
+                self.at = number
+                step = _Step(self.script, number, statement)
+                self._again(partial(self._carry_out, step))
+        text = journal.finish(self.place, self.script.migration, self.progress.spent_ms)
+        self._again(lambda: self._send(text))
+        return Done(self.version, self.progress.spent_ms)
+
+    def _carry_out(self, step: _Step) -> None:
+        """One statement, from whatever state it was left in."""
+        if step.effect.act is Act.SESSION:
+            self._try(step, step.text)
+            return
+        interrupted = self.progress.open
+        if interrupted is not None and self._settled(step, interrupted):
+            return
+        if step.effect.act is Act.ATOMIC:
+            self._commit(step)
+            return
+        with self._patient(step.effect):
+            self._begin(step)
+            self._run(step)
+
+    def _settled(self, step: _Step, intent: Intent) -> bool:
+        """Settle an interrupted statement; False when it is to be run, or run again."""
+        changed = intent.sha256 != step.sha256 or intent.number != step.number
+        effect = journal.read_effect(intent.effect) if changed else step.effect
+        before = read_sight(intent.before)
+        mark = marker(intent.run_id, self.version, intent.number)
+        rule = settle_changed if changed else settle
+
+        def judge() -> Verdict:
+            return rule(effect, before, look(self.session, effect, mark, before))
+
+        with self._patient(effect):
+            while True:
+                verdict = self._when_idle(step, judge)
+                fields = {**step.fields, "seen": verdict.seen, "verdict": verdict.next.value}
+                self.link.tell(Event("statement.settled", "warning", fields))
+                if verdict.next is Next.DONE:
+                    self._conclude(step, How.SETTLED)
+                    return True
+                if verdict.next is Next.AGAIN:
+                    return False
+                if verdict.next is Next.ASK:
+                    raise self._question(step, verdict)
+                self._tidy_up(effect, verdict)
+
+    def _tidy_up(self, effect: Effect, verdict: Verdict) -> None:
+        """What an interrupted statement calls for before it is looked at again."""
+        if verdict.next is Next.FINALIZE:
+            self._send(journal.finalize(effect))
+        for name in verdict.drop:
+            self._send(journal.drop_index(name))
+
+    def _when_idle(self, step: _Step, judge: Callable[[], Verdict]) -> Verdict:
+        """What `judge` says once it no longer says WAIT; LockedError after WAIT_TIMEOUT."""
+
+        def once() -> Verdict:
+            verdict = judge()
+            if verdict.next is Next.WAIT:
+                raise _StillAtWorkError(verdict)
+            return verdict
+
+        def tell_retry(error: _StillAtWorkError, _attempt: int) -> None:
+            verdict = error.verdict
+            fields = {**step.fields, "seen": verdict.seen, "verdict": verdict.next.value}
+            self.link.tell(Event("statement.settled", "info", fields))
+
+        limit = limit_seconds(self.config.wait_timeout)
+        try:
+            return retry(once, self.link.watch, lambda: limit, _StillAtWorkError, tell_retry)
+        except _StillAtWorkError as error:
+            raise LockedError(
+                f"{self.version}: {step.what}: {error.verdict.seen}, for all of WAIT_TIMEOUT",
+                version=self.version,
+                remedy="See whether that session is at work or stuck, then run again.",
+                outcome=self._standing(),
+            ) from None
+
+    def _begin(self, step: _Step) -> None:
+        """Write the intent, unless what is there already forbids to run the statement."""
+        seen: list[Sight] = []
+
+        def judge() -> Verdict:
+            seen.append(look(self.session, step.effect))
+            return settle_first(step.effect, seen[-1])
+
+        verdict = self._when_idle(step, judge)
+        if verdict.next is Next.ASK:
+            raise DirtyError(
+                f"{self._where(step)}: {verdict.seen}; the statement would pass it over",
+                remedy=f"DROP INDEX CONCURRENTLY {seen[-1].name}, or mend it with REINDEX INDEX "
+                "CONCURRENTLY; then run again.",
+                version=self.version,
+                seen=verdict.seen,
+                outcome=self._standing(),
+            )
+        intent = Intent(
+            step.number,
+            self.link.run_id,
+            step.sha256,
+            step.what,
+            step.statement.line,
+            journal.effect_as_json(step.effect),
+            seen[-1].as_json(),
+        )
+        self._send(journal.intend(self.place, self.version, intent))
+        self.progress = Progress(self.progress.done, self.progress.spent_ms, intent)
+        self.link.tell(Event("statement.started", "info", step.fields))
+
+    def _run(self, step: _Step) -> None:
+        """The statement itself, which has an intent; then its outcome."""
+        prefix = marker(self.link.run_id, self.version, step.number)
+        self._try(step, f"{prefix}{step.text}", len(prefix))
+        verdict = confirm(step.effect, look(self.session, step.effect))
+        if verdict.next is Next.ASK:
+            raise self._question(step, verdict)
+        self._conclude(step, How.RAN)
+
+    def _commit(self, step: _Step) -> None:
+        """A statement that runs in a transaction, together with its outcome."""
+        self.link.tell(Event("statement.started", "info", step.fields))
+        before, after = journal.atomic(self.place, self.version, step.number, step.text)
+        rows = self._try(step, before + step.text + after, len(before))
+        self._is_done(step, rows, How.RAN)
+
+    def _conclude(self, step: _Step, how: How) -> None:
+        text = journal.conclude(self.place, self.version, step.number, step.sha256, how)
+        self._is_done(step, self._send(text), how)
+
+    def _is_done(self, step: _Step, rows: Rows, how: How) -> None:
+        spent_ms = int(rows[0][0]) if rows and rows[0][0] is not None else None
+        done = {**self.progress.done, step.number: step.sha256}
+        self.progress = Progress(done, self.progress.spent_ms + (spent_ms or 0))
+        fields = {**step.fields, "execution_time_ms": spent_ms, "how": how.value}
+        self.link.tell(Event("statement.done", "info", fields))
+
+    def _try(self, step: _Step, text: str, starts: int = 0) -> Rows:
+        """Send a text of the file's, which stands at `starts`; raises what its refusal means."""
+        self.session.count_results()
+        try:
+            return self.session.send(text)
+        except ServerError as error:
+            answered = self.session.answered
+            if error.refusal.sqlstate == ESCAPED:
+                raise
+            if error.refusal.sqlstate in BUSY:
+                raise TablesBusyError(error) from error
+            message = Message(
+                text, starts, starts + len(step.text), step.statement.start, step.number - 1, 0
+            )
+            raise self._refused(step, message, error, answered) from error
+
+    def _refused(
+        self, step: _Step, message: Message, error: ServerError, answered: int | None
+    ) -> MigratorError:
+        """What a refused statement ends the run with; recorded, with what is left of it undone."""
+        from migrator.diagnosis import Standing, diagnose  # needed only when a statement failed
+
+        found = diagnose(self.script, message, error.refusal, answered, Standing((), None, ()))
+        undone = True
+        with contextlib.suppress(ServerError, TablesBusyError):
+            undone = self._undone(step)
+            detail = {
+                "sqlstate": error.refusal.sqlstate,
+                "message": error.refusal.message,
+                "line": found.details.get("line"),
+                "undone": undone,
+            }
+            self._send(journal.fail(self.place, self.version, step.number, detail))
+            if undone:
+                self.progress = Progress(self.progress.done, self.progress.spent_ms)
+        if "statement timeout" in error.refusal.message:
+            found.remedy = "Raise this file's `-- migrator: statement-timeout`."
+        found.details["outcome"] = self._standing()
+        return found
+
+    def _undone(self, step: _Step) -> bool:
+        """Whether nothing of a refused statement is left; an INVALID index is dropped for it."""
+        intent = self.progress.open
+        if step.effect.act is Act.ATOMIC or step.effect.act is Act.SESSION or intent is None:
+            return True
+        before = read_sight(intent.before)
+        for _ in range(2):
+            verdict = settle(step.effect, before, look(self.session, step.effect, None, before))
+            if verdict.next is Next.CLEAN:
+                self._tidy_up(step.effect, verdict)
+        return verdict.next is Next.AGAIN
+
+    def _question(self, step: _Step, verdict: Verdict) -> DirtyError:
+        """What only a person can answer."""
+        version = self.version
+        return DirtyError(
+            f"{self._where(step)} was interrupted: has it taken effect? Seen: {verdict.seen}",
+            remedy=f"If it has: `repair --done {version} --reason WHY`, which goes on after it. If "
+            f"it has not, once nothing of it is left: `repair --retry {version} --reason WHY`, "
+            "which lets the next `up` run it again.",
+            version=version,
+            file=self.script.migration.file,
+            line=step.statement.line,
+            seen=verdict.seen,
+            outcome=self._standing(),
+        )
+
+    def _check_unchanged(self) -> None:
+        """What has run must still be what the file says; the rest of it may have been mended."""
+        statements = self.script.statements
+        for number, digest in sorted(self.progress.done.items()):
+            if number <= len(statements):
+                step = _Step(self.script, number, statements[number - 1])
+                if step.sha256 == digest:
+                    continue
+            raise DirtyError(
+                f"{self.script.migration.file}: statement {number} has run, and the file has "
+                "changed it since",
+                remedy=f"Restore the file; or `repair --applied {self.version} --reason WHY` when "
+                f"all of it has taken effect, `repair --not-applied {self.version} --reason WHY` "
+                "when nothing of it has.",
+                version=self.version,
+                file=self.script.migration.file,
+                outcome=self._standing(),
+            )
+
+    def _recorded(self) -> Done:
+        """The history has moved: by our own last message, whose answer was lost, or by others."""
+        found = find_run(self.session, self.place, self.version)
+        if found is None or found[0] != self.link.run_id:
+            raise MovedError
+        return Done(self.version, found[1])
+
+    def _where(self, step: _Step) -> str:
+        return (
+            f"{self.script.migration.file}:{step.statement.line}: statement {step.number} of "
+            f"{len(self.script.statements)} ({step.what})"
+        )
+
+    def _standing(self) -> str:
+        """What the migration has come to, for whoever is woken by it."""
+        parts = [f"{self.version} is not finished"]
+        done = sorted(self.progress.done)
+        if done:
+            parts.append(f"done and standing: statement {', '.join(map(str, done))}")
+        if self.progress.open is not None:
+            parts.append(f"statement {self.progress.open.number} is to be settled")
+        elif not done:
+            parts = [f"{self.version} is not applied, and nothing of it is left"]
+        return "; ".join(parts)
+
+    def _limits(self) -> Limits:
+        """Limits of the file's own, or LOCK_TIMEOUT; STATEMENT_TIMEOUT is not for these files."""
+        own = self.script.lock_timeout_ms
+        lock_timeout = self.config.lock_timeout if own is None else own
+        timeout = self.script.statement_timeout_ms or 0
+        return Limits(lock_timeout, timeout, self.config.search_path)
+
+    @contextlib.contextmanager
+    def _patient(self, effect: Effect) -> Iterator[None]:
+        """Within, wait longer for locks, where that keeps nobody waiting.
+
+        A build that gives up because some transaction lasts for longer than LOCK_TIMEOUT would
+        never end. A limit that the file sets itself stays in force.
+        """
+        short, long = self._limits().lock_timeout, self.config.lock_retry_timeout
+        if not effect.patient or self.script.lock_timeout_ms is not None:
+            yield
+            return
+        self._send(journal.patience(short, long))
+        yield
+        self._send(journal.patience(long, short))
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Whatever ends the run says what it leaves behind."""
+        try:
+            yield
+        except StoppedError as error:
+            error.details["outcome"] = self._standing()
+            with contextlib.suppress(Exception), self.link.watch.cleaning_up():
+                detail = {"message": str(error), "undone": False}
+                self.session.send(journal.fail(self.place, self.version, self.at, detail))
+            raise
+        except (BusyError, UnreachableError) as error:
+            error.details["outcome"] = self._standing()
+            raise
+
+    @contextlib.contextmanager
+    def _given_back(self) -> Iterator[None]:
+        """Give the lock and the session's settings back, whatever happened."""
+        try:
+            yield
+        finally:
+            if self.session.alive and not self.link.watch.stopped_by:
+                with contextlib.suppress(LostError, ServerError, StoppedError):
+                    self.session.tidy()
+
+    def _again(self, send: Callable[[], T]) -> T:
+        return self.link.retrying(self.version, send)
+
+    def _send(self, text: str) -> Rows:
+        """A text of our own."""
+        try:
+            return self.session.send(text)
+        except ServerError as error:
+            if error.refusal.sqlstate in BUSY:
+                raise TablesBusyError(error) from error
+            raise

@@ -1,0 +1,347 @@
+"""The journal of no-transaction migrations: what is written before and after each statement.
+
+Its lines are rows of schema_migrations_log; docs/design.md section 5. A statement that cannot run
+in a transaction has an intent before it and an outcome after it; any other one commits together
+with its outcome. Counts of statements begin at 1, as people count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from migrator.effects import Act, Effect
+from migrator.flight import (
+    ESCAPED,
+    HELD,
+    MOVED,
+    SPENT,
+    Limits,
+    Place,
+    head_query,
+    holder_query,
+    identifier,
+    literal,
+    lock_key,
+    log_row,
+    our_lock,
+    settings,
+)
+
+if TYPE_CHECKING:
+    from migrator.model import Migration
+
+#: What a line of the journal says; the value stands in the log's column `event`.
+INTENT, OUTCOME, FAILED, REPAIRED = "intent", "outcome", "failed", "repaired"
+EVENTS = (INTENT, OUTCOME, FAILED, REPAIRED, "applied")
+
+
+class Answer(Enum):
+    """What a person told `repair` about a migration."""
+
+    APPLIED = "applied"  #: all of the file has taken effect
+    NOT_APPLIED = "not applied"  #: nothing of it has
+    DONE = "done"  #: the interrupted statement has taken effect
+    RETRY = "retry"  #: the interrupted statement has not, and may be run again
+
+
+class How(Enum):
+    """How a statement came to be done."""
+
+    RAN = "ran"
+    SETTLED = "settled"  #: it was interrupted, and found to have taken effect
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the journal."""
+
+    version: str
+    event: str  #: one of EVENTS
+    run_id: str
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A statement that was begun and of which no outcome is known."""
+
+    number: int
+    run_id: str
+    sha256: str  #: of the statement's text
+    what: str  #: in words, CREATE INDEX CONCURRENTLY public.orders_day
+    line: int  #: of the file
+    effect: dict[str, Any]  #: an Effect as JSON
+    before: dict[str, Any]  #: what the catalog showed of its object before
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a migration that is not in the history has come."""
+
+    done: dict[int, str] = field(default_factory=dict)  #: number -> SHA-256 of its text
+    spent_ms: int = 0
+    open: Intent | None = None
+
+    @property
+    def begun(self) -> bool:
+        return bool(self.done) or self.open is not None
+
+
+def fold(lines: Iterable[Line]) -> dict[str, Progress]:
+    """The progress of each version, from its lines in the order in which they were written."""
+    found: dict[str, Progress] = {}
+    for line in lines:
+        found[line.version] = _after(found.get(line.version, Progress()), line)
+    return {version: progress for version, progress in found.items() if progress.begun}
+
+
+def read_lines(rows: Iterable[Sequence[Any]]) -> list[Line]:
+    """The rows that `lines_query` gives."""
+    return [Line(version, event, run_id, detail) for version, event, run_id, detail in rows]
+
+
+def lines_query(log: str, which: str) -> str:
+    """All lines of the journal that fit `which`, oldest first, as one JSON array."""
+    events = ", ".join(literal(event) for event in EVENTS)
+    return LINES.format(log=log, events=events, which=which)
+
+
+def marker(run_id: str, version: str, number: int) -> str:
+    """What a statement begins with, so that an orphan can be known by it."""
+    return f"/* migrator:{run_id}:{version}:{number} */ "
+
+
+def sha256(text: str) -> str:
+    """Of a statement's text, 64 hex digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+LINES = """SELECT coalesce(jsonb_agg(
+    jsonb_build_array(l.version, l.event, l.run_id, l.detail) ORDER BY l.id), '[]')
+  FROM {log} AS l WHERE l.event IN ({events}) AND {which}"""
+#: Whatever role and search_path the file has set: for our own statements, until their message
+#: or transaction ends.
+OURS = (
+    "SET LOCAL SESSION AUTHORIZATION DEFAULT",
+    "SET LOCAL ROLE NONE",
+    "SET LOCAL search_path = pg_catalog, pg_temp",
+)
+LOCK = """DO LANGUAGE plpgsql $migrator$
+BEGIN
+  IF NOT pg_try_advisory_lock({key}) THEN
+    RAISE EXCEPTION USING ERRCODE = '{held}', MESSAGE = 'another runner holds the lock',
+      DETAIL = coalesce(({holder})::text, '{{}}');
+  END IF;
+END $migrator$"""
+CHECK = """DO LANGUAGE plpgsql $migrator$
+BEGIN
+  IF ({query}) <> '{head}' THEN
+    RAISE EXCEPTION USING ERRCODE = '{moved}', MESSAGE = 'the history has moved';
+  END IF;
+END $migrator$"""
+STILL_LOCKED = """DO LANGUAGE plpgsql $migrator$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_locks AS held
+                  WHERE {ours} AND held.granted AND held.pid = pg_backend_pid()) THEN
+    RAISE EXCEPTION USING ERRCODE = '{escaped}',
+      MESSAGE = 'this session does not hold the lock that it took';
+  END IF;
+END $migrator$"""
+PATIENCE = """SELECT pg_catalog.set_config('lock_timeout', '{instead}', false)
+  FROM pg_catalog.pg_settings
+ WHERE name OPERATOR(pg_catalog.=) 'lock_timeout' AND setting OPERATOR(pg_catalog.=) '{before}'"""
+SINCE_INTENT = """(SELECT (extract(epoch FROM clock_timestamp() - max(l.at)) * 1000)::bigint
+  FROM {log} AS l WHERE l.version = {version} AND l.event = 'intent')"""
+RECORD = """INSERT INTO {history}
+    (version, execution_time_ms, checksum, rollback_sql, kind, run_id)
+VALUES ({version}, {spent_ms}, {checksum}, {rollback_sql}, 'versioned', {run_id})"""
+FORGET = "DELETE FROM {history} WHERE version = {version}"
+
+
+def take_lock(place: Place) -> str:
+    """Take the runners' lock for the session, or be refused with HELD."""
+    key, holder = lock_key(place.schema), holder_query(place.schema)
+    return _message([LOCK.format(key=key, held=HELD, holder=holder)])
+
+
+def prepare(place: Place, limits: Limits) -> str:
+    """What holds for the whole session."""
+    values = [*settings(place, limits), "idle_session_timeout = 0"]
+    if limits.search_path:
+        values.append(f"search_path = {', '.join(map(identifier, limits.search_path))}")
+    return ";\n".join(f"SET {value}" for value in values)
+
+
+def read_progress(place: Place, version: str, seen: str) -> str:
+    """Refused with MOVED when the history's head is not `seen`; else the version's lines."""
+    query = head_query(place.history)
+    return _message(
+        [
+            CHECK.format(query=query, head=seen, moved=MOVED),
+            lines_query(place.log, f"l.version = {literal(version)}"),
+        ]
+    )
+
+
+def intend(place: Place, version: str, intent: Intent) -> str:
+    """Record what is about to be done; refused with ESCAPED when the lock is not ours."""
+    detail = {
+        "statement": intent.number,
+        "what": intent.what,
+        "line": intent.line,
+        "sha256": intent.sha256,
+        "effect": intent.effect,
+        "before": intent.before,
+    }
+    return _message([_still_locked(place), log_row(place, version, INTENT, detail)])
+
+
+def conclude(place: Place, version: str, number: int, digest: str, how: How) -> str:
+    """Record that a statement is done; the server's ms since its intent come back, if it ran."""
+    detail = {"statement": number, "sha256": digest, "how": how.value}
+    spent = "NULL::bigint"
+    if how is How.RAN:
+        spent = SINCE_INTENT.format(log=place.log, version=literal(version))
+    return _message([_still_locked(place), _outcome(place, version, detail, spent)])
+
+
+def fail(place: Place, version: str, number: int, detail: dict[str, Any]) -> str:
+    """Record that a statement failed; `undone` in `detail` says that nothing of it is left."""
+    return _message([log_row(place, version, FAILED, {"statement": number, **detail})])
+
+
+def atomic(place: Place, version: str, number: int, text: str) -> tuple[str, str]:
+    """What stands before and after a statement that is committed together with its outcome.
+
+    Without BEGIN the whole message is one transaction; the server's ms come back.
+    """
+    detail = {"statement": number, "sha256": sha256(text), "how": How.RAN.value}
+    after = [
+        "SET CONSTRAINTS ALL IMMEDIATE",
+        *OURS,
+        _still_locked(place),
+        _outcome(place, version, detail, SPENT),
+    ]
+    return marker(place.run_id, version, number), "\n;\n" + ";\n".join(after)
+
+
+def drop_index(name: str) -> str:
+    """Drop what an interrupted build left; `name` as Sight has it."""
+    return f"DROP INDEX CONCURRENTLY IF EXISTS {name}"
+
+
+def finalize(effect: Effect) -> str:
+    """End a DETACH PARTITION CONCURRENTLY that was interrupted."""
+    on, name = (".".join(map(identifier, parts)) for parts in (effect.on, effect.name))
+    return f"ALTER TABLE {on} DETACH PARTITION {name} FINALIZE"
+
+
+def finish(place: Place, migration: Migration, spent_ms: int) -> str:
+    """The history's row and the log's, once the last statement is done."""
+    detail = {"execution_time_ms": spent_ms, "checksum": migration.checksum}
+    return _message(
+        [
+            _still_locked(place),
+            record(place, migration, str(spent_ms)),
+            log_row(place, migration.version, "applied", detail),
+        ]
+    )
+
+
+def record(place: Place, migration: Migration, spent_ms: str) -> str:
+    """The INSERT of the history's row; `spent_ms` is an SQL expression."""
+    return RECORD.format(
+        history=place.history,
+        version=literal(migration.version),
+        spent_ms=spent_ms,
+        checksum=literal(migration.checksum),
+        rollback_sql=literal(migration.rollback_sql),
+        run_id=literal(place.run_id),
+    )
+
+
+def answer(place: Place, version: str, answered: Answer, reason: str, assumed: str) -> str:
+    """The line that records what a person told `repair`."""
+    detail = {"answer": answered.value, "reason": reason, "assumed": assumed}
+    return log_row(place, version, REPAIRED, detail)
+
+
+def forget(place: Place, version: str) -> str:
+    """Take a version out of the history; the log keeps all that happened."""
+    return FORGET.format(history=place.history, version=literal(version))
+
+
+def patience(lock_timeout_ms: int, instead_ms: int) -> str:
+    """Let the session wait longer for locks, unless the file has set a limit of its own."""
+    return PATIENCE.format(before=lock_timeout_ms, instead=instead_ms)
+
+
+def effect_as_json(effect: Effect) -> dict[str, Any]:
+    """What of an effect is kept in the journal: no part of the statement's own text."""
+    found = {
+        "act": effect.act.value,
+        "name": list(effect.name),
+        "on": list(effect.on),
+        "what": effect.what,
+        "lenient": effect.lenient,
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def read_effect(found: dict[str, Any]) -> Effect:
+    """The effect that the journal keeps, without an index's definition."""
+    return Effect(
+        Act(found["act"]),
+        tuple(found.get("name", ())),
+        tuple(found.get("on", ())),
+        found.get("what", ""),
+        lenient=found.get("lenient", False),
+    )
+
+
+def _after(progress: Progress, line: Line) -> Progress:
+    detail, spent = line.detail, progress.spent_ms
+    number = int(detail.get("statement", 0))
+    if line.event == INTENT:
+        intent = Intent(
+            number,
+            line.run_id,
+            detail["sha256"],
+            detail["what"],
+            detail["line"],
+            detail["effect"],
+            detail["before"],
+        )
+        return Progress(progress.done, spent, intent)
+    if line.event == OUTCOME:
+        spent += int(detail.get("execution_time_ms") or 0)
+        return Progress({**progress.done, number: detail["sha256"]}, spent)
+    if line.event == FAILED:
+        return Progress(progress.done, spent, None if detail.get("undone") else progress.open)
+    told = Answer(detail["answer"]) if line.event == REPAIRED else Answer.APPLIED
+    if told is Answer.DONE and progress.open is not None:
+        return Progress({**progress.done, progress.open.number: progress.open.sha256}, spent)
+    if told in {Answer.DONE, Answer.RETRY}:
+        return Progress(progress.done, spent)
+    return Progress()
+
+
+def _still_locked(place: Place) -> str:
+    return STILL_LOCKED.format(ours=our_lock(place.schema), escaped=ESCAPED)
+
+
+def _outcome(place: Place, version: str, detail: dict[str, Any], spent: str) -> str:
+    """The INSERT of an outcome, with the ms that the expression `spent` gives."""
+    known = literal(json.dumps(detail))
+    written = f"{known}::jsonb || jsonb_build_object('execution_time_ms', {spent})"
+    return log_row(place, version, OUTCOME, written) + " RETURNING detail->>'execution_time_ms'"
+
+
+def _message(statements: Sequence[str]) -> str:
+    """One implicit transaction of our own statements; the last one's rows come back."""
+    return ";\n".join((*OURS, *statements))
