@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from migrator import journal
 from migrator.database import LostError, ServerError
 from migrator.durations import limit_seconds
-from migrator.effects import Act, Effect, effect_of
+from migrator.effects import Act, Effect, effect_of, read_effect
 from migrator.errors import (
     BusyError,
     ConfigError,
@@ -163,7 +163,7 @@ class _Visit:
         if step.effect.act is Act.SESSION:
             self._try(step, step.text)
             return
-        interrupted = self.progress.open
+        interrupted = self.progress.interrupted
         if interrupted is not None and self._settled(step, interrupted):
             return
         if step.effect.act is Act.ATOMIC:
@@ -176,7 +176,7 @@ class _Visit:
     def _settled(self, step: _Step, intent: Intent) -> bool:
         """Settle an interrupted statement; False when it is to be run, or run again."""
         changed = intent.sha256 != step.sha256 or intent.number != step.number
-        effect = journal.read_effect(intent.effect) if changed else step.effect
+        effect = read_effect(intent.effect) if changed else step.effect
         before = read_sight(intent.before)
         mark = marker(intent.run_id, self.version, intent.number)
         rule = settle_changed if changed else settle
@@ -254,7 +254,7 @@ class _Visit:
             step.sha256,
             step.what,
             step.statement.line,
-            journal.effect_as_json(step.effect),
+            step.effect.as_json(),
             seen[-1].as_json(),
         )
         self._send(journal.intend(self.place, self.version, intent))
@@ -298,7 +298,7 @@ class _Visit:
             if error.refusal.sqlstate == ESCAPED:
                 raise
             if error.refusal.sqlstate in BUSY:
-                raise TablesBusyError(error) from error
+                raise self.link.tables_busy(error) from error
             message = Message(
                 text, starts, starts + len(step.text), step.statement.start, step.number - 1, 0
             )
@@ -323,14 +323,12 @@ class _Visit:
             self._send(journal.fail(self.place, self.version, step.number, detail))
             if undone:
                 self.progress = Progress(self.progress.done, self.progress.spent_ms)
-        if "statement timeout" in error.refusal.message:
-            found.remedy = "Raise this file's `-- migrator: statement-timeout`."
         found.details["outcome"] = self._standing()
         return found
 
     def _undone(self, step: _Step) -> bool:
         """Whether nothing of a refused statement is left; an INVALID index is dropped for it."""
-        intent = self.progress.open
+        intent = self.progress.interrupted
         if step.effect.act is Act.ATOMIC or step.effect.act is Act.SESSION or intent is None:
             return True
         before = read_sight(intent.before)
@@ -393,8 +391,8 @@ class _Visit:
         done = sorted(self.progress.done)
         if done:
             parts.append(f"done and standing: statement {', '.join(map(str, done))}")
-        if self.progress.open is not None:
-            parts.append(f"statement {self.progress.open.number} is to be settled")
+        if self.progress.interrupted is not None:
+            parts.append(f"statement {self.progress.interrupted.number} is to be settled")
         elif not done:
             parts = [f"{self.version} is not applied, and nothing of it is left"]
         return "; ".join(parts)
@@ -447,7 +445,7 @@ class _Visit:
                     self.session.tidy()
 
     def _again(self, send: Callable[[], T]) -> T:
-        return self.link.retrying(self.version, send)
+        return self.link.retrying(self.version, send, self._limits().lock_timeout)
 
     def _send(self, text: str) -> Rows:
         """A text of our own."""
@@ -455,5 +453,5 @@ class _Visit:
             return self.session.send(text)
         except ServerError as error:
             if error.refusal.sqlstate in BUSY:
-                raise TablesBusyError(error) from error
+                raise self.link.tables_busy(error) from error
             raise

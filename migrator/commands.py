@@ -68,7 +68,7 @@ def up(run: Run) -> Answer:
 def status(run: Run) -> Answer:
     """Show every migration and its state, and what is wrong; changes nothing."""
     view = run.look(_source(run))
-    return {"migrations": _states(view.plan)}
+    return {"migrations": _states(view.plan, view.dirty)}
 
 
 def plan(run: Run) -> Answer:
@@ -113,6 +113,14 @@ def history(run: Run, *, limit: str | None) -> Answer:
     return {"log": [_log_line(line) for line in lines]}
 
 
+def repair(run: Run, reason: str | None, **answers: str | None) -> Answer:
+    """Record what a person knows about one migration, and why; deletes nothing of the log."""
+    from migrator.repair import choose, record_answer  # seldom needed
+
+    told = choose(answers, reason)
+    return {"version": told.version, "assumed": record_answer(run, _source(run), told)}
+
+
 def new(run: Run, name: str | None = None, *, renumber: str | None) -> Answer:
     """Create the next migration's file and its .down.sql, or give a late one the next number."""
     if (name is None) == (renumber is None):
@@ -131,6 +139,16 @@ COMMANDS = {
     "wait": Command(wait),
     "history": Command(
         history, options=(Option("limit", "so many of the newest lines [50]", "NUMBER"),)
+    ),
+    "repair": Command(
+        repair,
+        options=(
+            Option("applied", "all of this migration has taken effect", "VERSION"),
+            Option("not-applied", "nothing of it has, or nothing of it is left", "VERSION"),
+            Option("done", "its interrupted statement has taken effect", "VERSION"),
+            Option("retry", "its interrupted statement has not, and may run again", "VERSION"),
+            Option("reason", "why, for the log", "WHY"),
+        ),
     ),
     "new": Command(
         new,
@@ -178,7 +196,9 @@ def _checked(run: Run, migrations: tuple[Migration, ...]) -> tuple[Script, ...]:
     view = run.look(migrations)
     run.warn(view)
     view.decision.raise_failures()
-    return run.understand(view.decision.run)
+    scripts = run.understand(view.decision.run)
+    view.raise_dirty()
+    return scripts
 
 
 def _verify_base(run: Run, ref: str) -> Answer:
@@ -197,7 +217,7 @@ def _verify_base(run: Run, ref: str) -> Answer:
     return {}
 
 
-def _states(plan: Plan) -> list[dict[str, Any]]:
+def _states(plan: Plan, dirty: tuple[str, ...]) -> list[dict[str, Any]]:
     """One row for each version in the folder or in the history, rising."""
     drifted = {migration.version for migration in plan.drifted}
     late = {migration.version for migration in plan.late}
@@ -219,6 +239,8 @@ def _states(plan: Plan) -> list[dict[str, Any]]:
         rows.append(((row.number, row.version), shown))
     for migration in plan.pending:
         state = "late" if migration.version in late else "pending"
+        if migration.version in dirty:
+            state = "dirty"
         shown = {"version": migration.version, "state": state}
         rows.append(((migration.number, migration.version), shown))
     return [shown for _, shown in sorted(rows, key=lambda row: row[0])]

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
+from typing import Any
 
 from migrator.statements import Problem, Statement, StatementKind
 
@@ -46,6 +47,28 @@ class Effect:
     def patient(self) -> bool:
         """Whether it keeps nobody waiting while it waits for locks, and may wait for long."""
         return self.act in {Act.CREATE_INDEX, Act.DROP_INDEX, Act.REINDEX}
+
+    def as_json(self) -> dict[str, Any]:
+        """What the journal keeps of it: no part of the statement's own text."""
+        found = {
+            "act": self.act.value,
+            "name": list(self.name),
+            "on": list(self.on),
+            "what": self.what,
+            "lenient": self.lenient,
+        }
+        return {key: value for key, value in found.items() if value}
+
+
+def read_effect(found: dict[str, Any]) -> Effect:
+    """The effect that the journal keeps, without an index's definition."""
+    return Effect(
+        Act(found["act"]),
+        tuple(found.get("name", ())),
+        tuple(found.get("on", ())),
+        found.get("what", ""),
+        lenient=found.get("lenient", False),
+    )
 
 
 def effect_of(text: str, kind: StatementKind) -> Effect | None:
@@ -196,6 +219,10 @@ class _Reader:
             return Act.SESSION
         if first[:1] == ["call"] or (first[:1] == ["do"] and self._may_commit()):
             return Act.ASK
+        if first[:2] == ["drop", "subscription"]:  # it may have a slot to drop elsewhere
+            return Act.ASK
+        if first[:1] in (["cluster"], ["reindex"]):  # the table may be partitioned
+            return Act.REPEAT
         return Act.ATOMIC
 
     def effect(self) -> Effect:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from migrator.database import ServerError, Session
 from migrator.errors import AccessError, ConfigError
 from migrator.flight import HERE, Limits, Place, identifier, literal, log_row, marker, opening
+from migrator.journal import Progress, fold, lines_query, read_lines
 from migrator.model import Applied, Kind
 
 #: What `READ` gives as JSON; the columns that an older job's table lacks are null.
@@ -41,6 +42,9 @@ DECLARE
     'rails', EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
                       WHERE n.nspname = {schema} AND c.relname = 'ar_internal_metadata'));
   columns jsonb := '{{}}';
+  log oid := (SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+               WHERE n.nspname = {schema} AND c.relname = 'schema_migrations_log');
+  journal jsonb;
   wanted text;
   rows jsonb;
 BEGIN
@@ -81,9 +85,13 @@ BEGIN
       FROM unnest({columns}::text[]) AS name;
     EXECUTE 'SELECT jsonb_agg(jsonb_build_array(' || wanted || ')) FROM {history} AS h'
       INTO rows;
+    IF has_table_privilege(log, 'SELECT') AND NOT row_security_active(log)
+       AND answer->'log' ?& ARRAY['id', 'run_id', 'version', 'event', 'detail'] THEN
+      EXECUTE '{journal}' INTO journal;
+    END IF;
   END IF;
-  PERFORM set_config('migrator.answer',
-                     (answer || jsonb_build_object('rows', coalesce(rows, '[]')))::text, true);
+  PERFORM set_config('migrator.answer', (answer || jsonb_build_object(
+    'rows', coalesce(rows, '[]'), 'journal', coalesce(journal, '[]')))::text, true);
 END $migrator$;
 SELECT current_setting('migrator.answer')"""
 
@@ -142,6 +150,9 @@ ADMIT = (
     "DROP POLICY IF EXISTS {policy} ON {history}",
     "CREATE POLICY {policy} ON {history} FOR SELECT TO {reader} USING (true)",
 )
+#: The lines of what is not in the history.
+UNFINISHED = """NOT EXISTS (
+    SELECT FROM {history} AS h WHERE h.version::text = l.version::text)"""
 FIND = """SELECT run_id::text, execution_time_ms FROM {history} WHERE version = {version}"""
 
 #: RLS shows no row, and no error, to a role that is neither owner nor BYPASSRLS.
@@ -187,6 +198,8 @@ class History:
     complete: bool  #: both tables are there with all their columns
     readers_lacking: tuple[str, ...]  #: of HISTORY_READERS, those who cannot read it yet
     read_only: bool  #: a standby, or a server in read-only mode
+    #: No-transaction migrations that began and did not finish; none where the log cannot be read.
+    dirty: dict[str, Progress] = field(default_factory=dict)
 
     def seen(self) -> list[tuple[str, str | None]]:
         """What the flight's guard compares, see `flight.head`."""
@@ -209,6 +222,7 @@ def read_history(
         history=place.history.replace("'", "''"),
         readers=_array(readers),
         columns=_array(COLUMNS),
+        journal=lines_query(place.log, UNFINISHED.format(history=place.history)).replace("'", "''"),
     )
     try:
         answer = json.loads(session.send(text)[0][0])
@@ -228,6 +242,7 @@ def read_history(
         complete=bool(answer["log"]) and set(COLUMNS) | {"rollback_sql"} <= set(columns),
         readers_lacking=tuple(answer.get("readers_lacking", readers)),
         read_only=answer["read_only"],
+        dirty=fold(read_lines(answer["journal"])),
     )
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from migrator.effects import Act, Effect
 from migrator.flight import (
     ESCAPED,
     HELD,
@@ -33,6 +32,7 @@ from migrator.flight import (
 )
 
 if TYPE_CHECKING:
+    from migrator.effects import Effect
     from migrator.model import Migration
 
 #: What a line of the journal says; the value stands in the log's column `event`.
@@ -85,11 +85,11 @@ class Progress:
 
     done: dict[int, str] = field(default_factory=dict)  #: number -> SHA-256 of its text
     spent_ms: int = 0
-    open: Intent | None = None
+    interrupted: Intent | None = None
 
     @property
     def begun(self) -> bool:
-        return bool(self.done) or self.open is not None
+        return bool(self.done) or self.interrupted is not None
 
 
 def fold(lines: Iterable[Line]) -> dict[str, Progress]:
@@ -281,29 +281,6 @@ def patience(lock_timeout_ms: int, instead_ms: int) -> str:
     return PATIENCE.format(before=lock_timeout_ms, instead=instead_ms)
 
 
-def effect_as_json(effect: Effect) -> dict[str, Any]:
-    """What of an effect is kept in the journal: no part of the statement's own text."""
-    found = {
-        "act": effect.act.value,
-        "name": list(effect.name),
-        "on": list(effect.on),
-        "what": effect.what,
-        "lenient": effect.lenient,
-    }
-    return {key: value for key, value in found.items() if value}
-
-
-def read_effect(found: dict[str, Any]) -> Effect:
-    """The effect that the journal keeps, without an index's definition."""
-    return Effect(
-        Act(found["act"]),
-        tuple(found.get("name", ())),
-        tuple(found.get("on", ())),
-        found.get("what", ""),
-        lenient=found.get("lenient", False),
-    )
-
-
 def _after(progress: Progress, line: Line) -> Progress:
     detail, spent = line.detail, progress.spent_ms
     number = int(detail.get("statement", 0))
@@ -322,10 +299,14 @@ def _after(progress: Progress, line: Line) -> Progress:
         spent += int(detail.get("execution_time_ms") or 0)
         return Progress({**progress.done, number: detail["sha256"]}, spent)
     if line.event == FAILED:
-        return Progress(progress.done, spent, None if detail.get("undone") else progress.open)
+        return Progress(
+            progress.done, spent, None if detail.get("undone") else progress.interrupted
+        )
     told = Answer(detail["answer"]) if line.event == REPAIRED else Answer.APPLIED
-    if told is Answer.DONE and progress.open is not None:
-        return Progress({**progress.done, progress.open.number: progress.open.sha256}, spent)
+    if told is Answer.DONE and progress.interrupted is not None:
+        return Progress(
+            {**progress.done, progress.interrupted.number: progress.interrupted.sha256}, spent
+        )
     if told in {Answer.DONE, Answer.RETRY}:
         return Progress(progress.done, spent)
     return Progress()

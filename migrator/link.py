@@ -154,7 +154,7 @@ class Link:
 
         Returns when the refusal concerns the file; HELD rises as it is.
         """
-        seen = self._seen(error.refusal)
+        busy = self.tables_busy(error)
         self.session.tidy()
         sqlstate = error.refusal.sqlstate
         if sqlstate == HELD:
@@ -162,7 +162,7 @@ class Link:
         if sqlstate == MOVED:
             raise MovedError from error
         if sqlstate in BUSY:
-            raise TablesBusyError(error, seen) from error
+            raise busy from error
         if sqlstate == READ_ONLY:
             raise AccessError(
                 f"the server is read-only: {error.refusal.message}",
@@ -231,6 +231,10 @@ class Link:
                 self._unobservable = self._observer.unavailable
                 self._observer.end()
                 self._observer = None
+
+    def tables_busy(self, error: ServerError) -> TablesBusyError:
+        """What a refusal for want of a lock is raised as, on whatever session it came."""
+        return TablesBusyError(error, self._seen(error.refusal))
 
     def _seen(self, refusal: Refusal) -> dict[str, Any]:
         """Who was in the way, for the lines about a refusal; or why nobody can say."""

@@ -80,6 +80,8 @@ def as_text(command: str, answer: dict[str, Any], result: dict[str, Any]) -> str
             "nothing is recorded yet\n",
             hidden=("run_id",),
         )
+    if command == "repair":
+        return f"assumed: {answer['assumed']}\n"
     if command == "new":
         return "".join(f"{path}\n" for path in answer["created"])
     return ""

@@ -8,12 +8,12 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from migrator.alone import apply_alone
 from migrator.config import Config
 from migrator.database import LostError, ServerError
 from migrator.durations import format_duration, limit_seconds
 from migrator.errors import (
     AccessError,
+    DirtyError,
     MigratorError,
     PendingError,
     SourceError,
@@ -57,6 +57,16 @@ class View:
     history: History
     plan: Plan
     decision: Decision
+
+    @property
+    def dirty(self) -> tuple[str, ...]:
+        """Versions that began outside a transaction and never finished, in order."""
+        return tuple(m.version for m in self.plan.pending if m.version in self.history.dirty)
+
+    def raise_dirty(self) -> None:
+        """DirtyError for all of them."""
+        if self.dirty:
+            raise DirtyError(f"begun and not finished: {', '.join(self.dirty)}")
 
 
 @dataclass
@@ -132,6 +142,7 @@ class Run:
             self.warn(view)
             view.decision.raise_failures()
             scripts = self.understand(view.decision.run)
+            _check_begun(scripts, view)
             if not scripts and not view.history.readers_lacking:
                 return
             with contextlib.suppress(MovedError):
@@ -193,6 +204,8 @@ class Run:
                     self._limits(script).lock_timeout,
                 )
             else:
+                from migrator.alone import apply_alone  # seldom needed
+
                 done = apply_alone(self.link, script, seen)
             seen.append((script.migration.version, script.migration.checksum))
             self.applied.append(done)
@@ -409,6 +422,20 @@ def _plan_made(view: View) -> Event:
         "missing": [row.version for row in (*plan.missing, *plan.ahead)],
     }
     return Event("plan.made", "info", {key: value for key, value in fields.items() if value})
+
+
+def _check_begun(scripts: tuple[Script, ...], view: View) -> None:
+    """What began outside a transaction cannot go on inside one."""
+    for script in scripts:
+        version = script.migration.version
+        if script.transactional and version in view.dirty:
+            raise DirtyError(
+                f"{script.migration.file}: it began as a no-transaction file and is not finished, "
+                "and now it is none",
+                remedy="Give it back its line `-- migrator: no-transaction`; or "
+                f"`repair --not-applied {version} --reason WHY` once nothing of it is left.",
+                version=version,
+            )
 
 
 def _may_be_committed(message: Message, answered: int | None) -> bool:

@@ -1,7 +1,7 @@
 """An interrupted statement, and what the catalog shows of its object now -> what to do about it.
 
 Nothing is guessed: what cannot be told from the catalog is asked of a person. Sights are what
-`migrator.sights` saw, before the statement was sent and now.
+`migrator.sights` saw, before the statement was sent and found.
 """
 
 from __future__ import annotations
@@ -89,109 +89,111 @@ def read_sight(values: dict[str, Any]) -> Sight:
     return Sight(**known)
 
 
-def settle(effect: Effect, before: Sight, now: Sight) -> Verdict:
+def settle(effect: Effect, before: Sight, found: Sight) -> Verdict:
     """What an interrupted statement calls for. Pure: opens and raises nothing."""
-    if now.orphans:
-        return Verdict(Next.WAIT, f"it still runs: {', '.join(now.orphans)}")
+    if found.orphans:
+        return Verdict(Next.WAIT, f"it still runs: {', '.join(found.orphans)}")
     if effect.act is Act.ASK:
         return Verdict(Next.ASK, "the catalog cannot tell what this statement has done")
     if effect.act is Act.REPEAT:
         return Verdict(Next.AGAIN, "it may be done twice")
-    return _RULES[effect.act](effect, before, now)
+    return _RULES[effect.act](effect, before, found)
 
 
-def settle_first(effect: Effect, now: Sight) -> Verdict:
+def settle_first(effect: Effect, found: Sight) -> Verdict:
     """What a statement that was never begun calls for: AGAIN, which is to run it, WAIT or ASK."""
     if effect.act is Act.ASK:
         return Verdict(Next.AGAIN, "it was never begun")
-    return settle(effect, now, now)
+    return settle(effect, found, found)
 
 
-def settle_changed(effect: Effect, before: Sight, now: Sight) -> Verdict:
+def settle_changed(effect: Effect, before: Sight, found: Sight) -> Verdict:
     """As `settle`, when the file's statement is no longer the one that was interrupted."""
-    found = settle(effect, before, now)
-    if found.next in {Next.AGAIN, Next.WAIT}:
-        return found
-    seen = f"{found.seen}; and the file's statement has changed since"
+    verdict = settle(effect, before, found)
+    if verdict.next in {Next.AGAIN, Next.WAIT}:
+        return verdict
+    seen = f"{verdict.seen}; and the file's statement has changed since"
     return Verdict(Next.ASK, seen)
 
 
-def confirm(effect: Effect, now: Sight) -> Verdict:
+def confirm(effect: Effect, found: Sight) -> Verdict:
     """Whether a statement that PostgreSQL has answered well has done what it says: DONE or ASK.
 
     CREATE INDEX CONCURRENTLY IF NOT EXISTS passes over whatever bears the name, an INVALID index
     too; REINDEX CONCURRENTLY passes over INVALID indexes, unless they are named.
     """
-    if effect.act is Act.CREATE_INDEX and not (now.index and now.valid):
-        return Verdict(Next.ASK, _described(now))
-    passed_over = tuple(index for index in now.invalid if not index.transient)
+    if effect.act is Act.CREATE_INDEX and not (found.index and found.valid):
+        return Verdict(Next.ASK, _described(found))
+    passed_over = tuple(index for index in found.invalid if not index.transient)
     if passed_over:
         return Verdict(Next.ASK, f"INVALID, and passed over: {_named(passed_over)}")
     return Verdict(Next.DONE, "PostgreSQL has answered")
 
 
-def _create_index(effect: Effect, before: Sight, now: Sight) -> Verdict:
-    if now.oid is None:
+def _create_index(effect: Effect, before: Sight, found: Sight) -> Verdict:
+    if found.oid is None:
         return Verdict(Next.AGAIN, "there is no such index")
-    seen = _described(now)
-    if now.index and not now.valid and now.busy:
-        return Verdict(Next.WAIT, f"{seen}, at work on its table: {', '.join(now.busy)}")
-    if now.oid == before.oid:  # not ours; without IF NOT EXISTS PostgreSQL says so itself
-        if effect.lenient and now.index and not now.valid:
+    seen = _described(found)
+    if found.index and not found.valid and found.busy:
+        return Verdict(Next.WAIT, f"{seen}, at work on its table: {', '.join(found.busy)}")
+    if found.oid == before.oid:  # not ours; without IF NOT EXISTS PostgreSQL says so itself
+        if effect.lenient and found.index and not found.valid:
             return Verdict(Next.ASK, f"{seen}, and was there before this migration")
         return Verdict(Next.AGAIN, f"{seen}, as before")
-    if not now.index:
+    if not found.index:
         return Verdict(Next.ASK, seen)
-    if now.matches is None:
+    if found.matches is None:
         return Verdict(Next.ASK, f"{seen}; whether it is this file's cannot be proved")
-    if not now.matches:
-        return Verdict(Next.ASK, f"{seen}, of another definition than the file's: {now.definition}")
-    if now.valid:
+    if not found.matches:
+        return Verdict(
+            Next.ASK, f"{seen}, of another definition than the file's: {found.definition}"
+        )
+    if found.valid:
         return Verdict(Next.DONE, f"{seen} and as the file defines it")
-    return Verdict(Next.CLEAN, seen, (now.name,))
+    return Verdict(Next.CLEAN, seen, (found.name,))
 
 
-def _drop_index(_effect: Effect, before: Sight, now: Sight) -> Verdict:
-    if now.oid is None and before.oid is not None:
+def _drop_index(_effect: Effect, before: Sight, found: Sight) -> Verdict:
+    if found.oid is None and before.oid is not None:
         return Verdict(Next.DONE, f"{before.name} is gone")
-    if now.oid == before.oid:
-        return Verdict(Next.AGAIN, f"{_described(now)}, as before")
-    return Verdict(Next.ASK, f"{_described(now)}, and is another one than before")
+    if found.oid == before.oid:
+        return Verdict(Next.AGAIN, f"{_described(found)}, as before")
+    return Verdict(Next.ASK, f"{_described(found)}, and is another one than before")
 
 
-def _reindex(_effect: Effect, before: Sight, now: Sight) -> Verdict:
-    left = _since(before, now)
+def _reindex(_effect: Effect, before: Sight, found: Sight) -> Verdict:
+    left = _since(before, found)
     if not left:
         return Verdict(Next.AGAIN, "no unfinished index is left, and REINDEX may be done twice")
-    if now.busy:
-        return Verdict(Next.WAIT, f"at work on its tables: {', '.join(now.busy)}")
+    if found.busy:
+        return Verdict(Next.WAIT, f"at work on its tables: {', '.join(found.busy)}")
     return Verdict(Next.CLEAN, _left(left), tuple(index.name for index in left))
 
 
-def _detach(_effect: Effect, before: Sight, now: Sight) -> Verdict:
-    if now.oid != before.oid:
+def _detach(_effect: Effect, before: Sight, found: Sight) -> Verdict:
+    if found.oid != before.oid:
         return Verdict(Next.ASK, "there is no such table any more, or another one of its name")
-    if before.pending or not before.attached or (now.attached and not now.pending):
+    if before.pending or not before.attached or (found.attached and not found.pending):
         return Verdict(Next.AGAIN, "as before")
-    if now.busy:
-        return Verdict(Next.WAIT, f"at work on the partition: {', '.join(now.busy)}")
-    if now.pending:
-        return Verdict(Next.FINALIZE, f"the DETACH of {now.name} is pending")
-    return Verdict(Next.DONE, f"{now.name} is detached")
+    if found.busy:
+        return Verdict(Next.WAIT, f"at work on the partition: {', '.join(found.busy)}")
+    if found.pending:
+        return Verdict(Next.FINALIZE, f"the DETACH of {found.name} is pending")
+    return Verdict(Next.DONE, f"{found.name} is detached")
 
 
-def _create(effect: Effect, before: Sight, now: Sight) -> Verdict:
-    if now.oid in {None, before.oid}:
-        return Verdict(Next.AGAIN, "it is not there" if now.oid is None else "as before")
+def _create(effect: Effect, before: Sight, found: Sight) -> Verdict:
+    if found.oid in {None, before.oid}:
+        return Verdict(Next.AGAIN, "it is not there" if found.oid is None else "as before")
     if before.oid is None:
         return Verdict(Next.DONE, f"the {effect.what} {effect.name[0]} is there")
     return Verdict(Next.ASK, f"the {effect.what} {effect.name[0]} is another one than before")
 
 
-def _drop(effect: Effect, before: Sight, now: Sight) -> Verdict:
-    if now.oid is None and before.oid is not None:
+def _drop(effect: Effect, before: Sight, found: Sight) -> Verdict:
+    if found.oid is None and before.oid is not None:
         return Verdict(Next.DONE, f"the {effect.what} {effect.name[0]} is gone")
-    if now.oid == before.oid:
+    if found.oid == before.oid:
         return Verdict(Next.AGAIN, "as before")
     return Verdict(Next.ASK, f"the {effect.what} {effect.name[0]} is another one than before")
 
@@ -206,18 +208,18 @@ _RULES = {
 }
 
 
-def _since(before: Sight, now: Sight) -> tuple[Index, ...]:
+def _since(before: Sight, found: Sight) -> tuple[Index, ...]:
     """The unfinished indexes that a REINDEX CONCURRENTLY left since `before`."""
     old = {index.oid for index in before.invalid}
-    return tuple(index for index in now.invalid if index.oid not in old and index.transient)
+    return tuple(index for index in found.invalid if index.oid not in old and index.transient)
 
 
-def _described(now: Sight) -> str:
-    if now.oid is None:
+def _described(found: Sight) -> str:
+    if found.oid is None:
         return "there is no such index"
-    if not now.index:
-        return f"{now.name} is there, and is no index"
-    return f"{now.name} is {'valid' if now.valid else 'INVALID'}"
+    if not found.index:
+        return f"{found.name} is there, and is no index"
+    return f"{found.name} is {'valid' if found.valid else 'INVALID'}"
 
 
 def _left(indexes: tuple[Index, ...]) -> str:
