@@ -41,6 +41,7 @@ class Proxy:
         self._held: bytes | None = None
         self._let_go = threading.Event()
         self.late: Callable[[], None] | None = None  #: delivers what Cut.LATE has kept back
+        self.at_cut: Callable[[], object] = _nothing
         self._links: list[_Link] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = int(self._listener.getsockname()[1])
@@ -62,8 +63,12 @@ class Proxy:
         for link in self._links:
             link.close()
 
-    def cut_at(self, needle: bytes, moment: Cut) -> None:
-        """Cut a connection, once, when the client sends a message that holds `needle`."""
+    def cut_at(self, needle: bytes, moment: Cut, first: Callable[[], object] | None = None) -> None:
+        """Cut a connection, once, when the client sends a message that holds `needle`.
+
+        `first`, which may end the client, is called before anything of the cut reaches it.
+        """
+        self.at_cut = first or _nothing
         self.needle = (needle, moment)
 
     def hold_at(self, needle: bytes) -> None:
@@ -219,6 +224,7 @@ class _Link:
             return whole
         if moment is Cut.SENT:
             self.server.sendall(whole)
+        self.proxy.at_cut()
         self.close()
         return b""
 
@@ -233,6 +239,7 @@ class _Link:
         if self.waits_for_done:
             self.opening = (self.opening + chunk)[-6:]
             if self.opening.startswith(b"Z\x00\x00\x00\x05"):
+                self.proxy.at_cut()
                 self.close()
             return b""
         return chunk
@@ -247,6 +254,10 @@ def _split(data: bytes) -> tuple[bytes, bytes]:
             break
         end += size
     return data[:end], data[end:]
+
+
+def _nothing() -> None:
+    """Nobody wishes to do anything."""
 
 
 def _thread(work: Callable[[], None]) -> None:
