@@ -5,11 +5,14 @@ In the end the catalog is that of a run which nobody has interrupted.
 
 from __future__ import annotations
 
+import json
 import signal
-from collections.abc import Iterator
-from contextlib import closing
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -17,7 +20,7 @@ import pytest
 from tests.builders import write_folder
 from tests.catalog import Catalog, read_catalog
 from tests.conftest import Database, MakeProxy, create_database, drop_database, in_charge
-from tests.job import Job, Result, run_job, until
+from tests.job import Job, run_job, until
 from tests.postgres import Address
 from tests.proxy import Cut
 
@@ -49,8 +52,8 @@ KINDS = {
     "drop database": "DROP DATABASE {dbname}_gone",
     "insert": "INSERT INTO steps VALUES (0)",
 }
-INTENT, OUTCOME = b'"before":', b'"how": "ran"'
-FINISH = b"rollback_sql, kind, run_id)"
+#: What only the message of an outcome holds, and only that of the history's row.
+OUTCOME, FINISH = b'"how": "ran"', b"rollback_sql, kind, run_id)"
 RUNNING = (
     "SELECT pid FROM pg_stat_activity WHERE query LIKE '/* migrator:%%' || %s || '%%'"
     " AND state = 'active' AND pid <> pg_backend_pid()"
@@ -152,3 +155,286 @@ def test_a_connection_lost_at_any_boundary_is_settled_by_the_same_run(
     assert (result.code, result.applied) == (0, ["001_alone"]), result.stderr
     assert [line["reason"] for line in result.of("migration.retry")] == ["lost"]
     assert interrupted.holds() == whole.holds()
+
+
+#: What waits for older transactions, so that it can be caught while it runs, and how.
+SLOW = ["create index", "create unique index", "drop index", "reindex table", "detach"]
+
+
+@pytest.fixture(params=SLOW)
+def slow_cases(
+    server: Address, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[list[Case]]:
+    made = [a_case(server, tmp_path, request.param) for _ in range(2)]
+    yield made
+    for case in made:
+        drop_case(case)
+
+
+Hold = Callable[[Database], Any]
+
+
+@pytest.fixture
+def hold() -> Iterator[Hold]:
+    """Open a transaction that may have written the tables: what is concurrent waits for it."""
+    with ExitStack() as stack:
+
+        def start(database: Database) -> Any:
+            connection = database.connect()
+            stack.callback(connection.close)
+            connection.autocommit = False
+            connection.cursor().execute("LOCK TABLE t, parent IN ROW EXCLUSIVE MODE")
+            return connection
+
+        yield start
+
+
+def running(case: Case) -> list[tuple[Any, ...]]:
+    """The backend that runs the statement and waits."""
+    return case.database.query(RUNNING, case.statement.replace("%", "%%"))
+
+
+def test_a_backend_that_is_ended_in_mid_statement_is_settled_by_the_same_run(
+    slow_cases: list[Case], hold: Hold
+) -> None:
+    interrupted, whole = slow_cases
+    assert run_job(whole.database.url, whole.folder).code == 0
+    holder = hold(interrupted.database)
+    job = Job(interrupted.database.url, interrupted.folder)
+    [(pid,)] = until(lambda: running(interrupted))
+    interrupted.database.query("SELECT pg_terminate_backend(%s)", pid)
+    holder.close()
+    result = job.result()
+    assert (result.code, result.applied) == (0, ["001_alone"]), result.stderr
+    assert interrupted.holds() == whole.holds()
+
+
+def test_a_stop_in_mid_statement_is_23_at_once_and_settled_by_the_next_run(
+    slow_cases: list[Case], hold: Hold
+) -> None:
+    interrupted, whole = slow_cases
+    assert run_job(whole.database.url, whole.folder).code == 0
+    holder = hold(interrupted.database)
+    job = Job(interrupted.database.url, interrupted.folder)
+    until(lambda: running(interrupted))
+    job.process.send_signal(signal.SIGTERM)
+    stopped = job.result(timeout=2)
+    assert stopped.code == 23
+    assert stopped.report["outcome"] == (
+        "001_alone is not finished; done and standing: statement 2; statement 3 is to be settled"
+    )
+    assert not running(interrupted)
+    holder.close()
+    result = run_job(interrupted.database.url, interrupted.folder)
+    assert result.code == 0, result.stderr
+    assert len(result.of("statement.settled")) >= 1
+    assert interrupted.holds() == whole.holds()
+
+
+def test_an_orphan_is_waited_for_and_found_to_have_done_it(
+    slow_cases: list[Case], hold: Hold
+) -> None:
+    interrupted, whole = slow_cases
+    assert run_job(whole.database.url, whole.folder).code == 0
+    holder = hold(interrupted.database)
+    killed = Job(interrupted.database.url, interrupted.folder)
+    until(lambda: running(interrupted))
+    killed.process.kill()
+    killed.result()
+    job = Job(interrupted.database.url, interrupted.folder)
+    lines = iter(job.process.stderr or ())
+    assert any('"lock.waiting"' in line for line in lines)
+    assert running(interrupted)
+    holder.close()
+    result = job.result()
+    assert result.code == 0, result.stderr
+    assert interrupted.holds() == whole.holds()
+
+
+@pytest.fixture
+def killed(server: Address, tmp_path: Path, proxy: MakeProxy) -> Iterator[Callable[[str], Case]]:
+    """A run that was killed when it was about to send its statement: the intent is written."""
+    made: list[Case] = []
+
+    def kill(kind: str) -> Case:
+        case = a_case(server, tmp_path, kind)
+        made.append(case)
+        cutter = proxy(case.database)
+        jobs: list[Job] = []
+        needle = b"*/ " + case.statement.encode()
+        cutter.cut_at(needle, Cut.BEFORE, lambda: jobs[0].process.kill())
+        jobs.append(Job(cutter.through(case.database.url), case.folder))
+        assert jobs[0].result().code == -signal.SIGKILL
+        until(lambda: not case.database.query(LOCKED))
+        return case
+
+    yield kill
+    for case in made:
+        drop_case(case)
+
+
+LOCKED = (
+    "SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+STATE = "SELECT indexrelid, indisvalid FROM pg_index WHERE indexrelid = to_regclass('new')"
+Kill = Callable[[str], Case]
+
+
+def verdicts(result: Any) -> list[str]:
+    return [line["verdict"] for line in result.of("statement.settled")]
+
+
+def test_an_index_that_somebody_has_built_just_so_meanwhile_is_taken_for_done(
+    killed: Kill,
+) -> None:
+    case = killed("create index")
+    case.database.query("CREATE INDEX new ON t USING btree (a ASC)")
+    before = case.database.query(STATE)
+    result = run_job(case.database.url, case.folder)
+    assert (result.code, verdicts(result)) == (0, ["done"]), result.stderr
+    assert case.database.query(STATE) == before
+
+
+@pytest.mark.parametrize(
+    ("built", "seen"),
+    [
+        ("CREATE INDEX new ON t (b)", "public.new is valid, of another definition than the file's"),
+        ("CREATE UNIQUE INDEX new ON t (a)", "public.new is valid, of another definition"),
+        ("CREATE INDEX new ON steps (n)", "public.new is valid, of another definition"),
+        ("CREATE TABLE new (a int)", "public.new is there, and is no index"),
+    ],
+)
+def test_an_object_of_the_name_that_is_not_the_file_s_is_never_touched(
+    killed: Kill, built: str, seen: str
+) -> None:
+    case = killed("create index")
+    case.database.query(built)
+    oid = case.database.query("SELECT to_regclass('new')::oid")
+    result = run_job(case.database.url, case.folder)
+    assert result.code == 14
+    assert result.error["type"] == "DirtyError"
+    assert seen in result.error["message"]
+    for command in ("repair --done 001_alone --reason", "repair --retry 001_alone --reason"):
+        assert command in result.error["remedy"]
+    assert case.database.query("SELECT to_regclass('new')::oid") == oid
+    assert case.database.query("SELECT count(*) FROM schema_migrations") == [(0,)]
+
+
+def test_an_invalid_index_of_another_definition_is_not_dropped(killed: Kill) -> None:
+    case = killed("create index")
+    case.database.query("INSERT INTO t VALUES (1, 'again', 1)")
+    with closing(case.database.connect()) as connection, pytest.raises(psycopg2.Error):
+        connection.cursor().execute("CREATE UNIQUE INDEX CONCURRENTLY new ON t (a)")
+    before = case.database.query(STATE)
+    assert run_job(case.database.url, case.folder).code == 14
+    assert case.database.query(STATE) == before != []
+
+
+def test_an_invalid_index_of_the_file_s_definition_is_built_again(killed: Kill, hold: Hold) -> None:
+    case = killed("create index")
+    holder = hold(case.database)
+    with closing(case.database.connect()) as connection:
+        connection.cursor().execute("SET lock_timeout = '10ms'")
+        with pytest.raises(psycopg2.Error):
+            connection.cursor().execute("CREATE INDEX CONCURRENTLY new ON t (a)")
+    holder.close()
+    [(oid, valid)] = case.database.query(STATE)
+    assert not valid
+    result = run_job(case.database.url, case.folder)
+    assert (result.code, verdicts(result)) == (0, ["clean up", "run again"]), result.stderr
+    [(rebuilt, valid)] = case.database.query(STATE)
+    assert valid
+    assert rebuilt != oid
+
+
+def test_somebody_else_s_running_build_is_waited_for_and_never_dropped(
+    killed: Kill, hold: Hold
+) -> None:
+    case = killed("create index")
+    holder = hold(case.database)
+    builder = case.database.connect()
+    pid = builder.info.backend_pid
+    thread = threading.Thread(
+        target=lambda: builder.cursor().execute("CREATE INDEX CONCURRENTLY new ON t (a)")
+    )
+    thread.start()
+    [(oid, valid)] = until(lambda: case.database.query(STATE))
+    assert not valid
+    given_up = run_job(case.database.url, case.folder, WAIT_TIMEOUT="300ms")
+    assert given_up.code == 21
+    assert f"pid {pid}" in given_up.error["message"]
+    job = Job(case.database.url, case.folder)
+    lines = iter(job.process.stderr or ())
+    assert any('"verdict": "wait"' in line for line in lines)
+    assert case.database.query(STATE) == [(oid, False)]
+    holder.close()
+    thread.join()
+    builder.close()
+    assert job.result().code == 0
+    assert case.database.query(STATE) == [(oid, True)]
+
+
+def test_leftovers_of_somebody_else_s_running_reindex_are_not_dropped(
+    killed: Kill, hold: Hold
+) -> None:
+    case = killed("reindex table")
+    holder = hold(case.database)
+    builder = case.database.connect()
+    thread = threading.Thread(
+        target=lambda: builder.cursor().execute("REINDEX INDEX CONCURRENTLY old")
+    )
+    thread.start()
+    leftover = "SELECT indexrelid FROM pg_index WHERE indexrelid = to_regclass('old_ccnew')"
+    before = until(lambda: case.database.query(leftover))
+    assert run_job(case.database.url, case.folder, WAIT_TIMEOUT="300ms").code == 21
+    assert case.database.query(leftover) == before
+    holder.close()
+    thread.join()
+    builder.close()
+    assert run_job(case.database.url, case.folder).code == 0
+
+
+def test_a_statement_that_the_catalog_cannot_tell_of_is_asked_about(
+    database: Database, proxy: MakeProxy, tmp_path: Path
+) -> None:
+    database.query("CREATE TABLE steps (n int)")
+    loop = "DO $$ BEGIN INSERT INTO steps VALUES (1); COMMIT; INSERT INTO steps VALUES (2); END $$"
+    text = f"-- migrator: no-transaction\n{loop};\nINSERT INTO steps VALUES (3);\n"
+    folder = write_folder(tmp_path, {"001_loop.sql": text})
+    assert run_job(database.url, write_folder(tmp_path / "none", {})).code == 0
+    cutter = proxy(database)
+    cutter.cut_at(b"*/ DO", Cut.BEFORE)
+    result = run_job(cutter.through(database.url), folder)
+    assert result.code == 14
+    assert result.error["message"] == (
+        "001_loop.sql:2: statement 1 of 2 (DO) was interrupted: has it taken effect? Seen: the "
+        "catalog cannot tell what this statement has done"
+    )
+    for command in ("up", "plan", "verify"):
+        assert run_job(database.url, folder, command).code == 14
+    [shown] = json.loads(run_job(database.url, folder, "status", "--json").stdout)["migrations"]
+    assert shown == {"version": "001_loop", "state": "dirty"}
+    answered = run_job(
+        database.url, folder, "repair", "--retry", "001_loop", "--reason", "no row of it is there"
+    )
+    assert answered.code == 0, answered.stderr
+    assert answered.stdout.startswith("assumed: statement 1 of 001_loop (DO) has left nothing")
+    assert run_job(database.url, folder).code == 0
+    assert database.query("SELECT n FROM steps ORDER BY n") == [(1,), (2,), (3,)]
+
+
+def test_a_statement_that_a_person_has_seen_done_is_not_run_again(
+    database: Database, proxy: MakeProxy, tmp_path: Path
+) -> None:
+    database.query("CREATE TABLE steps (n int)")
+    loop = "DO $$ BEGIN INSERT INTO steps VALUES (1); COMMIT; INSERT INTO steps VALUES (2); END $$"
+    text = f"-- migrator: no-transaction\n{loop};\nINSERT INTO steps VALUES (3);\n"
+    folder = write_folder(tmp_path, {"001_loop.sql": text})
+    cutter = proxy(database)
+    cutter.cut_at(b"*/ DO", Cut.DONE)
+    assert run_job(cutter.through(database.url), folder).code == 14
+    words = ("repair", "--done", "001_loop", "--reason", "both rows are there")
+    assert run_job(database.url, folder, *words).code == 0
+    assert run_job(database.url, folder).code == 0
+    assert database.query("SELECT n FROM steps ORDER BY n") == [(1,), (2,), (3,)]
