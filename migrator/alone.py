@@ -121,13 +121,16 @@ class _Visit:
     def apply(self, seen: Sequence[tuple[str, str | None]]) -> Done:
         """All statements that are not yet done, and the history's row."""
         with self._given_back():
-            self.link.when_free(lambda: self.session.send(journal.take_lock(self.place)))
+            take = journal.take_lock(self.place)
+            [(pid,)] = self.link.when_free(lambda: self.session.send(take))
             try:
                 with self._told():
                     return self._apply(seen)
             except ServerError as error:
                 if error.refusal.sqlstate != ESCAPED:
                     raise
+                with contextlib.suppress(ServerError):
+                    self.session.send(journal.drop_lock(self.place, pid))
                 raise ConfigError(
                     f"{self.version}: {error.refusal.message}",
                     remedy="DIRECT_URL must bypass the pooler or reach it in session mode; and the "
@@ -136,7 +139,6 @@ class _Visit:
                 ) from error
 
     def _apply(self, seen: Sequence[tuple[str, str | None]]) -> Done:
-        self._send(journal.prepare(self.place, self._limits()))
         try:
             text = journal.read_progress(self.place, self.version, head(seen))
             rows = self._again(lambda: self._send(text))
@@ -147,6 +149,7 @@ class _Visit:
         lines = journal.read_lines(rows[0][0])
         self.progress = journal.fold(lines).get(self.version, Progress())
         self._check_unchanged()
+        self._send(journal.prepare(self.place, self._limits()))
         self.session.hear = partial(self.link.tell_notice, self.version)
         for number, statement in enumerate(self.script.statements, 1):
             if number not in self.progress.done:

@@ -73,6 +73,8 @@ def status(run: Run) -> Answer:
 
 def plan(run: Run) -> Answer:
     """Show what `up` would do, and fail where it would; changes nothing."""
+    scripts = _checked(run, _source(run))
+    run.find_sessions(scripts)
     return {
         "would_apply": [
             {
@@ -81,7 +83,7 @@ def plan(run: Run) -> Answer:
                 "statements": len(script.statements),
                 "undo": script.migration.rollback_sql is not None,
             }
-            for script in _checked(run, _source(run))
+            for script in scripts
         ]
     }
 

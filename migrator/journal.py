@@ -138,6 +138,9 @@ BEGIN
       DETAIL = coalesce(({holder})::text, '{{}}');
   END IF;
 END $migrator$"""
+DROP_LOCK = """SELECT pg_terminate_backend(held.pid)
+  FROM pg_locks AS held JOIN pg_stat_activity AS activity ON activity.pid = held.pid
+ WHERE {ours} AND held.pid = {pid} AND held.pid <> pg_backend_pid() AND activity.state = 'idle'"""
 CHECK = """DO LANGUAGE plpgsql $migrator$
 BEGIN
   IF ({query}) <> '{head}' THEN
@@ -164,9 +167,15 @@ FORGET = "DELETE FROM {history} WHERE version = {version}"
 
 
 def take_lock(place: Place) -> str:
-    """Take the runners' lock for the session, or be refused with HELD."""
+    """Take the runners' lock for the session, or be refused with HELD; the backend's pid."""
     key, holder = lock_key(place.schema), holder_query(place.schema)
-    return _message([LOCK.format(key=key, held=HELD, holder=holder)])
+    lock = LOCK.format(key=key, held=HELD, holder=holder)
+    return _message([lock, "SELECT pg_backend_pid()"])
+
+
+def drop_lock(place: Place, pid: int) -> str:
+    """End the backend that was left with our lock when a pooler gave us another one."""
+    return _message([DROP_LOCK.format(ours=our_lock(place.schema), pid=pid)])
 
 
 def prepare(place: Place, limits: Limits) -> str:
@@ -182,6 +191,7 @@ def read_progress(place: Place, version: str, seen: str) -> str:
     query = head_query(place.history)
     return _message(
         [
+            _still_locked(place),
             CHECK.format(query=query, head=seen, moved=MOVED),
             lines_query(place.log, f"l.version = {literal(version)}"),
         ]

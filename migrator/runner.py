@@ -169,14 +169,21 @@ class Run:
             raise SourceError(message, findings=findings)
         return tuple(scripts)
 
+    def find_sessions(self, scripts: tuple[Script, ...]) -> None:
+        """Have what the scripts need, before the first of them is sent.
+
+        Raises ConfigError when a no-transaction file has no session of its own to run on.
+        """
+        if not all(script.transactional for script in scripts):
+            self.link.own_session()
+
     def _apply_all(self, scripts: tuple[Script, ...], history: History) -> None:
         if history.read_only:
             raise AccessError(
                 "the server is read-only: a standby, or a server whose disk is full",
                 remedy="Connect to the primary; on Supabase, leave read-only mode first.",
             )
-        if not all(script.transactional for script in scripts):
-            self.link.own_session()  # without one nothing is run at all
+        self.find_sessions(scripts)
         if history.readers_lacking or not history.complete:
             self.link.retrying(
                 HISTORY,

@@ -31,7 +31,14 @@ class Proxy:
     good-bye is none. `delay_seconds` is added to each direction; it limits no throughput.
     """
 
-    def __init__(self, host: str, port: int, *, delay_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        delay_seconds: float = 0.0,
+        listen: tuple[str, int] = ("127.0.0.1", 0),
+    ) -> None:
         self.upstream = (host, port)
         self.delay_seconds = delay_seconds
         self.flights = self.connections = self.bytes_up = self.bytes_down = 0
@@ -43,7 +50,7 @@ class Proxy:
         self.late: Callable[[], None] | None = None  #: delivers what Cut.LATE has kept back
         self.at_cut: Callable[[], object] = _nothing
         self._links: list[_Link] = []
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self._listener = socket.create_server(listen, backlog=64)
         self.port = int(self._listener.getsockname()[1])
         _thread(self._accept)
 

@@ -1,0 +1,374 @@
+"""No-transaction migrations on a real server: what runs, on which session, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from tests.builders import write_folder
+from tests.conftest import Database, MakePgBouncer, MakeProxy
+from tests.job import Job, run_job, until
+from tests.pgbouncer import PgBouncer
+from tests.proxy import Cut, Proxy
+
+ALONE = "-- migrator: no-transaction\n"
+TABLE = {"001_table.sql": "CREATE TABLE t (a int, b text);\n"}
+INDEX = {"002_index.sql": f"{ALONE}CREATE INDEX CONCURRENTLY t_a ON t (a);\n"}
+VALID = "SELECT indexrelid::regclass::text, indisvalid FROM pg_index WHERE indrelid = 't'::regclass"
+VERSIONS = "SELECT version FROM schema_migrations ORDER BY version"
+LOG = "SELECT event, detail FROM schema_migrations_log WHERE version = %s ORDER BY id"
+LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+
+
+@pytest.fixture
+def writer(database: Database) -> Iterator[Any]:
+    """A transaction that may have written t: every concurrent build on t waits for it."""
+    database.query(TABLE["001_table.sql"])
+    connection = database.connect()
+    connection.autocommit = False
+    connection.cursor().execute("LOCK TABLE t IN ROW EXCLUSIVE MODE")
+    yield connection
+    connection.close()
+
+
+def test_a_no_transaction_file_runs_between_others_and_is_recorded(
+    database: Database, tmp_path: Path
+) -> None:
+    files = {**TABLE, **INDEX, "003_last.sql": "CREATE TABLE last ();"}
+    result = run_job(database.url, write_folder(tmp_path, files))
+    assert (result.code, result.applied) == (0, ["001_table", "002_index", "003_last"])
+    assert database.query(VALID) == [("t_a", True)]
+    rows = database.query(LOG, "002_index")
+    assert [event for event, _ in rows] == ["intent", "outcome", "applied"]
+    intent, outcome, applied = (detail for _, detail in rows)
+    assert (intent["statement"], intent["line"], intent["before"]) == (1, 2, {})
+    assert (outcome["how"], outcome["sha256"]) == ("ran", intent["sha256"])
+    assert applied["execution_time_ms"] == outcome["execution_time_ms"]
+    assert "CREATE INDEX" not in json.dumps([outcome, applied])
+    assert database.query(LOCKS) == [(0,)]
+
+
+def test_without_the_directive_the_line_to_add_is_said(database: Database, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, {"001_a.sql": "CREATE INDEX CONCURRENTLY i ON t (a);"})
+    result = run_job(database.url, folder)
+    assert result.code == 10
+    [finding] = result.report["findings"]
+    assert finding["problem"] == "CREATE INDEX CONCURRENTLY cannot run inside a transaction"
+    assert "`-- migrator: no-transaction`" in finding["remedy"]
+
+
+def test_role_search_path_and_settings_of_the_file_last_to_its_end_and_no_further(
+    database: Database, tmp_path: Path
+) -> None:
+    role = f"{database.dbname}_role"
+    database.query(f"CREATE ROLE {role}; CREATE SCHEMA s AUTHORIZATION {role}")
+    text = (
+        f"{ALONE}SET ROLE {role};\nSET search_path = s;\nSET statement_timeout = '1h';\n"
+        "CREATE TABLE t (a int);\nCREATE INDEX CONCURRENTLY i ON t (a);\nVACUUM t;\n"
+    )
+    check = "DO $$ BEGIN ASSERT current_user = session_user AND current_schema = 'public'; END $$"
+    files = {"001_role.sql": text, "002_next.sql": check}
+    result = run_job(database.url, write_folder(tmp_path, files))
+    assert result.code == 0, result.stderr
+    assert database.query("SELECT relowner::regrole::text FROM pg_class WHERE relname = 'i'") == [
+        (role,)
+    ]
+    database.query(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_a_file_that_was_stopped_gets_its_settings_again(
+    database: Database, proxy: MakeProxy, tmp_path: Path
+) -> None:
+    database.query("CREATE SCHEMA s")
+    text = f"{ALONE}SET search_path = s;\nCREATE TABLE t (a int);\nCREATE TABLE u (a int);\n"
+    folder = write_folder(tmp_path, {"001_path.sql": text})
+    cutter = proxy(database)
+    cutter.cut_at(b"CREATE TABLE u", Cut.BEFORE)
+    assert run_job(cutter.through(database.url), folder).code == 0
+    assert database.query("SELECT to_regclass('s.t')::text, to_regclass('s.u')::text") == [
+        ("s.t", "s.u")
+    ]
+
+
+def test_a_refused_statement_leaves_the_others_standing_and_the_rest_may_be_mended(
+    database: Database, tmp_path: Path
+) -> None:
+    text = f"{ALONE}CREATE TABLE t (a int);\nINSERT INTO t\n  SELECT 1/0;\nCREATE TABLE u ();\n"
+    folder = write_folder(tmp_path, {"001_a.sql": text})
+    result = run_job(database.url, folder)
+    assert result.code == 15
+    assert (result.error["line"], result.error["sqlstate"]) == (3, "22012")
+    assert result.report["outcome"] == ("001_a is not finished; done and standing: statement 1")
+    [shown] = json.loads(run_job(database.url, folder, "status", "--json").stdout)["migrations"]
+    assert shown["state"] == "dirty"
+    assert run_job(database.url, folder, "verify").code == 14
+    write_folder(folder, {"001_a.sql": text.replace("1/0", "1")})
+    assert run_job(database.url, folder).code == 0
+    assert database.query("SELECT a FROM t") == [(1,)]
+
+
+def test_a_refused_first_statement_leaves_nothing_dirty(database: Database, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, {"001_a.sql": f"{ALONE}VACUUM nothing;\n"})
+    result = run_job(database.url, folder)
+    assert (result.code, result.error["line"], result.error["column"]) == (15, 2, 1)
+    assert result.report["outcome"] == "001_a is not applied, and nothing of it is left"
+    assert run_job(database.url, folder, "verify").code == 24
+
+
+def test_what_has_run_may_not_be_changed(database: Database, tmp_path: Path) -> None:
+    text = f"{ALONE}CREATE TABLE t (a int);\nSELECT 1/0;\n"
+    folder = write_folder(tmp_path, {"001_a.sql": text})
+    assert run_job(database.url, folder).code == 15
+    write_folder(folder, {"001_a.sql": text.replace("(a int)", "(b int)")})
+    result = run_job(database.url, folder)
+    assert result.code == 14
+    assert "statement 1 has run, and the file has changed it since" in result.error["message"]
+    write_folder(folder, {"001_a.sql": "CREATE TABLE t (a int);\n"})
+    result = run_job(database.url, folder)
+    assert result.code == 14
+    assert "now it is none" in result.error["message"]
+
+
+def test_a_unique_index_over_duplicates_is_refused_and_leaves_no_invalid_index(
+    database: Database, tmp_path: Path
+) -> None:
+    database.query("CREATE TABLE t (a int); INSERT INTO t VALUES (1), (1)")
+    text = f"{ALONE}CREATE UNIQUE INDEX CONCURRENTLY t_a ON t (a);\n"
+    folder = write_folder(tmp_path, {"001_a.sql": text})
+    result = run_job(database.url, folder)
+    assert (result.code, result.error["sqlstate"]) == (15, "23505")
+    assert database.query(VALID) == []
+    database.query("DELETE FROM t")
+    assert run_job(database.url, folder).code == 0
+    assert database.query(VALID) == [("t_a", True)]
+
+
+def test_an_invalid_index_that_was_there_before_is_never_passed_over(
+    database: Database, writer: Any, tmp_path: Path
+) -> None:
+    build = "CREATE INDEX CONCURRENTLY IF NOT EXISTS t_a ON t (a)"
+    with_timeout = database.connect()
+    with_timeout.cursor().execute("SET lock_timeout = '10ms'")
+    with pytest.raises(Exception, match="lock timeout"):
+        with_timeout.cursor().execute(build)
+    with_timeout.close()
+    folder = write_folder(tmp_path, {"001_a.sql": f"{ALONE}{build};\n"})
+    writer.close()
+    result = run_job(database.url, folder)
+    assert result.code == 14
+    assert "public.t_a is INVALID, and was there before this migration" in result.error["message"]
+    assert "DROP INDEX CONCURRENTLY public.t_a" in result.error["remedy"]
+    assert database.query(VALID) == [("t_a", False)]
+    database.query("DROP INDEX t_a")
+    assert run_job(database.url, folder).code == 0
+    assert database.query(VALID) == [("t_a", True)]
+
+
+def test_reindex_does_not_pass_over_an_invalid_index_in_silence(
+    database: Database, writer: Any, tmp_path: Path
+) -> None:
+    connection = database.connect()
+    connection.cursor().execute("SET lock_timeout = '10ms'")
+    with pytest.raises(Exception, match="lock timeout"):
+        connection.cursor().execute("CREATE INDEX CONCURRENTLY t_a ON t (a)")
+    connection.close()
+    writer.close()
+    text = f"{ALONE}REINDEX TABLE CONCURRENTLY t;\n"
+    folder = write_folder(tmp_path, {"001_a.sql": text})
+    result = run_job(database.url, folder)
+    assert result.code == 14
+    assert "INVALID, and passed over: public.t_a" in result.error["message"]
+    database.query("REINDEX INDEX CONCURRENTLY t_a")
+    assert run_job(database.url, folder).code == 0
+
+
+def test_a_build_waits_for_longer_than_lock_timeout(
+    database: Database, writer: Any, tmp_path: Path
+) -> None:
+    """What is built concurrently keeps nobody waiting while it waits."""
+    folder = write_folder(tmp_path, {"001_a.sql": INDEX["002_index.sql"]})
+    job = Job(database.url, folder, LOCK_TIMEOUT="20ms", PROGRESS_INTERVAL="50ms")
+    lines = iter(job.process.stderr or ())
+    assert any('"migration.progress"' in line and '"CREATE INDEX' in line for line in lines)
+    writer.close()
+    result = job.result()
+    assert result.code == 0, result.stderr
+    assert "migration.retry" not in result.events
+
+
+def test_a_build_that_gives_up_is_dropped_and_tried_again(
+    database: Database, writer: Any, tmp_path: Path
+) -> None:
+    text = "-- migrator: lock-timeout 50ms\n" + INDEX["002_index.sql"]
+    job = Job(database.url, write_folder(tmp_path, {"001_a.sql": text}))
+    lines = iter(job.process.stderr or ())
+    assert any('"migration.retry"' in line for line in lines)
+    writer.close()
+    result = job.result()
+    assert result.code == 0, result.stderr
+    assert database.query(VALID) == [("t_a", True)]
+
+
+def test_a_build_that_never_gets_its_locks_is_22_and_settled_by_the_next_run(
+    database: Database, writer: Any, tmp_path: Path
+) -> None:
+    text = "-- migrator: lock-timeout 50ms\n" + INDEX["002_index.sql"]
+    folder = write_folder(tmp_path, {"001_a.sql": text})
+    result = run_job(database.url, folder, LOCK_RETRY_TIMEOUT="300ms")
+    assert result.code == 22
+    assert result.report["outcome"] == "001_a is not finished; statement 1 is to be settled"
+    writer.close()
+    assert run_job(database.url, folder).code == 0
+    assert database.query(VALID) == [("t_a", True)]
+
+
+def test_statement_timeout_is_the_file_s_own(database: Database, tmp_path: Path) -> None:
+    slow = f"{ALONE}SELECT pg_sleep(0.2);\n"
+    folder = write_folder(tmp_path, {"001_a.sql": slow})
+    assert run_job(database.url, folder, STATEMENT_TIMEOUT="50ms").code == 0
+    limited = f"-- migrator: statement-timeout 50ms\n{slow}"
+    result = run_job(database.url, write_folder(folder, {"002_b.sql": limited}))
+    assert (result.code, result.error["sqlstate"]) == (15, "57014")
+    assert "-- migrator: statement-timeout 50ms" in result.error["remedy"]
+
+
+def test_two_runners_apply_a_no_transaction_file_once(database: Database, tmp_path: Path) -> None:
+    text = f"{ALONE}INSERT INTO t VALUES (1);\nVACUUM t;\nCREATE INDEX CONCURRENTLY i ON t (a);\n"
+    folder = write_folder(
+        tmp_path,
+        {
+            **TABLE,
+            "002_a.sql": text,
+            **{"003_b.sql": f"{ALONE}INSERT INTO t VALUES (2);\nVACUUM t;\n"},
+        },
+    )
+    jobs = [Job(database.url, folder) for _ in range(4)]
+    results = [job.result() for job in jobs]
+    assert [result.code for result in results] == [0] * 4, [r.stderr for r in results]
+    applied = sorted(version for result in results for version in result.applied)
+    assert applied == ["001_table", "002_a", "003_b"]
+    assert database.query("SELECT a FROM t ORDER BY a") == [(1,), (2,)]
+    assert database.query(LOCKS) == [(0,)]
+
+
+def test_a_build_does_not_wait_for_another_runner_that_waits_for_it(
+    database: Database, writer: Any, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path, {"001_a.sql": INDEX["002_index.sql"]})
+    builder = Job(database.url, folder)
+    until(lambda: database.query(VALID))
+    waiter = Job(database.url, folder)
+    lines = iter(waiter.process.stderr or ())
+    assert any('"lock.waiting"' in line for line in lines)
+    writer.close()
+    assert [builder.result().code, waiter.result().code] == [0, 0]
+    assert database.query(VALID) == [("t_a", True)]
+
+
+def test_a_stop_between_two_runs_leaves_no_lock(
+    database: Database, writer: Any, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path, {"001_a.sql": INDEX["002_index.sql"]})
+    job = Job(database.url, folder)
+    until(lambda: database.query(VALID))
+    job.process.send_signal(signal.SIGTERM)
+    assert job.result(timeout=2).code == 23
+    assert database.query(LOCKS) == [(0,)]
+
+
+def test_behind_a_pooler_of_which_nothing_is_known_nothing_is_run(
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path
+) -> None:
+    pooler = pgbouncer(database, pool_mode="transaction", pool_size=1)
+    folder = write_folder(tmp_path, {**TABLE, **INDEX})
+    result = run_job(pooler.url(database.dbname), folder)
+    assert result.code == 2
+    assert "Set DIRECT_URL" in result.error["remedy"]
+    assert database.query("SELECT to_regclass('t'), to_regclass('schema_migrations')") == [
+        (None, None)
+    ]
+    assert run_job(pooler.url(database.dbname), folder, "plan").code == 2
+
+
+@pytest.mark.parametrize("way", ["direct", "session mode"])
+def test_direct_url_is_trusted_as_it_is_given(
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str
+) -> None:
+    pooler = pgbouncer(database, pool_mode="transaction", pool_size=1)
+    direct = database.url
+    if way == "session mode":
+        direct = pgbouncer(database, pool_mode="session", pool_size=1).url(database.dbname)
+    folder = write_folder(tmp_path, {**TABLE, **INDEX, "003_c.sql": "CREATE TABLE last ()"})
+    result = run_job(pooler.url(database.dbname), folder, DIRECT_URL=direct)
+    assert result.code == 0, result.stderr
+    assert database.query(VALID) == [("t_a", True)]
+    assert database.query(LOCKS) == [(0,)]
+
+
+def test_a_direct_url_that_keeps_no_session_is_found_out_before_the_statement(
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path
+) -> None:
+    settings = {"server_round_robin": 1}
+    pooler = pgbouncer(database, pool_mode="transaction", pool_size=2, settings=settings)
+    url = pooler.url(database.dbname)
+    assert run_job(database.url, write_folder(tmp_path / "a", TABLE)).code == 0
+    clients = [psycopg2.connect(url) for _ in range(2)]
+    for client in clients:  # one server connection each, which the pool then uses by turns
+        client.cursor().execute("SELECT 1")
+    for client in clients:
+        client.rollback()
+        client.close()
+    folder = write_folder(tmp_path / "b", {**TABLE, **INDEX})
+    result = run_job(url, folder, DIRECT_URL=url)
+    assert result.code == 2, result.stderr
+    assert "does not hold the lock that it took" in result.error["message"]
+    assert database.query(VALID) == []
+    until(lambda: database.query(LOCKS) == [(0,)])
+
+
+def test_a_file_that_releases_the_lock_is_stopped(database: Database, tmp_path: Path) -> None:
+    text = f"{ALONE}SELECT pg_advisory_unlock_all();\nCREATE TABLE t ();\n"
+    result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": text}))
+    assert result.code == 2
+    assert "may not release the lock" in result.error["remedy"]
+    assert database.query("SELECT to_regclass('t')") == [(None,)]
+
+
+@pytest.fixture
+def shared_pooler(database: Database, pgbouncer: MakePgBouncer) -> Iterator[dict[int, PgBouncer]]:
+    """What stands for Supabase's shared pooler: 6543 in transaction mode, 5432 in session mode."""
+    poolers = {
+        6543: pgbouncer(database, pool_mode="transaction", pool_size=1),
+        5432: pgbouncer(database, pool_mode="session", pool_size=1),
+    }
+    with ExitStack() as stack:
+        for port, pooler in poolers.items():
+            proxy = Proxy("127.0.0.1", pooler.port, listen=("127.0.65.43", port))
+            stack.callback(proxy.stop)
+        yield poolers
+
+
+def test_from_port_6543_of_supabase_s_pooler_such_files_go_to_5432(
+    database: Database, shared_pooler: dict[int, PgBouncer], tmp_path: Path
+) -> None:
+    del shared_pooler
+    url = (
+        "postgresql://supabase_admin:pooled@aws-0-eu-west-1.pooler.supabase.com:6543/"
+        f"{database.dbname}?hostaddr=127.0.65.43&sslmode=disable"
+    )
+    files = {**TABLE, **INDEX, "003_c.sql": "CREATE TABLE last ()"}
+    result = run_job(url, write_folder(tmp_path, files))
+    assert (result.code, len(result.applied)) == (0, 3), result.stderr
+    [rerouted] = result.of("connection.rerouted")
+    assert ":6543/" in rerouted["target"]
+    assert ":5432/" in rerouted["instead"]
+    assert result.events.index("connection.rerouted") < result.events.index("migration.started")
+    assert database.query(VALID) == [("t_a", True)]
+    assert database.query(LOCKS) == [(0,)]
