@@ -138,9 +138,10 @@ BEGIN
       DETAIL = coalesce(({holder})::text, '{{}}');
   END IF;
 END $migrator$"""
-DROP_LOCK = """SELECT pg_terminate_backend(held.pid)
-  FROM pg_locks AS held JOIN pg_stat_activity AS activity ON activity.pid = held.pid
- WHERE {ours} AND held.pid = {pid} AND held.pid <> pg_backend_pid() AND activity.state = 'idle'"""
+DROP_LOCK = """SELECT CASE WHEN held.pid = pg_backend_pid() THEN pg_advisory_unlock_all()::text
+            WHEN activity.state = 'idle' THEN pg_terminate_backend(held.pid)::text END
+  FROM pg_locks AS held LEFT JOIN pg_stat_activity AS activity ON activity.pid = held.pid
+ WHERE {ours} AND held.pid = {pid}"""
 CHECK = """DO LANGUAGE plpgsql $migrator$
 BEGIN
   IF ({query}) <> '{head}' THEN
@@ -174,7 +175,7 @@ def take_lock(place: Place) -> str:
 
 
 def drop_lock(place: Place, pid: int) -> str:
-    """End the backend that was left with our lock when a pooler gave us another one."""
+    """Let go of our lock on a backend that a pooler took away from us, or end that, if idle."""
     return _message([DROP_LOCK.format(ours=our_lock(place.schema), pid=pid)])
 
 
