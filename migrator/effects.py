@@ -150,6 +150,7 @@ _TOKENS = rf"""
   | (?P<word>{_LETTER}(?:{_LETTER_DIGIT}|\$)*)
   | (?P<sign>.)
 """
+_ESCAPE = re.compile(r"\\.", re.DOTALL)  # in E'…': no part of a word, whatever it stands for
 _NAME_BYTES = 63  # NAMEDATALEN - 1; the server cuts what is longer
 
 
@@ -174,7 +175,7 @@ def _tokens(text: str) -> Iterator[_Token]:
         elif kind == "quoted":
             yield _Token(kind, value.replace('""', '"'), at)
         elif kind in {"escaped", "string"}:
-            yield _Token("string", value, at)
+            yield _Token("string", value if kind == "string" else _ESCAPE.sub(" ", value), at)
         elif kind == "sign":
             yield _Token(kind, value, at)
 

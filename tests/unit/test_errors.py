@@ -16,6 +16,7 @@ CODES = {
     "DriftError": 11,
     "MissingError": 12,
     "LateError": 13,
+    "DirtyError": 14,
     "StatementError": 15,
     "AccessError": 16,
     "UnreachableError": 20,

@@ -112,6 +112,17 @@ def test_a_migration_becomes_a_script() -> None:
     assert script.sql == sql
 
 
+def test_a_no_transaction_file_may_hold_what_no_other_may() -> None:
+    sql = "-- migrator: no-transaction\n-- migrator: lock-timeout 1s\nVACUUM;"
+    script, findings = understand(a_migration(1, sql))
+    assert script is not None
+    assert not findings
+    assert not script.transactional
+    assert (script.lock_timeout_ms, script.statement_timeout_ms) == (1000, None)
+    _, [finding] = understand(a_migration(1, "VACUUM;"))
+    assert finding.problem == "VACUUM cannot run inside a transaction"
+
+
 @pytest.mark.parametrize("sql", ["", "\n", "-- nothing\n", "/* nothing */;"])
 def test_a_file_without_a_statement_is_a_script_too(sql: str) -> None:
     script, findings = understand(a_migration(1, sql))
@@ -130,7 +141,14 @@ def test_the_script_of_a_dump_is_without_the_commands_of_psql() -> None:
 @pytest.mark.parametrize(
     ("sql", "line", "problem"),
     [
-        ("-- migrator: no-transaction", 1, "the directive no-transaction is not supported"),
+        ("-- migrator: no-transaction please", 1, "the directive no-transaction takes no words"),
+        ("A;\n-- migrator: no-transaction", 2, "the directive no-transaction stands after"),
+        (
+            "-- migrator: no-transaction\n-- migrator: no-transaction",
+            2,
+            "the directive no-transaction is given twice",
+        ),
+        ("-- migrator: no-transaction\nCOPY t FROM STDIN", 2, "COPY ... FROM STDIN cannot stand"),
         ("\n-- migrator: requires 002_b", 2, "the directive requires is not supported"),
         ('-- migrator: allow drop "x"', 1, "the directive allow is not supported"),
         ("-- migrator: speed 5s", 1, '"speed" is not a directive'),

@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrator.errors import ConfigError
-from migrator.url import DROPPED, ENVIRONMENT, PASSED_ON, Target, read_environment, read_url
+from migrator.url import (
+    DROPPED,
+    ENVIRONMENT,
+    PASSED_ON,
+    Target,
+    in_session_mode,
+    read_environment,
+    read_url,
+)
 
 #: A password with one of the characters that break URLs, each in the midst of it.
 AWKWARD = [
@@ -289,3 +297,27 @@ def test_no_text_makes_an_error_show_a_password(password: str, form: str) -> Non
 )
 def test_a_target_knows_what_to_hide(url: str, secrets: set[str]) -> None:
     assert set(read(url).secrets) == secrets
+
+
+POOLER = "aws-0-eu-west-1.pooler.supabase.com"
+
+
+@pytest.mark.parametrize(
+    ("place", "instead"),
+    [
+        (f"{POOLER}:6543", f"{POOLER}:5432"),
+        (f"{POOLER}:5432", f"{POOLER}:5432"),
+        (POOLER.upper(), f"{POOLER.upper()}:5432"),
+        ("db.abc.supabase.co:6543", None),
+        ("pooler.example.com:6543", None),
+        (f"{POOLER}.example.com:6543", None),
+        (f"{POOLER}:6543,h:6543", None),
+    ],
+)
+def test_of_supabase_s_shared_pooler_the_port_of_sessions_is_known(
+    place: str, instead: str | None
+) -> None:
+    target = read(f"postgresql://u:p@{place}/d?sslmode=require")
+    found = in_session_mode(target)
+    assert (str(found) if found else None) == (f"u@{instead}/d" if instead else None)
+    assert found is None or found.params == target.params

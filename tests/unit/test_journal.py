@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from migrator.effects import Act, Effect
+from migrator.flight import Limits, lock_key
+from migrator.journal import (
+    Answer,
+    How,
+    Intent,
+    Line,
+    answer,
+    atomic,
+    conclude,
+    drop_index,
+    drop_lock,
+    fail,
+    finalize,
+    finish,
+    fold,
+    forget,
+    intend,
+    lines_query,
+    marker,
+    patience,
+    prepare,
+    read_lines,
+    read_progress,
+    sha256,
+    take_lock,
+)
+from tests.builders import PLACE, RUN_ID, a_migration
+
+INTENT = Intent(2, RUN_ID, sha256("VACUUM"), "VACUUM", 4, {"act": "repeat"}, {})
+
+
+def line(event: str, **detail: Any) -> Line:
+    return Line("001_a", event, RUN_ID, detail)
+
+
+def begun(number: int) -> Line:
+    return line(
+        "intent", statement=number, sha256=f"{number}", what="VACUUM", line=4, effect={}, before={}
+    )
+
+
+def done(number: int, **detail: Any) -> Line:
+    return line("outcome", statement=number, sha256=f"{number}", **detail)
+
+
+def told(what: Answer) -> Line:
+    return line("repaired", answer=what.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "standing", "interrupted"),
+    [
+        pytest.param([begun(1)], {}, 1, id="interrupted"),
+        pytest.param([begun(1), done(1)], {1}, None, id="between two statements"),
+        pytest.param([done(1), begun(2)], {1}, 2, id="interrupted in the second"),
+        pytest.param([done(1), begun(2), begun(2)], {1}, 2, id="begun again"),
+        pytest.param(
+            [done(1), begun(2), line("failed", statement=2, undone=True)], {1}, None, id="refused"
+        ),
+        pytest.param(
+            [done(1), begun(2), line("failed", statement=2, undone=False)], {1}, 2, id="cancelled"
+        ),
+        pytest.param(
+            [done(1), begun(2), line("failed", sqlstate="42601")], {1}, 2, id="a flight's failure"
+        ),
+        pytest.param([done(1), begun(2), told(Answer.DONE)], {1, 2}, None, id="told: done"),
+        pytest.param([done(1), begun(2), told(Answer.RETRY)], {1}, None, id="told: retry"),
+        pytest.param([done(1), told(Answer.DONE)], {1}, None, id="told too late"),
+    ],
+)
+def test_the_lines_of_a_version_tell_how_far_it_has_come(
+    lines: list[Line], standing: set[int], interrupted: int | None
+) -> None:
+    progress = fold(lines)["001_a"]
+    assert set(progress.done) == set(standing)
+    assert (progress.interrupted.number if progress.interrupted else None) == interrupted
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        [line("failed", sqlstate="42601")],
+        [begun(1), line("failed", statement=1, undone=True)],
+        [begun(1), done(1), line("applied")],
+        [begun(1), told(Answer.NOT_APPLIED)],
+        [begun(1), told(Answer.APPLIED)],
+    ],
+)
+def test_what_is_finished_or_has_left_nothing_is_not_begun(lines: list[Line]) -> None:
+    assert fold(lines) == {}
+
+
+def test_the_times_of_the_statements_are_added_up() -> None:
+    lines = [done(1, execution_time_ms=20), done(2, execution_time_ms=None), done(3)]
+    assert fold(lines)["001_a"].spent_ms == 20
+
+
+def test_versions_are_kept_apart_and_rows_become_lines() -> None:
+    rows = [["001_a", "outcome", RUN_ID, {"statement": 1, "sha256": "1"}]]
+    other = Line("002_b", "outcome", RUN_ID, {"statement": 1, "sha256": "1"})
+    assert list(fold([*read_lines(rows), other])) == ["001_a", "002_b"]
+
+
+def test_the_marker_stands_before_the_statement() -> None:
+    assert marker(RUN_ID, "001_a", 2) == f"/* migrator:{RUN_ID}:001_a:2 */ "
+
+
+OURS = (
+    "SET LOCAL SESSION AUTHORIZATION DEFAULT;\n"
+    "SET LOCAL ROLE NONE;\n"
+    "SET LOCAL search_path = pg_catalog, pg_temp;\n"
+)
+
+
+def test_the_lock_is_the_flights_lock_for_a_session() -> None:
+    text = take_lock(PLACE)
+    assert text.startswith(OURS)
+    assert f"pg_try_advisory_lock({lock_key('public')})" in text
+    assert "ERRCODE = 'MG002'" in text
+    assert text.endswith("SELECT pg_backend_pid()")
+    assert "held.pid = 42" in drop_lock(PLACE, 42)
+
+
+def test_the_session_gets_limits_that_last() -> None:
+    lines = prepare(PLACE, Limits(500, 0, ("s", 'T"'))).split(";\n")
+    assert "SET lock_timeout = 500" in lines
+    assert "SET statement_timeout = 0" in lines
+    assert "SET idle_session_timeout = 0" in lines
+    assert lines[-1] == 'SET search_path = "s", "T"""'
+    assert "search_path" not in prepare(PLACE, Limits())
+
+
+def test_the_head_is_checked_under_the_lock_before_the_lines_are_read() -> None:
+    text = read_progress(PLACE, "001_a", "0" * 64)
+    assert text.index("MG003") < text.index("MG001") < text.index("jsonb_agg")
+    assert "<> '" + "0" * 64 + "'" in text
+    assert "l.version = '001_a'" in text
+
+
+def test_the_lines_are_read_in_their_order() -> None:
+    text = lines_query('"public".schema_migrations_log', "true")
+    assert "ORDER BY l.id" in text
+    assert "'intent', 'outcome', 'failed', 'repaired', 'applied'" in text
+
+
+def test_an_intent_says_what_is_about_to_be_done_and_what_was_there() -> None:
+    text = intend(PLACE, "001_a", INTENT)
+    assert text.startswith(OURS)
+    assert text.index("MG003") < text.index("'intent'")
+    kept = {"statement": 2, "what": "VACUUM", "line": 4, "sha256": INTENT.sha256}
+    assert json.dumps({**kept, "effect": {"act": "repeat"}, "before": {}}) in text
+
+
+@pytest.mark.parametrize(("how", "timed"), [(How.RAN, True), (How.SETTLED, False)])
+def test_an_outcome_is_timed_from_its_intent_if_it_ran_here(how: How, timed: bool) -> None:
+    text = conclude(PLACE, "001_a", 2, "0" * 64, how)
+    assert ("clock_timestamp()" in text) is timed
+    assert f'"how": "{how.value}"' in text
+    assert text.endswith("RETURNING detail->>'execution_time_ms'")
+
+
+def test_a_statement_that_can_commits_with_its_outcome() -> None:
+    before, after = atomic(PLACE, "001_a", 1, "SELECT 1")
+    assert before == marker(RUN_ID, "001_a", 1)
+    assert after.startswith(f"\n;\nSET CONSTRAINTS ALL IMMEDIATE;\n{OURS}")
+    assert after.index("MG003") < after.index("'outcome'")
+    assert "BEGIN;" not in after
+    assert "COMMIT" not in after
+
+
+def test_a_failure_is_recorded_without_asking_for_the_lock() -> None:
+    text = fail(PLACE, "001_a", 2, {"undone": True})
+    assert "'failed'" in text
+    assert '{"statement": 2, "undone": true}' in text
+    assert "MG003" not in text
+
+
+def test_the_row_of_the_history_comes_with_that_of_the_log() -> None:
+    text = finish(PLACE, a_migration(1, rollback_sql="DROP it"), 12)
+    assert text.index("MG003") < text.index('INSERT INTO "public".schema_migrations\n')
+    assert "'DROP it'" in text
+    assert '"execution_time_ms": 12' in text
+
+
+def test_clean_ups_name_their_object_as_sql_wants_it() -> None:
+    assert drop_index('public."I x"') == 'DROP INDEX CONCURRENTLY IF EXISTS public."I x"'
+    effect = Effect(Act.DETACH, ("s", "C"), ("p",))
+    assert finalize(effect) == 'ALTER TABLE "p" DETACH PARTITION "s"."C" FINALIZE'
+
+
+def test_patience_leaves_a_limit_of_the_file_s_own_alone() -> None:
+    text = patience(2000, 300_000)
+    assert "set_config('lock_timeout', '300000', false)" in text
+    assert "setting OPERATOR(pg_catalog.=) '2000'" in text
+
+
+def test_an_answer_is_kept_with_its_reason() -> None:
+    text = answer(PLACE, "001_a", Answer.RETRY, "it isn't there", "nothing is left")
+    assert "'repaired'" in text
+    assert '"answer": "retry", "reason": "it isn\'\'t there"' in text
+    assert forget(PLACE, "001_a") == (
+        "DELETE FROM \"public\".schema_migrations WHERE version = '001_a'"
+    )
