@@ -62,6 +62,7 @@ def record_answer(run: Run, migrations: tuple[Migration, ...], told: Told) -> st
     """
     while True:
         view = run.look(migrations)
+        run.prepare(view.history)
         assumed, text = _answered(run, view, told)
         fields = {
             "version": told.version,

@@ -184,14 +184,7 @@ class Run:
                 remedy="Connect to the primary; on Supabase, leave read-only mode first.",
             )
         self.find_sessions(scripts)
-        if history.readers_lacking or not history.complete:
-            self.link.retrying(
-                HISTORY,
-                lambda: self.link.reconnecting(
-                    lambda: self.link.when_free(lambda: self._prepare(history))
-                ),
-                self.config.lock_timeout,
-            )
+        self.prepare(history)
         if scripts:
             self._warn_of_open_transactions()
         seen = history.seen()
@@ -250,6 +243,17 @@ class Run:
             f"its statement-timeout is {format_duration(limit)}"
         )
         raise error
+
+    def prepare(self, history: History) -> None:
+        """Have the history's tables as they should be; nothing is sent when they are."""
+        if history.readers_lacking or not history.complete:
+            self.link.retrying(
+                HISTORY,
+                lambda: self.link.reconnecting(
+                    lambda: self.link.when_free(lambda: self._prepare(history))
+                ),
+                self.config.lock_timeout,
+            )
 
     def _prepare(self, history: History) -> None:
         limits = Limits(self.config.lock_timeout)

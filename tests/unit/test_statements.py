@@ -169,7 +169,7 @@ def test_a_long_list_hides_no_word_behind_it() -> None:
     assert kinds == {COPY}
 
 
-ALONE = (
+TO_ADD = (
     "Put the line `-- migrator: no-transaction` at the top of the file, best of a file that holds "
     "nothing else."
 )
@@ -186,9 +186,9 @@ ALONE = (
         (
             "REINDEX TABLE CONCURRENTLY t",
             "REINDEX CONCURRENTLY cannot run inside a transaction",
-            ALONE,
+            TO_ADD,
         ),
-        ("VACUUM", "VACUUM cannot run inside a transaction", ALONE),
+        ("VACUUM", "VACUUM cannot run inside a transaction", TO_ADD),
         (
             "COPY t FROM STDIN",
             "COPY ... FROM STDIN is not supported by this version",
