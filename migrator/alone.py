@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from migrator import journal
 from migrator.database import LostError, ServerError
 from migrator.durations import limit_seconds
-from migrator.effects import Act, Effect, effect_of, read_effect
+from migrator.effects import Act, Effect, read_effect
 from migrator.errors import (
     BusyError,
     ConfigError,
@@ -27,7 +27,7 @@ from migrator.errors import (
 )
 from migrator.flight import ESCAPED, MOVED, Limits, Message, head
 from migrator.history import find_run
-from migrator.journal import How, Intent, Progress, marker, sha256
+from migrator.journal import How, Intent, Progress, marker
 from migrator.link import BUSY, LOSSES, Link, MovedError, TablesBusyError
 from migrator.model import Event
 from migrator.parse import Script
@@ -43,7 +43,7 @@ from migrator.settle import (
     settle_first,
 )
 from migrator.sights import look
-from migrator.statements import Statement
+from migrator.steps import Step, check_unchanged, in_the_way, question, standing, steps
 from migrator.watch import retry
 
 T = TypeVar("T")
@@ -64,6 +64,12 @@ def apply_alone(link: Link, script: Script, seen: Sequence[tuple[str, str | None
             link.lost_own()
             fields = {"version": version, "losses": losses, "error": str(error), "reason": "lost"}
             link.tell(Event("migration.retry", "warning", fields))
+        except MigratorError as error:
+            if losses > 1:
+                error.details.setdefault(
+                    "outcome", f"unknown: {version} was lost while it ran; the next run settles it"
+                )
+            raise
     raise StatementError(
         f"{script.migration.file}: the connection was lost {LOSSES} times while it ran",
         remedy="See the server's log: a statement may crash its backend, or a proxy may cut long "
@@ -80,31 +86,6 @@ class _StillAtWorkError(Exception):
     def __init__(self, verdict: Verdict) -> None:
         super().__init__()
         self.verdict = verdict
-
-
-class _Step:
-    """One statement of the file."""
-
-    def __init__(self, script: Script, number: int, statement: Statement) -> None:
-        self.script, self.number, self.statement = script, number, statement
-        self.text = script.sql[statement.start : statement.end]
-        # every statement was read once before the first migration of the run was sent
-        self.effect = effect_of(self.text, statement.kind) or Effect(Act.ASK)
-        self.sha256 = sha256(self.text)
-
-    @property
-    def what(self) -> str:
-        """In words: no text of the file, which may hold a password."""
-        return " ".join(filter(None, (self.statement.words, ".".join(self.effect.name))))
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        return {
-            "version": self.script.migration.version,
-            "statement": self.number,
-            "statements": len(self.script.statements),
-            "what": self.what,
-        }
 
 
 class _Visit:
@@ -135,12 +116,14 @@ class _Visit:
                     f"{self.version}: {error.refusal.message}",
                     remedy="DIRECT_URL must bypass the pooler or reach it in session mode; and the "
                     "file may not release the lock.",
-                    outcome=self._standing(),
+                    outcome=self._standing,
                 ) from error
 
     def _apply(self, seen: Sequence[tuple[str, str | None]]) -> Done:
         try:
-            text = journal.read_progress(self.place, self.version, head(seen))
+            text = journal.read_progress(
+                self.place, self.version, head(seen), self._limits().lock_timeout
+            )
             rows = self._again(lambda: self._send(text))
         except ServerError as error:
             if error.refusal.sqlstate != MOVED:
@@ -148,20 +131,19 @@ class _Visit:
             return self._recorded()
         lines = journal.read_lines(rows[0][0])
         self.progress = journal.fold(lines).get(self.version, Progress())
-        self._check_unchanged()
+        check_unchanged(self.script, self.progress)
         self._send(journal.prepare(self.place, self._limits()))
         self.session.hear = partial(self.link.tell_notice, self.version)
-        for number, statement in enumerate(self.script.statements, 1):
-            if number not in self.progress.done:
+        for step in steps(self.script):
+            if step.number not in self.progress.done:
                 self.link.watch.check()
-                self.at = number
-                step = _Step(self.script, number, statement)
+                self.at = step.number
                 self._again(partial(self._carry_out, step))
         text = journal.finish(self.place, self.script.migration, self.progress.spent_ms)
         self._again(lambda: self._send(text))
         return Done(self.version, self.progress.spent_ms)
 
-    def _carry_out(self, step: _Step) -> None:
+    def _carry_out(self, step: Step) -> None:
         """One statement, from whatever state it was left in."""
         if step.effect.act is Act.SESSION:
             self._try(step, step.text)
@@ -176,7 +158,7 @@ class _Visit:
             self._begin(step)
             self._run(step)
 
-    def _settled(self, step: _Step, intent: Intent) -> bool:
+    def _settled(self, step: Step, intent: Intent) -> bool:
         """Settle an interrupted statement; False when it is to be run, or run again."""
         changed = intent.sha256 != step.sha256 or intent.number != step.number
         effect = read_effect(intent.effect) if changed else step.effect
@@ -198,7 +180,7 @@ class _Visit:
                 if verdict.next is Next.AGAIN:
                     return False
                 if verdict.next is Next.ASK:
-                    raise self._question(step, verdict)
+                    raise question(step, verdict)
                 self._tidy_up(effect, verdict)
 
     def _tidy_up(self, effect: Effect, verdict: Verdict) -> None:
@@ -208,7 +190,7 @@ class _Visit:
         for name in verdict.drop:
             self._send(journal.drop_index(name))
 
-    def _when_idle(self, step: _Step, judge: Callable[[], Verdict]) -> Verdict:
+    def _when_idle(self, step: Step, judge: Callable[[], Verdict]) -> Verdict:
         """What `judge` says once it no longer says WAIT; LockedError after WAIT_TIMEOUT."""
 
         def once() -> Verdict:
@@ -230,10 +212,10 @@ class _Visit:
                 f"{self.version}: {step.what}: {error.verdict.seen}, for all of WAIT_TIMEOUT",
                 version=self.version,
                 remedy="See whether that session is at work or stuck, then run again.",
-                outcome=self._standing(),
+                outcome=self._standing,
             ) from None
 
-    def _begin(self, step: _Step) -> None:
+    def _begin(self, step: Step) -> None:
         """Write the intent, unless what is there already forbids to run the statement."""
         seen: list[Sight] = []
 
@@ -243,55 +225,40 @@ class _Visit:
 
         verdict = self._when_idle(step, judge)
         if verdict.next is Next.ASK:
-            raise DirtyError(
-                f"{self._where(step)}: {verdict.seen}; the statement would pass it over",
-                remedy=f"DROP INDEX CONCURRENTLY {seen[-1].name}, or mend it with REINDEX INDEX "
-                "CONCURRENTLY; then run again.",
-                version=self.version,
-                seen=verdict.seen,
-                outcome=self._standing(),
-            )
-        intent = Intent(
-            step.number,
-            self.link.run_id,
-            step.sha256,
-            step.what,
-            step.statement.line,
-            step.effect.as_json(),
-            seen[-1].as_json(),
-        )
+            raise in_the_way(step, verdict, seen[-1])
+        intent = step.intent(self.link.run_id, seen[-1])
         self._send(journal.intend(self.place, self.version, intent))
         self.progress = Progress(self.progress.done, self.progress.spent_ms, intent)
         self.link.tell(Event("statement.started", "info", step.fields))
 
-    def _run(self, step: _Step) -> None:
+    def _run(self, step: Step) -> None:
         """The statement itself, which has an intent; then its outcome."""
         prefix = marker(self.link.run_id, self.version, step.number)
         self._try(step, f"{prefix}{step.text}", len(prefix))
         verdict = confirm(step.effect, look(self.session, step.effect))
         if verdict.next is Next.ASK:
-            raise self._question(step, verdict)
+            raise question(step, verdict)
         self._conclude(step, How.RAN)
 
-    def _commit(self, step: _Step) -> None:
+    def _commit(self, step: Step) -> None:
         """A statement that runs in a transaction, together with its outcome."""
         self.link.tell(Event("statement.started", "info", step.fields))
         before, after = journal.atomic(self.place, self.version, step.number, step.text)
         rows = self._try(step, before + step.text + after, len(before))
         self._is_done(step, rows, How.RAN)
 
-    def _conclude(self, step: _Step, how: How) -> None:
+    def _conclude(self, step: Step, how: How) -> None:
         text = journal.conclude(self.place, self.version, step.number, step.sha256, how)
         self._is_done(step, self._send(text), how)
 
-    def _is_done(self, step: _Step, rows: Rows, how: How) -> None:
+    def _is_done(self, step: Step, rows: Rows, how: How) -> None:
         spent_ms = int(rows[0][0]) if rows and rows[0][0] is not None else None
         done = {**self.progress.done, step.number: step.sha256}
         self.progress = Progress(done, self.progress.spent_ms + (spent_ms or 0))
         fields = {**step.fields, "execution_time_ms": spent_ms, "how": how.value}
         self.link.tell(Event("statement.done", "info", fields))
 
-    def _try(self, step: _Step, text: str, starts: int = 0) -> Rows:
+    def _try(self, step: Step, text: str, starts: int = 0) -> Rows:
         """Send a text of the file's, which stands at `starts`; raises what its refusal means."""
         self.session.count_results()
         try:
@@ -302,13 +269,11 @@ class _Visit:
                 raise
             if error.refusal.sqlstate in BUSY:
                 raise self.link.tables_busy(error) from error
-            message = Message(
-                text, starts, starts + len(step.text), step.statement.start, step.number - 1, 0
-            )
+            message = step.message(text, starts)
             raise self._refused(step, message, error, answered) from error
 
     def _refused(
-        self, step: _Step, message: Message, error: ServerError, answered: int | None
+        self, step: Step, message: Message, error: ServerError, answered: int | None
     ) -> MigratorError:
         """What a refused statement ends the run with; recorded, with what is left of it undone."""
         from migrator.diagnosis import Standing, diagnose  # needed only when a statement failed
@@ -326,10 +291,10 @@ class _Visit:
             self._send(journal.fail(self.place, self.version, step.number, detail))
             if undone:
                 self.progress = Progress(self.progress.done, self.progress.spent_ms)
-        found.details["outcome"] = self._standing()
+        found.details["outcome"] = self._standing
         return found
 
-    def _undone(self, step: _Step) -> bool:
+    def _undone(self, step: Step) -> bool:
         """Whether nothing of a refused statement is left; an INVALID index is dropped for it."""
         intent = self.progress.interrupted
         if step.effect.act is Act.ATOMIC or step.effect.act is Act.SESSION or intent is None:
@@ -341,40 +306,6 @@ class _Visit:
                 self._tidy_up(step.effect, verdict)
         return verdict.next is Next.AGAIN
 
-    def _question(self, step: _Step, verdict: Verdict) -> DirtyError:
-        """What only a person can answer."""
-        version = self.version
-        return DirtyError(
-            f"{self._where(step)} was interrupted: has it taken effect? Seen: {verdict.seen}",
-            remedy=f"If it has: `repair --done {version} --reason WHY`, which goes on after it. If "
-            f"it has not, once nothing of it is left: `repair --retry {version} --reason WHY`, "
-            "which lets the next `up` run it again.",
-            version=version,
-            file=self.script.migration.file,
-            line=step.statement.line,
-            seen=verdict.seen,
-            outcome=self._standing(),
-        )
-
-    def _check_unchanged(self) -> None:
-        """What has run must still be what the file says; the rest of it may have been mended."""
-        statements = self.script.statements
-        for number, digest in sorted(self.progress.done.items()):
-            if number <= len(statements):
-                step = _Step(self.script, number, statements[number - 1])
-                if step.sha256 == digest:
-                    continue
-            raise DirtyError(
-                f"{self.script.migration.file}: statement {number} has run, and the file has "
-                "changed it since",
-                remedy=f"Restore the file; or `repair --applied {self.version} --reason WHY` when "
-                f"all of it has taken effect, `repair --not-applied {self.version} --reason WHY` "
-                "when nothing of it has.",
-                version=self.version,
-                file=self.script.migration.file,
-                outcome=self._standing(),
-            )
-
     def _recorded(self) -> Done:
         """The history has moved: by our own last message, whose answer was lost, or by others."""
         found = find_run(self.session, self.place, self.version)
@@ -382,23 +313,9 @@ class _Visit:
             raise MovedError
         return Done(self.version, found[1])
 
-    def _where(self, step: _Step) -> str:
-        return (
-            f"{self.script.migration.file}:{step.statement.line}: statement {step.number} of "
-            f"{len(self.script.statements)} ({step.what})"
-        )
-
+    @property
     def _standing(self) -> str:
-        """What the migration has come to, for whoever is woken by it."""
-        parts = [f"{self.version} is not finished"]
-        done = sorted(self.progress.done)
-        if done:
-            parts.append(f"done and standing: statement {', '.join(map(str, done))}")
-        if self.progress.interrupted is not None:
-            parts.append(f"statement {self.progress.interrupted.number} is to be settled")
-        elif not done:
-            parts = [f"{self.version} is not applied, and nothing of it is left"]
-        return "; ".join(parts)
+        return standing(self.version, self.progress)
 
     def _limits(self) -> Limits:
         """Limits of the file's own, or LOCK_TIMEOUT; STATEMENT_TIMEOUT is not for these files."""
@@ -428,13 +345,13 @@ class _Visit:
         try:
             yield
         except StoppedError as error:
-            error.details["outcome"] = self._standing()
+            error.details["outcome"] = self._standing
             with contextlib.suppress(Exception), self.link.watch.cleaning_up():
                 detail = {"message": str(error), "undone": False}
                 self.session.send(journal.fail(self.place, self.version, self.at, detail))
             raise
-        except (BusyError, UnreachableError) as error:
-            error.details["outcome"] = self._standing()
+        except (BusyError, DirtyError, UnreachableError) as error:
+            error.details["outcome"] = self._standing
             raise
 
     @contextlib.contextmanager

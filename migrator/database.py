@@ -108,8 +108,7 @@ class Session:
         value: str | None = self._connection.info.parameter_status(name)
         return value
 
-    @property
-    def direct(self) -> bool:
+    def is_direct(self) -> bool:
         """Whether no pooler stands between: the protocol's backend pid is the server's own."""
         rows = self.send("SELECT pg_catalog.pg_backend_pid()")
         return bool(rows[0][0] == self.backend_pid)

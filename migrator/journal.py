@@ -187,11 +187,12 @@ def prepare(place: Place, limits: Limits) -> str:
     return ";\n".join(f"SET {value}" for value in values)
 
 
-def read_progress(place: Place, version: str, seen: str) -> str:
+def read_progress(place: Place, version: str, seen: str, lock_timeout_ms: int) -> str:
     """Refused with MOVED when the history's head is not `seen`; else the version's lines."""
     query = head_query(place.history)
     return _message(
         [
+            f"SET LOCAL lock_timeout = {lock_timeout_ms}",
             _still_locked(place),
             CHECK.format(query=query, head=seen, moved=MOVED),
             lines_query(place.log, f"l.version = {literal(version)}"),

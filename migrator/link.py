@@ -86,7 +86,7 @@ class Link:
     def _find_own(self) -> Session:
         session = self.session
         target = in_session_mode(session.target)
-        if target is None and session.target.name != "DIRECT_URL" and not session.direct:
+        if target is None and session.target.name != "DIRECT_URL" and not session.is_direct():
             raise ConfigError(
                 f"{session.target} is a pooler of which nobody knows whether it keeps a session, "
                 "and no-transaction files need one",
@@ -114,8 +114,8 @@ class Link:
         self._session = None
 
     def lost_own(self) -> None:
-        """As `lost`, of the session of its own."""
-        if self._own is self._session:
+        """As `lost`, of the session of its own; of the other one too, if that is gone as well."""
+        if self._session is not None and not self._session.alive:
             self._session = None
         self._own = None
 

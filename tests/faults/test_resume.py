@@ -171,7 +171,7 @@ def slow_cases(
         drop_case(case)
 
 
-Hold = Callable[[Database], Any]
+Hold = Callable[..., Any]
 
 
 @pytest.fixture
@@ -179,11 +179,11 @@ def hold() -> Iterator[Hold]:
     """Open a transaction that may have written the tables: what is concurrent waits for it."""
     with ExitStack() as stack:
 
-        def start(database: Database) -> Any:
+        def start(database: Database, mode: str = "ROW EXCLUSIVE") -> Any:
             connection = database.connect()
             stack.callback(connection.close)
             connection.autocommit = False
-            connection.cursor().execute("LOCK TABLE t, parent IN ROW EXCLUSIVE MODE")
+            connection.cursor().execute(f"LOCK TABLE t, parent IN {mode} MODE")
             return connection
 
         yield start
@@ -192,6 +192,40 @@ def hold() -> Iterator[Hold]:
 def running(case: Case) -> list[tuple[Any, ...]]:
     """The backend that runs the statement and waits."""
     return case.database.query(RUNNING, case.statement.replace("%", "%%"))
+
+
+LOCKED = (
+    "SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+STATE = "SELECT indexrelid, indisvalid FROM pg_index WHERE indexrelid = to_regclass('new')"
+Kill = Callable[[str], Case]
+
+
+def verdicts(result: Any) -> list[str]:
+    return [line["verdict"] for line in result.of("statement.settled")]
+
+
+@pytest.fixture
+def killed(server: Address, tmp_path: Path, proxy: MakeProxy) -> Iterator[Callable[[str], Case]]:
+    """A run that was killed when it was about to send its statement: the intent is written."""
+    made: list[Case] = []
+
+    def kill(kind: str) -> Case:
+        case = a_case(server, tmp_path, kind)
+        made.append(case)
+        cutter = proxy(case.database)
+        jobs: list[Job] = []
+        needle = b"*/ " + case.statement.encode()
+        cutter.cut_at(needle, Cut.BEFORE, lambda: jobs[0].process.kill())
+        jobs.append(Job(cutter.through(case.database.url), case.folder))
+        assert jobs[0].result().code == -signal.SIGKILL
+        until(lambda: not case.database.query(LOCKED))
+        return case
+
+    yield kill
+    for case in made:
+        drop_case(case)
 
 
 def test_a_backend_that_is_ended_in_mid_statement_is_settled_by_the_same_run(
@@ -207,6 +241,43 @@ def test_a_backend_that_is_ended_in_mid_statement_is_settled_by_the_same_run(
     result = job.result()
     assert (result.code, result.applied) == (0, ["001_alone"]), result.stderr
     assert interrupted.holds() == whole.holds()
+
+
+@pytest.mark.parametrize("kind", ["reindex index", "reindex table", "reindex schema"])
+def test_what_a_reindex_leaves_after_its_swap_is_dropped(
+    server: Address, tmp_path: Path, hold: Hold, kind: str
+) -> None:
+    interrupted, whole = (a_case(server, tmp_path, kind) for _ in range(2))
+    assert run_job(whole.database.url, whole.folder).code == 0
+    reader = hold(interrupted.database, "ACCESS SHARE")
+    job = Job(interrupted.database.url, interrupted.folder)
+    until(lambda: interrupted.database.query("SELECT 1 FROM pg_class WHERE relname = 'old_ccold'"))
+    [(pid,)] = until(lambda: running(interrupted))
+    interrupted.database.query("SELECT pg_terminate_backend(%s)", pid)
+    reader.close()
+    result = job.result()
+    assert result.code == 0, result.stderr
+    assert "clean up" in verdicts(result)
+    assert interrupted.holds() == whole.holds()
+    for case in (interrupted, whole):
+        drop_case(case)
+
+
+def test_a_server_that_is_gone_in_mid_statement_leaves_what_the_next_run_settles(
+    killed: Kill, hold: Hold, proxy: MakeProxy
+) -> None:
+    case = killed("create index")
+    holder = hold(case.database)
+    cutter = proxy(case.database)
+    job = Job(cutter.through(case.database.url), case.folder, CONNECT_TIMEOUT="500ms")
+    [(pid,)] = until(lambda: running(case))
+    cutter.refuse()
+    case.database.query("SELECT pg_terminate_backend(%s)", pid)
+    result = job.result()
+    assert result.code == 20
+    assert result.report["outcome"].startswith("unknown: 001_alone was lost while it ran")
+    holder.close()
+    assert run_job(case.database.url, case.folder).code == 0
 
 
 def test_a_stop_in_mid_statement_is_23_at_once_and_settled_by_the_next_run(
@@ -249,40 +320,6 @@ def test_an_orphan_is_waited_for_and_found_to_have_done_it(
     result = job.result()
     assert result.code == 0, result.stderr
     assert interrupted.holds() == whole.holds()
-
-
-@pytest.fixture
-def killed(server: Address, tmp_path: Path, proxy: MakeProxy) -> Iterator[Callable[[str], Case]]:
-    """A run that was killed when it was about to send its statement: the intent is written."""
-    made: list[Case] = []
-
-    def kill(kind: str) -> Case:
-        case = a_case(server, tmp_path, kind)
-        made.append(case)
-        cutter = proxy(case.database)
-        jobs: list[Job] = []
-        needle = b"*/ " + case.statement.encode()
-        cutter.cut_at(needle, Cut.BEFORE, lambda: jobs[0].process.kill())
-        jobs.append(Job(cutter.through(case.database.url), case.folder))
-        assert jobs[0].result().code == -signal.SIGKILL
-        until(lambda: not case.database.query(LOCKED))
-        return case
-
-    yield kill
-    for case in made:
-        drop_case(case)
-
-
-LOCKED = (
-    "SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"
-    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-)
-STATE = "SELECT indexrelid, indisvalid FROM pg_index WHERE indexrelid = to_regclass('new')"
-Kill = Callable[[str], Case]
-
-
-def verdicts(result: Any) -> list[str]:
-    return [line["verdict"] for line in result.of("statement.settled")]
 
 
 def test_an_index_that_somebody_has_built_just_so_meanwhile_is_taken_for_done(

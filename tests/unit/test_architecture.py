@@ -15,6 +15,7 @@ import migrator
 GROUND = (
     *("model", "report", "errors", "durations", "statements", "effects", "parse"),
     *("url", "refusals", "config", "plan", "flight", "diagnosis", "journal", "settle"),
+    "steps",
 )
 FIRST = ("source", "git", "watch", "database", "connect", "observer", "lock", "history", "sights")
 SECOND = ("link", "alone", "runner", "repair", "logs", "commands", "cli")  # and the roof

@@ -140,7 +140,8 @@ def test_the_session_gets_limits_that_last() -> None:
 
 
 def test_the_head_is_checked_under_the_lock_before_the_lines_are_read() -> None:
-    text = read_progress(PLACE, "001_a", "0" * 64)
+    text = read_progress(PLACE, "001_a", "0" * 64, 500)
+    assert "SET LOCAL lock_timeout = 500;" in text
     assert text.index("MG003") < text.index("MG001") < text.index("jsonb_agg")
     assert "<> '" + "0" * 64 + "'" in text
     assert "l.version = '001_a'" in text

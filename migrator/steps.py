@@ -1,0 +1,136 @@
+"""The statements of a no-transaction file as steps: what each is called, what is asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from migrator.effects import Act, Effect, effect_of
+from migrator.errors import DirtyError
+from migrator.flight import Message
+from migrator.journal import Intent, Progress, sha256
+from migrator.parse import Script
+from migrator.settle import Sight, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One statement of the file."""
+
+    script: Script
+    number: int  #: from 1 on
+    text: str
+    effect: Effect
+
+    @property
+    def version(self) -> str:
+        return self.script.migration.version
+
+    @property
+    def line(self) -> int:
+        return self.script.statements[self.number - 1].line
+
+    @property
+    def sha256(self) -> str:
+        return sha256(self.text)
+
+    @property
+    def what(self) -> str:
+        """In words: no text of the file, which may hold a password."""
+        words = self.script.statements[self.number - 1].words
+        return " ".join(filter(None, (words, ".".join(self.effect.name))))
+
+    @property
+    def where(self) -> str:
+        count = len(self.script.statements)
+        file = self.script.migration.file
+        return f"{file}:{self.line}: statement {self.number} of {count} ({self.what})"
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What every log line about it says."""
+        return {
+            "version": self.version,
+            "statement": self.number,
+            "statements": len(self.script.statements),
+            "what": self.what,
+        }
+
+    def intent(self, run_id: str, before: Sight) -> Intent:
+        """What is written before it is sent."""
+        effect = self.effect.as_json()
+        return Intent(
+            self.number, run_id, self.sha256, self.what, self.line, effect, before.as_json()
+        )
+
+    def message(self, text: str, starts: int) -> Message:
+        """`text`, in which the statement stands from `starts` on, as errors are located in."""
+        statement = self.script.statements[self.number - 1]
+        ends = starts + len(self.text)
+        return Message(text, starts, ends, statement.start, self.number - 1, 0)
+
+
+def steps(script: Script) -> Iterator[Step]:
+    """All statements of a file that was found fit to run outside a transaction."""
+    for number, statement in enumerate(script.statements, 1):
+        text = script.sql[statement.start : statement.end]
+        effect = effect_of(text, statement.kind) or Effect(Act.ASK)
+        yield Step(script, number, text, effect)
+
+
+def standing(version: str, progress: Progress) -> str:
+    """What a migration has come to, for whoever is woken by it."""
+    done = ", ".join(map(str, sorted(progress.done)))
+    if not progress.begun:
+        return f"{version} is not applied, and nothing of it is left"
+    parts = [f"{version} is not finished"]
+    if done:
+        parts.append(f"done and standing: statement {done}")
+    if progress.interrupted is not None:
+        parts.append(f"statement {progress.interrupted.number} is to be settled")
+    return "; ".join(parts)
+
+
+def question(step: Step, verdict: Verdict) -> DirtyError:
+    """What only a person can answer, with the two commands that answer it."""
+    version = step.version
+    return DirtyError(
+        f"{step.where} was interrupted: has it taken effect? Seen: {verdict.seen}",
+        remedy=f"If it has: `repair --done {version} --reason WHY`, which goes on after it. If "
+        f"it has not, once nothing of it is left: `repair --retry {version} --reason WHY`, "
+        "which lets the next `up` run it again.",
+        version=version,
+        file=step.script.migration.file,
+        line=step.line,
+        seen=verdict.seen,
+    )
+
+
+def in_the_way(step: Step, verdict: Verdict, found: Sight) -> DirtyError:
+    """An INVALID index that was there before, which the statement would pass over."""
+    return DirtyError(
+        f"{step.where}: {verdict.seen}; the statement would pass it over",
+        remedy=f"DROP INDEX CONCURRENTLY {found.name}, or mend it with REINDEX INDEX CONCURRENTLY; "
+        "then run again.",
+        version=step.version,
+        file=step.script.migration.file,
+        line=step.line,
+        seen=verdict.seen,
+    )
+
+
+def check_unchanged(script: Script, progress: Progress) -> None:
+    """DirtyError when what has run is not what the file says; the rest may have been mended."""
+    texts = {step.number: step.sha256 for step in steps(script)}
+    version, file = script.migration.version, script.migration.file
+    for number, digest in sorted(progress.done.items()):
+        if texts.get(number) != digest:
+            raise DirtyError(
+                f"{file}: statement {number} has run, and the file has changed it since",
+                remedy=f"Restore the file; or `repair --applied {version} --reason WHY` when all "
+                f"of it has taken effect, `repair --not-applied {version} --reason WHY` when "
+                "nothing of it has.",
+                version=version,
+                file=file,
+            )

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pytest
+
+from migrator.effects import Act
+from migrator.errors import DirtyError
+from migrator.journal import Intent, Progress, sha256
+from migrator.settle import Next, Sight, Verdict
+from migrator.steps import check_unchanged, in_the_way, question, standing, steps
+from tests.builders import RUN_ID, a_script
+
+SQL = "-- migrator: no-transaction\nSELECT 'secret';\n\nDROP INDEX CONCURRENTLY s.i;\n"
+SELECT, DROP = steps(a_script(SQL))
+SEEN = Verdict(Next.ASK, "s.i is INVALID")
+
+
+def test_a_statement_is_called_by_its_words_and_never_by_its_text() -> None:
+    assert (SELECT.what, SELECT.effect.act) == ("SELECT", Act.ATOMIC)
+    assert DROP.where == "007_orders.sql:4: statement 2 of 2 (DROP INDEX CONCURRENTLY s.i)"
+    assert DROP.fields == {
+        "version": "007_orders",
+        "statement": 2,
+        "statements": 2,
+        "what": "DROP INDEX CONCURRENTLY s.i",
+    }
+    assert "secret" not in f"{SELECT.fields} {SELECT.where}"
+
+
+def test_an_intent_keeps_what_was_there_before() -> None:
+    intent = DROP.intent(RUN_ID, Sight(7, "s.i", index=True))
+    assert (intent.number, intent.line, intent.sha256) == (2, 4, sha256(DROP.text))
+    assert intent.before == {"oid": 7, "name": "s.i", "index": True}
+    assert intent.effect == {"act": "drop index", "name": ["s", "i"]}
+
+
+def test_an_error_is_located_behind_what_stands_before_the_statement() -> None:
+    message = DROP.message(f"/* x */ {DROP.text}", 8)
+    assert message.text[message.body_starts : message.body_ends] == DROP.text
+    assert SQL[message.file_starts :].startswith(DROP.text)
+    assert (message.first, message.results_before) == (1, 0)
+
+
+INTERRUPTED = Intent(2, RUN_ID, "", "VACUUM", 4, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("progress", "text"),
+    [
+        (Progress(), "007_orders is not applied, and nothing of it is left"),
+        (
+            Progress({3: "", 1: ""}),
+            "007_orders is not finished; done and standing: statement 1, 3",
+        ),
+        (
+            Progress(interrupted=INTERRUPTED),
+            "007_orders is not finished; statement 2 is to be settled",
+        ),
+        (
+            Progress({1: ""}, 0, INTERRUPTED),
+            "007_orders is not finished; done and standing: statement 1; statement 2 is to be "
+            "settled",
+        ),
+    ],
+)
+def test_what_a_migration_has_come_to_is_said(progress: Progress, text: str) -> None:
+    assert standing("007_orders", progress) == text
+
+
+def test_a_question_says_what_was_seen_and_both_answers() -> None:
+    asked = question(DROP, SEEN)
+    assert asked.message == f"{DROP.where} was interrupted: has it taken effect? Seen: {SEEN.seen}"
+    for flag in ("--done", "--retry"):
+        assert f"`repair {flag} 007_orders --reason WHY`" in asked.remedy
+    assert asked.details["seen"] == SEEN.seen
+
+
+def test_what_is_in_the_way_is_named() -> None:
+    asked = in_the_way(DROP, SEEN, Sight(7, "s.i", index=True))
+    assert asked.remedy.startswith("DROP INDEX CONCURRENTLY s.i, or mend it")
+
+
+def test_what_has_run_must_stay_and_the_rest_may_change() -> None:
+    check_unchanged(DROP.script, Progress({1: SELECT.sha256}))
+    for done in ({1: DROP.sha256}, {3: SELECT.sha256}):
+        with pytest.raises(DirtyError, match="has run, and the file has changed it since"):
+            check_unchanged(DROP.script, Progress(done))
+
+
+def test_a_statement_that_nobody_can_read_is_one_to_ask_about() -> None:
+    [step] = steps(a_script("-- migrator: no-transaction\nALTER DATABASE d SET TABLESPACE f"))
+    assert step.effect.act is Act.ASK
