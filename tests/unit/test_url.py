@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from migrator import url
 from migrator.errors import ConfigError
 from migrator.url import (
     DROPPED,
@@ -270,6 +272,9 @@ def test_an_at_sign_in_the_query_alone_is_part_of_it() -> None:
     assert (str(target), target.params["sslrootcert"]) == ("@h:5432/d", "/a@b")
 
 
+OWN_WORDS = Path(url.__file__).read_text()  # what an error may say without quoting anybody
+
+
 @settings(deadline=None)  # a slow machine is no failure
 @given(
     password=st.text(st.characters(exclude_categories=["Cs"]), min_size=12, max_size=30),
@@ -278,11 +283,13 @@ def test_an_at_sign_in_the_query_alone_is_part_of_it() -> None:
     ),
 )
 def test_no_text_makes_an_error_show_a_password(password: str, form: str) -> None:
+    windows = [password[start : start + 12] for start in range(len(password) - 11)]
+    assume(not any(window in OWN_WORDS for window in windows))  # such as DATABASE_URL
     try:
         said = str(read(form.format(password)))
     except ConfigError as error:
         said = f"{error} {error.remedy} {error.details}"
-        assert not any(password[start : start + 12] in said for start in range(len(password) - 11))
+        assert not any(window in said for window in windows)
 
 
 @pytest.mark.parametrize(
