@@ -109,11 +109,15 @@ def in_words(other: dict[str, Any]) -> str:
 _DETAILS = {"pid": "pid ", "user": "user ", "state": ""}
 
 
+#: What of a log line's detail the next run reads, and no person.
+_FOR_MACHINES = frozenset({"checksum", "sha256", "effect", "before"})
+
+
 def _details(detail: dict[str, Any]) -> str:
     return ", ".join(
         f"{name} {_shorten(str(value), 80)}"
         for name, value in detail.items()
-        if name != "checksum" and value not in (None, [], "")
+        if name not in _FOR_MACHINES and value not in (None, [], "")
     )
 
 

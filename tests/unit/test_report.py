@@ -184,3 +184,9 @@ IDLE = {"pid": 7, "application_name": "psql", "user": "u", "state": "idle", "ope
 )
 def test_blockers_in_words(seen: dict[str, Any], words: str) -> None:
     assert blockers_in_words(seen) == words
+
+
+def test_a_line_of_the_log_shows_a_person_what_is_for_people() -> None:
+    detail = {"statement": 2, "what": "VACUUM t", "sha256": "0" * 64, "effect": {}, "before": {}}
+    shown = as_text("history", {"log": [{"event": "intent", "detail": detail}]}, {})
+    assert shown.splitlines()[1].split(maxsplit=1) == ["intent", "statement 2, what VACUUM t"]
