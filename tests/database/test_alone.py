@@ -372,3 +372,18 @@ def test_from_port_6543_of_supabase_s_pooler_such_files_go_to_5432(
     assert result.events.index("connection.rerouted") < result.events.index("migration.started")
     assert database.query(VALID) == [("t_a", True)]
     assert database.query(LOCKS) == [(0,)]
+
+
+@pytest.mark.parametrize("moment", [Cut.BEFORE, Cut.DONE])
+def test_the_role_that_supabase_gives_may_do_all_of_it(
+    supabase: Database, proxy: MakeProxy, tmp_path: Path, moment: Cut
+) -> None:
+    """It is no superuser, and sees nothing of what other roles do."""
+    cutter = proxy(supabase)
+    cutter.cut_at(b"*/ CREATE INDEX CONCURRENTLY", moment)
+    folder = write_folder(tmp_path, {**TABLE, **INDEX})
+    result = run_job(cutter.through(supabase.url), folder)
+    assert (result.code, result.applied) == (0, ["001_table", "002_index"]), result.stderr
+    verdict = "run again" if moment is Cut.BEFORE else "done"
+    assert [line["verdict"] for line in result.of("statement.settled")] == [verdict]
+    assert supabase.query(VALID) == [("t_a", True)]
