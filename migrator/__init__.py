@@ -3,8 +3,8 @@
 A module imports only modules named before it.
 
 Ground floor (values and rules; no file, socket, clock or environment is touched): `model`,
-`report`, `errors`, `durations`, `statements`, `parse`, `url`, `refusals`, `config`, `plan`,
-`flight`, `diagnosis`.
+`report`, `errors`, `durations`, `text`, `statements`, `scanner`, `parts`, `parse`, `url`,
+`refusals`, `config`, `plan`, `flight`, `diagnosis`.
 First floor (one module for each thing outside): `source`, `watch`, `database`, `connect`, `lock`,
 `history`.
 Second floor and roof: `link`, `runner`, `logs`, `commands`, `cli`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -238,24 +239,32 @@ class Run:
             _chosen(script.statement_timeout_ms, config.statement_timeout),
             config.search_path,
         )
-        messages = make_flight(script, head(seen), self.link.place, limits)
-        return self.link.when_free(lambda: self._send(script, messages))
+        flight = partial(make_flight, script, head(seen), self.link.place, limits)
+        try:
+            return self.link.when_free(lambda: self._send(script.migration, flight()))
+        except SourceError as error:  # the file has changed since it was understood
+            self.link.session.tidy()
+            error.details["outcome"] = f"{script.migration.version} was rolled back"
+            raise
 
-    def _send(self, script: Script, messages: tuple[Message, ...]) -> int | None:
+    def _send(self, migration: Migration, messages: Iterator[Message]) -> int | None:
         """Send one flight; the server's ms for it. Whatever is refused is rolled back."""
-        version = script.migration.version
+        version = migration.version
         self.link.session.count_results()
         self.link.session.hear = partial(self._tell_notice, version)
         rows: list[tuple[Any, ...]] = []
         for message in messages:
             try:
-                rows = self.link.session.send(message.text)
+                if message.rows is None:
+                    rows = self.link.session.send(message.text)
+                else:
+                    self.link.session.copy(message.text, message.rows)
             except ServerError as error:
                 answered = self.link.session.answered
                 self.link.settle(error)
                 if _may_be_committed(message, answered) and (done := self._arrived(version)):
                     return done.execution_time_ms
-                raise self._refused(script, message, error, answered) from error
+                raise self._refused(migration, message, error, answered) from error
             except StoppedError as error:
                 done, outcome = self._left_by_stop(message, version)
                 if done is not None:
@@ -267,6 +276,8 @@ class Run:
     def _left_by_stop(self, message: Message, version: str) -> tuple[Done | None, str]:
         """What a stopped flight left: our row, if COMMIT was sooner; else the outcome in words."""
         rolled_back = f"{version} was rolled back"
+        if message.committed_at is None:
+            return None, rolled_back
         if self.link.session.alive:
             if self.link.session.in_transaction or not _may_be_committed(
                 message, self.link.session.answered
@@ -281,15 +292,15 @@ class Run:
         return None, f"unknown: {version} was running, and the server did not answer any more"
 
     def _refused(
-        self, script: Script, message: Message, error: ServerError, answered: int | None
+        self, migration: Migration, message: Message, error: ServerError, answered: int | None
     ) -> MigratorError:
         """What the refusal of a file's statement ends the run with; recorded in the log table."""
         from migrator.diagnosis import Standing, diagnose  # needed only when a statement failed
 
-        version = script.migration.version
+        version = migration.version
         after = self.pending[self.pending.index(version) + 1 :]
         standing = Standing([done.version for done in self.applied], self.current, after)
-        found = diagnose(script, message, error.refusal, answered, standing)
+        found = diagnose(migration, message, error.refusal, answered, standing)
         if isinstance(found, StatementError):
             detail = {
                 "sqlstate": error.refusal.sqlstate,

@@ -13,7 +13,7 @@ import migrator
 
 #: Every module, floor by floor; each imports only modules that stand before it.
 GROUND = (
-    *("model", "report", "errors", "durations", "statements", "parse"),
+    *("model", "report", "errors", "durations", "text", "statements", "scanner", "parts", "parse"),
     *("url", "refusals", "config", "plan", "flight", "diagnosis"),
 )
 FIRST = ("source", "watch", "database", "connect", "lock", "history")
