@@ -3,8 +3,8 @@
 A module imports only modules named before it.
 
 Ground floor (values and rules; no file, socket, clock or environment is touched): `model`,
-`report`, `errors`, `durations`, `statements`, `effects`, `parse`, `url`, `refusals`, `config`,
-`plan`, `flight`, `diagnosis`, `journal`, `settle`, `steps`.
+`report`, `errors`, `durations`, `text`, `statements`, `scanner`, `parts`, `effects`, `parse`,
+`url`, `refusals`, `config`, `plan`, `flight`, `diagnosis`, `journal`, `settle`, `steps`.
 First floor (one module for each thing outside): `source`, `git`, `watch`, `database`,
 `connect`, `observer`, `lock`, `history`, `sights`.
 Second floor and roof: `link`, `alone`, `runner`, `repair`, `logs`, `commands`, `cli`.

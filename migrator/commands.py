@@ -80,7 +80,7 @@ def plan(run: Run) -> Answer:
             {
                 "version": script.migration.version,
                 "file": script.migration.file,
-                "statements": len(script.statements),
+                "statements": script.statements,
                 "undo": script.migration.rollback_sql is not None,
             }
             for script in scripts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -58,18 +58,45 @@ class Session:
 
         Raises ServerError, LostError, and StoppedError when the statement was cancelled by us.
         """
-        self._results.reset()
-        refusal: Exception | None = None
         rows: list[tuple[Any, ...]] = []
-        try:
+
+        def execute() -> None:
             with self._connection.cursor() as cursor:
                 cursor.execute(text)
-                rows = cursor.fetchall() if cursor.description else []
+                rows[:] = cursor.fetchall() if cursor.description else []
+
+        self._doing(execute)
+        return rows
+
+    def copy(self, text: str, rows: Iterator[str]) -> None:
+        """Send a COPY … FROM STDIN and its rows, as they come.
+
+        Raises what `send` does, and what `rows` raises: then nothing was copied.
+        """
+        feed = _Feed(rows, self._watch)
+
+        def execute() -> None:
+            with self._connection.cursor() as cursor:
+                cursor.copy_expert(text, feed)
+
+        try:
+            self._doing(lambda: self._watch.work(self._connection, execute))
+        except ServerError:
+            if feed.failure:
+                raise feed.failure from None
+            raise
+
+    def _doing(self, execute: Callable[[], None]) -> None:
+        """Do what sends a message; what goes wrong becomes an error of ours."""
+        self._results.reset()
+        refusal: Exception | None = None
+        try:
+            execute()
         except psycopg2.Error as caught:
             refusal = caught
         error = self._watch.take_failure() or refusal
         if error is None:
-            return rows
+            return
         if isinstance(error, psycopg2.Error):
             self._results.refused()
         if _ends_the_session(error):
@@ -145,6 +172,25 @@ class Session:
         if diag is None or sqlstate is None or not self.alive:
             return LostError(str(error).strip().partition("\n")[0] or "no answer in time")
         return ServerError(_refusal(diag))
+
+
+class _Feed:
+    """The rows of a COPY as the file that psycopg2 reads them from, in a thread of its own."""
+
+    def __init__(self, rows: Iterator[str], watch: Watch) -> None:
+        self._rows = rows
+        self._watch = watch
+        self.failure: Exception | None = None
+
+    def read(self, _size: int) -> bytes:
+        """The next piece, of whatever size; none at the end. An exception ends the COPY."""
+        try:
+            if self._watch.stopped_by:
+                raise self._watch.stopped()
+            return next(self._rows, "").encode()
+        except Exception as error:
+            self.failure = error
+            raise
 
 
 class _Notices:

@@ -11,7 +11,7 @@ from migrator.durations import format_duration
 from migrator.errors import AccessError, MigratorError, StatementError
 from migrator.flight import ESCAPED, Message
 from migrator.report import what_stands
-from migrator.statements import line_text, position
+from migrator.statements import Statement, line_text, position
 
 if TYPE_CHECKING:
     from migrator.parse import Script
@@ -50,8 +50,9 @@ class Spot:
     """Where in a file an error lies; line and column count from 1, column in characters."""
 
     line: int
-    column: int
-    text: str  #: the whole line
+    column: int | None  #: None in the rows of a COPY
+    text: str  #: the line, as far as the message holds it
+    cut: int = 0  #: how many characters of the line stand before `text`
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def diagnose(
     `general_timeout_ms` is STATEMENT_TIMEOUT.
     """
     migration = script.migration
-    spot, in_file = locate(script, message, refusal, results)
+    spot, in_file = locate(message, refusal, results)
     details: dict[str, Any] = {
         "version": migration.version,
         "file": migration.file,
@@ -91,7 +92,8 @@ def diagnose(
         "outcome": _what_it_means(migration.version, refusal, standing),
         **(_shown(spot) if spot else {}),
     }
-    where = f"{migration.file}:{spot.line}:{spot.column}" if spot else migration.file
+    places = (migration.file, spot.line, spot.column) if spot else (migration.file,)
+    where = ":".join(str(place) for place in places if place is not None)
     text = f"{where}: {refusal.severity} {refusal.sqlstate}: {refusal.message}"
     found = {key: value for key, value in details.items() if value is not None}
     if not in_file and refusal.sqlstate == NO_RIGHT:
@@ -102,29 +104,30 @@ def diagnose(
     return StatementError(text, remedy=remedy, **found)
 
 
-def locate(
-    script: Script, message: Message, refusal: Refusal, results: int | None
-) -> tuple[Spot | None, bool]:
+def locate(message: Message, refusal: Refusal, results: int | None) -> tuple[Spot | None, bool]:
     """Where in the file the server's refusal of `message` lies, and whether it lies in the file.
 
     `results` is how many statements of the message had been answered, None if unknown. An error
     without a position is laid to the statement that was not answered any more.
     """
     if refusal.position:
-        offset = refusal.position - 1
-        if not message.body_starts <= offset <= message.body_ends + 1:
+        offset = refusal.position - 1 - message.body_starts
+        if not (message.body and 0 <= offset <= len(message.body) + 1):
             return None, False  # the semicolon that follows the body is the one position beyond it
-        offset = min(offset, message.body_ends) - message.body_starts + message.file_starts
-        return _spot(script.sql, offset), True
+        return _spot(message, min(offset, len(message.body))), True
+    if message.rows is not None:
+        row = re.search(r"^COPY .*, line (\d+)", refusal.context or "", re.MULTILINE)
+        if row:
+            return Spot(message.rows_line + int(row[1]) - 1, None, ""), True
+        return _spot(message, 0), True
     if results is None:
         return None, True
-    count = sum(1 for s in script.statements[message.first :] if s.start < _file_ends(message))
     index = results - message.results_before
-    if not 0 <= index < count:
+    if not 0 <= index < message.statements:
         return None, False
-    statement = script.statements[message.first + index]
-    text = script.sql[statement.start : statement.end]
-    return _spot(script.sql, statement.start + _inside(text, refusal)), True
+    statement = _statements(message)[index]
+    text = message.body[statement.start : statement.end]
+    return _spot(message, statement.start + _inside(text, refusal)), True
 
 
 def _what_it_means(version: str, refusal: Refusal, standing: Standing) -> str:
@@ -161,14 +164,18 @@ def _timeout_remedy(script: Script, general_ms: int) -> str:
 
 def _shown(spot: Spot) -> dict[str, str]:
     """The line, cut around the column where it is long, and a caret under the column."""
-    start = max(0, spot.column - LINE_CHARS // 2) if len(spot.text) > LINE_CHARS else 0
-    before = spot.text[start : spot.column - 1]
-    blanks = "".join("\t" if char == "\t" else " " for char in before)
+    if spot.column is None:
+        return {}
+    at = spot.column - 1 - spot.cut
+    start = max(0, at - LINE_CHARS // 2) if len(spot.text) > LINE_CHARS else 0
+    blanks = "".join("\t" if char == "\t" else " " for char in spot.text[start:at])
     return {"source_line": spot.text[start : start + LINE_CHARS], "caret": blanks + "^"}
 
 
-def _file_ends(message: Message) -> int:
-    return message.file_starts + message.body_ends - message.body_starts
+def _statements(message: Message) -> list[Statement]:
+    from migrator.scanner import scan  # only when there is no position
+
+    return [found for found in scan((message.body,)) if isinstance(found, Statement)]
 
 
 def _inside(statement: str, refusal: Refusal) -> int:
@@ -187,6 +194,7 @@ def _inside(statement: str, refusal: Refusal) -> int:
     return blanks.end() if blanks else start
 
 
-def _spot(sql: str, offset: int) -> Spot:
-    line, column = position(sql, offset)
-    return Spot(line, column, line_text(sql, line))
+def _spot(message: Message, offset: int) -> Spot:
+    line, column = position(message.body, offset)
+    cut = message.column - 1 if line == 1 else 0
+    return Spot(message.line + line - 1, column + cut, line_text(message.body, line), cut)

@@ -82,14 +82,14 @@ def effect_of(text: str, kind: StatementKind) -> Effect | None:
         return None
 
 
-def alone_refusals(sql: str, statements: Iterable[Statement]) -> Iterator[Problem]:
-    """Why a file that runs outside a transaction cannot hold these statements."""
-    for statement in statements:
+def alone_refusals(statements: Iterable[tuple[Statement, str]]) -> Iterator[Problem]:
+    """Why a file that runs outside a transaction cannot hold these statements, with their texts."""
+    for statement, text in statements:
         problem = REFUSALS.get(statement.kind)
         if problem is None and statement.words == "DISCARD ALL":
             problem = DISCARD
         if problem is None and statement.kind is StatementKind.NON_TRANSACTIONAL:
-            effect = effect_of(sql[statement.start : statement.end], statement.kind)
+            effect = effect_of(text, statement.kind)
             if effect is None:
                 problem = UNREADABLE
             elif effect.act is Act.CREATE_INDEX and not effect.name:
@@ -98,15 +98,16 @@ def alone_refusals(sql: str, statements: Iterable[Statement]) -> Iterator[Proble
             yield Problem(statement.line, f"{statement.words} {problem[0]}", problem[1])
 
 
+_COPY = (
+    "cannot stand in a no-transaction file: half of it could not be told from all of it",
+    "Put it into a migration of its own, without `-- migrator: no-transaction`.",
+)
 REFUSALS = {
     StatementKind.TRANSACTION_CONTROL: (
         "would end or begin a transaction",
         "Remove it: each statement of a no-transaction file is on its own.",
     ),
-    StatementKind.COPY_DATA: (
-        "cannot stand in a no-transaction file: half of it could not be told from all of it",
-        "Put it into a migration of its own, without `-- migrator: no-transaction`.",
-    ),
+    **dict.fromkeys((StatementKind.COPY_IN, StatementKind.REFUSED_COPY), _COPY),
     StatementKind.REFUSED_SETTING: (
         "would change how the text after it is read",
         "Remove it: files are UTF-8 and their strings standard conforming.",

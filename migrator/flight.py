@@ -1,28 +1,25 @@
 """One migration -> the messages that guard, run and record it; docs/design.md section 4.
 
 A flight is one simple-protocol message, sent without parameters, so that lock, check, body,
-history row and COMMIT travel together and cost one round trip. A body over GROUP_CHARS goes in
-several messages inside the same transaction, between the same guards.
+history row and COMMIT travel together and cost one round trip. A long file, or one with rows for a
+COPY, goes in several messages inside the same transaction, between the same guards.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from migrator.parse import Script
+    from migrator.parts import Part, Reader
 
 MOVED = "MG001"  #: SQLSTATE of our own: the history is not what the plan saw
 HELD = "MG002"  #: another runner holds the lock; DETAIL tells who, as JSON
 ESCAPED = "MG003"  #: the file ended the transaction that it was run in
-
-#: A body longer than this goes in several messages: 200 MB took 786 MB of memory in one message
-#: and 28 MB in groups.
-GROUP_CHARS = 1_000_000
 
 HERE = "SET LOCAL search_path = pg_catalog, pg_temp"
 HOLDER = """SELECT jsonb_build_object(
@@ -123,12 +120,20 @@ class Message:
     """One simple-protocol message of a flight, and which part of the file it carries."""
 
     text: str
-    body_starts: int  #: offset in `text` of the file's part, in characters
-    body_ends: int
-    file_starts: int  #: offset in the file's text of that part
-    first: int  #: index among the file's statements of the part's first
-    results_before: int  #: how many of our own statements come before the part
+    results_before: int  #: how many of our own statements come before the file's part
+    body_starts: int = 0  #: offset in `text` of the file's part, in characters
+    body_ends: int = 0  #: as `body_starts` where the message carries nothing of the file
+    line: int = 1  #: the file's line on which the part begins
+    column: int = 1
+    statements: int = 0  #: how many the part has
     committed_at: int | None = None  #: how many statements are answered once COMMIT is; None: none
+    rows: Iterator[str] | None = None  #: for the COPY in `text`; to be read before the next message
+    rows_line: int = 0  #: the file's line on which they begin
+
+    @property
+    def body(self) -> str:
+        """What of the file the message carries."""
+        return self.text[self.body_starts : self.body_ends]
 
 
 def lock_key(schema: str) -> int:
@@ -181,11 +186,14 @@ def our_lock(schema: str) -> str:
     return OURS.format(high=high, low=low)
 
 
-def make_flight(script: Script, seen: str, place: Place, limits: Limits) -> tuple[Message, ...]:
+def make_flight(script: Script, seen: str, place: Place, limits: Limits) -> Iterator[Message]:
     """The messages that guard, run and record `script` when the history's head is `seen`.
 
-    Pure: opens nothing. One message, unless the body is longer than GROUP_CHARS.
+    They are made one by one, so that a large file is never held whole. Raises what reading the
+    file again does.
     """
+    from migrator.parts import Reader  # a run with nothing pending does not need it
+
     path = ", ".join(identifier(name) for name in limits.search_path) or "DEFAULT"
     before = [
         *opening(place, limits, script.migration.version, seen),
@@ -195,18 +203,15 @@ def make_flight(script: Script, seen: str, place: Place, limits: Limits) -> tupl
     commit = closing.index("COMMIT") + 1
     start = _join(before)
     end = "\n;\n" + _join(closing)
-    if len(script.sql) <= GROUP_CHARS:
-        text = start + script.sql + end
-        ends = len(start) + len(script.sql)
-        commit += len(before) + len(script.statements)
-        return (Message(text, len(start), ends, 0, 0, len(before), commit),)
-    last = len(script.statements)
-    mark = marker(place, script.migration.version)
-    return (
-        Message(start, len(start), len(start), 0, 0, len(before)),
-        *_groups(script, mark + " "),
-        Message(mark + end, 0, 0, len(script.sql), last, 0, commit),
-    )
+    reader = Reader(script.migration.pieces)
+    if script.whole:
+        yield _part(reader, script.parts[0], start, end, len(before), commit)
+        return
+    mark = marker(place, script.migration.version) + " "
+    yield Message(start, len(before))
+    for part in script.parts:
+        yield _part(reader, part, mark)
+    yield Message(mark + end, 0, committed_at=commit)
 
 
 def settings(place: Place, limits: Limits) -> list[str]:
@@ -284,17 +289,28 @@ def _closing(script: Script, place: Place) -> list[str]:
     ]
 
 
-def _groups(script: Script, mark: str) -> Iterable[Message]:
-    """Runs of whole statements of about GROUP_CHARS; a single larger one goes alone."""
-    statements = script.statements
-    first = 0
-    while first < len(statements):
-        start, after = statements[first].start, first + 1
-        while after < len(statements) and statements[after].end - start <= GROUP_CHARS:
-            after += 1
-        text = mark + script.sql[start : statements[after - 1].end]
-        yield Message(text, len(mark), len(text), start, first, 0)
-        first = after
+def _part(
+    reader: Reader,
+    part: Part,
+    start: str = "",
+    end: str = "",
+    results_before: int = 0,
+    commit: int | None = None,
+) -> Message:
+    """A part of the file, between our own statements where it goes along with them."""
+    body = reader.text(part)
+    return Message(
+        start + body + end,
+        results_before,
+        body_starts=len(start),
+        body_ends=len(start) + len(body),
+        line=part.line,
+        column=part.column,
+        statements=part.statements,
+        committed_at=None if commit is None else results_before + part.statements + commit,
+        rows=reader.take(part.data.start, part.data.end) if part.data else None,
+        rows_line=part.data.line if part.data else 0,
+    )
 
 
 def _join(statements: Sequence[str]) -> str:

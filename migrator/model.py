@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -24,10 +24,10 @@ class Migration:
     version: str  #: the file's stem, "007_add_orders"; the key in the history
     number: int  #: its leading digits, 7; compared as a number, so 9 < 10
     file: str  #: the file's name, "007_add_orders.sql"
-    sql: str  #: the file's text with LF line ends and no BOM, otherwise untouched
-    checksum: str  #: SHA-256 of `sql` in UTF-8, 64 hex digits
+    pieces: Iterable[str]  #: the file's text as it is sent, cut anywhere; read again each time
+    checksum: str  #: SHA-256 of the text with LF line ends and no BOM, 64 hex digits
     raw_checksum: str  #: SHA-256 of the file's bytes as they lie there, 64 hex digits
-    rollback_sql: str | None = None  #: the text of 007_add_orders.down.sql, normalised alike
+    rollback_sql: str | None = None  #: the text of 007_add_orders.down.sql, read alike
 
 
 @dataclass(frozen=True, slots=True)

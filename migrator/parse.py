@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from migrator.durations import parse_duration
 from migrator.model import Finding, Migration
+from migrator.text import Text, read_text
 
 if TYPE_CHECKING:
-    from migrator.statements import Statement
+    from migrator.parts import Part
 
-_MARK = re.compile(
-    r"^[^\S\n]*--[^\S\n]*(migrate:(?:up|down)\b|\+(?:goose|micrate|migrate)\b)",
-    re.IGNORECASE | re.MULTILINE,
-)
 _NAME = re.compile(r"(?P<version>(?P<number>[0-9]+)_[a-z0-9_]+)(?P<down>\.down)?\.sql")
 
 
@@ -26,20 +22,22 @@ class Script:
     """One migration, split and understood: what a flight needs of it."""
 
     migration: Migration
-    statements: tuple[Statement, ...]  #: none in a file of comments, which is applied all the same
-    sql: str  #: the text to send; its offsets and lines are those of the file
+    parts: tuple[Part, ...]  #: what to send, message by message
+    statements: int  #: how many; none in a file of comments, which is applied all the same
+    whole: bool  #: there is one part, all of the text, which goes along with our own statements
     lock_timeout_ms: int | None = None  #: None where no directive says so; 0 is no limit
     statement_timeout_ms: int | None = None
     transactional: bool = True  #: False under a `-- migrator: no-transaction` line
 
 
 def gather(
-    files: Iterable[tuple[str, bytes | Finding]],
+    files: Iterable[tuple[str, bytes | Iterable[bytes] | Finding]],
 ) -> tuple[tuple[Migration, ...], tuple[Finding, ...]]:
     """The migrations by (number, version); or none, and all that is wrong with the folder.
 
-    `files` are the names that end in .sql, in whatever case, each with its bytes or with why they
-    cannot be read. A version fits 255 characters, because no file system allows longer names.
+    `files` are the names that end in .sql, in whatever case, each with its bytes, a large one's
+    in blocks that can be read again, or with why they cannot be read. A version fits 255
+    characters, because no file system allows longer names.
     """
     read = {file: _read(file, data) for file, data in files}
     names = [name for file in read if (name := _NAME.fullmatch(file))]
@@ -51,76 +49,37 @@ def gather(
     return tuple(sorted(migrations, key=lambda m: (m.number, m.version))), ()
 
 
-def normalise(data: bytes, file: str) -> str | Finding:
-    """The text with LF line ends and without a BOM, or why it cannot be sent."""
-    try:
-        text = _with_lf(data.decode()).lstrip("\ufeff")
-    except UnicodeDecodeError as error:
-        line = _with_lf(data[: error.start].decode()).count("\n") + 1
-        return Finding(file, "the text is not UTF-8", "Save the file as UTF-8.", line)
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        return Finding(file, "the text holds a NUL character", "Remove it.", line)
-    return text
-
-
-def checksum(data: bytes) -> str:
-    """SHA-256, 64 hex digits."""
-    return hashlib.sha256(data).hexdigest()
-
-
 def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]]:
     """The migration split and its directives read; or no script, and all that is wrong with it."""
     # Imported here: it costs 4 ms, and a run with nothing pending splits nothing.
     from migrator.effects import alone_refusals
-    from migrator.statements import refusals, scan
+    from migrator.parts import lay_out, texts
+    from migrator.statements import refusals
 
-    found = scan(migration.sql)
-    first = found.statements[0].start if found.statements else len(found.sql)
+    layout = lay_out(migration.pieces)
     timeouts: dict[str, int] = {}
-    alone = any(directive.text == _ALONE for directive in found.directives)
-    problems = [
-        *found.problems,
-        *(alone_refusals(found.sql, found.statements) if alone else refusals(found.statements)),
-    ]
-    wrong = [(problem.line, problem.problem, problem.remedy) for problem in problems]
-    for directive in found.directives:
+    alone = any(directive.text == _ALONE for directive in layout.directives)
+    pieces = migration.pieces
+    refused = alone_refusals(texts(pieces)) if alone else refusals(layout.special)
+    wrong = [(p.line, p.problem, p.remedy) for p in (*layout.problems, *refused)]
+    for directive in layout.directives:
         name, _, value = directive.text.replace("\t", " ").partition(" ")
-        if reason := _wrong(name, value, late=directive.start > first, again=name in timeouts):
+        late = layout.begins is not None and directive.start > layout.begins
+        if reason := _wrong(name, value, late=late, again=name in timeouts):
             wrong.append((directive.line, *reason))
         else:
             timeouts[name] = 0 if name == _ALONE else parse_duration(value)
-    wrong += _other_tools(migration.sql, found.statements)
     if wrong:
         return None, tuple(Finding(migration.file, p, r, line) for line, p, r in sorted(wrong))
     limits = timeouts.get("lock-timeout"), timeouts.get("statement-timeout")
-    return Script(migration, found.statements, found.sql, *limits, transactional=not alone), ()
+    parts = layout.parts, layout.statements, layout.whole
+    return Script(migration, *parts, *limits, transactional=not alone), ()
 
 
-def _other_tools(sql: str, statements: Iterable[Statement]) -> Iterator[tuple[int, str, str]]:
-    """Comments by which another tool parts up from down: here both parts would run."""
-    for mark in _MARK.finditer(sql):
-        if not any(statement.start <= mark.start() < statement.end for statement in statements):
-            yield (
-                sql.count("\n", 0, mark.start(1)) + 1,
-                f"{mark[1]} is a mark of another tool, and the parts it tells apart would all run",
-                "Put the down part into NNN_name.down.sql and take the marks out.",
-            )
-
-
-_Text = tuple[str, str, str]  # normalised, its checksum, that of the bytes
-
-
-def _read(file: str, data: bytes | Finding) -> _Text | Finding:
+def _read(file: str, data: bytes | Iterable[bytes] | Finding) -> Text | Finding:
     if not _NAME.fullmatch(file):
         return _misnamed(file)
-    if isinstance(data, Finding):
-        return data
-    text = normalise(data, file)
-    if isinstance(text, Finding):
-        return text
-    raw, encoded = checksum(data), text.encode()
-    return text, raw if encoded == data else checksum(encoded), raw
+    return data if isinstance(data, Finding) else read_text(data, file)
 
 
 def _misnamed(file: str) -> Finding:
@@ -151,22 +110,18 @@ def _unpaired(names: Iterable[re.Match[str]]) -> list[Finding]:
     return findings
 
 
-def _migration(name: re.Match[str], texts: dict[str, _Text]) -> Migration:
-    sql, normalised, raw = texts[name.string]
+def _migration(name: re.Match[str], texts: dict[str, Text]) -> Migration:
+    text = texts[name.string]
     down = texts.get(f"{name['version']}.down.sql")
     return Migration(
         version=name["version"],
         number=int(name["number"]),
         file=name.string,
-        sql=sql,
-        checksum=normalised,
-        raw_checksum=raw,
-        rollback_sql=down[0] if down else None,
+        pieces=text.pieces,
+        checksum=text.checksum,
+        raw_checksum=text.raw_checksum,
+        rollback_sql="".join(down.pieces) if down else None,
     )
-
-
-def _with_lf(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 _ALONE = "no-transaction"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -317,8 +318,13 @@ class Run:
         return Done(version, spent)
 
     def _send_when_free(self, script: Script, seen: Seen) -> int | None:
-        messages = make_flight(script, head(seen), self.link.place, self._limits(script))
-        return self.link.when_free(lambda: self._send(script, messages))
+        flight = partial(make_flight, script, head(seen), self.link.place, self._limits(script))
+        try:
+            return self.link.when_free(lambda: self._send(script, flight()))
+        except SourceError as error:  # the file has changed since it was understood
+            self.link.session.tidy()
+            error.details["outcome"] = f"{script.migration.version} was rolled back"
+            raise
 
     def _limits(self, script: Script) -> Limits:
         return Limits(
@@ -327,7 +333,7 @@ class Run:
             self.config.search_path,
         )
 
-    def _send(self, script: Script, messages: tuple[Message, ...]) -> int | None:
+    def _send(self, script: Script, messages: Iterator[Message]) -> int | None:
         """Send one flight; the server's ms for it. Whatever is refused is rolled back."""
         version = script.migration.version
         self.link.session.count_results()
@@ -335,7 +341,10 @@ class Run:
         rows: list[tuple[Any, ...]] = []
         for message in messages:
             try:
-                rows = self.link.session.send(message.text)
+                if message.rows is None:
+                    rows = self.link.session.send(message.text)
+                else:
+                    self.link.session.copy(message.text, message.rows)
             except ServerError as error:
                 answered = self.link.session.answered
                 self.link.settle(error)
@@ -353,6 +362,8 @@ class Run:
     def _left_by_stop(self, message: Message, version: str) -> tuple[Done | None, str]:
         """What a stopped flight left: our row, if COMMIT was sooner; else the outcome in words."""
         rolled_back = f"{version} was rolled back"
+        if message.committed_at is None:
+            return None, rolled_back
         if self.link.session.alive:
             if self.link.session.in_transaction or not _may_be_committed(
                 message, self.link.session.answered

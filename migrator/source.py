@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from migrator.errors import SourceError
 from migrator.model import Finding, Migration
 from migrator.parse import gather
+
+#: A larger file is not kept in memory, but read again when it is needed.
+SMALL_BYTES = 1 << 16
+BLOCK_BYTES = 1 << 18
 
 
 def read_source(directory: str | os.PathLike[str]) -> tuple[Migration, ...]:
@@ -34,7 +38,9 @@ def read_source(directory: str | os.PathLike[str]) -> tuple[Migration, ...]:
     return migrations
 
 
-def _files(folder: str, names: list[str]) -> Iterator[tuple[str, bytes | Finding]]:
+def _files(
+    folder: str, names: list[str]
+) -> Iterator[tuple[str, bytes | Iterable[bytes] | Finding]]:
     for name in names:
         if name.startswith("."):
             continue
@@ -64,10 +70,54 @@ def _readable(folder: str) -> str:
     return f"Let user {os.getuid()} read it: chmod -R a+rX {folder}"
 
 
-def _contents(path: str) -> bytes:
-    """The file's bytes. Path.read_bytes takes twice as long, which counts at 1000 files."""
+def _contents(path: str) -> bytes | Iterable[bytes]:
+    """A small file's bytes. Path.read_bytes takes twice as long, which counts at 1000 files."""
     handle = os.open(path, os.O_RDONLY)
     try:
-        return b"".join(iter(lambda: os.read(handle, 1 << 16), b""))
+        data = os.read(handle, SMALL_BYTES)
+        while more := os.read(handle, SMALL_BYTES):
+            data += more
+            if len(data) > SMALL_BYTES:
+                return _Blocks(path)
+        return data
     finally:
         os.close(handle)
+
+
+class _Blocks:
+    """A large file, block by block: read anew each time, and known to be the same each time.
+
+    Raises SourceError before it hands on a block that is another than it was the first time.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._seen: list[int] = []  # the hash of each block, as Python makes them
+        self._whole = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        number = 0
+        if not self._whole:
+            self._seen.clear()
+        try:
+            with open(self._path, "rb") as file:  # noqa: PTH123 - see `_contents`
+                while block := file.read(BLOCK_BYTES):
+                    self._compare(number, hash(block))
+                    number += 1
+                    yield block
+        except OSError as error:
+            raise self._changed(f"cannot be read any more: {error.strerror}") from error
+        if self._whole and number < len(self._seen):
+            raise self._changed()
+        self._whole = True
+
+    def _compare(self, number: int, seen: int) -> None:
+        if not self._whole:
+            self._seen.append(seen)
+        elif number >= len(self._seen) or self._seen[number] != seen:
+            raise self._changed()
+
+    def _changed(self, how: str = "has changed since this run first read it") -> SourceError:
+        name = os.path.basename(self._path)  # noqa: PTH119 - see `_contents`
+        finding = Finding(name, how, "Leave the folder alone while a run is at work; run again.")
+        return SourceError(f"{name} {how}", findings=[finding], remedy=finding.remedy)

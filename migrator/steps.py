@@ -11,7 +11,9 @@ from migrator.errors import DirtyError
 from migrator.flight import Message
 from migrator.journal import Intent, Progress, sha256
 from migrator.parse import Script
+from migrator.parts import texts
 from migrator.settle import Sight, Verdict
+from migrator.statements import Statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class Step:
 
     script: Script
     number: int  #: from 1 on
+    statement: Statement
     text: str
     effect: Effect
 
@@ -29,7 +32,7 @@ class Step:
 
     @property
     def line(self) -> int:
-        return self.script.statements[self.number - 1].line
+        return self.statement.line
 
     @property
     def sha256(self) -> str:
@@ -38,14 +41,12 @@ class Step:
     @property
     def what(self) -> str:
         """In words: no text of the file, which may hold a password."""
-        words = self.script.statements[self.number - 1].words
-        return " ".join(filter(None, (words, ".".join(self.effect.name))))
+        return " ".join(filter(None, (self.statement.words, ".".join(self.effect.name))))
 
     @property
     def where(self) -> str:
-        count = len(self.script.statements)
-        file = self.script.migration.file
-        return f"{file}:{self.line}: statement {self.number} of {count} ({self.what})"
+        place = f"{self.script.migration.file}:{self.line}"
+        return f"{place}: statement {self.number} of {self.script.statements} ({self.what})"
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -53,7 +54,7 @@ class Step:
         return {
             "version": self.version,
             "statement": self.number,
-            "statements": len(self.script.statements),
+            "statements": self.script.statements,
             "what": self.what,
         }
 
@@ -66,17 +67,22 @@ class Step:
 
     def message(self, text: str, starts: int) -> Message:
         """`text`, in which the statement stands from `starts` on, as errors are located in."""
-        statement = self.script.statements[self.number - 1]
-        ends = starts + len(self.text)
-        return Message(text, starts, ends, statement.start, self.number - 1, 0)
+        return Message(
+            text,
+            results_before=0,
+            body_starts=starts,
+            body_ends=starts + len(self.text),
+            line=self.statement.line,
+            column=self.statement.column,
+            statements=1,
+        )
 
 
 def steps(script: Script) -> Iterator[Step]:
     """All statements of a file that was found fit to run outside a transaction."""
-    for number, statement in enumerate(script.statements, 1):
-        text = script.sql[statement.start : statement.end]
+    for number, (statement, text) in enumerate(texts(script.migration.pieces), 1):
         effect = effect_of(text, statement.kind) or Effect(Act.ASK)
-        yield Step(script, number, text, effect)
+        yield Step(script, number, statement, text, effect)
 
 
 def standing(version: str, progress: Progress) -> str:

@@ -20,6 +20,7 @@ from psycopg2 import extensions
 from migrator.errors import StoppedError
 
 T = TypeVar("T")
+Ends = tuple[list[Any], list[Any]]  # what is waited for: to be read from, to be written to
 
 #: How long a cancelled statement may take to end before the connection is dropped.
 CANCEL_SECONDS = 1.2
@@ -198,19 +199,59 @@ class Watch:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
 
+    def work(self, connection: Any, do: Callable[[], None]) -> None:
+        """Do what refuses a wait callback and blocks inside libpq: COPY. Raises what it raises.
+
+        It is done in a thread, so that a stop is heard here and ends it as it ends `wait`.
+        """
+        failures: list[BaseException] = []
+        done, doing = os.pipe()
+
+        def work() -> None:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+            try:
+                do()
+            except BaseException as error:
+                failures.append(error)
+            finally:
+                os.close(doing)
+
+        thread = threading.Thread(target=work, daemon=True)
+        extensions.set_wait_callback(None)
+        try:
+            thread.start()
+            self._until(connection, lambda: ([done], []) if not _readable(done) else None)
+        except Exception as error:
+            self._failure = error
+            _shut_down(connection)
+        finally:
+            thread.join()
+            os.close(done)
+            extensions.set_wait_callback(self.wait)
+        if failures:
+            raise failures[0]
+
     def _wait(self, connection: Any) -> None:
+        def busy() -> Ends | None:
+            state = connection.poll()
+            reading = [connection] if state == extensions.POLL_READ else []
+            writing = [connection] if state == extensions.POLL_WRITE else []
+            return None if state == extensions.POLL_OK else (reading, writing)
+
+        self._until(connection, busy)
+
+    def _until(self, connection: Any, busy: Callable[[], Ends | None]) -> None:
+        """Wait as long as `busy` names what to read from or write to; a stop cancels it."""
         began = time.monotonic()
         canceller: _Canceller | None = None
         try:
-            while (state := connection.poll()) != extensions.POLL_OK:
-                reading = [connection] if state == extensions.POLL_READ else []
-                writing = [connection] if state == extensions.POLL_WRITE else []
+            while (ends := busy()) is not None:
+                reading, writing = ends
                 seconds = 0.05 if canceller else 60.0
                 if not (canceller or self._deaf):
-                    reading.append(self._woken)
                     reads, writes, seconds = self._go_along(began)
-                    reading += reads
-                    writing += writes
+                    reading = [*reading, self._woken, *reads]
+                    writing = [*writing, *writes]
                 select.select(reading, writing, [], self._shortest(seconds))
                 if self._limit is not None and time.monotonic() >= self._limit:
                     raise TimeIsUpError
@@ -318,6 +359,10 @@ def retry(
         before_sleep=before_sleep,
         reraise=True,
     )(again)
+
+
+def _readable(end: int) -> bool:
+    return bool(select.select([end], [], [], 0)[0])
 
 
 def _shut_down(connection: Any) -> None:

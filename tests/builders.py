@@ -23,7 +23,7 @@ def a_migration(version: int | str, sql: str = "SELECT 1;\n", **values: Any) -> 
             "version": name,
             "number": number,
             "file": f"{name}.sql",
-            "sql": sql,
+            "pieces": (sql,),
             "checksum": _sha256(sql),
             "raw_checksum": _sha256(sql),
             **values,
@@ -49,7 +49,7 @@ LIMITS = Limits()
 
 def fly(script: Script, place: Place = PLACE, limits: Limits = LIMITS) -> tuple[Message, ...]:
     """The flight of a script on an empty history."""
-    return make_flight(script, head([]), place, limits)
+    return tuple(make_flight(script, head([]), place, limits))
 
 
 def a_big_script() -> Script:

@@ -7,7 +7,8 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from migrator.statements import StatementKind, scan
+from migrator.scanner import scan
+from migrator.statements import Statement, StatementKind
 from tests.conftest import Database
 
 SETUP = """
@@ -112,17 +113,21 @@ def sqlstate(database: Database, sql: str) -> str | None:
     return None
 
 
+def statements(sql: str) -> list[Statement]:
+    return [found for found in scan((sql,)) if isinstance(found, Statement)]
+
+
 @pytest.mark.parametrize("sql", REFUSED)
 def test_what_the_server_refuses_in_a_transaction_is_known(sql: str, database: Database) -> None:
     sql = sql.format(database=database.dbname)
-    assert scan(sql).statements[-1].kind is StatementKind.NON_TRANSACTIONAL
+    assert statements(sql)[-1].kind is StatementKind.NON_TRANSACTIONAL
     assert sqlstate(database, sql) == NOT_IN_A_TRANSACTION
 
 
 @pytest.mark.parametrize("sql", TAKEN)
 def test_what_the_server_takes_in_a_transaction_is_plain(sql: str, database: Database) -> None:
     sql = sql.format(database=database.dbname)
-    assert {statement.kind for statement in scan(sql).statements} == {StatementKind.PLAIN}
+    assert {statement.kind for statement in statements(sql)} == {StatementKind.PLAIN}
     assert sqlstate(database, sql) is None
 
 
@@ -140,7 +145,7 @@ def test_what_the_server_takes_in_a_transaction_is_plain(sql: str, database: Dat
     ],
 )
 def test_what_ends_a_transaction_is_known(sql: str, database: Database) -> None:
-    kinds = {statement.kind for statement in scan(sql).statements}
+    kinds = {statement.kind for statement in statements(sql)}
     assert kinds == {StatementKind.TRANSACTION_CONTROL}
     with closing(database.connect()) as connection, connection.cursor() as cursor:
         cursor.execute("BEGIN; SELECT pg_advisory_xact_lock(7)")

@@ -10,7 +10,7 @@ import pytest
 from migrator.flight import lock_key
 from migrator.model import Finding, Migration
 from migrator.parse import Script
-from migrator.statements import scan
+from migrator.parts import lay_out
 from tests.builders import write_folder
 from tests.conftest import Database, MakePgBouncer
 from tests.job import Job, run_job, until
@@ -147,8 +147,8 @@ def test_an_inner_commit_is_refused_by_the_server(
 
 
 def blind(migration: Migration) -> tuple[Script, tuple[Finding, ...]]:
-    found = scan(migration.sql)
-    return Script(migration, found.statements, found.sql, None, None), ()
+    layout = lay_out(migration.pieces)
+    return Script(migration, layout.parts, layout.statements, layout.whole), ()
 
 
 @pytest.mark.parametrize("escape", ["COMMIT", "ROLLBACK", "COMMIT; BEGIN", "COMMIT AND CHAIN"])

@@ -243,7 +243,7 @@ def test_nothing_is_run_before_every_pending_file_is_understood(
     write_folder(tmp_path, TWO)
     bad = {
         "003_c.sql": "SELECT 1;\nCREATE INDEX CONCURRENTLY i ON a (id);\n",
-        "004_d.sql": "COPY a FROM stdin;\n1\n\\.\n",
+        "004_d.sql": "COPY a FROM stdin BINARY;\n1\n\\.\n",
         "005_e.sql": "\\set x 1\nSELECT 1;\n",
         "006_f.sql": "-- migrator: no-such-thing\nSELECT 1;\nBEGIN;\n",
     }

@@ -13,9 +13,9 @@ import migrator
 
 #: Every module, floor by floor; each imports only modules that stand before it.
 GROUND = (
-    *("model", "report", "errors", "durations", "statements", "effects", "parse"),
-    *("url", "refusals", "config", "plan", "flight", "diagnosis", "journal", "settle"),
-    "steps",
+    *("model", "report", "errors", "durations", "text", "statements", "scanner", "parts"),
+    *("effects", "parse", "url", "refusals", "config", "plan", "flight", "diagnosis", "journal"),
+    *("settle", "steps"),
 )
 FIRST = ("source", "git", "watch", "database", "connect", "observer", "lock", "history", "sights")
 SECOND = ("link", "alone", "runner", "repair", "logs", "commands", "cli")  # and the roof

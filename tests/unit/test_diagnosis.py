@@ -27,7 +27,7 @@ def test_a_position_becomes_line_and_column_of_the_file(needle: str) -> None:
     script = a_script(ORDERS)
     (message,) = fly(script)
     refusal = Refusal("42P01", "no", position=message.text.index(needle) + 1)
-    assert locate(script, message, refusal, None) == (spot_of(ORDERS, needle), True)
+    assert locate(message, refusal, None) == (spot_of(ORDERS, needle), True)
 
 
 def test_an_error_at_the_end_of_the_file_lies_behind_its_last_character() -> None:
@@ -35,7 +35,7 @@ def test_an_error_at_the_end_of_the_file_lies_behind_its_last_character() -> Non
     (message,) = fly(script)
     position = message.text.index("\n;\nSET CONSTRAINTS") + 2  # the semicolon that ends the body
     refusal = Refusal("42601", 'syntax error at or near ";"', position=position)
-    assert locate(script, message, refusal, 13) == (Spot(1, 11, "SELECT 1 +"), True)
+    assert locate(message, refusal, 13) == (Spot(1, 11, "SELECT 1 +"), True)
 
 
 @pytest.mark.parametrize("needle", ["BEGIN ISOLATION", 'INSERT INTO "public"', "COMMIT;\nRESET"])
@@ -43,7 +43,7 @@ def test_an_error_in_our_own_part_has_no_place_in_the_file(needle: str) -> None:
     script = a_script(ORDERS)
     (message,) = fly(script)
     refusal = Refusal("42501", "no", position=message.text.index(needle) + 1)
-    assert locate(script, message, refusal, None) == (None, False)
+    assert locate(message, refusal, None) == (None, False)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_without_a_position_the_statement_that_was_not_answered_is_blamed(
     (message,) = fly(script)
     results = None if answered is None else message.results_before + answered
     spot = spot_of(ORDERS, needle) if needle else None
-    assert locate(script, message, Refusal("23505", "no"), results) == (spot, in_file)
+    assert locate(message, Refusal("23505", "no"), results) == (spot, in_file)
 
 
 BLOCK = """\
@@ -147,9 +147,10 @@ def test_an_error_inside_a_block_is_found_there(
     script = a_script(sql)
     (message,) = fly(script)
     results = message.results_before + answered
-    spot, in_file = locate(script, message, Refusal("P0001", "no", **refusal), results)
+    spot, in_file = locate(message, Refusal("P0001", "no", **refusal), results)
     expected = spot_of(sql, needle)
     if needle.startswith("$$"):  # right behind the quote there is nothing but the line's end
+        assert expected.column
         expected = Spot(expected.line, expected.column + 2, expected.text)
     assert (spot, in_file) == (expected, True)
 
@@ -167,7 +168,7 @@ def test_an_error_inside_a_block_is_found_there(
 def test_a_statement_of_a_group_is_found(number: int, results: int, line: int | None) -> None:
     script = a_big_script()
     message = fly(script)[number]
-    spot, in_file = locate(script, message, Refusal("22012", "no"), results)
+    spot, in_file = locate(message, Refusal("22012", "no"), results)
     assert (spot.line if spot else None, in_file) == (line, line is not None)
 
 
@@ -175,8 +176,56 @@ def test_a_position_in_a_group_counts_from_the_groups_beginning() -> None:
     script = a_big_script()
     message = fly(script)[4]
     at = message.body_starts + 8
-    spot, in_file = locate(script, message, Refusal("42601", "no", position=at), None)
-    assert (spot, in_file) == (Spot(6, 8, f"SELECT '{'x' * 10}';"), True)
+    spot, in_file = locate(message, Refusal("42601", "no", position=at), None)
+    assert (spot, in_file) == (Spot(6, 8, f"SELECT '{'x' * 10}'"), True)
+
+
+@pytest.mark.parametrize(
+    ("position", "results", "column"),
+    [pytest.param(8, None, 12, id="a position"), pytest.param(None, 0, 5, id="none")],
+)
+def test_in_a_group_that_begins_within_a_line_the_column_is_the_files(
+    position: int | None, results: int | None, column: int
+) -> None:
+    script = a_script("COPY t FROM stdin;\n\\.\n/**/SELECT nope;")
+    message = fly(script)[2]
+    at = None if position is None else message.body_starts + position
+    refusal = Refusal("42703", "no", position=at)
+    spot, _ = locate(message, refusal, results)
+    assert spot == Spot(3, column, "SELECT nope", cut=4)
+    error = diagnose(script, message, refusal, results, Standing((), None, ()))
+    assert (error.details["source_line"], len(error.details["caret"])) == (
+        "SELECT nope",
+        column - 4,
+    )
+
+
+ROWS = "COPY t FROM stdin;\n1\nx\n\\.\n"
+
+
+@pytest.mark.parametrize(
+    ("context", "spot"),
+    [
+        pytest.param('COPY t, line 2, column a: "x"', Spot(3, None, ""), id="a bad row"),
+        pytest.param(
+            'SQL statement "SELECT 1"\nPL/pgSQL function f() line 9 at IF\nCOPY t, line 2',
+            Spot(3, None, ""),
+            id="a trigger of a row",
+        ),
+        pytest.param(None, Spot(1, 1, "COPY t FROM stdin"), id="none of the rows"),
+    ],
+)
+def test_a_bad_row_of_a_copy_is_named_by_the_line_of_the_file(
+    context: str | None, spot: Spot
+) -> None:
+    script = a_script(ROWS)
+    message = fly(script)[1]
+    refusal = Refusal("22P02", "no", context=context)
+    assert locate(message, refusal, 1) == (spot, True)
+    error = diagnose(script, message, refusal, 1, Standing((), None, ()))
+    place = "007_orders.sql:3: " if context else "007_orders.sql:1:1: "
+    assert error.message.startswith(place)
+    assert error.details["line"] == spot.line
 
 
 def told(

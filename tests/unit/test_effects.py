@@ -3,12 +3,13 @@ from __future__ import annotations
 import pytest
 
 from migrator.effects import Act, Effect, alone_refusals, effect_of, read_effect
-from migrator.statements import StatementKind, scan
+from migrator.parts import texts
+from migrator.statements import StatementKind
 
 
 def effect(text: str) -> Effect | None:
     """The effect of a text of one statement, classed by the scanner."""
-    [statement] = scan(text).statements
+    [(statement, _)] = texts([text])
     return effect_of(text[statement.start : statement.end], statement.kind)
 
 
@@ -164,7 +165,7 @@ def test_the_journal_keeps_an_effect_without_the_statement_s_text() -> None:
 )
 def test_what_cannot_be_settled_is_refused_with_its_line(text: str, problem: str) -> None:
     sql = f"VACUUM;\nSELECT 1;\n{text}"
-    [found] = alone_refusals(sql, scan(sql).statements)
+    [found] = alone_refusals(texts([sql]))
     assert found.line == 3
     assert found.problem.startswith(problem)
     assert found.remedy.endswith(".")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from migrator import flight
 from migrator.flight import (
-    GROUP_CHARS,
     Limits,
-    Message,
     Place,
     head,
     holder_query,
@@ -22,8 +21,9 @@ from migrator.flight import (
     make_flight,
     opening,
 )
-from migrator.parse import Script
-from tests.builders import PLACE, RUN_ID, a_big_script, a_script, fly
+from migrator.parse import Script, understand
+from migrator.parts import GROUP_CHARS
+from tests.builders import PLACE, RUN_ID, a_big_script, a_migration, a_script, fly
 
 LIMITS = Limits()
 HEAD = head([])
@@ -31,11 +31,6 @@ HEAD = head([])
 
 def text_of(script: Script, place: Place = PLACE, limits: Limits = LIMITS) -> str:
     return "".join(message.text for message in fly(script, place, limits))
-
-
-def part(message: Message) -> str:
-    """What of the file the message carries."""
-    return message.text[message.body_starts : message.body_ends]
 
 
 WHOLE = r"""/* migrator 007_orders, run 11111111-2222-4333-8444-555555555555 */ BEGIN ISOLATION LEVEL READ COMMITTED;
@@ -120,14 +115,12 @@ SELECT execution_time_ms FROM "public".schema_migrations
 
 
 def test_a_flight_is_this_text() -> None:
-    script = a_script(
-        "CREATE TABLE app.orders (id int);\nINSERT INTO app.orders VALUES (7);\n",
-        rollback_sql="DROP TABLE app.orders;\n",
-    )
+    sql = "CREATE TABLE app.orders (id int);\nINSERT INTO app.orders VALUES (7);\n"
+    script = a_script(sql, rollback_sql="DROP TABLE app.orders;\n")
     seen = head([("006_before", "c0ffee")])
     (message,) = make_flight(script, seen, PLACE, Limits(search_path=("app", 'odd"name')))
     assert message.text == WHOLE
-    assert part(message) == script.sql
+    assert message.body == sql
 
 
 @pytest.mark.parametrize(
@@ -246,7 +239,7 @@ def test_without_a_head_the_guard_looks_at_the_lock_alone() -> None:
 def test_a_files_text_is_sent_as_it_is() -> None:
     sql = "-- a comment\nSELECT '100 %s', '{x}', E'\\n';  /* and */\n-- the end, unended"
     (message,) = fly(a_script(sql))
-    assert part(message) == sql
+    assert message.body == sql
     assert message.text[message.body_ends :].startswith("\n;\nSET CONSTRAINTS"), "out of a comment"
 
 
@@ -274,16 +267,54 @@ def test_a_long_body_goes_in_groups_of_whole_statements() -> None:
     script = a_big_script()
     first, *groups, last = fly(script)
     assert [group.text.count("SELECT") for group in groups] == [2, 1, 1, 1]
-    assert [group.first for group in groups] == [0, 2, 3, 4]
-    assert all(len(part(group)) <= GROUP_CHARS for group in groups[:2])
-    for group in groups:
-        assert script.sql[group.file_starts :].startswith(part(group))
-        assert group.text == f"{MARK} {part(group)}"
-    assert (part(first), part(last)) == ("", "")
-    single = a_script("SELECT 1")
-    (whole,) = fly(single)
+    assert [group.statements for group in groups] == [2, 1, 1, 1]
+    assert [(group.line, group.column) for group in groups] == [(2, 1), (4, 1), (5, 1), (6, 1)]
+    assert all(len(group.body) <= GROUP_CHARS for group in groups[:2])
+    sql = "".join(script.migration.pieces)
+    assert all(group.text == f"{MARK} {group.body}" and group.body in sql for group in groups)
+    assert (first.body, last.body) == ("", "")
+    (whole,) = fly(a_script("SELECT 1"))
     assert first.text == whole.text[: whole.body_starts]
-    assert last.text.startswith(f"{MARK}\n;\nSET CONSTRAINTS ALL IMMEDIATE;")
+    assert last.text.startswith(f"{MARK} \n;\nSET CONSTRAINTS ALL IMMEDIATE;")
+
+
+def test_the_messages_of_a_long_body_are_made_one_by_one() -> None:
+    taken: list[str] = []
+
+    class Pieces:
+        def __iter__(self) -> Iterator[str]:
+            for number in range(30):
+                taken.append(text := f"SELECT {number}, '{'x' * 100_000}';\n")
+                yield text
+
+    script, _ = understand(a_migration(1, pieces=Pieces()))
+    assert script
+    taken.clear()
+    messages = make_flight(script, HEAD, PLACE, LIMITS)
+    next(messages)
+    assert not taken
+    next(messages)
+    assert len(taken) <= 10
+
+
+def test_the_rows_of_a_copy_follow_its_message() -> None:
+    sql = "CREATE TABLE t (a int); COPY t FROM stdin;\n1\n2\n\\.\nSELECT 1;\n"
+    flight = make_flight(a_script(sql), HEAD, PLACE, LIMITS)
+    told = [
+        (message.body, message.line, message.column, message.statements, rows)
+        for message in flight
+        for rows in ["".join(message.rows) if message.rows else None]
+    ]
+    assert told[1:-1] == [
+        ("CREATE TABLE t (a int)", 1, 1, 1, None),
+        ("COPY t FROM stdin", 1, 25, 1, "1\n2\n"),
+        ("SELECT 1", 5, 1, 1, None),
+    ]
+
+
+def test_the_lines_that_pg_dump_writes_for_psql_are_sent_as_blanks() -> None:
+    (message,) = fly(a_script("\\restrict aB1\nSELECT 1;\n  \\unrestrict aB1  \nSELECT 2;"))
+    assert message.body == "             \nSELECT 1;\n                   \nSELECT 2;"
 
 
 def test_a_long_comment_is_no_statement_to_send() -> None:

@@ -1,29 +1,21 @@
 from __future__ import annotations
 
-import hashlib
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from migrator.model import Finding
-from migrator.parse import gather, normalise, understand
+from migrator.parse import gather, understand
 from tests.builders import a_migration
 
 CANNOT_READ = Finding("003_c.sql", "cannot be read: Permission denied", "Make it readable.")
 
 
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
 def test_files_become_migrations_in_the_order_of_their_numbers() -> None:
     files = {"10_b.sql": b"B", "9_a.sql": b"A", "20260101120000_c_2.sql": b"C"}
     migrations, findings = gather(files.items())
-    assert [(m.number, m.version, m.file, m.sql) for m in migrations] == [
-        (9, "9_a", "9_a.sql", "A"),
-        (10, "10_b", "10_b.sql", "B"),
-        (20260101120000, "20260101120000_c_2", "20260101120000_c_2.sql", "C"),
+    assert [(m.number, m.version, m.file, m.pieces) for m in migrations] == [
+        (9, "9_a", "9_a.sql", ("A",)),
+        (10, "10_b", "10_b.sql", ("B",)),
+        (20260101120000, "20260101120000_c_2", "20260101120000_c_2.sql", ("C",)),
     ]
     assert not findings
 
@@ -32,14 +24,6 @@ def test_a_down_file_becomes_the_rollback_of_its_migration() -> None:
     files = {"001_a.sql": b"A", "001_a.down.sql": b"\xef\xbb\xbfB\r\n", "002_b.sql": b"C"}
     migrations, _ = gather(files.items())
     assert [m.rollback_sql for m in migrations] == ["B\n", None]
-
-
-@pytest.mark.parametrize("data", [b"A;\n", b"A;\r\n", b"A;\r", b"\xef\xbb\xbfA;\r\n"])
-def test_the_checksum_is_that_of_the_text_and_the_raw_one_of_the_bytes(data: bytes) -> None:
-    [migration] = gather([("001_a.sql", data)])[0]
-    assert migration.sql == "A;\n"
-    assert migration.checksum == sha256(b"A;\n")
-    assert migration.raw_checksum == sha256(data)
 
 
 @pytest.mark.parametrize(
@@ -87,19 +71,6 @@ def test_all_that_is_wrong_with_a_folder_is_found_at_once() -> None:
     ]
 
 
-def test_only_the_ends_of_lines_and_the_bom_are_touched() -> None:
-    data = "\ufeff\tA \r\n\r\r\n\v\f\x85\u2028B\ufeff\n\r".encode()
-    assert normalise(data, "001_a.sql") == "\tA \n\n\n\v\f\x85\u2028B\ufeff\n\n"
-
-
-@given(st.text() | st.text(st.sampled_from("a\r\n\ufeff")))
-def test_to_normalise_twice_changes_nothing(text: str) -> None:
-    once = normalise(text.encode(), "001_a.sql")
-    if not isinstance(once, Finding):
-        assert normalise(once.encode(), "001_a.sql") == once
-        assert "\r" not in once
-
-
 def test_a_migration_becomes_a_script() -> None:
     sql = "-- migrator: lock-timeout 500ms\n-- Migrator: statement-timeout\t30 min \nA;\nB"
     migration = a_migration(1, sql)
@@ -107,9 +78,8 @@ def test_a_migration_becomes_a_script() -> None:
     assert script is not None
     assert not findings
     assert script.migration is migration
-    assert [statement.line for statement in script.statements] == [3, 4]
+    assert (script.statements, script.whole) == (2, True)
     assert (script.lock_timeout_ms, script.statement_timeout_ms) == (500, 1_800_000)
-    assert script.sql == sql
 
 
 def test_a_no_transaction_file_may_hold_what_no_other_may() -> None:
@@ -127,15 +97,9 @@ def test_a_no_transaction_file_may_hold_what_no_other_may() -> None:
 def test_a_file_without_a_statement_is_a_script_too(sql: str) -> None:
     script, findings = understand(a_migration(1, sql))
     assert script is not None
-    assert not script.statements
+    assert script.statements == 0
     assert not findings
     assert script.lock_timeout_ms is script.statement_timeout_ms is None
-
-
-def test_the_script_of_a_dump_is_without_the_commands_of_psql() -> None:
-    script, _ = understand(a_migration(1, "\\restrict x\nA;"))
-    assert script is not None
-    assert script.sql == "           \nA;"
 
 
 @pytest.mark.parametrize(

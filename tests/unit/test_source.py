@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from migrator.errors import SourceError
+from migrator.model import Migration
 from migrator.source import read_source
 from tests.builders import write_folder
 
@@ -22,8 +25,8 @@ def test_a_folder_becomes_migrations_and_what_is_not_sql_is_ignored(tmp_path: Pa
         | {".gitkeep": "", "003_c.sql.bak": "", "004_d.sql~": ""},
     )
     (tmp_path / "old").mkdir()
-    found = [(m.version, m.sql, m.rollback_sql) for m in read_source(tmp_path)]
-    assert found == [("001_a", "A\n", "C"), ("002_b", "B", None)]
+    found = [(m.version, m.pieces, m.rollback_sql) for m in read_source(tmp_path)]
+    assert found == [("001_a", ("A\n",), "C"), ("002_b", ("B",), None)]
 
 
 def test_a_folder_may_be_empty(tmp_path: Path) -> None:
@@ -34,12 +37,55 @@ def test_the_links_of_a_mounted_config_map_are_followed(tmp_path: Path) -> None:
     write_folder(tmp_path / "..2026", {"001_a.sql": "A"})
     (tmp_path / "..data").symlink_to("..2026")
     (tmp_path / "001_a.sql").symlink_to("..data/001_a.sql")
-    assert [migration.sql for migration in read_source(tmp_path)] == ["A"]
+    assert [migration.pieces for migration in read_source(tmp_path)] == [("A",)]
 
 
-def test_a_large_file_is_read_whole(tmp_path: Path) -> None:
-    write_folder(tmp_path, {"001_a.sql": "é" * 100_000})
-    assert [len(migration.sql) for migration in read_source(tmp_path)] == [100_000]
+def a_large_file(directory: Path) -> tuple[Path, Migration]:
+    write_folder(directory, {"001_a.sql": "é\r\n" * 300_000})
+    (migration,) = read_source(directory)
+    return directory / "001_a.sql", migration
+
+
+def test_a_large_file_is_read_again_each_time(tmp_path: Path) -> None:
+    _, migration = a_large_file(tmp_path)
+    for _ in range(2):
+        assert "".join(migration.pieces) == "é\n" * 300_000
+    assert max(map(len, migration.pieces)) < 500_000
+    assert migration.checksum == hashlib.sha256(("é\n" * 300_000).encode()).hexdigest()
+    assert migration.raw_checksum == hashlib.sha256(("é\r\n" * 300_000).encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("change", "how"),
+    [
+        pytest.param(lambda data: data[:-9] + b"changed!\n", "has changed", id="changed"),
+        pytest.param(lambda data: data + b"more", "has changed", id="longer"),
+        pytest.param(lambda data: data[: 1 << 18], "has changed", id="shorter"),
+        pytest.param(None, "cannot be read any more: No such file", id="gone"),
+    ],
+)
+def test_a_large_file_that_changes_is_noticed_before_the_change_is_read(
+    tmp_path: Path, change: Callable[[bytes], bytes] | None, how: str
+) -> None:
+    path, migration = a_large_file(tmp_path)
+    if change:
+        path.write_bytes(change(path.read_bytes()))
+    else:
+        path.unlink()
+    read: list[str] = []
+    with pytest.raises(SourceError, match=how) as caught:
+        read.extend(migration.pieces)
+    assert [finding.file for finding in caught.value.findings] == ["001_a.sql"]
+    assert ("é\n" * 300_000).startswith("".join(read))
+
+
+def test_a_large_file_that_cannot_be_sent_is_a_finding(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"001_a.sql": b"a\r\n" * 100_000 + b"\xff"})
+    with pytest.raises(SourceError) as caught:
+        read_source(tmp_path)
+    assert [(finding.line, finding.problem) for finding in caught.value.findings] == [
+        (100_001, "the text is not UTF-8")
+    ]
 
 
 @pytest.mark.parametrize("name", ["absent", "a_file"])

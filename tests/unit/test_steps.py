@@ -36,8 +36,9 @@ def test_an_intent_keeps_what_was_there_before() -> None:
 def test_an_error_is_located_behind_what_stands_before_the_statement() -> None:
     message = DROP.message(f"/* x */ {DROP.text}", 8)
     assert message.text[message.body_starts : message.body_ends] == DROP.text
-    assert SQL[message.file_starts :].startswith(DROP.text)
-    assert (message.first, message.results_before) == (1, 0)
+    assert message.body == DROP.text
+    assert (message.line, message.column, message.statements) == (4, 1, 1)
+    assert message.results_before == 0
 
 
 INTERRUPTED = Intent(2, RUN_ID, "", "VACUUM", 4, {}, {})

@@ -1,0 +1,114 @@
+"""The bytes of a file -> its text, whole or piece by piece; docs/design.md section 2."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+from migrator.model import Finding
+
+NOT_UTF8 = "the text is not UTF-8", "Save the file as UTF-8."
+NUL = "the text holds a NUL character", "Remove it."
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A file's text and what tells it from another."""
+
+    pieces: Iterable[str]  #: as it is sent, cut anywhere; the same each time
+    checksum: str  #: SHA-256 of the text with LF line ends and no BOM, 64 hex digits
+    raw_checksum: str  #: SHA-256 of the bytes
+
+
+def read_text(data: bytes | Iterable[bytes], file: str) -> Text | Finding:
+    """The text of a small file's bytes, or of a large one's blocks; or why it cannot be sent.
+
+    A BOM is left out. Where all lines end with CR or CRLF, as in a Windows checkout, they are
+    sent with LF; a CR beside plain LFs stands inside a value or a body, and is sent as it is, as
+    psql does. The blocks, none of them empty, are read again whenever the pieces are.
+    """
+    return _small(data, file) if isinstance(data, bytes) else _large(data, file)
+
+
+def _small(data: bytes, file: str) -> Text | Finding:
+    try:
+        text = data.decode().lstrip("\ufeff")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode()
+        return Finding(file, *NOT_UTF8, _with_lf(before).count("\n") + 1)
+    if "\0" in text:
+        return Finding(file, *NUL, _with_lf(text[: text.index("\0")]).count("\n") + 1)
+    normal = _with_lf(text)
+    raw, encoded = _sha256(data), normal.encode()
+    checksum = raw if encoded == data else _sha256(encoded)
+    keeps_cr = "\r" in text and _has_lf_of_its_own(text)
+    return Text((text if keeps_cr else normal,), checksum, raw)
+
+
+def _large(blocks: Iterable[bytes], file: str) -> Text | Finding:
+    raw, own = hashlib.sha256(), hashlib.sha256()
+    line, keeps_cr = 1, False
+    try:
+        for piece in _decoded(_noted(blocks, raw.update)):
+            normal = _with_lf(piece)
+            if "\0" in normal:
+                return Finding(file, *NUL, line + normal[: normal.index("\0")].count("\n"))
+            line += normal.count("\n")
+            keeps_cr = keeps_cr or _has_lf_of_its_own(piece)
+            own.update(normal.encode())
+    except UnicodeDecodeError:
+        return Finding(file, *NOT_UTF8, line)
+    return Text(_Pieces(blocks, keeps_cr), own.hexdigest(), raw.hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """The text of a large file, read again each time."""
+
+    blocks: Iterable[bytes]
+    keeps_cr: bool
+
+    def __iter__(self) -> Iterator[str]:
+        pieces = _decoded(self.blocks)
+        return pieces if self.keeps_cr else map(_with_lf, pieces)
+
+
+def _decoded(blocks: Iterable[bytes]) -> Iterator[str]:
+    """The blocks as text without a BOM, in pieces that part no CR from its LF.
+
+    Raises UnicodeDecodeError, after all that stands before the bytes in question.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    begins, held = True, ""
+    for block in chain(blocks, (b"",)):  # an empty one is the end
+        try:
+            piece = held + decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            yield held + error.object[: error.start].decode()
+            raise
+        if begins:
+            piece = piece.lstrip("\ufeff")
+            begins = not piece
+        held = "\r" if block and piece.endswith("\r") else ""
+        yield piece.removesuffix(held)
+
+
+def _noted(blocks: Iterable[bytes], note: Callable[[bytes], None]) -> Iterator[bytes]:
+    for block in blocks:
+        note(block)
+        yield block
+
+
+def _has_lf_of_its_own(text: str) -> bool:
+    return text.count("\n") > text.count("\r\n")
+
+
+def _with_lf(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,37 @@
+"""psql and pg_dump, on a database of a test."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from tests.conftest import Database
+from tests.postgres import binary
+
+
+def feed_to_psql(database: Database, file: Path) -> None:
+    """Apply a file as people do, in one transaction that ends with its first error."""
+    words = ("-X", "-q", "-v", "ON_ERROR_STOP=1", "-1", "-f", str(file))
+    _run(database, "psql", *words, "-d", database.url)
+
+
+def dump(database: Database, *words: str) -> str:
+    """The database as pg_dump writes it, without the history and what is new in each dump."""
+    text = dump_whole(database, *words, "--exclude-table=public.schema_migrations*")
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("\\"))
+
+
+def dump_whole(database: Database, *words: str) -> str:
+    """The database as pg_dump writes it."""
+    return _run(database, "pg_dump", *words, "-d", database.url)
+
+
+def _run(database: Database, program: str, *words: str) -> str:
+    done = subprocess.run(
+        [str(binary(program)), *words],
+        env={"PGPASSWORD": database.password or "", "PGCLIENTENCODING": "UTF8"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()

@@ -1,0 +1,232 @@
+"""What psql would say too is tested against psql in tests/database/test_psql_agrees.py."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from migrator.scanner import scan
+from migrator.statements import (
+    Data,
+    Directive,
+    Found,
+    Problem,
+    Skipped,
+    Statement,
+    position,
+)
+
+T = TypeVar("T", bound=Found)
+
+WORDS = """
+CREATE FUNCTION BEGIN ATOMIC CASE END COPY FROM STDIN SELECT x é 1 ; ( ) ' E' " $$ $a$ $1 \\ \\. - /
+/* */
+"""
+TOKENS = [*WORDS.split(), " ", "\n", "\r", ";\n", "--", "-- migrator: x", "\\restrict a"]
+TOKENS += ["COPY t FROM STDIN;\n", "\n\\.\n", "INSERT ", "e'", "E''", "1$", "a$", "U&'", "x'"]
+SOUPS = st.lists(st.sampled_from(TOKENS) | st.text(max_size=3)).map("".join)
+
+
+def found_in(text: str, cuts: Sequence[int] = ()) -> list[Found]:
+    """What is found in a text that comes in pieces, cut at these offsets."""
+    edges = [0, *cuts, len(text)]
+    return list(scan(text[start:end] for start, end in pairwise(edges)))
+
+
+def of(kind: type[T], text: str) -> list[T]:
+    return [found for found in found_in(text) if isinstance(found, kind)]
+
+
+def statements(text: str) -> list[str]:
+    return [text[found.start : found.end] for found in of(Statement, text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("", [], id="nothing"),
+        pytest.param(" ;; -- a\n /* b /* c */ */ ;", [], id="comments and semicolons"),
+        pytest.param("a; b", ["a", "b"], id="no semicolon at the end"),
+        pytest.param("-- x\n a b -- y\n;\n", ["a b"], id="comments around are left out"),
+        pytest.param("a -- x;\n b;", ["a -- x;\n b"], id="comments within are kept"),
+        pytest.param("a ';''' \";\" $$;$$ $x$;$$;$x$;b", ["a ';''' \";\" $$;$$ $x$;$$;$x$", "b"]),
+        pytest.param("a E'\\';' e'\\\\';b", ["a E'\\';' e'\\\\'", "b"], id="escapes"),
+        pytest.param("a E'b'\n--c\n'\\';';d", ["a E'b'\n--c\n'\\';'", "d"], id="E goes on"),
+        pytest.param("a E'b' '\\';c", ["a E'b' '\\'", "c"], id="E ends without a line end"),
+        pytest.param("a$$; b$$; like'\\';c", ["a$$", "b$$", "like'\\'", "c"], id="identifiers"),
+        pytest.param("a (b; (c;); d); e", ["a (b; (c;); d)", "e"], id="parentheses"),
+        pytest.param("a); b", ["a)", "b"], id="one parenthesis too many"),
+        pytest.param("a $1; b $; c", ["a $1", "b $", "c"], id="dollars"),
+        pytest.param("a/*/;*/b;c--;\n;d", ["a/*/;*/b", "c", "d"], id="operators or comments"),
+    ],
+)
+def test_a_text_is_split_at_the_semicolons_that_count(text: str, expected: list[str]) -> None:
+    assert statements(text) == expected
+
+
+@pytest.mark.parametrize(
+    "head", ["CREATE FUNCTION f()", "create or replace procedure p()", "CREATE PROCEDURE p()"]
+)
+def test_the_body_of_a_routine_is_one_with_it(head: str) -> None:
+    text = f"{head} BEGIN ATOMIC SELECT CASE WHEN a THEN 1 END; (SELECT CASE); SELECT 2; END"
+    assert statements(text + "; SELECT 3") == [text, "SELECT 3"]
+
+
+@pytest.mark.parametrize("word", ["beg\u0131n", '"begin"', "'begin'", "(begin)", "-- begin\n"])
+def test_what_is_not_the_word_begin_opens_no_body(word: str) -> None:
+    assert len(of(Statement, f"CREATE FUNCTION {word}; SELECT 2")) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("COPY t FROM STDIN;\na;'b\n\\.\nc;", ["COPY t FROM STDIN", "c"]),
+        ("COPY t FROM STDIN; b;\na;\n\\.\nc;", ["COPY t FROM STDIN", "b", "c"]),
+        (
+            "COPY t FROM STDIN; COPY u FROM STDIN;\na;\n\\.\nb;\n\\.",
+            ["COPY t FROM STDIN", "COPY u FROM STDIN"],
+        ),
+        ("COPY t FROM STDIN;\na;\n \\.\nb;", ["COPY t FROM STDIN"]),
+        ("COPY t FROM STDIN;", ["COPY t FROM STDIN"]),
+        ("COPY t FROM STDIN", ["COPY t FROM STDIN"]),
+        ("COPY t FROM STDIN;\n\\.\r\nc", ["COPY t FROM STDIN", "c"]),
+        ("COPY t FROM 'stdin';\nc;", ["COPY t FROM 'stdin'", "c"]),
+    ],
+)
+def test_the_data_of_a_copy_is_no_statement(text: str, expected: list[str]) -> None:
+    assert statements(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "data", "line"),
+    [
+        pytest.param("COPY t FROM STDIN;\na;\n\\.\nc;", ["a;\n"], [2], id="lines"),
+        pytest.param("\nCOPY t FROM STDIN; -- b;\na\n\n\\.\n", ["a\n\n"], [3], id="comment"),
+        pytest.param("COPY t FROM STDIN;\n\\.\nc;", [""], [2], id="none"),
+        pytest.param("COPY t FROM STDIN;\na\n\\.", ["a\n"], [2], id="no line end"),
+        pytest.param("COPY t FROM STDIN;\na", ["a"], [2], id="no end: psql takes it so"),
+        pytest.param("COPY t FROM STDIN;\n\\.x\n\\.\n", ["\\.x\n"], [2], id="not the end"),
+        pytest.param("COPY t FROM STDIN;\nx\\.\n\\.\n", ["x\\.\n"], [2], id="nor this"),
+        pytest.param("COPY t FROM STDIN;\na\n\\.\r\nc;", ["a\n"], [2], id="CRLF"),
+        pytest.param("COPY t FROM STDIN", [""], [1], id="nothing follows"),
+        pytest.param(
+            "COPY t FROM STDIN; COPY u FROM STDIN;\na\nb\n\\.\nc\n\\.\nd;",
+            ["a\nb\n", "c\n"], [2, 5], id="two, one after the other",
+        ),
+    ],
+)  # fmt: skip
+def test_the_data_of_a_copy_are_the_lines_up_to_its_end(
+    text: str, data: list[str], line: list[int]
+) -> None:
+    for cuts in (range(0), range(1, len(text))):
+        found = [one for one in found_in(text, cuts) if isinstance(one, Data)]
+        assert [text[one.start : one.end] for one in found] == data
+        assert [one.line for one in found] == line
+
+
+def test_what_follows_the_data_of_a_copy_has_its_own_place() -> None:
+    text = "COPY t FROM STDIN;\na\nb\n\\.\n  SELECT 1;"
+    for cuts in (range(0), range(1, len(text))):
+        *_, last = found_in(text, cuts)
+        assert isinstance(last, Statement)
+        assert (last.line, last.column, text[last.start : last.end]) == (5, 3, "SELECT 1")
+
+
+def test_a_statement_on_the_line_of_a_copy_is_a_problem() -> None:
+    """psql runs it after the data: to a reader of the file that is a surprise."""
+    problems = of(Problem, "COPY t FROM STDIN; /* x */ SELECT 2;\na\n\\.\nSELECT 3")
+    assert [(found.line, found.problem) for found in problems] == [
+        (1, "this statement would run after the data of the COPY on its line")
+    ]
+
+
+def test_the_lines_that_pg_dump_writes_for_psql_are_skipped() -> None:
+    text = "\\restrict aB1\nSELECT 1;\n  \\unrestrict aB1  \nSELECT 2;"
+    skipped = [text[found.start : found.end] for found in of(Skipped, text)]
+    assert skipped == ["\\restrict aB1", "\\unrestrict aB1  "]
+    assert [found.line for found in of(Statement, text)] == [2, 4]
+    assert not of(Problem, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem"),
+    [
+        ("a;\n b 'c;\n", 2, "this quoted string is never closed"),
+        ("a;\n b E'c\\';\n", 2, "this quoted string is never closed"),
+        ('a;\n b "c;\n', 2, "this quoted identifier is never closed"),
+        ("a;\n b $x$ $$ ;\n", 2, "this dollar-quoted string ($x$) is never closed"),
+        ("a;\n /* b /* */ ;\n", 2, "this comment is never closed"),
+        ("a;\n\\i other.sql\nb;", 2, "\\i is a command of psql, not SQL"),
+        ("a;\n\\restrict\nb;", 2, "\\restrict is a command of psql, not SQL"),
+        ("a;\n\\.\nb;", 2, "\\. is a command of psql, not SQL"),
+        ("a;\n\\", 2, "\\ is a command of psql, not SQL"),
+    ],
+)
+def test_a_problem_names_the_line_where_it_begins(text: str, line: int, problem: str) -> None:
+    assert [(found.line, found.problem) for found in of(Problem, text)] == [(line, problem)]
+
+
+def test_directives_are_found_in_comments_alone() -> None:
+    text = "--migrator:a\n-- Migrator : b c \nx '-- migrator: d'; -- migrator: e\n-- f"
+    assert [(found.line, found.text, found.start) for found in of(Directive, text)] == [
+        (1, "a", 0),
+        (2, "b c", 13),
+        (3, "e", 52),
+    ]
+
+
+@given(SOUPS, st.data())
+def test_it_does_not_matter_where_the_text_is_cut(text: str, data: st.DataObject) -> None:
+    whole = found_in(text)
+    cuts = data.draw(st.lists(st.integers(0, len(text))).map(sorted))
+    assert found_in(text, cuts) == whole
+    assert found_in(text, range(1, len(text))) == whole
+
+
+@given(SOUPS)
+def test_the_pieces_are_the_text(text: str) -> None:
+    """What is no statement, no rows and nothing of psql's is blanks and comments alone."""
+    found = found_in(text)
+    spans = sorted(
+        (one.start, one.end) for one in found if isinstance(one, Statement | Data | Skipped)
+    )
+    for one in found:
+        if isinstance(one, Statement):
+            assert (one.line, one.column) == position(text, one.start)
+    if any(isinstance(one, Problem) for one in found):
+        return
+    edges = [0, *(edge for span in spans for edge in span), len(text)]
+    if any(isinstance(one, Skipped) for one in found):
+        return  # such a line may stand inside a statement
+    assert edges == sorted(edges)
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        assert not statements(text[start:end].removeprefix("\\."))
+
+
+@given(SOUPS)
+def test_a_statement_alone_is_one_statement(text: str) -> None:
+    if not of(Problem, text) and "\\" not in text:
+        for found in of(Statement, text):
+            [again] = of(Statement, text[found.start : found.end])
+            assert (again.kind, again.words) == (found.kind, found.words)
+
+
+@pytest.mark.parametrize("head", ["INSERT INTO t VALUES ", "CREATE TABLE ", ""])
+@pytest.mark.parametrize(
+    "unit",
+    [
+        *("(1, 'a;', E'\\n'),", "(b'1', (u&\"x\", (", "(((", ")", "b'1',", "E'\\'',", "/* ", "$a "),
+        *("E'a' ----------------------------------------\n", "-- x\n", "a.", "- ", "1,", ";"),
+    ],
+)
+def test_the_time_grows_with_the_length_alone(head: str, unit: str) -> None:
+    text = head + unit * (100_000 // len(unit))
+    began = time.perf_counter()
+    found_in(text, range(1000, len(text), 1000))
+    assert time.perf_counter() - began < 5
