@@ -57,15 +57,14 @@ def apply_alone(link: Link, script: Script, seen: Sequence[tuple[str, str | None
     a person must answer, and what else ends a run; then the journal holds what is known.
     """
     version = script.migration.version
-    for losses in range(1, LOSSES + 1):
+    while link.losses(version) < LOSSES:
         try:
             return _Visit(link, script).apply(seen)
         except LostError as error:
             link.lost_own()
-            fields = {"version": version, "losses": losses, "error": str(error), "reason": "lost"}
-            link.tell(Event("migration.retry", "warning", fields))
+            link.count_loss(version, error)
         except MigratorError as error:
-            if losses > 1:
+            if link.losses(version):
                 error.details.setdefault(
                     "outcome", f"unknown: {version} was lost while it ran; the next run settles it"
                 )

@@ -38,7 +38,7 @@ def format_duration(duration_ms: int) -> str:
 
 #: A statement is slow after this time, or after PROGRESS_INTERVAL when that is shorter.
 SLOW_SECONDS = 5.0
-#: The least time between two looks for blockers: each takes locks of the lock manager's own.
+#: The least time between two looks: each takes locks of the lock manager's own.
 LOOK_SECONDS = 0.25
 
 
@@ -57,7 +57,7 @@ class Rhythm:
         half = limit_seconds(lock_timeout_ms) / 2
         interval = limit_seconds(progress_interval_ms)
         first = min(SLOW_SECONDS, interval) if progress_interval_ms else interval
-        return cls(half, max(half, LOOK_SECONDS), first, interval)
+        return cls(half, max(half, LOOK_SECONDS), first, max(interval, LOOK_SECONDS))
 
     @property
     def first(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from migrator.config import Config
@@ -13,7 +13,7 @@ from migrator.database import LostError, ServerError, Session
 from migrator.durations import Rhythm, limit_seconds
 from migrator.errors import AccessError, BusyError, ConfigError
 from migrator.flight import HELD, MOVED, Place
-from migrator.lock import as_holder, wait_until_free
+from migrator.lock import Wait, as_holder
 from migrator.model import Event, Tell
 from migrator.report import blockers_in_words
 from migrator.url import in_session_mode
@@ -58,6 +58,7 @@ class Link:
     _session: Session | None = None
     _observer: Observer | None = None  #: who looks after the wait at hand, once it is slow
     _unobservable: str | None = None  #: why no second connection is to be had
+    _losses: dict[str, int] = field(default_factory=dict)  #: by version, of the whole run
     _own: Session | None = None  #: the same as _session, where that will do
 
     @property
@@ -109,6 +110,16 @@ class Link:
         version = self.session.server_version
         return Place(self.config.migrations_schema, self.runner, self.run_id, version)
 
+    def losses(self, version: str) -> int:
+        """How often a connection was lost while `version` ran."""
+        return self._losses.get(version, 0)
+
+    def count_loss(self, version: str, error: LostError) -> None:
+        """One more, said."""
+        losses = self._losses[version] = self.losses(version) + 1
+        fields = {"version": version, "losses": losses, "error": str(error), "reason": "lost"}
+        self.tell(Event("migration.retry", "warning", fields))
+
     def lost(self) -> None:
         """The session is of no more use; the next one is opened when needed."""
         self._session = None
@@ -130,17 +141,16 @@ class Link:
 
     def when_free(self, send: Callable[[], T]) -> T:
         """Do `send` until no other runner holds the lock; LockedError after WAIT_TIMEOUT."""
-        config = self.config
+        waiting: Wait | None = None
         while True:
             try:
                 return send()
             except ServerError as error:
                 if error.refusal.sqlstate != HELD:
                     raise
-                fields = {"holder": as_holder(error.refusal.detail), "waited_ms": 0}
-            self.tell(Event("lock.waiting", "info", fields))
-            schema = config.migrations_schema
-            wait_until_free(self.session, schema, config.wait_timeout, self.watch, self.tell)
+                waiting = waiting or Wait(self.config.wait_timeout, self.watch, self.tell)
+                waiting.refused(as_holder(error.refusal.detail))
+            waiting.until_free(self.session, self.config.migrations_schema)
 
     def tell_notice(self, version: str, text: str) -> None:
         """What the server says while a file runs."""

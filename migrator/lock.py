@@ -26,31 +26,46 @@ class _StillHeldError(Exception):
         self.holder = holder
 
 
-def wait_until_free(
-    session: Session, schema: str, timeout_ms: int, watch: Watch, tell: Tell
-) -> None:
-    """Poll until nobody holds the lock of `schema`.
+class Wait:
+    """One wait for the lock, which may come free and be taken by others many times.
 
-    Raises LockedError after `timeout_ms`, naming the holder; whatever `Session.send` raises.
+    `timeout_ms` is for all of it; 0 is no limit.
     """
-    started = time.monotonic()
 
-    def look() -> None:
-        holder = read_holder(session, schema)
-        if holder is not None:
-            raise _StillHeldError(holder)
+    def __init__(self, timeout_ms: int, watch: Watch, tell: Tell) -> None:
+        self._began = time.monotonic()
+        self._ends = self._began + limit_seconds(timeout_ms)
+        self._watch, self._tell = watch, tell
 
-    def tell_retry(error: _StillHeldError, _attempt: int) -> None:
-        waited_ms = round((time.monotonic() - started) * 1000)
-        tell(Event("lock.waiting", "info", {"holder": error.holder, "waited_ms": waited_ms}))
+    def refused(self, holder: dict[str, Any]) -> None:
+        """Say who holds it; LockedError, naming him, when the time is up."""
+        waited_ms = round((time.monotonic() - self._began) * 1000)
+        self._tell(Event("lock.waiting", "info", {"holder": holder, "waited_ms": waited_ms}))
+        if time.monotonic() >= self._ends:
+            raise LockedError(
+                f"the lock was not free within WAIT_TIMEOUT; held by {describe(holder)}",
+                holder=holder,
+            )
 
-    try:
-        retry(look, watch, lambda: limit_seconds(timeout_ms), _StillHeldError, tell_retry)
-    except _StillHeldError as error:
-        raise LockedError(
-            f"the lock was not free within WAIT_TIMEOUT; held by {describe(error.holder)}",
-            holder=error.holder,
-        ) from None
+    def until_free(self, session: Session, schema: str) -> None:
+        """Poll until nobody holds the lock; raises as `refused` does, and as `Session.send`."""
+
+        def look() -> None:
+            holder = read_holder(session, schema)
+            if holder is not None:
+                raise _StillHeldError(holder)
+
+        def tell_retry(error: _StillHeldError, _attempt: int) -> None:
+            self.refused(error.holder)
+
+        def left() -> float:
+            return self._ends - time.monotonic()
+
+        try:
+            retry(look, self._watch, left, _StillHeldError, tell_retry)
+        except _StillHeldError as error:
+            self._ends = time.monotonic()
+            self.refused(error.holder)
 
 
 def read_holder(session: Session, schema: str) -> dict[str, Any] | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
+import select
+import time
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from migrator.config import LogFormat, LogLevel
 from migrator.model import Event, Tell
@@ -36,6 +39,7 @@ PATTERNS = (
 OWN = frozenset(
     (
         *("applied", "applied_at", "command", "created", "current", "drifted", "instead", "kind"),
+        *("backend_type", "locktype", "mode", "phase", "unit", "wait_event"),
         *("late", "migrator", "missing", "parameters", "pending", "reason"),
         *("run_id", "schema", "setting", "sqlstate", "state", "target", "type", "version"),
     )
@@ -73,7 +77,9 @@ def make_tell(
 ) -> Tell:
     """A `tell` that writes each event of at least `level` as one line to `stream`."""
     text = log_format is LogFormat.TEXT or (log_format is LogFormat.AUTO and stream.isatty())
-    handler = _ProgressHandler(stream) if text else logging.StreamHandler(stream)
+    unhurried = _Unhurried(stream)
+    out = cast(TextIO, unhurried)
+    handler = _ProgressHandler(out) if text else logging.StreamHandler(out)
     handler.setFormatter(_TextFormatter() if text else _json_formatter(run_id))
     logger = logging.Logger("migrator", level.value.upper())
     logger.addHandler(handler)
@@ -81,6 +87,9 @@ def make_tell(
     def tell(event: Event) -> None:
         number = logging.getLevelNamesMapping()[event.level.upper()]
         logger.log(number, event.name, extra={"fields": hide(event.fields)})
+        if lines := unhurried.missed:
+            unhurried.missed = 0
+            tell(Event("lines.lost", "warning", {"lines": lines}))
 
     return tell
 
@@ -100,6 +109,49 @@ def _json_formatter(run_id: str) -> logging.Formatter:
             }
 
     return Formatter(["levelname", "message"], timestamp=True, json_ensure_ascii=False)
+
+
+#: For so long a line waits for a reader who has stopped reading; it is lost then, and so is each
+#: line after it until he reads again. A run that waited for him would hold its locks, deaf.
+READER_SECONDS = 1.0
+PIPE_BYTES = 4096  # what a pipe that says it is ready takes at once (POSIX, PIPE_BUF)
+
+
+class _Unhurried:
+    """A stream that waits for its reader, but not for ever."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lost = 0
+        self.missed = 0  #: how many lines were lost before the newest, which was not
+        self._torn = False  # the last line that was written is not whole
+        try:
+            self._file: int | None = stream.fileno()
+        except (OSError, ValueError, AttributeError):
+            self._file = None  # no file: a test's own
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+    def write(self, text: str) -> None:
+        if self._file is None:
+            self._stream.write(text)
+            return
+        self._stream.flush()
+        data = ("\n" * self._torn + text).encode(errors="backslashreplace")
+        self._torn = False
+        ends = time.monotonic() + (0 if self._lost else READER_SECONDS)
+        for at in range(0, len(data), PIPE_BYTES):
+            seconds = max(0.0, ends - time.monotonic())
+            if not select.select([], [self._file], [], seconds)[1]:
+                self._lost += 1
+                self._torn = at > 0
+                return
+            os.write(self._file, data[at : at + PIPE_BYTES])
+        self.missed, self._lost = self._lost, 0
 
 
 class _TextFormatter(logging.Formatter):

@@ -22,6 +22,8 @@ from migrator.model import Event, Tell
 
 #: How long the second connection may take to open, and to answer.
 ANSWER_SECONDS = 5.0
+#: For so long a line that is due waits for the answer that belongs to it.
+GRACE_SECONDS = 1.0
 #: How long somebody's transaction may have been open before it is warned about.
 OPEN_SECONDS = 60
 
@@ -171,6 +173,7 @@ class Observer:
         self._state = extensions.POLL_OK
         self._opened = self._failed_before = False
         self._began = math.nan  # the wait at hand
+        self._shown = True  # our statement was seen at the last look
         self._stale = False  # what is asked was asked in a wait before
         self._seen: dict[str, Any] | None = None
 
@@ -186,6 +189,8 @@ class Observer:
         why = self.unavailable or "the wait was too short to look"
         if self._busy_since is not None:
             why = "the second connection was not answered while we waited"
+        elif not self._shown:
+            why = "the server does not show our statement (track_activities, or its query's size)"
         return {"blockers_unknown": why}
 
     def step(self, began: float) -> tuple[list[Any], list[Any], float]:
@@ -197,12 +202,12 @@ class Observer:
         try:
             self._advance(waited)
         except Exception as error:  # whatever it is, the migration must not fail for it
-            self._failed(str(error).strip().partition("\n")[0] or type(error).__name__, waited)
+            self._failed(error, waited)
         if self._busy_since is not None:
             reading = [self._connection] if self._state == extensions.POLL_READ else []
             writing = [self._connection] if self._state == extensions.POLL_WRITE else []
-            ends = self._busy_since + ANSWER_SECONDS
-            return reading, writing, max(0.0, ends - time.monotonic())
+            left = self._busy_since + ANSWER_SECONDS - time.monotonic()
+            return reading, writing, max(0.0, min(left, self._tell_at + GRACE_SECONDS - waited))
         return [], [], max(0.0, self._due() - waited)
 
     def _due(self) -> float:
@@ -212,7 +217,7 @@ class Observer:
     def _advance(self, waited: float) -> None:
         if self._busy_since is None and waited >= self._due():
             if self.unavailable:
-                self._heard({}, waited)
+                self._say({}, waited)
                 return
             self._ask()
         while self._busy_since is not None:
@@ -220,12 +225,15 @@ class Observer:
             if self._state != extensions.POLL_OK:
                 if time.monotonic() >= self._busy_since + ANSWER_SECONDS:
                     raise TimeoutError(f"no answer within {ANSWER_SECONDS:.0f} s")
+                if waited >= self._tell_at + GRACE_SECONDS:
+                    self._say({}, waited)
                 return
             self._busy_since = None
             if self._cursor is not None and not self._stale:
                 row = self._cursor.fetchone()
                 self._cursor = None
                 self._failed_before = False
+                self._shown = row is not None
                 self._heard(row[0] if row else {}, waited)
             else:  # just opened, or what it saw was a wait before this one
                 self._opened = True
@@ -249,19 +257,23 @@ class Observer:
             self._seen = {"waits_for": found["waits_for"], "blockers": blockers}
         self._look_at = waited + self._rhythm.look
         if waited >= self._tell_at:
-            self._tell_at = waited + self._rhythm.progress
-            fields = {"version": self._what, "running_ms": round(waited * 1000), **found}
-            self._tell(Event("migration.progress", "info", fields))
+            self._say(found, waited)
 
-    def _failed(self, reason: str, waited: float) -> None:
+    def _say(self, found: dict[str, Any], waited: float) -> None:
+        self._tell_at = waited + self._rhythm.progress
+        fields = {"version": self._what, "running_ms": round(waited * 1000), **found}
+        self._tell(Event("migration.progress", "info", fields))
+
+    def _failed(self, error: Exception, waited: float) -> None:
         """Open another connection for one that was lost; else do without from here on."""
-        retry = self._opened and not self._failed_before
+        lost = self._opened and not isinstance(error, TimeoutError)
+        again = lost and not self._failed_before
         self._failed_before = True
         self._drop()
-        if retry:
+        if again:
             self._look_at = waited + self._rhythm.look
-            self._tell_at = max(self._tell_at, self._look_at)
         else:
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
             self.unavailable = f"no second connection: {reason}"
             self._tell(Event("observer.unavailable", "info", {"error": reason}))
 

@@ -81,7 +81,6 @@ class Run:
     view: View | None = None  #: the newest look
     outcome: str | None = None  #: what a command did that applied nothing, in words
     _understood: dict[str, Script] = field(default_factory=dict)
-    _lost: set[str] = field(default_factory=set)  #: versions whose flight has lost its connection
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -107,6 +106,9 @@ class Run:
             lambda: self.link.reconnecting(lambda: self._read(readers)),
             self.config.lock_timeout,
         )
+        # a crash of the server may take commits along, with synchronous_commit off
+        stand = {row.version for row in history.rows}
+        self.applied = [done for done in self.applied if done.version in stand]
         policy = Policy(self.config.on_drift, self.config.on_missing, self.config.on_late)
         plan = make_plan(migrations, history.rows)
         self.view = View(history, plan, plan.checked(policy))
@@ -199,11 +201,7 @@ class Run:
             }
             self.link.tell(Event("migration.started", "info", fields))
             if script.transactional:
-                done = self.link.retrying(
-                    script.migration.version,
-                    partial(self._fly, script, seen),
-                    self._limits(script).lock_timeout,
-                )
+                done = self._fly(script, seen)
             else:
                 from migrator.alone import apply_alone  # seldom needed
 
@@ -248,12 +246,11 @@ class Run:
     def prepare(self, history: History) -> None:
         """Have the history's tables as they should be; nothing is sent when they are."""
         if history.readers_lacking or not history.complete:
-            self.link.retrying(
-                HISTORY,
-                lambda: self.link.reconnecting(
-                    lambda: self.link.when_free(lambda: self._prepare(history))
-                ),
-                self.config.lock_timeout,
+            limit = self.config.lock_timeout
+            self.link.reconnecting(
+                lambda: self.link.when_free(
+                    lambda: self.link.retrying(HISTORY, lambda: self._prepare(history), limit)
+                )
             )
 
     def _prepare(self, history: History) -> None:
@@ -268,29 +265,28 @@ class Run:
     def _fly(self, script: Script, seen: Seen) -> Done:
         """One flight, sent again when the lock comes free or the connection was lost."""
         migration = script.migration
-        for losses in range(1, LOSSES + 1):
+        version = migration.version
+        while self.link.losses(version) < LOSSES:
             try:
-                return Done(migration.version, self._send_when_free(script, seen))
+                return Done(version, self._send_when_free(script, seen))
             except MovedError:
                 # a lost flight may be begun by the server, and commit, only after we have looked
-                if migration.version in self._lost and (done := self._arrived(migration.version)):
+                if self.link.losses(version) and (done := self._arrived(version)):
                     return done
                 raise
             except LostError as error:
                 self.link.lost()
-                self._lost.add(migration.version)
-                fields = {"version": migration.version, "losses": losses, "error": str(error)}
-                self.link.tell(Event("migration.retry", "warning", {**fields, "reason": "lost"}))
-            done = self._arrived(migration.version)
+                self.link.count_loss(version, error)
+            done = self._arrived(version)
             if done is not None:
                 return done
         raise StatementError(
             f"{migration.file}: the connection was lost {LOSSES} times while it ran",
             remedy="See the server's log: the file may crash its backend, or a proxy may cut long "
             "statements.",
-            version=migration.version,
+            version=version,
             file=migration.file,
-            outcome=f"{migration.version} is not applied",
+            outcome=f"{version} was not applied when last looked at; see `status`",
         )
 
     def _arrived(self, version: str) -> Done | None:
@@ -318,9 +314,18 @@ class Run:
         return Done(version, spent)
 
     def _send_when_free(self, script: Script, seen: Seen) -> int | None:
-        flight = partial(make_flight, script, head(seen), self.link.place, self._limits(script))
+        limits = self._limits(script)
+        flight = partial(make_flight, script, head(seen), self.link.place, limits)
+
+        def send() -> int | None:
+            self._check_time(script)
+            return self._send(script, flight())
+
+        version = script.migration.version
         try:
-            return self.link.when_free(lambda: self._send(script, flight()))
+            return self.link.when_free(
+                lambda: self.link.retrying(version, send, limits.lock_timeout)
+            )
         except SourceError as error:  # the file has changed since it was understood
             self.link.session.tidy()
             error.details["outcome"] = f"{script.migration.version} was rolled back"
@@ -362,8 +367,6 @@ class Run:
     def _left_by_stop(self, message: Message, version: str) -> tuple[Done | None, str]:
         """What a stopped flight left: our row, if COMMIT was sooner; else the outcome in words."""
         rolled_back = f"{version} was rolled back"
-        if message.committed_at is None:
-            return None, rolled_back
         if self.link.session.alive:
             if self.link.session.in_transaction or not _may_be_committed(
                 message, self.link.session.answered

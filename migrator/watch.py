@@ -274,6 +274,7 @@ class Watch:
         return ([], [], left) if left > 0 else get().step(began)
 
     def _shortest(self, seconds: float) -> float:
+        seconds = min(seconds, 60.0)  # select takes no infinity
         for limit in (self._limit, self._ends):
             if limit is not None and not (limit is self._ends and self.stopped_by):
                 seconds = min(seconds, max(0.0, limit - time.monotonic()))

@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import without
+from tests.job import until
 from tests.postgres import TARGETS, NoServerError, binary, home
 
 PROGRAM = Path(__file__).parents[1] / "postgres.py"
@@ -80,12 +80,11 @@ def test_a_database_of_the_users_own_is_used_as_it_is(directory: Path, name: str
     assert not directory.exists()
 
 
-@pytest.mark.parametrize("after_seconds", [0.1, 0.5])
-def test_an_interrupted_start_leaves_nothing_half_done(
-    directory: Path, after_seconds: float
-) -> None:
+@pytest.mark.parametrize("made", ["unfinished", "data/postmaster.pid"])
+def test_an_interrupted_start_leaves_nothing_half_done(directory: Path, made: str) -> None:
+    """While the cluster is made, and while its server starts."""
     process = start(directory, SLEEP="60")
-    time.sleep(after_seconds)
+    until((home(directory) / made).exists)
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=20)
     # before its own handlers stand, Python dies of the signal; later it says 130

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from migrator.flight import lock_key
 from tests.builders import write_folder
 from tests.conftest import Database, MakePgBouncer
 from tests.job import Job, Result, run_job, until
@@ -235,6 +237,60 @@ def test_old_transactions_that_hold_locks_are_told_before_the_first_attempt(
     assert (found["relations"], found["level"]) == (["public.hot"], "warning")
     assert result.events.index("transaction.open") < result.events.index("migration.started")
     idle.close()
+
+
+def test_an_old_prepared_transaction_is_told_of_too(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if database.query("SHOW max_prepared_transactions") == [("0",)]:
+        pytest.skip("needs max_prepared_transactions: unset TEST_DATABASE_URL")
+    monkeypatch.setattr("migrator.observer.OPEN_SECONDS", 0)
+    name = f"forgotten in {database.dbname}"
+    database.query("CREATE TABLE hot (id int)")
+    database.query(f"BEGIN; LOCK TABLE hot IN SHARE MODE; PREPARE TRANSACTION '{name}'")
+    try:
+        result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": "SELECT 1"}))
+    finally:
+        database.query(f"ROLLBACK PREPARED '{name}'")
+    (found,) = result.of("transaction.open")
+    assert (found["prepared_transaction"], found["relations"]) == (name, ["public.hot"])
+
+
+def test_a_role_that_may_see_little_is_told_what_it_may_see(
+    database: Database, block: Block, tmp_path: Path
+) -> None:
+    """Without pg_read_all_stats the state and the age of others' transactions are hidden."""
+    database.query("DROP ROLE IF EXISTS plain")
+    database.query("CREATE ROLE plain LOGIN PASSWORD 'x'")
+    database.query("GRANT ALL ON SCHEMA public TO plain; ALTER TABLE hot OWNER TO plain")
+    reader = block("SELECT * FROM hot")
+    try:
+        folder = write_folder(tmp_path, {"001_a.sql": BODY})
+        settings = {"LOCK_TIMEOUT": "1s", "LOCK_RETRY_TIMEOUT": "2s"}
+        result = run_job(database.as_user("plain", "x").url, folder, **settings)
+    finally:
+        reader.close()
+        database.query("DROP OWNED BY plain CASCADE; DROP ROLE plain")
+    assert (result.code, result.error["waits_for"]) == (22, LOCKED)
+    known = {"pid": pid_of(reader), "user": database.user, "application_name": "psql"}
+    assert result.error["blockers"] == [known]
+
+
+def test_the_time_for_busy_tables_does_not_run_while_another_runner_works(
+    database: Database, block: Block, tmp_path: Path
+) -> None:
+    reader = block("SELECT * FROM hot")
+    folder = write_folder(tmp_path, {"001_a.sql": BODY})
+    settings = {"LOCK_TIMEOUT": "300ms", "LOCK_RETRY_TIMEOUT": "1500ms"}
+    job = Job(database.url, folder, **settings)
+    job.hear("migration.retry")
+    with closing(database.connect()) as runner:
+        runner.cursor().execute(f"SELECT pg_advisory_lock({lock_key('public')})")
+        lines = map(json.loads, job.process.stderr or ())
+        while next(lines).get("waited_ms", 0) < 2000:  # for longer than the limit
+            pass
+    reader.close()
+    assert job.result().code == 0
 
 
 def test_young_transactions_are_nothing_to_tell(

@@ -22,6 +22,7 @@ BACKENDS = (
     "SELECT pid FROM pg_stat_activity WHERE application_name = 'migrator/tester'"
     " AND backend_type = 'client backend' AND datname = current_database()"
 )
+FLIGHTS = f"{BACKENDS} AND state = 'active' AND query LIKE '/* migrator %'"
 COUNT = "SELECT count(*) FROM schema_migrations"
 
 
@@ -44,8 +45,7 @@ def wreak_havoc(database: Database, start: Callable[[], Job], chance: random.Ran
     ((seen,),) = database.query(COUNT)
     while seen < LENGTH:
         for _ in range(chance.randint(0, ENDED_AT_MOST)):
-            if backends := database.query(BACKENDS):
-                (pid,) = chance.choice(backends)
+            for (pid,) in database.query(FLIGHTS)[:1]:
                 database.query("SELECT pg_terminate_backend(%s)", pid)
                 harmed += 1
         if chance.random() < 0.3:

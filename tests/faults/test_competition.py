@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,19 @@ def test_a_waiter_names_the_holder_and_gives_up_with_21(
     assert "migrator/the-other" in result.error["message"]
     assert len(result.of("lock.waiting")) > 1  # it polls
     assert run_job(url, folder).code == 0
+
+
+def test_wait_timeout_is_for_all_of_a_wait_however_often_the_lock_comes_free(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The poll finds it free each time, and each time somebody else is sooner."""
+    monkeypatch.setattr("migrator.lock.read_holder", lambda session, schema: None)
+    with closing(database.connect()) as connection:
+        connection.cursor().execute(f"SELECT pg_advisory_lock({lock_key('public')})")
+        result = run_job(database.url, write_folder(tmp_path, chain(1)), WAIT_TIMEOUT="700ms")
+    assert result.code == 21
+    waited = [line["waited_ms"] for line in result.of("lock.waiting")]
+    assert waited == sorted(waited)
 
 
 def test_another_history_in_the_same_database_does_not_wait(

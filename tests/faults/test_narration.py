@@ -13,7 +13,7 @@ import pytest
 
 from tests.builders import write_folder
 from tests.conftest import Database, MakePgBouncer, MakeProxy
-from tests.job import Job, Result, run_job
+from tests.job import Job, Result, run_job, until
 
 #: A function that waits while somebody holds advisory lock 7, and a table to feed it with.
 SLOW = """
@@ -90,6 +90,12 @@ def test_a_slow_statement_is_told_of_with_what_it_waits_for(
             id="cluster",
         ),
         pytest.param(
+            "-- migrator: no-transaction\nSET vacuum_cost_delay = 100; SET vacuum_cost_limit = 1;"
+            "VACUUM (FREEZE) big",
+            {"command": "VACUUM", "unit": "blocks"},
+            id="vacuum",
+        ),
+        pytest.param(
             "ANALYZE big",
             {"command": "ANALYZE", "phase": "computing statistics", "unit": "blocks"},
             id="analyze",
@@ -118,7 +124,7 @@ def test_progress_is_told_as_the_server_knows_it(
     assert found["relation"] == "public.big"
     if "percent" in found:
         assert found["percent"] == pytest.approx(100 * found["done"] / found["total"], abs=0.06)
-        assert 0 < found["percent"] <= 100
+        assert 0 <= found["percent"] <= 100
     else:
         assert "total" not in found
 
@@ -166,6 +172,60 @@ def test_progress_can_be_turned_off(database: Database, tmp_path: Path) -> None:
     assert (loud.code, quiet.code) == (0, 0)
     assert loud.of("migration.progress")
     assert quiet.of("migration.progress") == []
+
+
+@pytest.mark.parametrize("settings", [{}, {"LOCK_TIMEOUT": "0"}])
+def test_without_lines_of_progress_a_long_statement_is_left_alone(
+    database: Database, tmp_path: Path, settings: dict[str, str]
+) -> None:
+    """Nor does it need a second connection, which this role may not have."""
+    database.query("CREATE ROLE alone LOGIN PASSWORD 'x' CONNECTION LIMIT 1")
+    database.query("GRANT ALL ON SCHEMA public TO alone")
+    folder = write_folder(tmp_path, {"001_a.sql": "SELECT pg_sleep(1.5)"})
+    url = database.as_user("alone", "x").url
+    try:
+        result = run_job(url, folder, PROGRESS_INTERVAL="0", **settings)
+    finally:
+        database.query("DROP OWNED BY alone; DROP ROLE alone")
+    assert (result.code, result.applied) == (0, ["001_a"]), result.stderr
+    assert result.of("migration.retry") == []
+
+
+def test_the_second_connection_is_gone_with_its_migration(
+    database: Database, tmp_path: Path
+) -> None:
+    """It is opened anew for the next slow one: at no time are there two of them."""
+    files = {f"00{n}_a.sql": f"SELECT pg_advisory_xact_lock_shared({n})" for n in (7, 8)}
+    ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'migrator/tester'"
+    with closing(database.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(7), pg_advisory_lock(8)")
+        folder = write_folder(tmp_path, files)
+        job = Job(database.url, folder, LOCK_TIMEOUT="0", PROGRESS_INTERVAL="250ms")
+        for n in (7, 8):
+            first_progress(job, lambda event, n=n: event["version"] == f"00{n}_a")  # type: ignore[misc]
+            until(lambda: database.query(ours) == [(2,)])
+            cursor.execute(f"SELECT pg_advisory_unlock({n})")
+        assert job.result().code == 0
+
+
+def test_behind_a_pool_of_one_the_time_is_told_in_time(
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path
+) -> None:
+    """The second connection is accepted and not answered: the lines do not wait for that."""
+    url = pgbouncer(database, pool_mode="transaction", pool_size=1).url(database.dbname)
+    folder = write_folder(tmp_path, {"001_a.sql": "SELECT pg_advisory_xact_lock_shared(7)"})
+    with held(database) as let_go:
+        job = Job(url, folder, LOCK_TIMEOUT="0", PROGRESS_INTERVAL="500ms")
+        assert job.process.stderr
+        lines: list[str] = []
+        while "observer.unavailable" not in "".join(lines[-1:]):
+            lines.append(job.process.stderr.readline())
+        let_go()
+        result = job.result()
+    assert result.code == 0
+    events = [json.loads(line) for line in lines]
+    assert [event for event in events if event["event"] == "migration.progress"]
+    assert all("blockers" not in event for event in events)
 
 
 def test_a_stop_is_heard_while_the_second_connection_is_open(

@@ -299,6 +299,37 @@ def test_twenty_stops_leave_the_pooler_alive(
     assert run_job(pooler.url(database.dbname), folder, "status").code == 0
 
 
+SLEEP = "SELECT pg_sleep(600);"
+
+
+def test_when_nobody_reads_the_log_any_more(
+    database: Database, tmp_path: Path, termination_log: Path
+) -> None:
+    """A full pipe must not keep a run from hearing, with its locks held."""
+    chatter = "FOR n IN 1..1000 LOOP RAISE WARNING '%', repeat('x', 100); END LOOP"
+    folder = write_folder(tmp_path / "m", {"001_a.sql": f"DO $$ BEGIN {chatter}; END $$; {SLEEP}"})
+    reader, writer = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, str(ROOT / "entrypoint.py")],
+        env={
+            **os.environ,
+            "DATABASE_URL": database.url,
+            "MIGRATIONS_DIR": str(folder),
+            "TERMINATION_LOG": str(termination_log),
+        },
+        stderr=writer,
+    ) as process:
+        os.close(writer)
+        until(lambda: database.query(RUNNING, "%migrator 001_a%"))
+        until(lambda: database.query(f"{RUNNING} AND wait_event = 'PgSleep'", "%migrator 001_a%"))
+        process.terminate()
+        code = process.wait(timeout=2)
+    os.close(reader)
+    assert code == 23
+    assert json.loads(termination_log.read_text())["outcome"] == "001_a was rolled back"
+    until(lambda: not database.query(RUNNING, "%migrator 001_a%"))
+
+
 @dataclass(frozen=True)
 class Line:
     """A way to the database that can be killed."""
