@@ -19,8 +19,8 @@ REGCLASS = "pg_catalog.to_regclass({text})::pg_catalog.oid::pg_catalog.text"
 NAMED = "nullif(current_setting('migrator.name'), '')::oid"
 ON = "nullif(current_setting('migrator.on'), '')::oid"
 
-#: Whoever holds or awaits a lock that a build or ALTER TABLE has on these tables; VACUUM has the
-#: same, and builds nothing.
+#: Whoever holds or awaits a lock that a build or ALTER TABLE has on these tables; VACUUM and
+#: ANALYZE have the same, and build nothing.
 BUSY = """(SELECT coalesce(jsonb_agg(DISTINCT
       coalesce(nullif(a.application_name, ''), a.backend_type, 'a session')
       || ' (pid ' || l.pid || ')'), '[]')
@@ -29,7 +29,8 @@ BUSY = """(SELECT coalesce(jsonb_agg(DISTINCT
    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
    AND l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock',
                   'ExclusiveLock', 'AccessExclusiveLock')
-   AND NOT EXISTS (SELECT FROM pg_stat_progress_vacuum AS v WHERE v.pid = l.pid)
+   AND l.pid NOT IN (SELECT pid FROM pg_stat_progress_vacuum
+                      UNION ALL SELECT pid FROM pg_stat_progress_analyze)
    AND l.relation IN ({tables}))"""
 ORPHANS = """(SELECT coalesce(jsonb_agg(DISTINCT
       coalesce(nullif(a.application_name, ''), 'a session') || ' (pid ' || a.pid || ')'), '[]')
