@@ -50,8 +50,15 @@ T = TypeVar("T")
 Rows = list[tuple[Any, ...]]
 
 
-def apply_alone(link: Link, script: Script, seen: Sequence[tuple[str, str | None]]) -> Done:
+def apply_alone(
+    link: Link,
+    script: Script,
+    seen: Sequence[tuple[str, str | None]],
+    also: Sequence[str] = (),
+) -> Done:
     """Apply a no-transaction migration, from where it stands, on a session of its own.
+
+    `also` are statements that go with the history's row.
 
     Raises MovedError when the history is not what was `seen`, DirtyError with the question that
     a person must answer, and what else ends a run; then the journal holds what is known.
@@ -59,7 +66,7 @@ def apply_alone(link: Link, script: Script, seen: Sequence[tuple[str, str | None
     version = script.migration.version
     while link.losses(version) < LOSSES:
         try:
-            return _Visit(link, script).apply(seen)
+            return _Visit(link, script, also).apply(seen)
         except LostError as error:
             link.lost_own()
             link.count_loss(version, error)
@@ -90,8 +97,9 @@ class _StillAtWorkError(Exception):
 class _Visit:
     """One hold of the lock, on one session."""
 
-    def __init__(self, link: Link, script: Script) -> None:
+    def __init__(self, link: Link, script: Script, also: Sequence[str]) -> None:
         self.link, self.script, self.config = link, script, link.config
+        self.also = also
         self.version = script.migration.version
         self.session = link.own_session()
         self.place = link.place
@@ -138,7 +146,8 @@ class _Visit:
                 self.link.watch.check()
                 self.at = step.number
                 self._again(partial(self._carry_out, step))
-        text = journal.finish(self.place, self.script.migration, self.progress.spent_ms)
+        spent_ms = self.progress.spent_ms
+        text = journal.finish(self.place, self.script.migration, spent_ms, self.also)
         self._again(lambda: self._send(text))
         return Done(self.version, self.progress.spent_ms)
 

@@ -156,10 +156,10 @@ class _Job:
         tell = self.tell or self._make_tell(LogFormat.AUTO, LogLevel.INFO)
         _tell_end(tell, error, result)
         _write_termination_log(self.termination_log, result, tell)
-        answer = self.hide(self.answer)
+        answer = self.hide(self.answer or (self.run.shown if self.run else {}))
         if self.as_json:
             self._print(json.dumps({**result, **answer}, ensure_ascii=False) + "\n")
-        elif error is None:
+        elif error is None or answer:
             self._print(as_text(self.command, answer, result))
         return report.exit_code
 
@@ -321,10 +321,10 @@ def _report(
     pending = run.pending if run else ()
     findings = run.view.decision.findings if run and run.view else ()
     outcome = f"{len(applied)} applied" if applied else "nothing to do"
-    if run and run.outcome:
-        outcome = run.outcome
     if error is None and command != "up" and pending:
         outcome = f"{len(pending)} pending"
+    if run and run.outcome:
+        outcome = run.outcome
     described = None
     exit_code = 0
     if isinstance(error, MigratorError):

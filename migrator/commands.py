@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 from migrator.config import OnFinding, OnLate
@@ -35,7 +36,9 @@ class Option:
 
     @property
     def word(self) -> str:
-        return self.name.replace("-", "_")
+        """As a parameter: from_files for from-files, from_ for from, a keyword."""
+        word = self.name.replace("-", "_")
+        return f"{word}_" if iskeyword(word) else word
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,13 @@ def repair(run: Run, reason: str | None, **answers: str | None) -> Answer:
     return {"version": told.version, "assumed": record_answer(run, _source(run), told)}
 
 
+def adopt(run: Run, *, from_: str | None, table: str | None, plan: bool) -> Answer:
+    """Take over the history of another tool, with proof of what it ran where there is one."""
+    from migrator.adopt import adopt_history  # once in the life of a database
+
+    return adopt_history(run, _full_source(run), from_, table, only_plan=plan)
+
+
 def new(run: Run, name: str | None = None, *, renumber: str | None) -> Answer:
     """Create the next migration's file and its .down.sql, or give a late one the next number."""
     if (name is None) == (renumber is None):
@@ -150,6 +160,14 @@ COMMANDS = {
             Option("done", "its interrupted statement has taken effect", "VERSION"),
             Option("retry", "its interrupted statement has not, and may run again", "VERSION"),
             Option("reason", "why, for the log", "WHY"),
+        ),
+    ),
+    "adopt": Command(
+        adopt,
+        options=(
+            Option("from", "flyway, dbmate, golang-migrate, goose, supabase, prisma, seed", "TOOL"),
+            Option("table", "the table of that tool, when it is in no usual place", "SCHEMA.TABLE"),
+            Option("plan", "show what would be done, and change nothing"),
         ),
     ),
     "new": Command(

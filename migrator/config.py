@@ -85,6 +85,13 @@ def _schemas(text: str) -> tuple[str, ...]:
     return tuple(name.strip('"') for name in _names(text))
 
 
+def _switch(text: str) -> bool:
+    words = {"on": True, "off": False}
+    if text.lower() not in words:
+        raise ValueError("it must be on or off")
+    return words[text.lower()]
+
+
 def _text(text: str) -> str:
     return text
 
@@ -109,6 +116,12 @@ SETTINGS = (
     Setting("ON_DRIFT", _choice(OnFinding), "fail", "an applied file has changed: fail or warn"),
     Setting("ON_MISSING", _choice(OnFinding), None, "an applied file is gone: fail or warn"),
     Setting("ON_LATE", _choice(OnLate), "fail", "a late file: fail, apply or skip"),
+    Setting(
+        "SYNC_SUPABASE_HISTORY",
+        _switch,
+        "off",
+        "keep the history of the Supabase CLI in step: on or off",
+    ),
     Setting("LOG_FORMAT", _choice(LogFormat), "auto", "auto, json or text"),
     Setting("LOG_LEVEL", _choice(LogLevel), "info", "debug, info, warning or error"),
     Setting("TERMINATION_LOG", _text, "/dev/termination-log", "the result, if the file exists"),
@@ -146,6 +159,7 @@ class Config:
     on_drift: OnFinding
     on_missing: OnFinding | None  #: None: fail for what is older than our newest, else warn
     on_late: OnLate
+    sync_supabase_history: bool
     log_format: LogFormat
     log_level: LogLevel
     termination_log: str

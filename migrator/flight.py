@@ -186,11 +186,13 @@ def our_lock(schema: str) -> str:
     return OURS.format(high=high, low=low)
 
 
-def make_flight(script: Script, seen: str, place: Place, limits: Limits) -> Iterator[Message]:
+def make_flight(
+    script: Script, seen: str, place: Place, limits: Limits, also: Sequence[str] = ()
+) -> Iterator[Message]:
     """The messages that guard, run and record `script` when the history's head is `seen`.
 
-    They are made one by one, so that a large file is never held whole. Raises what reading the
-    file again does.
+    `also` are statements that go with the history's row. The messages are made one by one, so
+    that a large file is never held whole. Raises what reading the file again does.
     """
     from migrator.parts import Reader  # a run with nothing pending does not need it
 
@@ -199,7 +201,7 @@ def make_flight(script: Script, seen: str, place: Place, limits: Limits) -> Iter
         *opening(place, limits, script.migration.version, seen),
         f"SET LOCAL search_path TO {path}",
     ]
-    closing = _closing(script, place)
+    closing = _closing(script, place, also)
     commit = closing.index("COMMIT") + 1
     start = _join(before)
     end = "\n;\n" + _join(closing)
@@ -261,7 +263,7 @@ def log_row(place: Place, version: str | None, event: str, detail: dict[str, Any
     )
 
 
-def _closing(script: Script, place: Place) -> list[str]:
+def _closing(script: Script, place: Place, also: Sequence[str]) -> list[str]:
     migration = script.migration
     detail = (
         f"jsonb_build_object('execution_time_ms', {SPENT}, "
@@ -283,6 +285,7 @@ def _closing(script: Script, place: Place) -> list[str]:
             run_id=literal(place.run_id),
         ),
         log_row(place, migration.version, "applied", detail),
+        *also,
         "COMMIT",
         *TAIL,
         ANSWER.format(history=place.history, version=version),

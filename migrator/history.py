@@ -176,8 +176,10 @@ KINDS = {kind.value: kind for kind in Kind}
 
 ELSEWHERE = (
     "Set MIGRATIONS_SCHEMA to a schema of its own for this history, or rename the other tool's "
-    "table once nothing uses it any more. In a new history every file counts as pending."
+    "table once nothing uses it any more."
 )
+PENDING = " In a new history every file counts as pending"
+ADOPT = {"golang-migrate": "golang-migrate", "dbmate": "dbmate", "the Supabase CLI": "supabase"}
 
 #: How the tables of other tools that are called schema_migrations are told apart.
 FOREIGN: tuple[tuple[Callable[[dict[str, str], bool], bool], str], ...] = (
@@ -339,7 +341,9 @@ def _check_ours(place: Place, answer: dict[str, Any], columns: dict[str, str]) -
         f"{place.schema}.schema_migrations is not ours: "
         + (f"it looks like {tool}'s" if tool else "it has other columns")
         + "; it was not touched",
-        remedy=ELSEWHERE,
+        remedy=ELSEWHERE
+        + PENDING
+        + (f", until `adopt --from {ADOPT[tool]}` takes it over." if tool in ADOPT else "."),
     )
 
 

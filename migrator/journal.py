@@ -253,14 +253,15 @@ def finalize(effect: Effect) -> str:
     return f"ALTER TABLE {on} DETACH PARTITION {name} FINALIZE"
 
 
-def finish(place: Place, migration: Migration, spent_ms: int) -> str:
-    """The history's row and the log's, once the last statement is done."""
+def finish(place: Place, migration: Migration, spent_ms: int, also: Sequence[str] = ()) -> str:
+    """The history's row and the log's, and what goes with it, once the last statement is done."""
     detail = {"execution_time_ms": spent_ms, "checksum": migration.checksum}
     return _message(
         [
             _still_locked(place),
             record(place, migration, str(spent_ms)),
             log_row(place, migration.version, "applied", detail),
+            *also,
         ]
     )
 

@@ -219,6 +219,18 @@ class Link:
                 else f"{what} was rolled back and is not applied",
             ) from error
 
+    def reading(self, read: Callable[[], T]) -> T:
+        """Do `read` of tables, again while they are busy or the connection gets lost."""
+
+        def once() -> T:
+            try:
+                return read()
+            except ServerError as error:
+                self.settle(error)
+                raise
+
+        return self.retrying(HISTORY, lambda: self.reconnecting(once), self.config.lock_timeout)
+
     @contextlib.contextmanager
     def _observed(self, what: str, lock_timeout: int) -> Iterator[None]:
         """Within, a wait that lasts has an observer over a second connection."""

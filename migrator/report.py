@@ -74,6 +74,8 @@ def as_text(command: str, answer: dict[str, Any], result: dict[str, Any]) -> str
     if command == "plan":
         rows = answer.get("would_apply", [])
         return _table(rows) if rows else "nothing to do\n"
+    if command == "adopt":
+        return _table(answer.get("adoption", []))
     if command == "history":
         return _table(
             [{**line, "detail": _details(line["detail"])} for line in answer.get("log", [])],

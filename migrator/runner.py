@@ -42,6 +42,7 @@ from migrator.model import Event, Finding, Migration
 from migrator.parse import Script, understand
 from migrator.plan import Decision, Plan, Policy, make_plan
 from migrator.report import Done
+from migrator.sync import Sync
 from migrator.watch import retry
 
 Seen = list[tuple[str, str | None]]
@@ -80,7 +81,12 @@ class Run:
     applied: list[Done] = field(default_factory=list)
     view: View | None = None  #: the newest look
     outcome: str | None = None  #: what a command did that applied nothing, in words
+    shown: dict[str, Any] = field(default_factory=dict)  #: its answer, even when it is refused
+    sync: Sync = field(init=False)
     _understood: dict[str, Script] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.sync = Sync(self.link)
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -101,10 +107,9 @@ class Run:
 
     def look(self, migrations: tuple[Migration, ...], readers: tuple[str, ...] = ()) -> View:
         """Read the history and plan; a connection that was idle too long is opened anew."""
-        history = self.link.retrying(
-            HISTORY,
-            lambda: self.link.reconnecting(lambda: self._read(readers)),
-            self.config.lock_timeout,
+        limit = self.config.lock_timeout
+        history = self.link.reading(
+            lambda: read_history(self.link.session, self.link.place, limit, readers)
         )
         # a crash of the server may take commits along, with synchronous_commit off
         stand = {row.version for row in history.rows}
@@ -113,15 +118,6 @@ class Run:
         plan = make_plan(migrations, history.rows)
         self.view = View(history, plan, plan.checked(policy))
         return self.view
-
-    def _read(self, readers: tuple[str, ...]) -> History:
-        try:
-            return read_history(
-                self.link.session, self.link.place, self.config.lock_timeout, readers
-            )
-        except ServerError as error:
-            self.link.settle(error)
-            raise
 
     def read_log(self, limit: int) -> list[dict[str, Any]]:
         """The newest `limit` lines of the log, oldest first; a lost connection is opened anew."""
@@ -189,6 +185,7 @@ class Run:
         self.find_sessions(scripts)
         self.prepare(history)
         if scripts:
+            self.sync.look()
             self._warn_of_open_transactions()
         seen = history.seen()
         for step, script in enumerate(scripts, 1):
@@ -205,7 +202,7 @@ class Run:
             else:
                 from migrator.alone import apply_alone  # seldom needed
 
-                done = apply_alone(self.link, script, seen)
+                done = apply_alone(self.link, script, seen, self.sync.rows(script.migration))
             seen.append((script.migration.version, script.migration.checksum))
             self.applied.append(done)
             fields = {
@@ -314,8 +311,9 @@ class Run:
         return Done(version, spent)
 
     def _send_when_free(self, script: Script, seen: Seen) -> int | None:
-        limits = self._limits(script)
-        flight = partial(make_flight, script, head(seen), self.link.place, limits)
+        place, limits = self.link.place, self._limits(script)
+        also = self.sync.rows(script.migration)
+        flight = partial(make_flight, script, head(seen), place, limits, also)
 
         def send() -> int | None:
             self._check_time(script)

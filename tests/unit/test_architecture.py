@@ -15,10 +15,16 @@ import migrator
 GROUND = (
     *("model", "report", "errors", "durations", "text", "statements", "scanner", "parts"),
     *("effects", "parse", "url", "refusals", "config", "plan", "flight", "diagnosis", "journal"),
-    *("settle", "steps"),
+    *("settle", "steps", "mirror", "trackers", "adoption"),
 )
-FIRST = ("source", "git", "watch", "database", "connect", "observer", "lock", "history", "sights")
-SECOND = ("link", "alone", "runner", "repair", "logs", "commands", "cli")  # and the roof
+FIRST = (
+    *("source", "git", "watch", "database", "connect", "observer", "lock", "history", "sights"),
+    "foreign",
+)
+SECOND = (
+    *("link", "sync", "alone", "runner", "repair", "adopt", "logs", "commands"),
+    "cli",  # the roof
+)
 MODULES = (*GROUND, *FIRST, *SECOND)
 
 #: What reaches outside: files, sockets, processes, clocks and chance.

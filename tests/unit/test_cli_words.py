@@ -62,6 +62,12 @@ def test_a_command_gets_its_options_by_name(taken: list[dict[str, Any]]) -> None
     assert "--to VERSION" in run("--help").stdout
 
 
+def test_an_option_that_is_a_keyword_of_python_has_another_name_there() -> None:
+    assert Option("from", "whence", "TOOL").word == "from_"
+    assert run("adopt", "--from").error["message"] == "the command line cannot be read"
+    assert run("adopt", "--from", "flyway").error["message"] == "no database is named"
+
+
 def test_an_option_of_another_command_is_refused(taken: list[dict[str, Any]]) -> None:
     result = run("status", "--to", "s3cret", "--from-files")
     assert (result.code, taken) == (2, [])

@@ -123,6 +123,14 @@ def test_a_flight_is_this_text() -> None:
     assert message.body == sql
 
 
+def test_what_goes_with_the_row_stands_before_the_commit() -> None:
+    (message,) = make_flight(a_script("SELECT 1"), HEAD, PLACE, LIMITS, ["SELECT 'also'"])
+    statements = message.text.split(";\n")
+    commit = statements.index("COMMIT")
+    assert statements[commit - 1] == "SELECT 'also'"
+    assert message.committed_at == fly(a_script("SELECT 1"))[0].committed_at + 1  # type: ignore[operator]
+
+
 @pytest.mark.parametrize(
     ("schema", "key"),
     [

@@ -186,7 +186,8 @@ def test_a_failure_is_recorded_without_asking_for_the_lock() -> None:
 
 
 def test_the_row_of_the_history_comes_with_that_of_the_log() -> None:
-    text = finish(PLACE, a_migration(1, rollback_sql="DROP it"), 12)
+    text = finish(PLACE, a_migration(1, rollback_sql="DROP it"), 12, ["SELECT 'also'"])
+    assert text.index("schema_migrations_log") < text.index("SELECT 'also'")
     assert text.index("MG003") < text.index('INSERT INTO "public".schema_migrations\n')
     assert "'DROP it'" in text
     assert '"execution_time_ms": 12' in text

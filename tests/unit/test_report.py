@@ -79,6 +79,13 @@ PLAN = {"would_apply": [{"version": "002_b", "undo": True}, {"version": "003_c",
         ),
         pytest.param("plan", {"would_apply": []}, [], "nothing to do\n", id="nothing"),
         pytest.param("new", {"created": ["a.sql", "b.sql"]}, [], "a.sql\nb.sql\n", id="new files"),
+        pytest.param(
+            "adopt",
+            {"adoption": [{"version": "001_a", "goose": "1", "content": "not provable"}]},
+            [],
+            "version  goose  content\n001_a    1      not provable\n",
+            id="what is adopted",
+        ),
         pytest.param("up", {}, [], "", id="up has said it all"),
     ],
 )

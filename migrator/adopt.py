@@ -1,0 +1,127 @@
+"""Takes over the history that another tool left, once and under both tools' locks."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from migrator.adoption import FOREIGN_HELD, Adoption, Spot, adopting, make_adoption
+from migrator.database import ServerError
+from migrator.errors import ConfigError, LockedError, StoppedError
+from migrator.flight import Limits, head
+from migrator.foreign import find_spot, read_rows
+from migrator.link import HISTORY, MovedError
+from migrator.lock import as_holder, describe
+from migrator.model import Event, Migration
+from migrator.runner import MOVES, Run, View
+from migrator.trackers import Tracker, tracker
+
+
+def adopt_history(
+    run: Run,
+    migrations: tuple[Migration, ...],
+    tool: str | None,
+    table: str | None,
+    *,
+    only_plan: bool,
+) -> dict[str, Any]:
+    """Record as `adopted` what `tool` has applied; the table for people is the answer.
+
+    Raises ConfigError, DirtyError, MissingError or DriftError when its history cannot be taken
+    over as it is, LockedError while that tool is at work, and whatever a run raises.
+    """
+    task = _Adopting(run, migrations, tracker(tool), _parted(table))
+    for _ in range(MOVES):
+        with contextlib.suppress(MovedError):
+            return task.go(only_plan=only_plan)
+    raise RuntimeError("the guard sees another history than the one that is read")
+
+
+class _Adopting:
+    """One adoption, from the look at both histories to the row of each file."""
+
+    def __init__(
+        self,
+        run: Run,
+        migrations: tuple[Migration, ...],
+        tool: Tracker,
+        wanted: tuple[str, str] | None,
+    ) -> None:
+        self.run, self.link, self.migrations = run, run.link, migrations
+        self.tool, self.wanted = tool, wanted
+        self.lock_timeout = run.config.lock_timeout
+
+    def go(self, *, only_plan: bool) -> dict[str, Any]:
+        view = self.run.look(self.migrations, self.run.config.history_readers)
+        spot = self.link.reading(
+            lambda: find_spot(
+                self.link.session, self.link.place, self.tool, self.wanted, self.lock_timeout
+            )
+        )
+        rows, digest = self.link.reading(
+            lambda: read_rows(self.link.session, self.link.place, spot, self.lock_timeout)
+        )
+        history = view.history.rows
+        adoption = make_adoption(self.tool.name, self.tool.read(rows), self.migrations, history)
+        self.run.shown = {"adoption": adoption.rows()}
+        adoption.raise_failures()
+        if only_plan:
+            self.run.outcome = f"{len(adoption.new)} to adopt"
+            return self.run.shown
+        if adoption.new:
+            self._write(adoption, view, spot, digest)
+            self.run.shown = {"adoption": adoption.rows(written=True)}
+            view = self.run.look(self.migrations)
+        ours = [row.version for row in view.history.rows if row.run_id == self.link.run_id]
+        self.run.outcome = f"{len(ours)} adopted from {spot}" if ours else "nothing to adopt"
+        return self.run.shown
+
+    def _write(self, adoption: Adoption, view: View, spot: Spot, digest: str) -> None:
+        self.run.prepare(view.history)
+        self.run.sync.look()
+        also = [row for _, migration in adoption.new for row in self.run.sync.rows(migration)]
+        seen = (head(view.history.seen()), digest)
+        limits = Limits(self.lock_timeout)
+
+        def send() -> None:
+            place = self.link.place
+            text = adopting(adoption, self.tool, spot, place, limits, seen, also)
+            try:
+                self.link.session.send(text)
+            except ServerError as error:
+                self.link.settle(error)
+                if error.refusal.sqlstate == FOREIGN_HELD:
+                    raise self._at_work(error) from error
+                raise
+            except StoppedError as error:
+                session = self.link.session
+                if not (session.alive and session.in_transaction):
+                    outcome = "unknown: the adoption was being written; see `status`"
+                    error.details["outcome"] = outcome
+                raise
+
+        self.link.retrying(
+            HISTORY,
+            lambda: self.link.reconnecting(lambda: self.link.when_free(send)),
+            self.lock_timeout,
+        )
+        fields = {"from": self.tool.name, "table": str(spot), "count": len(adoption.new)}
+        self.link.tell(Event("history.adopted", "info", fields))
+
+    def _at_work(self, error: ServerError) -> LockedError:
+        holder = as_holder(error.refusal.detail)
+        return LockedError(
+            f"{self.tool.name} is at work: its lock is held by {describe(holder)}",
+            remedy=f"Let {self.tool.name} end and keep its jobs from starting, then run again.",
+            holder=holder,
+        )
+
+
+def _parted(table: str | None) -> tuple[str, str] | None:
+    """Schema and name of --table."""
+    if table is None:
+        return None
+    schema, dot, name = table.partition(".")
+    if not (schema and dot and name):
+        raise ConfigError("--table takes SCHEMA.TABLE", remedy="Write --table public.migrations.")
+    return schema, name

@@ -1,0 +1,38 @@
+"""The Supabase CLI's history, kept in step while SYNC_SUPABASE_HISTORY is on."""
+
+from __future__ import annotations
+
+from migrator.link import Link
+from migrator.model import Event, Migration
+
+
+class Sync:
+    """What goes there along with the rows of our own history; nothing unless it is asked for."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self._columns: tuple[str, ...] | None = None
+
+    def look(self) -> None:
+        """Read once, before the first row, what the CLI's table has; say when there is none.
+
+        Raises AccessError when the role may not write it.
+        """
+        if self._columns is not None or not self.link.config.sync_supabase_history:
+            return
+        from migrator.foreign import read_mirror  # few runs keep it
+
+        limit = self.link.config.lock_timeout
+        self._columns = self.link.reading(
+            lambda: read_mirror(self.link.session, self.link.place, limit)
+        )
+        if not self._columns:
+            self.link.tell(Event("mirror.absent", "warning"))
+
+    def rows(self, migration: Migration) -> tuple[str, ...]:
+        """The statement that goes with the history's row of this migration, or none."""
+        if not self._columns:
+            return ()
+        from migrator.mirror import mirrored
+
+        return (mirrored(migration.version, migration.pieces, self._columns),)

@@ -1,0 +1,380 @@
+"""Another tool's history beside the folder: what is which file, what is proved, what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from migrator.adoption import Adoption, Spot, adopting, choose_spot, digest_query, make_adoption
+from migrator.errors import ConfigError, DirtyError, DriftError, MigratorError, MissingError
+from migrator.flight import Limits, head
+from migrator.model import Applied, Finding, Kind, Migration
+from migrator.trackers import TRACKERS, Entry, Evidence, Reading
+from tests.builders import PLACE, a_migration, an_applied
+
+EQUAL = Evidence("statements", ("SELECT 1",))  # what a_migration holds
+OTHER = Evidence("statements", ("SELECT 2",))
+FILES = (a_migration("001_init"), a_migration("002_add"), a_migration("003_more"))
+
+
+def adopt(
+    *entries: Entry,
+    files: tuple[Migration, ...] = FILES,
+    history: tuple[Applied, ...] = (),
+    **reading: Any,
+) -> Adoption:
+    return make_adoption("flyway", Reading(entries, **reading), files, history)
+
+
+def refused(adoption: Adoption) -> MigratorError:
+    with pytest.raises(MigratorError) as caught:
+        adoption.raise_failures()
+    return caught.value
+
+
+def an_adopted(version: str) -> Applied:
+    return an_applied(version, kind=Kind.ADOPTED)
+
+
+@pytest.mark.parametrize(
+    ("entry", "version", "content"),
+    [
+        pytest.param(Entry("1", 1), "001_init", "not provable", id="by number alone"),
+        pytest.param(Entry("1", 1, "init"), "001_init", "not provable", id="by number and name"),
+        pytest.param(Entry("1", 1, "init", EQUAL), "001_init", "equal", id="proved"),
+        pytest.param(Entry("1", 1, "init", OTHER), "001_init", "differs", id="another content"),
+        pytest.param(
+            Entry("1", 1, "renamed", EQUAL), "001_init", "equal", id="another name, but proved"
+        ),
+        pytest.param(Entry("1", 1, "renamed"), None, None, id="another name, and not provable"),
+        pytest.param(Entry("1", 1, "renamed", OTHER), None, None, id="another name and content"),
+        pytest.param(Entry("1.1", None, "add"), "002_add", "not provable", id="by name alone"),
+        pytest.param(Entry("1.1", None, "add", OTHER), "002_add", "differs", id="by name, changed"),
+        pytest.param(
+            Entry("9", 9, "add", EQUAL), "002_add", "equal", id="another number, but proved"
+        ),
+        pytest.param(Entry("9", 9, "add"), None, None, id="another number, and not provable"),
+        pytest.param(Entry("9", 9, "add", OTHER), None, None, id="another number and content"),
+        pytest.param(Entry("9", 9), None, None, id="no file"),
+        pytest.param(Entry("x", None, "lost"), None, None, id="no file of that name"),
+    ],
+)
+def test_an_entry_is_the_file_of_its_number_or_name(
+    entry: Entry, version: str | None, content: str | None
+) -> None:
+    (row,) = [row for row in adopt(entry).rows() if row["flyway"] == entry.key]
+    assert (row["version"], row["content"]) == (version, content)
+    assert row["found"] == ("file" if version else "no file")
+
+
+def test_of_two_files_with_one_name_the_proved_one_counts() -> None:
+    files = (a_migration("001_add", "SELECT 2"), a_migration("002_add"))
+    assert adopt(Entry("1.1", None, "add", EQUAL), files=files).rows()[0]["version"] == "002_add"
+    (row,) = [r for r in adopt(Entry("1.1", None, "add"), files=files).rows() if r["flyway"]]
+    assert row["found"] == "no file"
+
+
+def test_a_file_is_one_migration_of_the_other_tool() -> None:
+    adoption = adopt(Entry("6", 1), Entry("0006", 1))
+    assert [row["found"] for row in adoption.rows() if row["flyway"]] == ["file", "no file"]
+
+
+def test_all_files_up_to_a_baseline_are_adopted() -> None:
+    adoption = adopt(Entry("2", 2), up_to=2)
+    assert [(row["version"], row["flyway"], row["state"]) for row in adoption.rows()] == [
+        ("001_init", "up to 2", "to adopt"),
+        ("002_add", "2", "to adopt"),
+        ("003_more", None, "pending"),
+    ]
+
+
+def test_the_table_has_what_is_pending_repeatable_and_recorded() -> None:
+    adoption = adopt(
+        Entry("2", 2),
+        Entry("1", 1),
+        repeatable=("R__views.sql",),
+        history=(an_adopted("001_init"),),
+    )
+    states = [(row["version"], row["flyway"], row["state"]) for row in adoption.rows()]
+    assert states == [
+        ("001_init", "1", "recorded"),
+        ("002_add", "2", "to adopt"),
+        ("003_more", None, "pending"),
+        (None, "R__views.sql", "passed over"),
+    ]
+    assert [match.entry.key for match, _ in adoption.new] == ["2"]
+    assert adoption.rows(written=True)[1]["state"] == "adopted"
+    adoption.raise_failures()
+
+
+def test_what_is_pending_below_the_newest_is_late() -> None:
+    states = [(row["version"], row["state"]) for row in adopt(Entry("2", 2)).rows()]
+    assert states == [("002_add", "to adopt"), ("001_init", "late"), ("003_more", "pending")]
+
+
+def test_what_our_history_has_is_not_pending() -> None:
+    adoption = adopt(history=(an_adopted("001_init"), an_adopted("002_add")))
+    assert [row["version"] for row in adoption.rows()] == ["003_more"]
+
+
+def test_a_second_adoption_finds_nothing_new_whatever_our_history_holds() -> None:
+    adoption = adopt(Entry("1", 1), history=(an_applied("001_init"), an_applied("002_add")))
+    assert adoption.new == ()
+    adoption.raise_failures()
+
+
+def test_what_changed_after_it_was_adopted_is_drift_of_ours() -> None:
+    adoption = adopt(Entry("1", 1, "init", OTHER), history=(an_adopted("001_init"),))
+    assert adoption.rows()[0]["content"] == "differs"
+    adoption.raise_failures()
+
+
+@pytest.mark.parametrize(
+    ("adoption", "kind", "words"),
+    [
+        pytest.param(
+            adopt(Entry("1", 1), dirty=(Finding("2", "is dirty", "Mend it."),)),
+            DirtyError,
+            "the history of flyway is not clean: 2",
+            id="dirty",
+        ),
+        pytest.param(
+            adopt(Entry("7", 7, "seven"), Entry("1.5", None, "lost"), Entry("8", 8)),
+            MissingError,
+            "no file for what flyway has applied: 1.5, 7, 8",
+            id="no file",
+        ),
+        pytest.param(
+            adopt(Entry("2", 2, "add", OTHER), Entry("1", 1)),
+            DriftError,
+            "not what flyway ran: 002_add.sql",
+            id="another content",
+        ),
+        pytest.param(
+            adopt(Entry("1", 1), Entry("2", 2), history=(an_applied("001_init"),)),
+            ConfigError,
+            "this history has begun without flyway, it holds 001_init, and flyway has applied "
+            "what it lacks: 002_add",
+            id="our history has begun",
+        ),
+    ],
+)
+def test_what_cannot_be_taken_over_is_refused(
+    adoption: Adoption, kind: type[MigratorError], words: str
+) -> None:
+    error = refused(adoption)
+    assert (type(error), error.message) == (kind, words)
+    assert error.remedy.endswith(".")
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    adoption = adopt(
+        Entry("1", 1, "init", OTHER), Entry("9", 9), dirty=(Finding("2", "is dirty", "Mend it."),)
+    )
+    error = refused(adoption)
+    assert error.exit_code == 14
+    assert [finding.file for finding in error.findings] == ["2", "9", "001_init.sql"]
+    assert [row["state"] for row in adoption.rows() if row["flyway"]] == ["refused", "refused"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem", "remedy"),
+    [
+        pytest.param(
+            Entry("9", 9, "nine"),
+            "flyway has applied it, and the folder has no file for it",
+            "Put the file that ran there as NNN_nine.sql, with the number 9.",
+            id="number and name",
+        ),
+        pytest.param(
+            Entry("1.1", None, None),
+            "flyway has applied it, and the folder has no file for it",
+            "Put the file that ran there as NNN_name.sql, with a number.",
+            id="neither",
+        ),
+        pytest.param(
+            Entry("1", 1, "add"),
+            "flyway has applied it, and the folder has no file for it (001_init.sql, 002_add.sql "
+            "is not shown to be it)",
+            "Put the file that ran there as NNN_add.sql, with the number 1.",
+            id="files that look alike",
+        ),
+    ],
+)
+def test_what_has_no_file_is_told_with_its_name_here(
+    entry: Entry, problem: str, remedy: str
+) -> None:
+    (finding,) = refused(adopt(entry)).findings
+    assert (finding.file, finding.problem, finding.remedy) == (entry.key, problem, remedy)
+
+
+def a_table(schema: str, *beside: str, **columns: str) -> dict[str, Any]:
+    return {"schema": schema, "beside": ["schema_migrations", *beside], "columns": columns}
+
+
+def found(*tables: dict[str, Any], path: tuple[str, ...] = ("app", "public")) -> dict[str, Any]:
+    return {"path": list(path), "database": "shop", "tables": list(tables)}
+
+
+@pytest.mark.parametrize(
+    ("tool", "tables", "wanted", "ours", "spot"),
+    [
+        pytest.param(
+            "dbmate",
+            [a_table("public", version="text"), a_table("app", version="text")],
+            None,
+            "public",
+            "app.schema_migrations",
+            id="the first in the search_path",
+        ),
+        pytest.param(
+            "dbmate",
+            [a_table("public", version="text"), a_table("app", version="text")],
+            None,
+            "app",
+            "public.schema_migrations",
+            id="where our own history may lie comes last",
+        ),
+        pytest.param(
+            "golang-migrate",
+            [a_table("app", version="text"), a_table("public", version="bigint", dirty="boolean")],
+            None,
+            "migrator",
+            "public.schema_migrations",
+            id="the one that looks like the tool's",
+        ),
+        pytest.param(
+            "supabase",
+            [a_table("public", version="text"), a_table("supabase_migrations", version="text")],
+            None,
+            "public",
+            "supabase_migrations.schema_migrations",
+            id="where the Supabase CLI keeps it",
+        ),
+        pytest.param(
+            "dbmate",
+            [a_table("ops", "ar_internal_metadata", version="text")],
+            ("ops", "changes"),
+            "public",
+            "ops.changes",
+            id="the one that is named",
+        ),
+    ],
+)
+def test_a_table_is_chosen(
+    tool: str, tables: list[dict[str, Any]], wanted: tuple[str, str] | None, ours: str, spot: str
+) -> None:
+    assert str(choose_spot(TRACKERS[tool], found(*tables), wanted, ours)) == spot
+
+
+@pytest.mark.parametrize(
+    ("tables", "wanted", "words", "remedy"),
+    [
+        pytest.param(
+            [],
+            None,
+            "there is no table schema_migrations that looks like dbmate's",
+            "when it is not in app, public.",
+            id="none",
+        ),
+        pytest.param(
+            [a_table("app", "ar_internal_metadata", version="text")],
+            None,
+            "there is no table schema_migrations that looks like dbmate's",
+            "when it is not in app, public.",
+            id="that of Rails",
+        ),
+        pytest.param(
+            [a_table("public", version="bigint"), a_table("ops", version="text")],
+            None,
+            "there is no table schema_migrations that looks like dbmate's",
+            "one such table is ops.schema_migrations.",
+            id="in another schema",
+        ),
+        pytest.param(
+            [a_table("app", version="text")],
+            ("ops", "changes"),
+            "there is no table ops.changes that looks like dbmate's",
+            "one such table is app.schema_migrations.",
+            id="named and not there",
+        ),
+    ],
+)
+def test_a_table_that_is_not_there_is_told(
+    tables: list[dict[str, Any]], wanted: tuple[str, str] | None, words: str, remedy: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        choose_spot(TRACKERS["dbmate"], found(*tables), wanted, "public")
+    assert caught.value.message == words
+    assert caught.value.remedy.endswith(remedy)
+
+
+def test_only_the_columns_that_there_are_get_read() -> None:
+    table = a_table("supabase_migrations", version="text", name="text", created_by="text")
+    spot = choose_spot(TRACKERS["supabase"], found(table), None, "public")
+    assert spot.columns == ("version", "name")
+
+
+SPOT = Spot("goose", "public", "goose_db_version", ("id", "version_id"), "shop")
+TEXT = """DO LANGUAGE plpgsql $migrator$
+BEGIN
+  IF NOT pg_try_advisory_xact_lock(4097083626) THEN
+    RAISE EXCEPTION USING ERRCODE = 'MG004', MESSAGE = 'the other tool is at work',
+      DETAIL = coalesce((SELECT jsonb_build_object(
+    'pid', held.pid,
+    'application_name', activity.application_name,
+    'since', to_char(activity.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+    'prepared_transaction', prepared.gid)
+  FROM pg_locks AS held
+  LEFT JOIN pg_stat_activity AS activity ON activity.pid = held.pid
+  LEFT JOIN pg_locks AS own ON held.pid IS NULL AND own.locktype = 'transactionid'
+   AND own.pid IS NULL AND own.virtualtransaction = held.virtualtransaction
+  LEFT JOIN pg_prepared_xacts AS prepared ON prepared.transaction = own.transactionid
+ WHERE held.locktype = 'advisory' AND held.objsubid = 1
+   AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND held.classid = 0::oid AND held.objid = 4097083626::oid AND held.granted
+ LIMIT 1)::text, '{}');
+  END IF;
+END $migrator$;
+SET LOCAL timezone = 'UTC';
+DO LANGUAGE plpgsql $migrator$
+BEGIN
+  IF (SELECT encode(sha256(convert_to((SELECT coalesce(jsonb_agg(line ORDER BY line::text COLLATE "C"), '[]')::text
+  FROM (SELECT jsonb_build_object('id', t."id", 'version_id', t."version_id") AS line FROM "public"."goose_db_version" AS t) AS lines), 'UTF8')), 'hex')) <> 'd1ge57' THEN
+    RAISE EXCEPTION USING ERRCODE = 'MG001', MESSAGE = 'the history has moved';
+  END IF;
+END $migrator$;
+INSERT INTO "public".schema_migrations (version, checksum, rollback_sql, kind, run_id)
+VALUES ('001_init', 'CHECKSUM', 'DROP;', 'adopted', '11111111-2222-4333-8444-555555555555');
+INSERT INTO "public".schema_migrations_log (run_id, version, event, runner, detail)
+VALUES ('11111111-2222-4333-8444-555555555555', '001_init', 'adopted', 'migrator/pod-1', '{"from": "goose", "table": "public.goose_db_version", "as": "1", "content": "equal", "evidence": "1 statements", "applied_at": "2024", "checksum": "CHECKSUM"}');
+SELECT 'also';
+COMMIT;
+"""  # noqa: E501 - as it is sent
+
+
+def test_an_adoption_is_this_text() -> None:
+    files = (a_migration("001_init", rollback_sql="DROP;"), a_migration("002_add"))
+    adoption = adopt(Entry("1", 1, None, EQUAL, "2024"), files=files)
+    text = adopting(
+        adoption,
+        TRACKERS["goose"],
+        SPOT,
+        PLACE,
+        Limits(),
+        (head([]), "d1ge57"),
+        ["SELECT 'also'"],
+    )
+    begin, _, rest = text.partition("END $migrator$;\n")
+    checksum = files[0].checksum
+    assert begin.startswith("/* migrator adopts the history of goose, run 11111111-2222-4333")
+    assert f"<> '{head([])}'" in begin
+    assert rest == TEXT.replace("CHECKSUM", checksum)
+
+
+def test_a_tool_without_a_lock_is_guarded_by_its_rows_alone() -> None:
+    text = adopting(adopt(Entry("1", 1)), TRACKERS["dbmate"], SPOT, PLACE, Limits(), ("", "d"))
+    assert text.count("pg_try_advisory_xact_lock") == 1
+    assert digest_query(SPOT) in text
+    assert '"evidence"' not in text
