@@ -80,6 +80,17 @@ PLAN = {"would_apply": [{"version": "002_b", "undo": True}, {"version": "003_c",
         pytest.param("plan", {"would_apply": []}, [], "nothing to do\n", id="nothing"),
         pytest.param("new", {"created": ["a.sql", "b.sql"]}, [], "a.sql\nb.sql\n", id="new files"),
         pytest.param(
+            "history",
+            {"log": [{"event": "applied", "run_id": "r", "detail": {"checksum": "c", "line": 7}}]},
+            [],
+            "event    detail\napplied  line 7\n",
+            id="a line of the log",
+        ),
+        pytest.param("history", {}, [], "nothing is recorded yet\n", id="an empty log"),
+        pytest.param(
+            "repair", {"assumed": "all is well"}, [], "assumed: all is well\n", id="repair"
+        ),
+        pytest.param(
             "adopt",
             {"adoption": [{"version": "001_a", "goose": "1", "content": "not provable"}]},
             [],
