@@ -69,7 +69,7 @@ def lay_out(pieces: Iterable[str], limit: int = GROUP_CHARS) -> Layout:
 
 def texts(pieces: Iterable[str]) -> Iterator[tuple[Statement, str]]:
     """Each statement of a text, and what is sent of it."""
-    parts = lay_out(pieces, limit=0).parts  # each is one statement
+    parts = lay_out(pieces, limit=-1).parts  # each is one statement; of no text there is none
     reader = Reader(pieces)
     statements = (found for found in scan(pieces) if isinstance(found, Statement))
     for statement, part in zip(statements, parts, strict=True):

@@ -13,6 +13,10 @@ def effect(text: str) -> Effect | None:
     return effect_of(text[statement.start : statement.end], statement.kind)
 
 
+def test_an_empty_text_has_no_statement() -> None:
+    assert list(texts([""])) == list(texts([])) == []
+
+
 LONG = "n" * 70
 
 
