@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import Any
 
 from migrator.adoption import FOREIGN_HELD, Adoption, Spot, adopting, make_adoption
@@ -100,11 +101,8 @@ class _Adopting:
                     error.details["outcome"] = outcome
                 raise
 
-        self.link.retrying(
-            HISTORY,
-            lambda: self.link.reconnecting(lambda: self.link.when_free(send)),
-            self.lock_timeout,
-        )
+        busy = partial(self.link.retrying, HISTORY, send, self.lock_timeout)
+        self.link.reconnecting(lambda: self.link.when_free(busy))
         fields = {"from": self.tool.name, "table": str(spot), "count": len(adoption.new)}
         self.link.tell(Event("history.adopted", "info", fields))
 

@@ -73,9 +73,8 @@ def record_answer(run: Run, migrations: tuple[Migration, ...], told: Told) -> st
         run.link.tell(Event("repair.assuming", "warning", fields))
         send = partial(_send, run, text)
         try:
-            run.link.retrying(
-                told.version, partial(run.link.when_free, send), run.config.lock_timeout
-            )
+            busy = partial(run.link.retrying, told.version, send, run.config.lock_timeout)
+            run.link.when_free(busy)
         except MovedError:
             continue
         except LostError as error:
