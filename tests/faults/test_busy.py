@@ -264,6 +264,7 @@ def test_a_role_that_may_see_little_is_told_what_it_may_see(
     database.query("CREATE ROLE plain LOGIN PASSWORD 'x'")
     database.query("GRANT ALL ON SCHEMA public TO plain; ALTER TABLE hot OWNER TO plain")
     reader = block("SELECT * FROM hot")
+    known = {"pid": pid_of(reader), "user": database.user, "application_name": "psql"}
     try:
         folder = write_folder(tmp_path, {"001_a.sql": BODY})
         settings = {"LOCK_TIMEOUT": "1s", "LOCK_RETRY_TIMEOUT": "2s"}
@@ -272,7 +273,6 @@ def test_a_role_that_may_see_little_is_told_what_it_may_see(
         reader.close()
         database.query("DROP OWNED BY plain CASCADE; DROP ROLE plain")
     assert (result.code, result.error["waits_for"]) == (22, LOCKED)
-    known = {"pid": pid_of(reader), "user": database.user, "application_name": "psql"}
     assert result.error["blockers"] == [known]
 
 
