@@ -53,7 +53,7 @@ class Session:
         """From here on `answered` is known, where libpq's functions can be reached."""
         self._results.watch(self._connection)
 
-    def send(self, text: str) -> list[tuple[Any, ...]]:
+    def send(self, text: str | bytes) -> list[tuple[Any, ...]]:
         """Send one message; the rows of its last statement.
 
         Raises ServerError, LostError, and StoppedError when the statement was cancelled by us.
@@ -68,7 +68,7 @@ class Session:
         self._doing(execute)
         return rows
 
-    def copy(self, text: str, rows: Iterator[str]) -> None:
+    def copy(self, text: bytes, rows: Iterator[str]) -> None:
         """Send a COPY … FROM STDIN and its rows, as they come.
 
         Raises what `send` does, and what `rows` raises: then nothing was copied.
@@ -76,7 +76,7 @@ class Session:
         feed = _Feed(rows, self._watch)
 
         def execute() -> None:
-            with self._connection.cursor() as cursor:
+            with _blocking(self._connection), self._connection.cursor() as cursor:
                 cursor.copy_expert(text, feed)
 
         try:
@@ -191,6 +191,29 @@ class _Feed:
         except Exception as error:
             self.failure = error
             raise
+
+
+@contextlib.contextmanager
+def _blocking(connection: Any) -> Iterator[None]:
+    """Let libpq wait until the server has taken what it was given, or it would hold all rows.
+
+    psycopg2 makes a connection that has a wait callback one that never blocks, and has no way
+    back; libpq has (manual, "Asynchronous Command Processing").
+    """
+    import ctypes  # a run without a COPY does not need it
+
+    try:
+        choose = ctypes.PyDLL(psycopg2._psycopg.__file__).PQsetnonblocking
+    except (AttributeError, OSError):
+        yield  # a build of psycopg2 that shows no libpq
+        return
+    choose.argtypes = (ctypes.c_void_p, ctypes.c_int)
+    choose(connection.pgconn_ptr, 0)
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            choose(connection.pgconn_ptr, 1)
 
 
 class _Notices:

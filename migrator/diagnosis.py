@@ -22,6 +22,8 @@ REMEDIES = {
     ESCAPED: "Take the statement that ends the transaction out of the file, see what it left "
     "behind, and run again.",
     CANCELLED: "Somebody cancelled the statement on the server: find out why, then run again.",
+    "53200": "The server has no more memory, or no more room for the locks of one transaction: put "
+    "the file's statements into several files, or raise max_locks_per_transaction.",
     "53100": "The server's disk is full: give it room, then run again.",
     NO_RIGHT: "Grant the role what the statement needs, or take the statement out.",
 }

@@ -119,16 +119,20 @@ class Limits:
 class Message:
     """One simple-protocol message of a flight, and which part of the file it carries."""
 
-    text: str
+    sent: bytes  #: its UTF-8; a large one is held once
     results_before: int  #: how many of our own statements come before the file's part
-    body_starts: int = 0  #: offset in `text` of the file's part, in characters
+    body_starts: int = 0  #: offset in `text`, in characters, of the file's part
     body_ends: int = 0  #: as `body_starts` where the message carries nothing of the file
     line: int = 1  #: the file's line on which the part begins
     column: int = 1
     statements: int = 0  #: how many the part has
     committed_at: int | None = None  #: how many statements are answered once COMMIT is; None: none
-    rows: Iterator[str] | None = None  #: for the COPY in `text`; to be read before the next message
+    rows: Iterator[str] | None = None  #: for the COPY in it; to be read before the next message
     rows_line: int = 0  #: the file's line on which they begin
+
+    @property
+    def text(self) -> str:
+        return self.sent.decode()
 
     @property
     def body(self) -> str:
@@ -210,10 +214,10 @@ def make_flight(
         yield _part(reader, script.parts[0], start, end, len(before), commit)
         return
     mark = marker(place, script.migration.version) + " "
-    yield Message(start, len(before))
+    yield Message(start.encode(), len(before))
     for part in script.parts:
         yield _part(reader, part, mark)
-    yield Message(mark + end, 0, committed_at=commit)
+    yield Message((mark + end).encode(), 0, committed_at=commit)
 
 
 def settings(place: Place, limits: Limits) -> list[str]:
@@ -301,12 +305,11 @@ def _part(
     commit: int | None = None,
 ) -> Message:
     """A part of the file, between our own statements where it goes along with them."""
-    body = reader.text(part)
     return Message(
-        start + body + end,
+        b"".join((start.encode(), *reader.encoded(part), end.encode())),
         results_before,
         body_starts=len(start),
-        body_ends=len(start) + len(body),
+        body_ends=len(start) + part.end - part.start,
         line=part.line,
         column=part.column,
         statements=part.statements,

@@ -73,7 +73,7 @@ def texts(pieces: Iterable[str]) -> Iterator[tuple[Statement, str]]:
     reader = Reader(pieces)
     statements = (found for found in scan(pieces) if isinstance(found, Statement))
     for statement, part in zip(statements, parts, strict=True):
-        yield statement, reader.text(part)
+        yield statement, b"".join(reader.encoded(part)).decode()
 
 
 class Reader:
@@ -96,13 +96,14 @@ class Reader:
             start += len(taken)
             yield taken
 
-    def text(self, part: Part) -> str:
+    def encoded(self, part: Part) -> Iterator[bytes]:
         """What is sent of a part's statements."""
-        text = "".join(self.take(part.start, part.end))
+        at = part.start
         for start, end in part.skipped:
-            first, behind = start - part.start, end - part.start
-            text = text[:first] + " " * (end - start) + text[behind:]
-        return text
+            yield from (piece.encode() for piece in self.take(at, start))
+            yield b" " * (end - start)
+            at = end
+        yield from (piece.encode() for piece in self.take(at, part.end))
 
 
 class _Groups:

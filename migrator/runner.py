@@ -345,9 +345,9 @@ class Run:
         for message in messages:
             try:
                 if message.rows is None:
-                    rows = self.link.session.send(message.text)
+                    rows = self.link.session.send(message.sent)
                 else:
-                    self.link.session.copy(message.text, message.rows)
+                    self.link.session.copy(message.sent, message.rows)
             except ServerError as error:
                 answered = self.link.session.answered
                 self.link.settle(error)

@@ -68,7 +68,7 @@ class Step:
     def message(self, text: str, starts: int) -> Message:
         """`text`, in which the statement stands from `starts` on, as errors are located in."""
         return Message(
-            text,
+            text.encode(),
             results_before=0,
             body_starts=starts,
             body_ends=starts + len(self.text),

@@ -29,6 +29,7 @@ class Proxy:
     A flight is a burst of the client after the server has spoken, counted from the first
     ReadyForQuery on: what a run costs in round trips once its connection is up. The client's
     good-bye is none. `delay_seconds` is added to each direction; it limits no throughput.
+    `largest_up` is the size of the client's largest message, in bytes.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Proxy:
     ) -> None:
         self.upstream = (host, port)
         self.delay_seconds = delay_seconds
-        self.flights = self.connections = self.bytes_up = self.bytes_down = 0
+        self.flights = self.connections = self.bytes_up = self.bytes_down = self.largest_up = 0
         self.silent = False
         self.needle: tuple[bytes, Cut] | None = None
         self.holding = False
@@ -63,7 +64,7 @@ class Proxy:
 
     def reset(self) -> None:
         """Start counting again."""
-        self.flights = self.connections = self.bytes_up = self.bytes_down = 0
+        self.flights = self.connections = self.bytes_up = self.bytes_down = self.largest_up = 0
 
     def cut(self) -> None:
         """Cut every connection on both sides; new ones are let through."""
@@ -137,6 +138,8 @@ class _Link:
         self.up = self.server_spoke = False
         self.waits_for_done = self.keeps_server = False
         self.closed = threading.Event()
+        self.header = b""  # what has come of the head of the client's next message
+        self.body_bytes = 0  # what is still to come of its newest message
         self.asked = b""  # what the client has sent of a message that is not yet whole
         self.opening = b""  # what the server has said before its first ReadyForQuery
         for end in (client, server):
@@ -206,6 +209,8 @@ class _Link:
     def _client_says(self, chunk: bytes) -> bytes:
         """Count the chunk, and return what the server gets of it."""
         self.proxy.bytes_up += len(chunk)
+        if self.up:
+            self._measure(chunk)
         if self.up and self.server_spoke and chunk != TERMINATE:
             self.proxy.flights += 1
         self.server_spoke = False
@@ -234,6 +239,23 @@ class _Link:
         self.proxy.at_cut()
         self.close()
         return b""
+
+    def _measure(self, chunk: bytes) -> None:
+        """Note the size of each message that begins in this chunk."""
+        at = 0
+        while at < len(chunk):
+            if self.body_bytes:
+                passed = min(self.body_bytes, len(chunk) - at)
+                self.body_bytes -= passed
+                at += passed
+                continue
+            wanted = 5 - len(self.header)
+            self.header += chunk[at : at + wanted]
+            at += wanted
+            if len(self.header) == 5:
+                size = 1 + int.from_bytes(self.header[1:], "big")
+                self.proxy.largest_up = max(self.proxy.largest_up, size)
+                self.header, self.body_bytes = b"", size - 5
 
     def _server_says(self, chunk: bytes) -> bytes:
         """Count the chunk, and return what the client gets of it."""

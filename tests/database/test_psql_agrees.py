@@ -104,7 +104,9 @@ def found_by_us(data: bytes) -> list[str]:
     assert isinstance(text, Text)
     layout = lay_out(text.pieces, limit=0)
     reader = Reader(text.pieces)
-    return [reader.text(part).rstrip("\n") for part in layout.parts]  # an open quote has no end
+    return [
+        b"".join(reader.encoded(part)).decode().rstrip("\n") for part in layout.parts
+    ]  # an open quote has no end
 
 
 def without_blank_lines(text: str) -> str:
