@@ -66,6 +66,15 @@ class Ground:
         """A folder of migrations, as the job takes them."""
         return self._write({v: "".join(f"{text};\n" for text in texts) for v, texts in scripts})
 
+    def seed(self, before: str, chunk: str, megabytes: int, after: str) -> Path:
+        """A folder with one migration: a table, and `chunk` so often that it has this size."""
+        table = "CREATE TABLE words (id bigint, word text, at date);\n"
+        folder = self._write({"0001_seed": table + before})
+        with (folder / "0001_seed.sql").open("a") as file:
+            file.writelines(itertools.repeat(chunk, megabytes * 1_000_000 // len(chunk)))
+            file.write(after)
+        return folder
+
     def copies(self, scripts: Sequence[Script], separator: str) -> list[Path]:
         """The same migrations for psql, each in a transaction of its own by BEGIN and COMMIT."""
         texts = {v: separator.join(("BEGIN", *texts, "COMMIT;\n")) for v, texts in scripts}
@@ -131,6 +140,19 @@ def large(megabytes: int) -> list[Script]:
     return [("0001_fill_table", ("CREATE TABLE words (id bigint, word text)", *rows))]
 
 
+#: Rows as pg_dump writes them: for COPY, row by row, and a thousand at once.
+COPY = "".join(f"{n}\tthe word of number {n:09}\t2026-01-31\n" for n in range(10_000))
+INSERT = "".join(
+    f"INSERT INTO words VALUES ({n}, 'the word of number {n:09}', '2026-01-31');\n"
+    for n in range(10_000)
+)
+ROWS = (
+    "INSERT INTO words VALUES\n"
+    + ",\n".join(f"({n}, 'the word of number {n:09}', '2026-01-31')" for n in range(1000))
+    + ";\n"
+)
+
+
 def python(text: str, *under: str) -> Spent:
     """`python -c text`, by the interpreter that runs the job."""
     return spend([*under, sys.executable, "-c", text], PATH)
@@ -142,7 +164,7 @@ def job(url: str, folder: Path, *under: str) -> Spent:
     return spend([*under, sys.executable, str(ENTRYPOINT), "up"], {**PATH, **settings})
 
 
-def psql(url: str, files: Sequence[Path]) -> Spent:
+def psql(url: str, files: Sequence[Path], *options: str) -> Spent:
     """One psql for all files."""
-    words = [word for file in files for word in ("-f", str(file))]
+    words = [*options, *(word for file in files for word in ("-f", str(file)))]
     return spend([str(binary("psql")), "-X", "-q", "-v", "ON_ERROR_STOP=1", *words, url], PATH)

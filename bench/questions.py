@@ -6,15 +6,32 @@ import os
 import re
 import shutil
 import subprocess
+import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import repeat
+from pathlib import Path
 
-from bench.ground import Ground, Script, gaps_ms, job, large, psql, python, small
+from bench.ground import (
+    COPY,
+    INSERT,
+    ROWS,
+    Ground,
+    Script,
+    gaps_ms,
+    job,
+    large,
+    psql,
+    python,
+    small,
+)
 from bench.measure import Figure, Spent, cpu_ms, race, wall_ms
 from bench.report import section, verdict
+from migrator.parts import lay_out
 
 FILES = 40
+SEED_MB = 200
 #: Milliseconds added to each round trip, and how many rounds are run at that distance.
 DISTANCES = {0: 8, 20: 3, 80: 2}
 FLOOR, STEPS, JOB = "psql, a message a file", "psql, a message a statement", "`up`"
@@ -148,6 +165,55 @@ The largest resident set of the process, in 10^6 bytes; the most of 3 rounds. Th
     )
 
 
+def bulk(ground: Ground) -> str:
+    """What a seed costs, beside psql on the same file."""
+    rows = []
+    for name, before, chunk, after, aim in (
+        ("COPY", "COPY words FROM stdin;\n", COPY, "\\.\n", 1.15),
+        ("INSERT, a row each", "", INSERT, "", 1.5),
+        ("INSERT, 1000 rows each", "", ROWS, "", 1.5),
+    ):
+        folder = ground.seed(before, chunk, SEED_MB, after)
+        ours, theirs = race(
+            {JOB: _timed(ground, job, folder), "psql": _timed(ground, _psql_in_one, folder)},
+            rounds=2,
+        ).values()
+        base = wall_ms(theirs).least
+        rows.append([f"{name}: psql", str(wall_ms(theirs)), str(cpu_ms(theirs)), *_peak(theirs)])
+        ratio = wall_ms(ours).least / base
+        row = [f"{name}: {JOB}", str(wall_ms(ours)), str(cpu_ms(ours)), *_peak(ours)]
+        rows.append([*row, f"{ratio:.2f} x", verdict(ratio, aim, " x")])
+    return section(
+        f"A seed of {SEED_MB} MB",
+        """
+Milliseconds for one file into a new database, by the job and by `psql -X -q -1 -f`, in turn; least
+(median) of 2 rounds. Memory is the peak, in 10^6 bytes; the ratio is of the least wall times.""",
+        ("contender", "wall", "client's CPU", "peak MB", "of psql's wall", "aim"),
+        [[*row, "", ""][:6] for row in rows],
+    )
+
+
+def scanner(_ground: Ground) -> str:
+    """How fast the text of a file is taken apart."""
+    rows = []
+    for name, chunk, count in (
+        ("COPY", f"COPY words FROM stdin;\n{COPY}\\.\n", 200),
+        ("INSERT, a row each", INSERT, 20),
+        ("INSERT, 1000 rows each", ROWS, 200),
+        ("CREATE TABLE", "".join(f"{text};\n" for _, texts in small(500) for text in texts), 20),
+    ):
+        began = time.perf_counter()
+        lay_out(repeat(chunk, count))
+        spent = time.perf_counter() - began
+        rows.append([name, f"{len(chunk) * count / 1e6 / spent:.0f}"])
+    return section(
+        "The scanner",
+        "10^6 characters a second, once each, in pieces of one chunk of the seeds above.",
+        ("text", "MB/s"),
+        rows,
+    )
+
+
 def image(_ground: Ground) -> str:
     """How large the image is."""
     name = os.environ.get("IMAGE", "migrator:local")
@@ -194,13 +260,25 @@ def _programs(ground: Ground, added_ms: int) -> dict[str, Callable[[], tuple[Spe
 
 def _up(ground: Ground, scripts: Sequence[Script]) -> Callable[[], Spent]:
     """A run that applies `scripts` to a new database."""
-    folder = ground.folder(scripts)
+    return _timed(ground, job, ground.folder(scripts))
 
+
+def _timed(
+    ground: Ground, program: Callable[[str, Path], Spent], folder: Path
+) -> Callable[[], Spent]:
     def run() -> Spent:
         with ground.database() as url:
-            return job(url, folder)
+            return program(url, folder)
 
     return run
+
+
+def _psql_in_one(url: str, folder: Path) -> Spent:
+    return psql(url, sorted(folder.iterdir()), "-1")
+
+
+def _peak(runs: Iterable[Spent]) -> list[str]:
+    return [f"{max(run.peak_mb for run in runs):.1f}"]
 
 
 def _imports() -> dict[str, Callable[[], Spent]]:

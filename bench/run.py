@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench.ground import Ground
 from bench.measure import FailedError
-from bench.questions import growth, image, instructions, memory, no_op, tracking
+from bench.questions import bulk, growth, image, instructions, memory, no_op, scanner, tracking
 from migrator import __version__
 from tests.postgres import NoServerError, Server, binary, run_as_plain_user
 
@@ -27,7 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--instructions", action="store_true", help="count them with valgrind too")
     options = parser.parse_args()
-    questions = [tracking, no_op, growth, memory, image]
+    questions = [tracking, no_op, growth, memory, bulk, scanner, image]
     if options.instructions:
         questions.insert(2, instructions)
     try:

@@ -49,18 +49,31 @@ def _small(data: bytes, file: str) -> Text | Finding:
 
 
 def _large(blocks: Iterable[bytes], file: str) -> Text | Finding:
-    raw, own = hashlib.sha256(), hashlib.sha256()
-    line, keeps_cr = 1, False
+    raw, line, keeps_cr = hashlib.sha256(), 1, False
+    read = sent = 0  # bytes
+    changed = False
+
+    def note(block: bytes) -> None:
+        nonlocal read
+        read += len(block)
+        raw.update(block)
+
     try:
-        for piece in _decoded(_noted(blocks, raw.update)):
+        for piece in _decoded(_noted(blocks, note)):
             normal = _with_lf(piece)
             if "\0" in normal:
                 return Finding(file, *NUL, line + normal[: normal.index("\0")].count("\n"))
             line += normal.count("\n")
             keeps_cr = keeps_cr or _has_lf_of_its_own(piece)
-            own.update(normal.encode())
+            sent += len(normal.encode())
+            changed = changed or normal is not piece
     except UnicodeDecodeError:
         return Finding(file, *NOT_UTF8, line)
+    own = raw
+    if changed or sent != read:  # as rarely as there is a CR or a BOM
+        own = hashlib.sha256()
+        for piece in _decoded(blocks):
+            own.update(_with_lf(piece).encode())
     return Text(_Pieces(blocks, keeps_cr), own.hexdigest(), raw.hexdigest())
 
 
