@@ -7,7 +7,7 @@ long as it lives. Whatever was begun earlier and has no outcome is settled by th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -53,7 +53,7 @@ Rows = list[tuple[Any, ...]]
 def apply_alone(
     link: Link,
     script: Script,
-    seen: Sequence[tuple[str, str | None]],
+    seen: Collection[tuple[str, str | None]],
     also: Sequence[str] = (),
 ) -> Done:
     """Apply a no-transaction migration, from where it stands, on a session of its own.
@@ -106,7 +106,7 @@ class _Visit:
         self.progress = Progress()
         self.at = 0  #: the number of the statement that was sent last
 
-    def apply(self, seen: Sequence[tuple[str, str | None]]) -> Done:
+    def apply(self, seen: Collection[tuple[str, str | None]]) -> Done:
         """All statements that are not yet done, and the history's row."""
         with self._given_back():
             take = journal.take_lock(self.place)
@@ -126,7 +126,7 @@ class _Visit:
                     outcome=self._standing,
                 ) from error
 
-    def _apply(self, seen: Sequence[tuple[str, str | None]]) -> Done:
+    def _apply(self, seen: Collection[tuple[str, str | None]]) -> Done:
         try:
             text = journal.read_progress(
                 self.place, self.version, head(seen), self._limits().lock_timeout

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from migrator.config import OnFinding, OnLate
 from migrator.errors import ConfigError, LateError, PendingError, SourceError
-from migrator.model import Event, Migration
+from migrator.model import Event, Migration, Order
+from migrator.order import mermaid
 from migrator.parse import Script
-from migrator.plan import Plan, behind
-from migrator.runner import Run, wait_for_all
+from migrator.plan import behind
+from migrator.runner import Run, View, wait_for_all
 from migrator.source import read_source
 
 if TYPE_CHECKING:
@@ -71,14 +72,15 @@ def up(run: Run) -> Answer:
 def status(run: Run) -> Answer:
     """Show every migration and its state, and what is wrong; changes nothing."""
     view = run.look(_source(run))
-    return {"migrations": _states(view.plan, view.dirty)}
+    return {"migrations": _states(view)}
 
 
-def plan(run: Run) -> Answer:
+def plan(run: Run, *, graph: bool) -> Answer:
     """Show what `up` would do, and fail where it would; changes nothing."""
-    scripts = _checked(run, _source(run))
+    migrations = _source(run)
+    view, scripts = _checked(run, migrations)
     run.find_sessions(scripts)
-    return {
+    answer: Answer = {
         "would_apply": [
             {
                 "version": script.migration.version,
@@ -89,6 +91,10 @@ def plan(run: Run) -> Answer:
             for script in scripts
         ]
     }
+    if graph:
+        states = [(row["version"], row["state"]) for row in _states(view)]
+        answer["graph"] = mermaid(states, run.needs(migrations))
+    return answer
 
 
 def verify(run: Run, *, base: str | None) -> Answer:
@@ -133,17 +139,19 @@ def adopt(run: Run, *, from_: str | None, table: str | None, plan: bool) -> Answ
     return adopt_history(run, _full_source(run), from_, table, only_plan=plan)
 
 
-def new(run: Run, name: str | None = None, *, renumber: str | None) -> Answer:
+def new(run: Run, name: str | None = None, *, repeatable: bool, renumber: str | None) -> Answer:
     """Create the next migration's file and its .down.sql, or give a late one the next number."""
-    if (name is None) == (renumber is None):
+    if (name is None) == (renumber is None) or (repeatable and renumber):
         raise ConfigError("`new` takes a NAME, or --renumber VERSION", remedy="Give one of them.")
-    return _renumber(run, renumber) if renumber else _create(run, name or "")
+    return _renumber(run, renumber) if renumber else _create(run, name or "", repeatable)
 
 
 COMMANDS = {
     "up": Command(up),
     "status": Command(status),
-    "plan": Command(plan),
+    "plan": Command(
+        plan, options=(Option("graph", "what requires what, as Mermaid, instead of a table"),)
+    ),
     "verify": Command(
         verify,
         options=(Option("base", "compare with this git branch, offline", "REF", offline=True),),
@@ -173,7 +181,10 @@ COMMANDS = {
     "new": Command(
         new,
         words=("[NAME]",),
-        options=(Option("renumber", "the late file to be renamed to the next number", "VERSION"),),
+        options=(
+            Option("repeatable", "create R__NAME.sql, which runs whenever it changed"),
+            Option("renumber", "the late file to be renamed to the next number", "VERSION"),
+        ),
         needs_database=False,
     ),
 }
@@ -211,14 +222,14 @@ def _writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _checked(run: Run, migrations: tuple[Migration, ...]) -> tuple[Script, ...]:
+def _checked(run: Run, migrations: tuple[Migration, ...]) -> tuple[View, tuple[Script, ...]]:
     """What is pending, read and understood; raises what would keep `up` from running it."""
     view = run.look(migrations)
     run.warn(view)
     view.decision.raise_failures()
-    scripts = run.understand(view.decision.run)
+    scripts = run.understand(view, migrations)
     view.raise_dirty()
-    return scripts
+    return view, scripts
 
 
 def _verify_base(run: Run, ref: str) -> Answer:
@@ -237,32 +248,38 @@ def _verify_base(run: Run, ref: str) -> Answer:
     return {}
 
 
-def _states(plan: Plan, dirty: tuple[str, ...]) -> list[dict[str, Any]]:
-    """One row for each version in the folder or in the history, rising."""
-    drifted = {migration.version for migration in plan.drifted}
-    late = {migration.version for migration in plan.late}
-    gone = {row.version for row in (*plan.missing, *plan.ahead)}
-    rows: list[tuple[tuple[int, str], dict[str, Any]]] = []
+def _states(view: View) -> list[dict[str, Any]]:
+    """One row for each version in the folder or in the history, in their order."""
+    plan = view.plan
+    states = {row.version: "applied" for row in plan.applied}
+    for state, found in (
+        ("drifted", plan.drifted),
+        ("missing", (*plan.missing, *plan.ahead, *plan.gone)),
+        ("pending", plan.pending),
+        ("late", plan.late),
+        ("held", plan.held),
+    ):
+        states |= {item.version: state for item in found}
+    states |= dict.fromkeys(view.dirty, "dirty")
+    rows: list[tuple[Order, dict[str, Any]]] = []
+    applied = {row.version for row in plan.applied}
     for row in plan.applied:
-        state = "applied"
-        if row.version in drifted:
-            state = "drifted"
-        elif row.version in gone:
-            state = "missing"
         shown = {
             "version": row.version,
-            "state": state,
+            "state": states[row.version],
             "kind": row.kind.value,
             "applied_at": row.applied_at,
             "execution_time_ms": row.execution_time_ms,
         }
-        rows.append(((row.number, row.version), shown))
-    for migration in plan.pending:
-        state = "late" if migration.version in late else "pending"
-        if migration.version in dirty:
-            state = "dirty"
-        shown = {"version": migration.version, "state": state}
-        rows.append(((migration.number, migration.version), shown))
+        rows.append((row.order, shown))
+    for migration in (*plan.pending, *plan.held):
+        if migration.version not in applied:  # a repeatable that ran has its row already
+            shown = {
+                "version": migration.version,
+                "state": states[migration.version],
+                "kind": migration.kind.value,
+            }
+            rows.append((migration.order, shown))
     return [shown for _, shown in sorted(rows, key=lambda row: row[0])]
 
 
@@ -276,7 +293,7 @@ def _log_line(line: dict[str, Any]) -> dict[str, Any]:
     return {**shown, "run_id": line["run_id"], "detail": detail}
 
 
-def _create(run: Run, name: str) -> Answer:
+def _create(run: Run, name: str, repeatable: bool) -> Answer:
     if not re.fullmatch("[a-z0-9_]+", name):
         raise ConfigError(
             f"{name} cannot be a migration's name",
@@ -287,16 +304,20 @@ def _create(run: Run, name: str) -> Answer:
     folder = Path(run.config.migrations_dir)
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    version = _next(read_source(run.config.migrations_dir), name, run)
-    paths = [folder / f"{version}.sql", folder / f"{version}.down.sql"]
-    texts = (
-        f"-- {version}: what it is for\n\n",
-        f"-- Undoes {version}. Say here what data is lost.\n\n",
-    )
-    for path, text in zip(paths, texts, strict=True):
+    if repeatable:
+        version = f"R__{name}"
+        texts = {f"{version}.sql": f"-- {version}: runs again whenever this text changed\n\n"}
+    else:
+        version = _next(read_source(run.config.migrations_dir), name, run)
+        texts = {
+            f"{version}.sql": f"-- {version}: what it is for\n\n",
+            f"{version}.down.sql": f"-- Undoes {version}. Say here what data is lost.\n\n",
+        }
+    paths = [folder / file for file in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
         with _writing(path), path.open("x", encoding="utf-8") as file:
             file.write(text)
-    run.outcome = f"{len(paths)} files created"
+    run.outcome = f"{len(paths)} files created" if len(paths) > 1 else "1 file created"
     return {"created": [str(path) for path in paths]}
 
 
@@ -307,10 +328,10 @@ def _renumber(run: Run, version: str) -> Answer:
     folder = Path(run.config.migrations_dir)
     migrations = read_source(run.config.migrations_dir)
     found = next((m for m in migrations if m.version == version.removesuffix(".sql")), None)
-    if found is None:
+    if found is None or found.repeatable:
         raise ConfigError(
             f"there is no {version} in {folder}",
-            remedy="Name a file of the folder, 003_add_orders.",
+            remedy="Name a versioned file of the folder, 003_add_orders.",
         )
     others = tuple(m for m in migrations if m is not found)
     target = _next(others, found.version.partition("_")[2], run)
@@ -330,7 +351,8 @@ def _number(name: str, text: str) -> int:
 
 def _next(migrations: Sequence[Migration], name: str, run: Run) -> str:
     """The version after all of `migrations`; where numbers are timestamps, the present one."""
-    digits = migrations[-1].version.partition("_")[0] if migrations else "000"
+    numbered = [migration for migration in migrations if not migration.repeatable]
+    digits = numbered[-1].version.partition("_")[0] if numbered else "000"
     following = str(int(digits) + 1)
     if len(digits) == 14:
         following = max(run.started_at.strftime("%Y%m%d%H%M%S"), following)

@@ -64,6 +64,16 @@ SPENT = "(extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000
 RECORD = """INSERT INTO {history}
     (version, execution_time_ms, checksum, rollback_sql, kind, run_id)
 VALUES ({version}, {spent}, {checksum}, {rollback_sql}, 'versioned', {run_id})"""
+#: No ON CONFLICT: a table that an older job left may lack the key. The lock stands in for it.
+RECORD_REPEATABLE = """WITH again AS (
+    UPDATE {history}
+       SET applied_at = CURRENT_TIMESTAMP, execution_time_ms = {spent}, checksum = {checksum},
+           kind = 'repeatable', run_id = {run_id}
+     WHERE version = {version}
+ RETURNING version)
+INSERT INTO {history} (version, execution_time_ms, checksum, kind, run_id)
+SELECT {version}, {spent}, {checksum}, 'repeatable', {run_id}
+ WHERE NOT EXISTS (SELECT FROM again)"""
 RECORD_LOG = """INSERT INTO {log} (run_id, version, event, runner, detail)
 VALUES ({run_id}, {version}, {event}, {runner}, {detail})"""
 #: Gives the session back as it was; sent after failures too. DISCARD ALL may not stand in a
@@ -280,7 +290,7 @@ def _closing(script: Script, place: Place, also: Sequence[str]) -> list[str]:
         "RESET ROLE",
         HERE,
         CLOSING_GUARD.format(ours=our_lock(place.schema), escaped=ESCAPED),
-        RECORD.format(
+        (RECORD_REPEATABLE if migration.repeatable else RECORD).format(
             history=place.history,
             version=version,
             spent=SPENT,

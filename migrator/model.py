@@ -17,17 +17,41 @@ class Kind(Enum):
     ADOPTED = "adopted"
 
 
+#: Versioned migrations by number and version, then repeatables by name.
+Order = tuple[bool, int, str]
+
+
+def is_repeatable(version: str) -> bool:
+    """Whether the version is that of a repeatable, R__totals: the name alone says so."""
+    return version.startswith("R__")
+
+
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One versioned file of migrations/, read and hashed; it knows of no database."""
+    """One file of migrations/, read and hashed; it knows of no database."""
 
-    version: str  #: the file's stem, "007_add_orders"; the key in the history
-    number: int  #: its leading digits, 7; compared as a number, so 9 < 10
+    version: str  #: the file's stem, "007_add_orders" or "R__totals"; the key in the history
+    number: int  #: its leading digits, 7; compared as a number, so 9 < 10; -1 of a repeatable
     file: str  #: the file's name, "007_add_orders.sql"
     pieces: Iterable[str]  #: the file's text as it is sent, cut anywhere; read again each time
     checksum: str  #: SHA-256 of the text with LF line ends and no BOM, 64 hex digits
     raw_checksum: str  #: SHA-256 of the file's bytes as they lie there, 64 hex digits
     rollback_sql: str | None = None  #: the text of 007_add_orders.down.sql, read alike
+
+    @property
+    def repeatable(self) -> bool:
+        """It runs again whenever its checksum changes."""
+        return is_repeatable(self.version)
+
+    @property
+    def kind(self) -> Kind:
+        """What its row in the history says."""
+        return Kind.REPEATABLE if self.repeatable else Kind.VERSIONED
+
+    @property
+    def order(self) -> Order:
+        """Its place among all migrations."""
+        return self.repeatable, self.number, self.version
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +79,16 @@ class Applied:
     applied_at: str | None = None  #: RFC 3339, as the database printed it
     execution_time_ms: int | None = None
     run_id: str | None = None
+
+    @property
+    def repeatable(self) -> bool:
+        """It is the newest run of a repeatable."""
+        return is_repeatable(self.version)
+
+    @property
+    def order(self) -> Order:
+        """Its place among all migrations."""
+        return self.repeatable, self.number, self.version
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from migrator.durations import parse_duration
 from migrator.model import Finding, Migration
+from migrator.order import Requirement
 from migrator.text import Text, read_text
 
 if TYPE_CHECKING:
     from migrator.parts import Part
+    from migrator.statements import Directive
 
-_NAME = re.compile(r"(?P<version>(?P<number>[0-9]+)_[a-z0-9_]+)(?P<down>\.down)?\.sql")
+_NAME = re.compile(r"(?P<version>(?:(?P<number>[0-9]+)_|R__)[a-z0-9_]+)(?P<down>\.down)?\.sql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +30,13 @@ class Script:
     lock_timeout_ms: int | None = None  #: None where no directive says so; 0 is no limit
     statement_timeout_ms: int | None = None
     transactional: bool = True  #: False under a `-- migrator: no-transaction` line
+    requires: tuple[Requirement, ...] = ()
 
 
 def gather(
     files: Iterable[tuple[str, bytes | Iterable[bytes] | Finding]],
 ) -> tuple[tuple[Migration, ...], tuple[Finding, ...]]:
-    """The migrations by (number, version); or none, and all that is wrong with the folder.
+    """The migrations in their order; or none, and all that is wrong with the folder.
 
     `files` are the names that end in .sql, in whatever case, each with its bytes, a large one's
     in blocks that can be read again, or with why they cannot be read. A version fits 255
@@ -46,7 +49,7 @@ def gather(
         return (), tuple(sorted(findings, key=lambda finding: finding.file))
     texts = {file: text for file, text in read.items() if not isinstance(text, Finding)}
     migrations = [_migration(name, texts) for name in names if not name["down"]]
-    return tuple(sorted(migrations, key=lambda m: (m.number, m.version))), ()
+    return tuple(sorted(migrations, key=lambda m: m.order)), ()
 
 
 def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]]:
@@ -67,13 +70,34 @@ def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]
         late = layout.begins is not None and directive.start > layout.begins
         if reason := _wrong(name, value, late=late, again=name in timeouts):
             wrong.append((directive.line, *reason))
-        else:
+        elif name == _ALONE and migration.repeatable:
+            problem = "a repeatable runs in a transaction"
+            wrong.append((directive.line, problem, "Make it a versioned migration, NNN_name.sql."))
+        elif name != _REQUIRES:
             timeouts[name] = 0 if name == _ALONE else parse_duration(value)
     if wrong:
         return None, tuple(Finding(migration.file, p, r, line) for line, p, r in sorted(wrong))
     limits = timeouts.get("lock-timeout"), timeouts.get("statement-timeout")
     parts = layout.parts, layout.statements, layout.whole
-    return Script(migration, *parts, *limits, transactional=not alone), ()
+    requires = _requirements(layout.directives)
+    return Script(migration, *parts, *limits, not alone, requires), ()
+
+
+def read_requirements(migration: Migration) -> tuple[Requirement, ...]:
+    """What the file requires, whatever else may be wrong with it, and applied or not."""
+    from migrator.parts import lay_out
+
+    return _requirements(lay_out(migration.pieces).directives)
+
+
+def _requirements(directives: Iterable[Directive]) -> tuple[Requirement, ...]:
+    return tuple(
+        Requirement(version, directive.line)
+        for directive in directives
+        for name, *versions in [directive.text.split() or [""]]
+        if name == _REQUIRES
+        for version in versions
+    )
 
 
 def _read(file: str, data: bytes | Iterable[bytes] | Finding) -> Text | Finding:
@@ -83,28 +107,29 @@ def _read(file: str, data: bytes | Iterable[bytes] | Finding) -> Text | Finding:
 
 
 def _misnamed(file: str) -> Finding:
-    if file.startswith("R__"):
-        problem = "repeatable migrations are not supported by this version"
-        return Finding(file, problem, "Write it as a versioned one, NNN_name.sql.")
     return Finding(
         file,
         "the name fits no pattern, so that the file would be lost",
-        "Call it NNN_name.sql or NNN_name.down.sql, with a-z, 0-9 and _ in the name.",
+        "Call it NNN_name.sql, NNN_name.down.sql or R__name.sql, with a-z, 0-9 and _ in the name.",
     )
 
 
 def _unpaired(names: Iterable[re.Match[str]]) -> list[Finding]:
-    """Two files with one number; a down file without its up file."""
+    """Two files with one number; a down file without its up file, or of a repeatable."""
     ups = {name["version"]: name for name in names if not name["down"]}
     by_number: dict[int, str] = {}
     findings = []
-    for version in sorted(ups):
+    for version in sorted(version for version, name in ups.items() if name["number"]):
         other = by_number.setdefault(int(ups[version]["number"]), version)
         if other != version:
             problem = f"{other}.sql has the same number"
             findings.append(Finding(f"{version}.sql", problem, "Give one of them another number."))
     for name in names:
-        if name["down"] and name["version"] not in ups:
+        if name["down"] and not name["number"]:
+            problem = "a repeatable has no undo"
+            remedy = "Remove it; what undoes a repeatable is its older text."
+            findings.append(Finding(name.string, problem, remedy))
+        elif name["down"] and name["version"] not in ups:
             problem = f"there is no {name['version']}.sql that it could undo"
             findings.append(Finding(name.string, problem, "Restore that file or remove this one."))
     return findings
@@ -115,7 +140,7 @@ def _migration(name: re.Match[str], texts: dict[str, Text]) -> Migration:
     down = texts.get(f"{name['version']}.down.sql")
     return Migration(
         version=name["version"],
-        number=int(name["number"]),
+        number=int(name["number"] or -1),
         file=name.string,
         pieces=text.pieces,
         checksum=text.checksum,
@@ -126,8 +151,9 @@ def _migration(name: re.Match[str], texts: dict[str, Text]) -> Migration:
 
 _ALONE = "no-transaction"
 _TIMEOUTS = ("lock-timeout", "statement-timeout")
-_KNOWN = (_ALONE, *_TIMEOUTS)
-_LATER = ("allow", "requires")  # of the design, not of this version
+_REQUIRES = "requires"
+_KNOWN = (_ALONE, *_TIMEOUTS, _REQUIRES)
+_LATER = ("allow",)  # of the design, not of this version
 
 
 def _wrong(name: str, value: str, *, late: bool, again: bool) -> tuple[str, str] | None:
@@ -139,6 +165,9 @@ def _wrong(name: str, value: str, *, late: bool, again: bool) -> tuple[str, str]
         return f'"{name}" is not a directive', f"This version knows {known}."
     if late:
         return f"the directive {name} stands after a statement", "Move it to the top of the file."
+    if name == _REQUIRES:
+        problem = f"the directive {name} names no version"
+        return None if value.strip() else (problem, "Name one: requires 002_seed_data.")
     if again:
         return f"the directive {name} is given twice", "Remove one of them."
     if name == _ALONE:

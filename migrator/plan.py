@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from migrator.config import OnFinding, OnLate
 from migrator.errors import DriftError, LateError, MigratorError, MissingError
-from migrator.model import Applied, Finding, Kind, Migration
+from migrator.model import Applied, Finding, Migration, Order
+from migrator.order import Needs, closure
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +25,14 @@ class Policy:
 class Plan:
     """What the folder holds beyond the history, and where the two disagree."""
 
-    applied: tuple[Applied, ...]  #: all of the history, rising
-    pending: tuple[Migration, ...]  #: in the folder, not in the history, rising; late ones too
-    late: tuple[Migration, ...]  #: pending, but lower than the newest applied
+    applied: tuple[Applied, ...]  #: all of the history, in order
+    pending: tuple[Migration, ...]  #: not in the history, or a repeatable that changed; in order
+    late: tuple[Migration, ...]  #: pending, but its place is before the newest applied
     drifted: tuple[Migration, ...]  #: applied, and the file's text has changed since
     missing: tuple[Applied, ...]  #: applied, no file, older than the folder's newest
     ahead: tuple[Applied, ...]  #: applied, no file, newer than anything in the folder
+    held: tuple[Migration, ...]  #: repeatables that would run, were the database not ahead
+    gone: tuple[Applied, ...]  #: repeatables that ran and have no file any more
 
     def checked(self, policy: Policy) -> Decision:
         """What to run and what to warn about under `policy`; raises nothing."""
@@ -48,9 +51,16 @@ class Plan:
                 failures.append(error(f"{LABELS[error]}: {files}", findings=found))
             else:
                 warnings += found
+        warnings += (*self._held(), *self._gone())
         skipped = self.late if policy.on_late is OnLate.SKIP else ()
         run = tuple(migration for migration in self.pending if migration not in skipped)
-        return Decision(run, tuple(warnings), tuple(failures))
+        return Decision(run, skipped, tuple(warnings), tuple(failures))
+
+    @property
+    def newest(self) -> Applied | None:
+        """The applied versioned migration of the highest number."""
+        versioned = [row for row in self.applied if not row.repeatable]
+        return versioned[-1] if versioned else None
 
     def _drift(self) -> tuple[Finding, ...]:
         return tuple(
@@ -88,15 +98,37 @@ class Plan:
         )
 
     def _late(self, on_late: OnLate) -> tuple[Finding, ...]:
+        newest = self.newest.version if self.newest else ""
         what = {OnLate.SKIP: "; it is skipped", OnLate.APPLY: "; ON_LATE lets it pass"}
         return tuple(
             Finding(
                 migration.file,
-                f"is pending, but older than {self.applied[-1].version}, which is applied"
-                + what.get(on_late, ""),
+                f"is pending, but older than {newest}, which is applied" + what.get(on_late, ""),
                 "Rename it to a number above that, or set ON_LATE=apply or ON_LATE=skip.",
             )
             for migration in self.late
+        )
+
+    def _held(self) -> tuple[Finding, ...]:
+        return tuple(
+            Finding(
+                migration.file,
+                "is not what ran last, and is not run: the database is ahead of the folder, whose "
+                "repeatables may be older than what is there",
+                f"Deploy an image that holds {self.ahead[-1].version}.",
+            )
+            for migration in self.held
+        )
+
+    def _gone(self) -> tuple[Finding, ...]:
+        return tuple(
+            Finding(
+                row.version,
+                "is a repeatable that ran, and the folder has no file for it; what it made stays",
+                "Restore the file; or drop what it made in a new migration and forget its row by "
+                f"`repair --not-applied {row.version} --reason WHY`.",
+            )
+            for row in self.gone
         )
 
 
@@ -104,7 +136,8 @@ class Plan:
 class Decision:
     """A plan, judged."""
 
-    run: tuple[Migration, ...]  #: what is to be applied, in this order
+    run: tuple[Migration, ...]  #: what is to be applied; what it requires may change the order
+    skipped: tuple[Migration, ...]  #: late, and left out by the policy
     warnings: tuple[Finding, ...]
     failures: tuple[MigratorError, ...]  #: each with its findings; empty = go
 
@@ -128,29 +161,41 @@ LABELS: dict[type[MigratorError], str] = {
 }
 
 
-def make_plan(migrations: Sequence[Migration], history: Sequence[Applied]) -> Plan:
-    """Set the folder beside the history, both rising. Opens and raises nothing.
+def make_plan(
+    migrations: Sequence[Migration], history: Sequence[Applied], needs: Needs | None = None
+) -> Plan:
+    """Set the folder, in its order, beside the history. Opens and raises nothing.
 
     A row without a checksum, or whose checksum is that of the file's raw bytes (an older job
-    wrote those), counts as unchanged.
+    wrote those), counts as unchanged. `needs` moves the place of a file behind all that it comes
+    to require: one that waited for a higher number is not late for it.
     """
-    history = sorted(history, key=lambda row: (row.number, row.version))
-    recorded = {row.version: row for row in history}
-    files = {migration.version for migration in migrations}
-    newest = max(((row.number, row.version) for row in history), default=(-1, ""))
+    rows = tuple(sorted(history, key=lambda row: row.order))
+    recorded = {row.version: row for row in rows}
+    files = {migration.version: migration for migration in migrations}
+    versioned = [migration for migration in migrations if not migration.repeatable]
+    newest = max((row.order for row in rows if not row.repeatable), default=(False, -1, ""))
     # a folder without any file is no older image, but most likely a wrong folder
-    last = max((migration.number for migration in migrations), default=math.inf)
-    gone = [row for row in history if row.version not in files and row.kind is not Kind.REPEATABLE]
-    pending = tuple(m for m in migrations if m.version not in recorded)
+    last = max((migration.number for migration in versioned), default=math.inf)
+    absent = [row for row in rows if row.version not in files]
+    ahead = tuple(row for row in absent if not row.repeatable and row.number > last)
+    pending = tuple(m for m in versioned if m.version not in recorded)
+    repeat = tuple(m for m in migrations if m.repeatable and _changed(m, recorded))
     return Plan(
-        applied=tuple(history),
-        pending=pending,
-        late=tuple(m for m in pending if (m.number, m.version) < newest),
-        drifted=tuple(
-            m for m in migrations if m.version in recorded and _differs(m, recorded[m.version])
+        applied=rows,
+        pending=pending if ahead else pending + repeat,
+        late=tuple(
+            m
+            for m in pending
+            if m.order < newest and _place(m, needs or {}, recorded, files) < newest
         ),
-        missing=tuple(row for row in gone if row.number <= last),
-        ahead=tuple(row for row in gone if row.number > last),
+        drifted=tuple(
+            m for m in versioned if m.version in recorded and _differs(m, recorded[m.version])
+        ),
+        missing=tuple(row for row in absent if not row.repeatable and row.number <= last),
+        ahead=ahead,
+        held=repeat if ahead else (),
+        gone=tuple(row for row in absent if row.repeatable),
     )
 
 
@@ -167,8 +212,25 @@ def behind(migrations: Sequence[Migration], base: Sequence[str]) -> tuple[Findin
             f"Rename it: new --renumber {migration.version}.",
         )
         for migration in migrations
-        if migration.number <= newest and migration.file not in base
+        if not migration.repeatable and migration.number <= newest and migration.file not in base
     )
+
+
+def _changed(migration: Migration, recorded: Mapping[str, Applied]) -> bool:
+    """Whether the repeatable never ran, or ran last with another text."""
+    row = recorded.get(migration.version)
+    return row is None or row.checksum != migration.checksum
+
+
+def _place(
+    migration: Migration,
+    needs: Needs,
+    recorded: Mapping[str, Applied],
+    files: Mapping[str, Migration],
+) -> Order:
+    """Where the order by need puts a file: where the last of what it comes to require stands."""
+    needed = closure(migration.version, needs)
+    return max(found.order for v in needed if (found := files.get(v) or recorded.get(v)))
 
 
 def _differs(migration: Migration, row: Applied) -> bool:

@@ -100,6 +100,8 @@ def _answered(run: Run, view: View, told: Told) -> tuple[str, str]:
     if answer is Answer.APPLIED:
         if pending is None:
             raise _unfitting(f"{version} is not a pending migration of this folder")
+        if pending.repeatable:
+            raise _unfitting(f"{version} is a repeatable, which may run again at any time")
         records.append(journal.record(place, pending, "NULL"))
     elif answer is Answer.NOT_APPLIED:
         if not recorded and progress is None:

@@ -72,6 +72,8 @@ def as_text(command: str, answer: dict[str, Any], result: dict[str, Any]) -> str
     if command == "status":
         return _table(answer.get("migrations", [])) + _findings(result["findings"])
     if command == "plan":
+        if "graph" in answer:
+            return str(answer["graph"])
         rows = answer.get("would_apply", [])
         return _table(rows) if rows else "nothing to do\n"
     if command == "adopt":

@@ -38,14 +38,16 @@ from migrator.history import (
     read_log,
 )
 from migrator.link import HISTORY, LOSSES, Link, MovedError
-from migrator.model import Event, Finding, Migration
-from migrator.parse import Script, understand
+from migrator.model import Event, Migration
+from migrator.order import Needs
+from migrator.parse import Script
 from migrator.plan import Decision, Plan, Policy, make_plan
+from migrator.reader import Reader
 from migrator.report import Done
 from migrator.sync import Sync
 from migrator.watch import retry
 
-Seen = list[tuple[str, str | None]]
+Seen = dict[str, str | None]  # the history as our next flight must find it
 
 #: How often the history may be said to have moved and be found as it was.
 MOVES = 5
@@ -80,30 +82,24 @@ class Run:
     started_at: datetime
     applied: list[Done] = field(default_factory=list)
     view: View | None = None  #: the newest look
+    pending: tuple[str, ...] = ()  #: what is still to be applied, in order, as far as is known
     outcome: str | None = None  #: what a command did that applied nothing, in words
     shown: dict[str, Any] = field(default_factory=dict)  #: its answer, even when it is refused
     sync: Sync = field(init=False)
-    _understood: dict[str, Script] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.sync = Sync(self.link)
-
-    @property
-    def pending(self) -> tuple[str, ...]:
-        """The versions that are still to be applied, as far as is known."""
-        done = {entry.version for entry in self.applied}
-        wanted = self.view.decision.run if self.view else ()
-        return tuple(migration.version for migration in wanted if migration.version not in done)
+        self._reader = Reader(self.link.watch)
 
     @property
     def current(self) -> str | None:
-        """The newest applied version, as far as is known."""
+        """The newest applied version, as far as is known; a repeatable is none."""
         if self.view is None:
             return None
         done = {entry.version for entry in self.applied}
-        rows = [(row.number, row.version) for row in self.view.plan.applied]
-        rows += [(m.number, m.version) for m in self.view.plan.pending if m.version in done]
-        return max(rows)[1] if rows else None
+        found = [row.order for row in self.view.plan.applied if not row.repeatable]
+        found += [m.order for m in self.view.plan.pending if m.version in done and not m.repeatable]
+        return max(found)[-1] if found else None
 
     def look(self, migrations: tuple[Migration, ...], readers: tuple[str, ...] = ()) -> View:
         """Read the history and plan; a connection that was idle too long is opened anew."""
@@ -116,7 +112,11 @@ class Run:
         self.applied = [done for done in self.applied if done.version in stand]
         policy = Policy(self.config.on_drift, self.config.on_missing, self.config.on_late)
         plan = make_plan(migrations, history.rows)
+        if plan.late:
+            needs = self._reader.needs(plan.late, migrations)
+            plan = make_plan(migrations, history.rows, needs)
         self.view = View(history, plan, plan.checked(policy))
+        self.pending = tuple(migration.version for migration in self.view.decision.run)
         return self.view
 
     def read_log(self, limit: int) -> list[dict[str, Any]]:
@@ -140,7 +140,7 @@ class Run:
             self.link.tell(_plan_made(view))
             self.warn(view)
             view.decision.raise_failures()
-            scripts = self.understand(view.decision.run)
+            scripts = self.understand(view, migrations)
             _check_begun(scripts, view)
             if not scripts and not view.history.readers_lacking:
                 return
@@ -149,24 +149,16 @@ class Run:
                 return
         raise RuntimeError("the guard sees another history than the one that is read")
 
-    def understand(self, migrations: tuple[Migration, ...]) -> tuple[Script, ...]:
-        """Read every pending file before any is run; SourceError with all findings."""
-        scripts: list[Script] = []
-        findings: list[Finding] = []
-        for migration in migrations:
-            script = self._understood.get(migration.version)
-            if script is None:
-                with self.link.watch.thinking():
-                    script, found = understand(migration)
-                findings += found
-            if script is not None:
-                scripts.append(script)
-                self._understood[migration.version] = script
-        if findings:
-            files = len({finding.file for finding in findings})
-            message = f"{_count(len(findings), 'problem')} in {_count(files, 'pending file')}"
-            raise SourceError(message, findings=findings)
-        return tuple(scripts)
+    def needs(self, migrations: tuple[Migration, ...]) -> Needs:
+        """What each file requires, the applied ones too."""
+        return self._reader.needs(migrations, migrations)
+
+    def understand(self, view: View, migrations: tuple[Migration, ...]) -> tuple[Script, ...]:
+        """What is to be run, read and put in order before any of it is run."""
+        known = [row.version for row in view.plan.applied]
+        scripts = self._reader.understand(view.decision, migrations, known)
+        self.pending = tuple(script.migration.version for script in scripts)
+        return scripts
 
     def find_sessions(self, scripts: tuple[Script, ...]) -> None:
         """Have what the scripts need, before the first of them is sent.
@@ -187,7 +179,7 @@ class Run:
         if scripts:
             self.sync.look()
             self._warn_of_open_transactions()
-        seen = history.seen()
+        seen = dict(history.seen())
         for step, script in enumerate(scripts, 1):
             self._check_time(script)
             fields = {
@@ -202,9 +194,12 @@ class Run:
             else:
                 from migrator.alone import apply_alone  # seldom needed
 
-                done = apply_alone(self.link, script, seen, self.sync.rows(script.migration))
-            seen.append((script.migration.version, script.migration.checksum))
+                done = apply_alone(
+                    self.link, script, seen.items(), self.sync.rows(script.migration)
+                )
+            seen[script.migration.version] = script.migration.checksum
             self.applied.append(done)
+            self.pending = self.pending[1:]
             fields = {
                 "version": done.version,
                 "file": script.migration.file,
@@ -303,17 +298,28 @@ class Run:
         except MigratorError as error:
             error.details["outcome"] = unknown
             raise
+        return self._ours(version, found)
+
+    def _ours(self, version: str, found: tuple[str | None, int] | None) -> Done | None:
+        """Whether the row that was found is of our flight: None when our flight left nothing.
+
+        Raises MovedError when another runner was there. Of a repeatable the row of its last run
+        stands until our COMMIT.
+        """
         if found is None:
             return None
         run_id, spent = found
-        if run_id != self.link.run_id:
-            raise MovedError
-        return Done(version, spent)
+        if run_id == self.link.run_id:
+            return Done(version, spent)
+        before = self.view.history.rows if self.view else ()
+        if any(row.version == version and row.run_id == run_id for row in before):
+            return None
+        raise MovedError
 
     def _send_when_free(self, script: Script, seen: Seen) -> int | None:
         place, limits = self.link.place, self._limits(script)
         also = self.sync.rows(script.migration)
-        flight = partial(make_flight, script, head(seen), place, limits, also)
+        flight = partial(make_flight, script, head(seen.items()), place, limits, also)
 
         def send() -> int | None:
             self._check_time(script)
@@ -372,10 +378,8 @@ class Run:
                 return None, rolled_back
             with contextlib.suppress(Exception), self.link.watch.cleaning_up():
                 found = find_run(self.link.session, self.link.place, version)
-                if found is None:
-                    return None, rolled_back
-                if found[0] == self.link.run_id:
-                    return Done(version, found[1]), ""
+                done = self._ours(version, found)
+                return done, "" if done else rolled_back
         if message.committed_at is None:
             return None, f"{version} is not applied: its COMMIT was never sent"
         return None, f"unknown: {version} was running, and the server did not answer any more"
@@ -387,8 +391,7 @@ class Run:
         from migrator.diagnosis import Standing, diagnose  # needed only when a statement failed
 
         version = script.migration.version
-        after = self.pending[self.pending.index(version) + 1 :]
-        standing = Standing([done.version for done in self.applied], self.current, after)
+        standing = Standing([d.version for d in self.applied], self.current, self.pending[1:])
         general = self.config.statement_timeout
         found = diagnose(script, message, error.refusal, answered, standing, general)
         if isinstance(found, StatementError):
@@ -441,6 +444,7 @@ def _plan_made(view: View) -> Event:
         "pending": [migration.version for migration in view.decision.run],
         "applied_count": len(plan.applied),
         "late": [migration.version for migration in plan.late],
+        "held": [migration.version for migration in plan.held],
         "drifted": [migration.version for migration in plan.drifted],
         "missing": [row.version for row in (*plan.missing, *plan.ahead)],
     }
@@ -470,7 +474,3 @@ def _may_be_committed(message: Message, answered: int | None) -> bool:
 
 def _chosen(own: int | None, general: int) -> int:
     return general if own is None else own
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -31,7 +31,7 @@ class Sync:
 
     def rows(self, migration: Migration) -> tuple[str, ...]:
         """The statement that goes with the history's row of this migration, or none."""
-        if not self._columns:
+        if not self._columns or migration.repeatable:  # the CLI knows no repeatables
             return ()
         from migrator.mirror import mirrored
 

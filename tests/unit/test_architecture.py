@@ -14,15 +14,15 @@ import migrator
 #: Every module, floor by floor; each imports only modules that stand before it.
 GROUND = (
     *("model", "report", "errors", "durations", "text", "statements", "scanner", "parts"),
-    *("effects", "parse", "url", "refusals", "config", "plan", "flight", "diagnosis", "journal"),
-    *("settle", "steps", "mirror", "trackers", "adoption"),
+    *("effects", "order", "parse", "url", "refusals", "config", "plan", "flight", "diagnosis"),
+    *("journal", "settle", "steps", "mirror", "trackers", "adoption"),
 )
 FIRST = (
     *("source", "git", "watch", "database", "connect", "observer", "lock", "history", "sights"),
     "foreign",
 )
 SECOND = (
-    *("link", "sync", "alone", "runner", "repair", "adopt", "logs", "commands"),
+    *("link", "sync", "alone", "reader", "runner", "repair", "adopt", "logs", "commands"),
     "cli",  # the roof
 )
 MODULES = (*GROUND, *FIRST, *SECOND)

@@ -349,3 +349,22 @@ def test_our_statements_before_the_file_are_counted_right() -> None:
     before = message.text[: message.body_starts]
     block = before[before.index("DO LANGUAGE") : before.index("$migrator$;")]
     assert message.results_before == before.replace(block, "").count(";\n")
+
+
+def test_a_repeatable_replaces_its_row_and_adds_to_the_log() -> None:
+    (message,) = fly(a_script("SELECT 1;", "R__totals"))
+    checksum = hashlib.sha256(b"SELECT 1;").hexdigest()
+    spent = "(extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000)::integer"
+    assert (
+        f"""WITH again AS (
+    UPDATE "public".schema_migrations
+       SET applied_at = CURRENT_TIMESTAMP, execution_time_ms = {spent}, checksum = '{checksum}',
+           kind = 'repeatable', run_id = '{RUN_ID}'
+     WHERE version = 'R__totals'
+ RETURNING version)
+INSERT INTO "public".schema_migrations (version, execution_time_ms, checksum, kind, run_id)
+SELECT 'R__totals', {spent}, '{checksum}', 'repeatable', '{RUN_ID}'
+ WHERE NOT EXISTS (SELECT FROM again);
+INSERT INTO "public".schema_migrations_log"""
+        in message.text
+    )

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.model import Finding
-from migrator.parse import gather, understand
+from migrator.model import Finding, Kind
+from migrator.order import Requirement
+from migrator.parse import gather, read_requirements, understand
 from tests.builders import a_migration
 
 CANNOT_READ = Finding("003_c.sql", "cannot be read: Permission denied", "Make it readable.")
@@ -32,6 +33,7 @@ def test_a_down_file_becomes_the_rollback_of_its_migration() -> None:
         *("a.sql", "001.sql", "001_.sql", "_a.sql", "001-a.sql", "V1__a.sql", "001_A.sql"),
         *("001_a.SQL", "001_a.up.sql", "001_a b.sql", "001_é.sql", "٣_a.sql", "001_a.sql\n"),
         *("001_a.down.down.sql", "-1_a.sql"),
+        *("R__.sql", "R_a.sql", "r__a.sql", "R__A.sql", "R__a-b.sql", "R__a.SQL", "1R__a.sql"),
     ],
 )
 def test_a_name_that_fits_no_pattern_is_a_finding(file: str) -> None:
@@ -41,9 +43,20 @@ def test_a_name_that_fits_no_pattern_is_a_finding(file: str) -> None:
     assert "fits no pattern" in finding.problem
 
 
-def test_a_repeatable_is_not_supported_yet() -> None:
-    _, [finding] = gather([("R__view.sql", b"")])
-    assert finding.problem == "repeatable migrations are not supported by this version"
+def test_repeatables_come_last_and_by_name() -> None:
+    files = {"R__b.sql": b"B", "R__0.sql": b"0", "010_z.sql": b"Z"}
+    migrations, findings = gather(files.items())
+    assert [(m.version, m.number, m.kind) for m in migrations] == [
+        ("010_z", 10, Kind.VERSIONED),
+        ("R__0", -1, Kind.REPEATABLE),
+        ("R__b", -1, Kind.REPEATABLE),
+    ]
+    assert not findings
+
+
+def test_a_repeatable_has_no_undo() -> None:
+    _, [finding] = gather([("R__a.sql", b""), ("R__a.down.sql", b"")])
+    assert (finding.file, finding.problem) == ("R__a.down.sql", "a repeatable has no undo")
 
 
 def test_all_that_is_wrong_with_a_folder_is_found_at_once() -> None:
@@ -93,6 +106,23 @@ def test_a_no_transaction_file_may_hold_what_no_other_may() -> None:
     assert finding.problem == "VACUUM cannot run inside a transaction"
 
 
+def test_a_repeatable_runs_in_a_transaction() -> None:
+    script, findings = understand(a_migration("R__a", "\n-- migrator: no-transaction\nVACUUM;"))
+    assert script is None
+    assert [(f.line, f.problem) for f in findings] == [(2, "a repeatable runs in a transaction")]
+
+
+NEEDS = "-- migrator: requires 002_b  R__c\n--migrator: requires\t003_d\n"
+
+
+def test_what_a_file_requires_may_take_several_words_and_lines() -> None:
+    script, _ = understand(a_migration(1, NEEDS))
+    assert script is not None
+    needed = (Requirement("002_b", 1), Requirement("R__c", 1), Requirement("003_d", 2))
+    assert script.requires == needed
+    assert read_requirements(a_migration(1, NEEDS + "SELECT 'unended")) == needed
+
+
 @pytest.mark.parametrize("sql", ["", "\n", "-- nothing\n", "/* nothing */;"])
 def test_a_file_without_a_statement_is_a_script_too(sql: str) -> None:
     script, findings = understand(a_migration(1, sql))
@@ -113,7 +143,8 @@ def test_a_file_without_a_statement_is_a_script_too(sql: str) -> None:
             "the directive no-transaction is given twice",
         ),
         ("-- migrator: no-transaction\nCOPY t FROM STDIN", 2, "COPY ... FROM STDIN cannot stand"),
-        ("\n-- migrator: requires 002_b", 2, "the directive requires is not supported"),
+        ("\n-- migrator: requires \n", 2, "the directive requires names no version"),
+        ("A;\n-- migrator: requires 002_b", 2, "the directive requires stands after"),
         ('-- migrator: allow drop "x"', 1, "the directive allow is not supported"),
         ("-- migrator: speed 5s", 1, '"speed" is not a directive'),
         ("-- migrator:", 1, '"" is not a directive'),

@@ -71,8 +71,8 @@ def decide(migrations: list[Migration], history: list[Applied], **policy: Any) -
         pytest.param(
             files(1),
             [an_applied("R__views", kind=Kind.REPEATABLE), *rows(1)],
-            {},
-            id="a repeatable is never missing",
+            {"gone": [-1]},
+            id="a repeatable whose file is gone is never missing",
         ),
         pytest.param(
             files(1), [an_applied("init"), *rows(1)], {"missing": [-1]}, id="a row without a number"
@@ -83,10 +83,104 @@ def test_folder_and_history_are_set_beside_each_other(
     migrations: list[Migration], history: list[Applied], expected: dict[str, list[int]]
 ) -> None:
     plan = make_plan(migrations, history)
-    kinds = ("pending", "late", "drifted", "missing", "ahead")
+    kinds = ("pending", "late", "drifted", "missing", "ahead", "held", "gone")
     found = {kind: [item.number for item in getattr(plan, kind)] for kind in kinds}
     assert {kind: numbers for kind, numbers in found.items() if numbers} == expected
-    assert list(plan.applied) == sorted(history, key=lambda row: (row.number, row.version))
+    assert sorted(plan.applied, key=lambda row: row.order) == list(plan.applied)
+    assert set(plan.applied) == set(history)
+
+
+R_A, R_B = a_migration("R__a"), a_migration("R__b")
+RAN_A, RAN_B = an_applied("R__a"), an_applied("R__b")
+OLD_A, OLD_B = an_applied("R__a", CHANGED), an_applied("R__b", CHANGED)
+
+
+@pytest.mark.parametrize(
+    ("migrations", "history", "expected"),
+    [
+        pytest.param(
+            [*files(1), R_A], [], {"pending": ["001_step", "R__a"]}, id="it runs after all others"
+        ),
+        pytest.param([*files(1), R_A], [*rows(1), RAN_A], {}, id="it ran with this text"),
+        pytest.param(
+            [*files(1), R_A, R_B],
+            [*rows(1), OLD_A, RAN_B],
+            {"pending": ["R__a"]},
+            id="its text has changed, and it has not drifted",
+        ),
+        pytest.param(
+            [R_A], [an_applied("R__a", checksum=None)], {"pending": ["R__a"]}, id="nobody knows"
+        ),
+        pytest.param(
+            files(2, 3),
+            [*rows(3), RAN_A],
+            {"pending": ["002_step"], "late": ["002_step"]} | {"gone": ["R__a"]},
+            id="its file is gone",
+        ),
+        pytest.param(
+            [*files(1), R_A],
+            rows(1, 2),
+            {"ahead": ["002_step"], "held": ["R__a"]},
+            id="held: the database is ahead",
+        ),
+        pytest.param(
+            [*files(1, 2), R_A, R_B],
+            [*rows(1, 3), OLD_A, RAN_B],
+            {"pending": ["002_step"], "late": ["002_step"], "ahead": ["003_step"]}
+            | {"held": ["R__a"]},
+            id="held, and a late file beside it is not",
+        ),
+        pytest.param([*files(1), R_A], [RAN_A], {"pending": ["001_step"]}, id="late for none"),
+        pytest.param([R_A], rows(1), {"pending": ["R__a"], "missing": ["001_step"]}, id="alone"),
+    ],
+)
+def test_a_repeatable_runs_when_its_text_is_not_what_ran_last(
+    migrations: list[Migration], history: list[Applied], expected: dict[str, list[str]]
+) -> None:
+    plan = make_plan(migrations, history)
+    kinds = ("pending", "late", "drifted", "missing", "ahead", "held", "gone")
+    found = {kind: [item.version for item in getattr(plan, kind)] for kind in kinds}
+    assert {kind: versions for kind, versions in found.items() if versions} == expected
+
+
+def test_a_held_or_lost_repeatable_is_warned_of_under_every_policy() -> None:
+    decision = decide([*files(1), R_A], [*rows(1, 2), RAN_B])
+    assert [str(warning) for warning in decision.warnings[1:]] == [
+        "R__a.sql: is not what ran last, and is not run: the database is ahead of the folder, "
+        "whose repeatables may be older than what is there. "
+        "Deploy an image that holds 002_step.",
+        "R__b: is a repeatable that ran, and the folder has no file for it; what it made stays. "
+        "Restore the file; or drop what it made in a new migration and forget its row by "
+        "`repair --not-applied R__b --reason WHY`.",
+    ]
+    assert (decision.run, decision.failures) == ((), ())
+
+
+def test_a_late_file_is_set_beside_the_newest_versioned_one() -> None:
+    (finding,) = decide(files(1, 2), [*rows(2), RAN_A]).findings[:1]
+    assert "older than 002_step" in finding.problem
+
+
+@pytest.mark.parametrize(
+    ("applied", "needs", "late"),
+    [
+        pytest.param([3], {1: [3]}, [2], id="it waited for what is applied"),
+        pytest.param([2], {1: [3]}, [], id="it waits for what is pending"),
+        pytest.param([2, 4, 5], {1: [3], 3: [5]}, [], id="by way of another, pending too"),
+        pytest.param([2, 3, 4, 5], {1: [3], 3: [5]}, [], id="by way of one that is applied"),
+        pytest.param([2, 3, 4, 5], {1: [3]}, [1], id="late by more than it waited for"),
+        pytest.param([2, 3], {1: [3, 99]}, [], id="what nobody knows moves nothing"),
+        pytest.param([2, 3], {1: [2]}, [1], id="it needs no more than a part of it"),
+        pytest.param([5], {1: [2], 2: [1, 5]}, [3, 4], id="a cycle ends"),
+    ],
+)
+def test_a_file_that_waited_for_what_it_requires_is_not_late(
+    applied: list[int], needs: dict[int, list[int]], late: list[int]
+) -> None:
+    """A run that was killed in between left the higher number applied, and the lower pending."""
+    named = {f"{v:03}_step": [f"{n:03}_step" for n in found] for v, found in needs.items()}
+    plan = make_plan(files(1, 2, 3, 4, 5, 6), rows(*applied), named)
+    assert [migration.number for migration in plan.late] == late
 
 
 def test_a_history_in_any_order_is_put_in_order() -> None:
@@ -208,3 +302,7 @@ def test_a_new_file_behind_another_branch(
     found = behind([a_migration(n) for n in files], base)
     assert [finding.file for finding in found] == late
     assert all("new --renumber 002_step" in finding.remedy for finding in found)
+
+
+def test_a_repeatable_is_behind_no_branch() -> None:
+    assert behind([R_A], ["005_step.sql"]) == ()

@@ -77,6 +77,7 @@ PLAN = {"would_apply": [{"version": "002_b", "undo": True}, {"version": "003_c",
         pytest.param(
             "plan", PLAN, [], "version  undo\n002_b    yes\n003_c    no\n", id="what it would do"
         ),
+        pytest.param("plan", {**PLAN, "graph": "graph TD\n"}, [], "graph TD\n", id="its graph"),
         pytest.param("plan", {"would_apply": []}, [], "nothing to do\n", id="nothing"),
         pytest.param("new", {"created": ["a.sql", "b.sql"]}, [], "a.sql\nb.sql\n", id="new files"),
         pytest.param(

@@ -1,0 +1,178 @@
+"""What needs what -> an order, the cycles in it, a picture of it; docs/design.md section 2."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from migrator.model import Finding, Migration, is_repeatable
+
+#: Versions -> what each of them requires. What is not in it requires nothing.
+Needs = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One word of a `-- migrator: requires` line."""
+
+    version: str
+    line: int  #: 1-based
+
+
+def arrange(migrations: Sequence[Migration], needs: Needs) -> tuple[Migration, ...]:
+    """`migrations`, each behind what it requires of them, otherwise in the order that they have.
+
+    A file that requires a later one waits for it; nothing else moves. Those of a cycle, and what
+    requires them, are left out.
+    """
+    places = {migration.version: place for place, migration in enumerate(migrations)}
+    waiting = {
+        version: {need for need in needs.get(version, ()) if need in places} for version in places
+    }
+    needed_by: dict[str, list[str]] = {}
+    for version, unmet in waiting.items():
+        for need in unmet:
+            needed_by.setdefault(need, []).append(version)
+    ready = [place for version, place in places.items() if not waiting[version]]
+    arranged = []
+    while ready:
+        migration = migrations[heapq.heappop(ready)]
+        arranged.append(migration)
+        for version in needed_by.get(migration.version, ()):
+            waiting[version].discard(migration.version)
+            if not waiting[version]:
+                heapq.heappush(ready, places[version])
+    return tuple(arranged)
+
+
+def cycles(migrations: Sequence[Migration], needs: Needs) -> tuple[tuple[str, ...], ...]:
+    """Every version that comes to require itself, by way of which others: (001_a, 003_c, 001_a).
+
+    Of cycles that share a file one is told.
+    """
+    found: list[tuple[str, ...]] = []
+    left = list(migrations)
+    while True:
+        arranged = {migration.version for migration in arrange(left, needs)}
+        left = [migration for migration in left if migration.version not in arranged]
+        if not left:
+            return tuple(found)
+        cycle = _cycle({migration.version: None for migration in left}, needs)
+        found.append((*cycle, cycle[0]))
+        left = [migration for migration in left if migration.version not in cycle]
+
+
+def _cycle(versions: Collection[str], needs: Needs) -> list[str]:
+    """One cycle among `versions`, each of which requires another or itself; its first one first."""
+    path: list[str] = []
+    version = next(iter(versions))
+    while version not in path:
+        path.append(version)
+        version = next(need for need in needs[version] if need in versions)
+    cycle = path[path.index(version) :]
+    first = next(known for known in versions if known in cycle)
+    start = cycle.index(first)
+    return cycle[start:] + cycle[:start]
+
+
+def closure(version: str, needs: Needs) -> frozenset[str]:
+    """`version` and all that it comes to require."""
+    found, queue = {version}, [version]
+    while queue:
+        for need in needs.get(queue.pop(), ()):
+            if need not in found:
+                found.add(need)
+                queue.append(need)
+    return frozenset(found)
+
+
+def unmet(
+    pending: Sequence[Migration],
+    requirements: Mapping[str, Sequence[Requirement]],
+    known: Collection[str],
+    skipped: Collection[str],
+) -> tuple[Finding, ...]:
+    """All that is wrong with what pending files require, by file.
+
+    `known` are the versions of the folder and of the history, `skipped` those that are late and
+    left out.
+    """
+    findings = []
+    lines = {
+        (version, requirement.version): requirement.line
+        for version, found in requirements.items()
+        for requirement in reversed(found)
+    }
+    for migration in pending:
+        for requirement in requirements.get(migration.version, ()):
+            if reason := _unmet(migration, requirement.version, known, skipped):
+                findings.append(Finding(migration.file, *reason, requirement.line))
+    needs = {version: [need.version for need in found] for version, found in requirements.items()}
+    files = {migration.version: migration.file for migration in pending}
+    for cycle in cycles(pending, needs):
+        findings.append(
+            Finding(
+                files[cycle[0]],
+                f"requires itself: {' -> '.join(cycle)}",
+                "Take one of these `requires` out.",
+                lines[cycle[0], cycle[1]],
+            )
+        )
+    return tuple(findings)
+
+
+def _unmet(
+    migration: Migration, need: str, known: Collection[str], skipped: Collection[str]
+) -> tuple[str, str] | None:
+    """Why `migration` cannot require this, and the remedy."""
+    if need not in known:
+        stem = need.removesuffix(".sql")
+        meant = [v for v in sorted(known) if v == stem or v.partition("_")[0] == stem]
+        problem = f"requires {need}, which is neither in the folder nor applied"
+        return problem, f"Write {meant[0]}." if meant else "Name a version: 002_seed_data."
+    if is_repeatable(need) and not migration.repeatable:
+        problem = f"requires {need}, but repeatables run after all versioned migrations"
+        return problem, f"Make {migration.version} a repeatable, or move what it needs out of it."
+    if need in skipped:
+        problem = f"requires {need}, which is late and skipped by ON_LATE=skip"
+        return problem, f"Set ON_LATE=apply, or rename {need} to a number above the newest applied."
+    return None
+
+
+#: The colours of the picture, by state.
+COLOURS = {
+    "applied": "fill:#d4edda,stroke:#28a745,color:#000",
+    "pending": "fill:#fff3cd,stroke:#d39e00,color:#000",
+    "late": "fill:#ffe0b3,stroke:#e36209,color:#000",
+    "held": "fill:#e2e3e5,stroke:#6c757d,color:#000",
+    "drifted": "fill:#f8d7da,stroke:#dc3545,color:#000",
+    "missing": "fill:#f8d7da,stroke:#dc3545,color:#000",
+    "unknown": "fill:#fff,stroke:#dc3545,stroke-dasharray:4,color:#000",
+}
+
+
+def mermaid(states: Iterable[tuple[str, str]], needs: Needs) -> str:
+    """A Mermaid flowchart of (version, state), in their order; an arrow means "requires".
+
+    What is applied and has no part in any requirement is left out.
+    """
+    linked = {version for version, found in needs.items() if found}
+    linked |= {need for found in needs.values() for need in found}
+    shown = {v: state for v, state in states if state != "applied" or v in linked}
+    shown |= {version: "unknown" for version in sorted(linked) if version not in shown}
+    names = {version: f"m{place}" for place, version in enumerate(shown, 1)}
+    lines = ["graph TD"]
+    for version, state in shown.items():
+        lines.append(f'  {names[version]}["{_label(version)}<br/>{state}"]:::{state}')
+    for version in shown:
+        for need in dict.fromkeys(needs.get(version, ())):
+            lines.append(f"  {names[version]} --> {names[need]}")
+    used = set(shown.values())
+    lines += [f"  classDef {state} {look}" for state, look in COLOURS.items() if state in used]
+    return "\n".join(lines) + "\n"
+
+
+def _label(version: str) -> str:
+    """A version of the history may be any text; Mermaid writes such characters as #code;."""
+    return "".join(c if c.isalnum() or c in "_-. " else f"#{ord(c)};" for c in version)
