@@ -64,7 +64,7 @@ class Command:
 
 
 def up(run: Run) -> Answer:
-    """Apply every pending migration, lowest version first."""
+    """Apply every pending migration, lowest version first, then changed repeatables."""
     run.apply_pending(_source(run))
     return {}
 

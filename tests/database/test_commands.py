@@ -101,6 +101,20 @@ def test_json_is_answered_to_a_command_line_that_cannot_be_read(tmp_path: Path) 
     assert answer["exit_code"] == 2
 
 
+def test_new_makes_a_repeatable(tmp_path: Path) -> None:
+    made = run_job(None, tmp_path, "new", "--repeatable", "order_totals")
+    file = tmp_path / "R__order_totals.sql"
+    assert (made.code, made.stdout) == (0, f"{file}\n")
+    assert made.report["outcome"] == "1 file created"
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+    assert run_job(None, tmp_path, "new", "order_totals", "--repeatable").code == 2
+    assert run_job(None, tmp_path, "new", "orders").stdout.split()[0] == str(
+        tmp_path / "001_orders.sql"
+    )
+    refused = run_job(None, tmp_path, "new", "--renumber", "R__order_totals")
+    assert (refused.code, file.exists()) == (2, True)
+
+
 def test_new_says_why_a_file_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert run_job(None, tmp_path / "file", "new", "a").code == 2

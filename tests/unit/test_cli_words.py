@@ -91,6 +91,11 @@ def test_the_version_is_told() -> None:
         pytest.param(["new"], "`new` takes a NAME, or --renumber", id="a word too few"),
         pytest.param(["new", "a", "b"], "`new` takes [NAME]", id="a word too many"),
         pytest.param(["new", "a", "--renumber", "001_a"], "or --renumber VERSION", id="two wishes"),
+        pytest.param(
+            ["new", "--repeatable", "--renumber", "001_a"], "or --renumber VERSION", id="another"
+        ),
+        pytest.param(["up", "--graph"], "`up` takes no --graph", id="a graph of another command"),
+        pytest.param(["status", "--graph"], "`status` takes no --graph", id="of another, too"),
         pytest.param(["history", "--limit", "0"], "no database is named", id="no URL for a log"),
         pytest.param(["verify", "--base", "--x"], "cannot be read", id="a flag for a revision"),
         pytest.param(
