@@ -13,7 +13,7 @@ from migrator.database import LostError, ServerError, Session
 from migrator.durations import Rhythm, limit_seconds
 from migrator.errors import AccessError, BusyError, ConfigError
 from migrator.flight import HELD, MOVED, Place
-from migrator.lock import Wait, as_holder
+from migrator.lock import Wait, as_holder, read_holder
 from migrator.model import Event, Tell
 from migrator.report import blockers_in_words
 from migrator.url import in_session_mode
@@ -150,7 +150,15 @@ class Link:
                     raise
                 waiting = waiting or Wait(self.config.wait_timeout, self.watch, self.tell)
                 waiting.refused(as_holder(error.refusal.detail))
-            waiting.until_free(self.session, self.config.migrations_schema)
+            waiting.until_free(self._holder)
+
+    def _holder(self) -> dict[str, Any] | None:
+        """Who holds the lock now; after a LostError the next look opens a session."""
+        try:
+            return read_holder(self.session, self.config.migrations_schema)
+        except LostError:
+            self.lost()
+            raise
 
     def tell_notice(self, version: str, text: str) -> None:
         """What the server says while a file runs."""

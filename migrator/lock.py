@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
-from migrator.database import Session
+from migrator.database import LostError, Session
 from migrator.durations import limit_seconds
 from migrator.errors import LockedError
 from migrator.flight import HERE, holder_query
@@ -19,11 +20,7 @@ from migrator.watch import Watch, retry
 
 
 class _StillHeldError(Exception):
-    """Somebody holds the lock; `holder` says who."""
-
-    def __init__(self, holder: dict[str, Any]) -> None:
-        super().__init__()
-        self.holder = holder
+    """Somebody holds the lock, for all that is known."""
 
 
 class Wait:
@@ -36,9 +33,12 @@ class Wait:
         self._began = time.monotonic()
         self._ends = self._began + limit_seconds(timeout_ms)
         self._watch, self._tell = watch, tell
+        self._holder: dict[str, Any] = {}  #: as it was seen last
+        self._losses = 0
 
     def refused(self, holder: dict[str, Any]) -> None:
         """Say who holds it; LockedError, naming him, when the time is up."""
+        self._holder = holder
         waited_ms = round((time.monotonic() - self._began) * 1000)
         self._tell(Event("lock.waiting", "info", {"holder": holder, "waited_ms": waited_ms}))
         if time.monotonic() >= self._ends:
@@ -47,25 +47,37 @@ class Wait:
                 holder=holder,
             )
 
-    def until_free(self, session: Session, schema: str) -> None:
-        """Poll until nobody holds the lock; raises as `refused` does, and as `Session.send`."""
+    def until_free(self, look: Callable[[], dict[str, Any] | None]) -> None:
+        """Poll until nobody holds the lock; `look` says who does.
 
-        def look() -> None:
-            holder = read_holder(session, schema)
-            if holder is not None:
-                raise _StillHeldError(holder)
+        When `look` raises LostError it is asked again, over a connection that it opens anew: a
+        waiter has sent nothing that could be lost. Raises as `refused` does, and what else `look`
+        raises.
+        """
 
-        def tell_retry(error: _StillHeldError, _attempt: int) -> None:
-            self.refused(error.holder)
+        def poll() -> None:
+            try:
+                found = look()
+            except LostError as error:
+                self._losses += 1
+                fields = {"reason": "lost", "attempt": self._losses, "error": str(error)}
+                self._tell(Event("connection.retry", "warning", fields))
+                raise _StillHeldError from error
+            if found is not None:
+                self._holder = found
+                raise _StillHeldError
+
+        def tell_retry(_error: _StillHeldError, _attempt: int) -> None:
+            self.refused(self._holder)
 
         def left() -> float:
             return self._ends - time.monotonic()
 
         try:
-            retry(look, self._watch, left, _StillHeldError, tell_retry)
-        except _StillHeldError as error:
+            retry(poll, self._watch, left, _StillHeldError, tell_retry)
+        except _StillHeldError:
             self._ends = time.monotonic()
-            self.refused(error.holder)
+            self.refused(self._holder)
 
 
 def read_holder(session: Session, schema: str) -> dict[str, Any] | None:

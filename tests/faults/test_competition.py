@@ -12,8 +12,10 @@ import pytest
 from migrator.flight import lock_key
 from tests.builders import chain, write_folder
 from tests.conftest import Database, MakePgBouncer
-from tests.job import Job, run_job
+from tests.job import Job, run_job, until
 from tests.ways import WAYS, way_to
+
+WAITER = "SELECT pid FROM pg_stat_activity WHERE application_name = 'migrator/tester'"
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -55,13 +57,35 @@ def test_wait_timeout_is_for_all_of_a_wait_however_often_the_lock_comes_free(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The poll finds it free each time, and each time somebody else is sooner."""
-    monkeypatch.setattr("migrator.lock.read_holder", lambda session, schema: None)
+    monkeypatch.setattr("migrator.link.read_holder", lambda session, schema: None)
     with closing(database.connect()) as connection:
         connection.cursor().execute(f"SELECT pg_advisory_lock({lock_key('public')})")
         result = run_job(database.url, write_folder(tmp_path, chain(1)), WAIT_TIMEOUT="700ms")
     assert result.code == 21
     waited = [line["waited_ms"] for line in result.of("lock.waiting")]
     assert waited == sorted(waited)
+
+
+def test_a_waiter_that_loses_its_connection_goes_on_waiting(
+    database: Database, tmp_path: Path
+) -> None:
+    """However often: it has sent nothing that could be lost, and no file is held to blame."""
+    assert run_job(database.url, write_folder(tmp_path, chain(1))).code == 0
+    with closing(database.connect()) as holder:
+        holder.cursor().execute(f"SELECT pg_advisory_lock({lock_key('public')})")
+        # its polls come ever later: the last loss comes longer after the first than this limit
+        settings = {"CONNECT_TIMEOUT": "1s", "WAIT_TIMEOUT": "30s"}
+        job = Job(database.url, write_folder(tmp_path, chain(2)), **settings)
+        job.hear("lock.waiting")
+        for attempt in range(1, 6):
+            ((pid,),) = until(lambda: database.query(WAITER))
+            database.query("SELECT pg_terminate_backend(%s)", pid)
+            job.hear("connection.retry", reason="lost", attempt=attempt)
+        holder_pid = holder.info.backend_pid
+    result = job.result()
+    assert (result.code, result.applied) == (0, ["002_step"]), result.stderr
+    assert result.of("migration.retry") == []
+    assert {line["holder"]["pid"] for line in result.of("lock.waiting")} == {holder_pid}
 
 
 def test_another_history_in_the_same_database_does_not_wait(
