@@ -11,7 +11,7 @@ import pytest
 
 from migrator.flight import lock_key
 from tests.builders import chain, write_folder
-from tests.conftest import Database, MakePgBouncer
+from tests.conftest import Database, MakePgBouncer, MakeProxy
 from tests.job import Job, run_job, until
 from tests.ways import WAYS, way_to
 
@@ -64,6 +64,24 @@ def test_wait_timeout_is_for_all_of_a_wait_however_often_the_lock_comes_free(
     assert result.code == 21
     waited = [line["waited_ms"] for line in result.of("lock.waiting")]
     assert waited == sorted(waited)
+
+
+def test_a_waiter_sends_its_file_when_the_lock_is_free_and_not_at_each_poll(
+    database: Database, proxy: MakeProxy, tmp_path: Path
+) -> None:
+    """Each refused flight would stand in the server's log, as long as it is."""
+    assert run_job(database.url, write_folder(tmp_path, chain(1))).code == 0
+    counting = proxy(database)
+    with closing(database.connect()) as holder:
+        holder.cursor().execute(f"SELECT pg_advisory_lock({lock_key('public')})")
+        folder = write_folder(tmp_path, {"002_step.sql": f"SELECT 1; -- {'x' * 500_000}"})
+        job = Job(counting.through(database.url), folder)
+        job.hear("lock.waiting")
+        until(lambda: counting.flights > 8)
+    result = job.result()
+    assert (result.code, result.applied) == (0, ["002_step"]), result.stderr
+    assert len(result.of("lock.waiting")) >= 5
+    assert 2 * 500_000 < counting.bytes_up < 3 * 500_000
 
 
 def test_a_waiter_that_loses_its_connection_goes_on_waiting(

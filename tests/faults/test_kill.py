@@ -11,7 +11,14 @@ import psycopg2
 import pytest
 
 from tests.builders import chain, write_folder
-from tests.conftest import Database, MakePgBouncer, MakeProxy, MakeServer, create_database
+from tests.conftest import (
+    Database,
+    MakePgBouncer,
+    MakeProxy,
+    MakeServer,
+    create_database,
+    in_charge,
+)
 from tests.gate import WAITS, assert_applied_once, files_with_gate, gate
 from tests.job import Job, Result, run_job, until
 from tests.outage import dropped
@@ -84,29 +91,69 @@ def test_killed_before_it_reads_the_answer(
     assert (result.code, result.applied) == (0, ["003_step"]), result.stderr
 
 
-def test_killed_at_commit(own_server: MakeServer, tmp_path: Path) -> None:
-    """COMMIT waits for a standby that does not come: it is durable, and nobody has been told."""
+AT_COMMIT = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+
+
+def a_database_without_its_standby(own_server: MakeServer, folder: Path) -> Database:
+    """COMMIT waits for a standby that does not come: it is durable, and nobody has been told.
+
+    000_a is applied before that begins.
+    """
     server = own_server()
     server.start()
+    in_charge(server).query("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    server.stop()
+    server.start()  # a reload would come into force at a moment that cannot be seen
     database = create_database(server)
-    folder = write_folder(tmp_path / "then", chain(2))
-    assert run_job(database.url, write_folder(tmp_path / "first", {"000_a.sql": ""})).code == 0
+    assert run_job(database.url, write_folder(folder, {"000_a.sql": ""})).code == 0
     database.query(f"ALTER DATABASE {database.dbname} SET synchronous_commit = 'on'")
-    database.query("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-    database.query("SELECT pg_reload_conf()")
-    job = Job(database.url, folder, ON_MISSING="warn")
-    waits = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-    until(lambda: database.query(waits))
-    kill(job)
-    second = Job(database.url, folder, ON_MISSING="warn")
-    second.hear("lock.waiting")  # the orphan holds the lock until its COMMIT ends
+    return database
+
+
+def do_without_standby(database: Database) -> None:
     database.query("ALTER SYSTEM RESET synchronous_standby_names")
     database.query("SELECT pg_reload_conf()")
-    result = second.result()
-    assert result.code == 0, result.stderr
+
+
+def recorded(database: Database) -> list[str]:
     rows = database.query("SELECT version FROM schema_migrations ORDER BY applied_at")
-    assert [version for (version,) in rows] == ["000_a", "001_step", "002_step"]
-    assert result.applied == ["002_step"]
+    return [version for (version,) in rows]
+
+
+def test_killed_at_commit(own_server: MakeServer, tmp_path: Path) -> None:
+    database = a_database_without_its_standby(own_server, tmp_path)
+    folder = write_folder(tmp_path, chain(2))
+    job = Job(database.url, folder)
+    until(lambda: database.query(AT_COMMIT))
+    kill(job)
+    second = Job(database.url, folder)
+    second.hear("lock.waiting")  # the orphan holds the lock until its COMMIT ends
+    do_without_standby(database)
+    result = second.result()
+    assert (result.code, result.applied) == (0, ["002_step"]), result.stderr
+    assert recorded(database) == ["000_a", "001_step", "002_step"]
+
+
+def test_a_connection_cut_while_commit_hangs_is_settled_by_looking_under_the_lock(
+    own_server: MakeServer, proxy: MakeProxy, tmp_path: Path
+) -> None:
+    """A look without the lock would come too early: it would find no row, and send all again."""
+    database = a_database_without_its_standby(own_server, tmp_path)
+    cutter = proxy(database)
+    files = chain(2)
+    files["001_step.sql"] += f"-- {'x' * 100_000}\n"
+    job = Job(cutter.through(database.url), write_folder(tmp_path, files))
+    until(lambda: database.query(AT_COMMIT))
+    cutter.reset()
+    cutter.cut()
+    job.hear("lock.waiting")
+    assert recorded(database) == ["000_a"]
+    do_without_standby(database)
+    result = job.result()
+    assert (result.code, result.applied) == (0, ["001_step", "002_step"]), result.stderr
+    assert [line["losses"] for line in result.of("migration.retry")] == [1]
+    assert cutter.bytes_up < 100_000  # it was not sent again
+    assert recorded(database) == ["000_a", "001_step", "002_step"]
 
 
 @pytest.mark.parametrize("way", ["direct", "session", "transaction"])
@@ -226,10 +273,9 @@ def test_what_a_crash_took_with_it_is_made_anew(own_server: MakeServer, tmp_path
     server.start()
     database = create_database(server)
     database.query("CHECKPOINT")
-    body = (
-        "CREATE TABLE a ();\nCOPY (SELECT 1) TO PROGRAM"
-        " 'cat > /dev/null; [ -e %s ] || { touch %s; kill -9 $PPID; }'"
-    )
+    # it reads what it is given: else the server may call the pipe broken
+    program = "cat > /dev/null; [ -e %s ] || { touch %s; kill -9 $PPID; }"
+    body = f"CREATE TABLE a ();\nCOPY (SELECT 1) TO PROGRAM '{program}'"
     flag = server.directory / "crashed"
     files = {"001_a.sql": body.replace("%s", str(flag)), "002_b.sql": "CREATE TABLE b ()"}
     database.query(f"ALTER DATABASE {database.dbname} SET synchronous_commit = 'off'")

@@ -11,15 +11,14 @@ from tests.builders import chain, write_folder
 from tests.conftest import Database, MakePgBouncer, MakeProxy
 from tests.gate import WAITS, assert_applied_once, files_with_gate, gate
 from tests.job import Job, run_job, until
+from tests.ways import WAYS, way_to
 
 
-@pytest.mark.parametrize("way", ["direct", "session", "transaction"])
+@pytest.mark.parametrize("way", WAYS)
 def test_a_runner_that_is_frozen_in_a_body_finds_its_work_done(
     database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str
 ) -> None:
-    url = database.url
-    if way != "direct":
-        url = pgbouncer(database, pool_mode=way).url(database.dbname)
+    url = way_to(database, pgbouncer, way)
     folder = write_folder(tmp_path, files_with_gate(4, at=2))
     with gate(database):
         frozen = Job(url, folder, LOCK_TIMEOUT="0")

@@ -82,8 +82,10 @@ def test_without_a_limit_they_stall_behind_it(database: Database, tmp_path: Path
         until(lambda: database.query(WAITING, "AccessExclusiveLock"))
         until(lambda: database.query(WAITING, "AccessShareLock"))  # they queue behind the migration
         stalled_at = readers.finished
-        for _ in range(1000):  # time enough for thousands of reads
-            assert database.query(WAITING, "AccessShareLock")
+        with closing(database.connect()) as observer, observer.cursor() as cursor:
+            for _ in range(1000):  # time enough for as many reads
+                cursor.execute(WAITING, ("AccessShareLock",))
+                assert cursor.fetchall()
         assert readers.finished == stalled_at
         job.process.terminate()
         assert job.result().code == 23
