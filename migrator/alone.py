@@ -147,7 +147,7 @@ class _Visit:
                 self.at = step.number
                 self._again(partial(self._carry_out, step))
         spent_ms = self.progress.spent_ms
-        text = journal.finish(self.place, self.script.migration, spent_ms, self.also)
+        text = journal.finish(self.place, self.script, spent_ms, self.also)
         self._again(lambda: self._send(text))
         return Done(self.version, self.progress.spent_ms)
 

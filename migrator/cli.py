@@ -262,9 +262,12 @@ def _parser() -> ArgumentParser:
     options = parser.add_argument_group("options of some commands")
     for name, option in _OPTIONS.items():
         takers = ", ".join(word for word, c in COMMANDS.items() if option in c.options)
-        form: dict[str, Any] = (
-            {"metavar": option.value} if option.value else {"action": "store_true"}
-        )
+        form: dict[str, Any] = {"action": "store_true"}
+        if option.value:
+            first, *more = option.value.split()
+            form = (
+                {"metavar": (first, *more), "nargs": 1 + len(more)} if more else {"metavar": first}
+            )
         options.add_argument(f"--{name}", dest=f"--{name}", help=f"{takers}: {option.help}", **form)
     group = parser.add_argument_group("settings (each also in the environment, as NAME)")
     for setting in SETTINGS:

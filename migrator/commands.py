@@ -32,7 +32,7 @@ class Option:
 
     name: str  #: "from-files": --from-files on the line, from_files to the command
     help: str
-    value: str | None = None  #: what its value is called; None: it takes none
+    value: str | None = None  #: what its values are called, "OLD NEW"; None: it takes none
     offline: bool = False  #: with it the command needs no database
 
     @property
@@ -124,9 +124,10 @@ def history(run: Run, *, limit: str | None) -> Answer:
     return {"log": [_log_line(line) for line in lines]}
 
 
-def repair(run: Run, reason: str | None, **answers: str | None) -> Answer:
+def repair(run: Run, reason: str | None, **answers: str | list[str] | None) -> Answer:
     """Record what a person knows about one migration, and why; deletes nothing of the log."""
-    from migrator.repair import choose, record_answer  # seldom needed
+    from migrator.answers import choose  # seldom needed
+    from migrator.repair import record_answer
 
     told = choose(answers, reason)
     return {"version": told.version, "assumed": record_answer(run, _source(run), told)}
@@ -167,6 +168,8 @@ COMMANDS = {
             Option("not-applied", "nothing of it has, or nothing of it is left", "VERSION"),
             Option("done", "its interrupted statement has taken effect", "VERSION"),
             Option("retry", "its interrupted statement has not, and may run again", "VERSION"),
+            Option("accept-checksum", "its file was changed on purpose since", "VERSION"),
+            Option("rename", "its file has another name now, and the same text", "OLD NEW"),
             Option("reason", "why, for the log", "WHY"),
         ),
     ),

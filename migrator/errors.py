@@ -66,28 +66,40 @@ class DriftError(RefusedError):
     """Applied files no longer match the checksums recorded when they ran."""
 
     exit_code = 11
-    remedy = "Restore these files from version control; put the change in a new migration."
+    remedy = (
+        "Restore these files from version control; put the change in a new migration. What was "
+        "changed on purpose: `repair --accept-checksum VERSION --reason WHY`."
+    )
 
 
 class MissingError(RefusedError):
     """Migrations were applied whose files are gone."""
 
     exit_code = 12
-    remedy = "Restore these files from version control, or set ON_MISSING=warn."
+    remedy = (
+        "Restore these files from version control, or set ON_MISSING=warn. What was renamed: "
+        "`repair --rename OLD NEW --reason WHY`."
+    )
 
 
 class LateError(RefusedError):
     """Pending migrations are older than the newest applied one."""
 
     exit_code = 13
-    remedy = "Give these files numbers above the newest applied, or set ON_LATE=apply or skip."
+    remedy = (
+        "Give these files numbers above the newest applied (`new --renumber VERSION`), or set "
+        "ON_LATE=apply or skip."
+    )
 
 
 class DirtyError(RefusedError):
     """A no-transaction migration began and did not finish, and a person must say what it did."""
 
     exit_code = 14
-    remedy = "Run `up`: it settles by the catalog what can be settled, and asks about the rest."
+    remedy = (
+        "Run `up`: it settles by the catalog what can be settled, and asks about the rest, which "
+        "`repair --done` or `repair --retry VERSION --reason WHY` answers."
+    )
 
 
 class AccessError(RefusedError):

@@ -62,8 +62,8 @@ BEGIN
 END $migrator$"""
 SPENT = "(extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000)::integer"
 RECORD = """INSERT INTO {history}
-    (version, execution_time_ms, checksum, rollback_sql, kind, run_id)
-VALUES ({version}, {spent}, {checksum}, {rollback_sql}, 'versioned', {run_id})"""
+    (version, execution_time_ms, checksum, rollback_sql, kind, run_id, floor)
+VALUES ({version}, {spent}, {checksum}, {rollback_sql}, 'versioned', {run_id}, {floor})"""
 #: No ON CONFLICT: a table that an older job left may lack the key. The lock stands in for it.
 RECORD_REPEATABLE = """WITH again AS (
     UPDATE {history}
@@ -297,6 +297,7 @@ def _closing(script: Script, place: Place, also: Sequence[str]) -> list[str]:
             checksum=literal(migration.checksum),
             rollback_sql=literal(migration.rollback_sql),
             run_id=literal(place.run_id),
+            floor=script.floor,
         ),
         log_row(place, migration.version, "applied", detail),
         *also,

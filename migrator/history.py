@@ -15,7 +15,7 @@ from migrator.journal import Progress, fold, lines_query, read_lines
 from migrator.model import Applied, Kind
 
 #: What `READ` gives as JSON; the columns that an older job's table lacks are null.
-COLUMNS = ("version", "checksum", "kind", "applied_at", "execution_time_ms", "run_id")
+COLUMNS = ("version", "checksum", "kind", "applied_at", "execution_time_ms", "run_id", "floor")
 
 #: One message and one implicit transaction: the block looks into the catalog first, because a
 #: query that names the table cannot stand where there is none, and hands its answer on in a
@@ -103,13 +103,15 @@ CREATE = (
     checksum          varchar(64),
     rollback_sql      text,
     kind              text NOT NULL DEFAULT 'versioned',
-    run_id            uuid
+    run_id            uuid,
+    floor             boolean NOT NULL DEFAULT false
 )""",
     """ALTER TABLE {history}
     ADD COLUMN IF NOT EXISTS execution_time_ms integer,
     ADD COLUMN IF NOT EXISTS rollback_sql text,
     ADD COLUMN IF NOT EXISTS kind text NOT NULL DEFAULT 'versioned',
-    ADD COLUMN IF NOT EXISTS run_id uuid""",
+    ADD COLUMN IF NOT EXISTS run_id uuid,
+    ADD COLUMN IF NOT EXISTS floor boolean NOT NULL DEFAULT false""",
     """CREATE TABLE IF NOT EXISTS {log} (
     id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at      timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -395,7 +397,7 @@ def _role(session: Session) -> str:
 
 
 def _applied(row: list[Any]) -> Applied:
-    version, checksum, kind, applied_at, spent, run_id = row
+    version, checksum, kind, applied_at, spent, run_id, floor = row
     digits = version.partition("_")[0]
     return Applied(
         version=version,
@@ -405,6 +407,7 @@ def _applied(row: list[Any]) -> Applied:
         applied_at=applied_at,
         execution_time_ms=spent,
         run_id=run_id,
+        floor=bool(floor),
     )
 
 

@@ -34,6 +34,7 @@ from migrator.flight import (
 if TYPE_CHECKING:
     from migrator.effects import Effect
     from migrator.model import Migration
+    from migrator.parse import Script
 
 #: What a line of the journal says; the value stands in the log's column `event`.
 INTENT, OUTCOME, FAILED, REPAIRED = "intent", "outcome", "failed", "repaired"
@@ -47,6 +48,8 @@ class Answer(Enum):
     NOT_APPLIED = "not applied"  #: nothing of it has
     DONE = "done"  #: the interrupted statement has taken effect
     RETRY = "retry"  #: the interrupted statement has not, and may be run again
+    ACCEPT = "checksum accepted"  #: the file was changed on purpose after it was applied
+    RENAME = "renamed"  #: the file was given another name after it was applied
 
 
 class How(Enum):
@@ -162,9 +165,11 @@ PATIENCE = """SELECT pg_catalog.set_config('lock_timeout', '{instead}', false)
 SINCE_INTENT = """(SELECT (extract(epoch FROM clock_timestamp() - max(l.at)) * 1000)::bigint
   FROM {log} AS l WHERE l.version = {version} AND l.event = 'intent')"""
 RECORD = """INSERT INTO {history}
-    (version, execution_time_ms, checksum, rollback_sql, kind, run_id)
-VALUES ({version}, {spent_ms}, {checksum}, {rollback_sql}, 'versioned', {run_id})"""
+    (version, execution_time_ms, checksum, rollback_sql, kind, run_id, floor)
+VALUES ({version}, {spent_ms}, {checksum}, {rollback_sql}, 'versioned', {run_id}, {floor})"""
 FORGET = "DELETE FROM {history} WHERE version = {version}"
+RENAME = "UPDATE {history} SET version = {new} WHERE version = {version}"
+ACCEPT = "UPDATE {history} SET checksum = {checksum}, floor = {floor} WHERE version = {version}"
 
 
 def take_lock(place: Place) -> str:
@@ -253,20 +258,21 @@ def finalize(effect: Effect) -> str:
     return f"ALTER TABLE {on} DETACH PARTITION {name} FINALIZE"
 
 
-def finish(place: Place, migration: Migration, spent_ms: int, also: Sequence[str] = ()) -> str:
+def finish(place: Place, script: Script, spent_ms: int, also: Sequence[str] = ()) -> str:
     """The history's row and the log's, and what goes with it, once the last statement is done."""
+    migration = script.migration
     detail = {"execution_time_ms": spent_ms, "checksum": migration.checksum}
     return _message(
         [
             _still_locked(place),
-            record(place, migration, str(spent_ms)),
+            record(place, migration, str(spent_ms), floor=script.floor),
             log_row(place, migration.version, "applied", detail),
             *also,
         ]
     )
 
 
-def record(place: Place, migration: Migration, spent_ms: str) -> str:
+def record(place: Place, migration: Migration, spent_ms: str, *, floor: bool) -> str:
     """The INSERT of the history's row; `spent_ms` is an SQL expression."""
     return RECORD.format(
         history=place.history,
@@ -275,18 +281,36 @@ def record(place: Place, migration: Migration, spent_ms: str) -> str:
         checksum=literal(migration.checksum),
         rollback_sql=literal(migration.rollback_sql),
         run_id=literal(place.run_id),
+        floor=floor,
     )
 
 
-def answer(place: Place, version: str, answered: Answer, reason: str, assumed: str) -> str:
-    """The line that records what a person told `repair`."""
-    detail = {"answer": answered.value, "reason": reason, "assumed": assumed}
+def answer(
+    place: Place, version: str, answered: Answer, reason: str, assumed: str, **more: str | None
+) -> str:
+    """The line that records what a person told `repair`, and `more` that a machine may read."""
+    detail = {"answer": answered.value, "reason": reason, "assumed": assumed, **more}
     return log_row(place, version, REPAIRED, detail)
 
 
 def forget(place: Place, version: str) -> str:
     """Take a version out of the history; the log keeps all that happened."""
     return FORGET.format(history=place.history, version=literal(version))
+
+
+def accept(place: Place, migration: Migration, *, floor: bool) -> str:
+    """Record of an applied migration the text that its file has now."""
+    return ACCEPT.format(
+        history=place.history,
+        version=literal(migration.version),
+        checksum=literal(migration.checksum),
+        floor=floor,
+    )
+
+
+def rename(place: Place, version: str, new: str) -> str:
+    """Move a row of the history to the version that its file has now."""
+    return RENAME.format(history=place.history, version=literal(version), new=literal(new))
 
 
 def patience(lock_timeout_ms: int, instead_ms: int) -> str:

@@ -79,6 +79,7 @@ class Applied:
     applied_at: str | None = None  #: RFC 3339, as the database printed it
     execution_time_ms: int | None = None
     run_id: str | None = None
+    floor: bool = False  #: images that do not hold this migration are too old
 
     @property
     def repeatable(self) -> bool:

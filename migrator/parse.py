@@ -31,6 +31,7 @@ class Script:
     statement_timeout_ms: int | None = None
     transactional: bool = True  #: False under a `-- migrator: no-transaction` line
     requires: tuple[Requirement, ...] = ()
+    floor: bool = False  #: True under a `-- migrator: floor` line
 
 
 def gather(
@@ -61,7 +62,8 @@ def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]
 
     layout = lay_out(migration.pieces)
     timeouts: dict[str, int] = {}
-    alone = any(directive.text == _ALONE for directive in layout.directives)
+    flags = {directive.text for directive in layout.directives}
+    alone = _ALONE in flags
     pieces = migration.pieces
     refused = alone_refusals(texts(pieces)) if alone else refusals(layout.special)
     wrong = [(p.line, p.problem, p.remedy) for p in (*layout.problems, *refused)]
@@ -70,17 +72,23 @@ def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]
         late = layout.begins is not None and directive.start > layout.begins
         if reason := _wrong(name, value, late=late, again=name in timeouts):
             wrong.append((directive.line, *reason))
-        elif name == _ALONE and migration.repeatable:
-            problem = "a repeatable runs in a transaction"
-            wrong.append((directive.line, problem, "Make it a versioned migration, NNN_name.sql."))
+        elif name in _FLAGS and migration.repeatable:
+            wrong.append((directive.line, *_OF_VERSIONED[name]))
         elif name != _REQUIRES:
-            timeouts[name] = 0 if name == _ALONE else parse_duration(value)
+            timeouts[name] = 0 if name in _FLAGS else parse_duration(value)
     if wrong:
         return None, tuple(Finding(migration.file, p, r, line) for line, p, r in sorted(wrong))
     limits = timeouts.get("lock-timeout"), timeouts.get("statement-timeout")
     parts = layout.parts, layout.statements, layout.whole
     requires = _requirements(layout.directives)
-    return Script(migration, *parts, *limits, not alone, requires), ()
+    return Script(migration, *parts, *limits, not alone, requires, _FLOOR in flags), ()
+
+
+def sets_floor(migration: Migration) -> bool:
+    """Whether an image must hold this file once it is applied, whatever else is wrong with it."""
+    from migrator.parts import lay_out
+
+    return any(directive.text == _FLOOR for directive in lay_out(migration.pieces).directives)
 
 
 def read_requirements(migration: Migration) -> tuple[Requirement, ...]:
@@ -149,11 +157,15 @@ def _migration(name: re.Match[str], texts: dict[str, Text]) -> Migration:
     )
 
 
-_ALONE = "no-transaction"
+_FLAGS = _ALONE, _FLOOR = "no-transaction", "floor"
 _TIMEOUTS = ("lock-timeout", "statement-timeout")
 _REQUIRES = "requires"
-_KNOWN = (_ALONE, *_TIMEOUTS, _REQUIRES)
+_KNOWN = (*_FLAGS, *_TIMEOUTS, _REQUIRES)
 _LATER = ("allow",)  # of the design, not of this version
+_OF_VERSIONED = {
+    _ALONE: ("a repeatable runs in a transaction", "Make it a versioned migration, NNN_name.sql."),
+    _FLOOR: ("a repeatable sets no floor", "Put the line into a versioned migration."),
+}
 
 
 def _wrong(name: str, value: str, *, late: bool, again: bool) -> tuple[str, str] | None:
@@ -170,8 +182,8 @@ def _wrong(name: str, value: str, *, late: bool, again: bool) -> tuple[str, str]
         return None if value.strip() else (problem, "Name one: requires 002_seed_data.")
     if again:
         return f"the directive {name} is given twice", "Remove one of them."
-    if name == _ALONE:
-        return (f"the directive {name} takes no words", f"Write {_ALONE} alone.") if value else None
+    if name in _FLAGS:
+        return (f"the directive {name} takes no words", f"Write {name} alone.") if value else None
     try:
         parse_duration(value)
     except ValueError as error:

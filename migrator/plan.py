@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,11 +34,18 @@ class Plan:
     ahead: tuple[Applied, ...]  #: applied, no file, newer than anything in the folder
     held: tuple[Migration, ...]  #: repeatables that would run, were the database not ahead
     gone: tuple[Applied, ...]  #: repeatables that ran and have no file any more
+    #: An applied version without a file -> the one pending file that has its text: likely renamed.
+    renamed: dict[str, Migration]
 
     def checked(self, policy: Policy) -> Decision:
-        """What to run and what to warn about under `policy`; raises nothing."""
+        """What to run and what to warn about under `policy`; raises nothing.
+
+        A floor comes first: an image below it is told so, whatever else does not fit it.
+        """
         failures: list[MigratorError] = []
         warnings: list[Finding] = []
+        if self.below_floor:
+            failures.append(self.too_old())
         for error, found, fails in (
             (DriftError, self._drift(), policy.on_drift is OnFinding.FAIL),
             (MissingError, self._missing(), policy.on_missing is not OnFinding.WARN),
@@ -62,13 +70,50 @@ class Plan:
         versioned = [row for row in self.applied if not row.repeatable]
         return versioned[-1] if versioned else None
 
+    @property
+    def below_floor(self) -> tuple[Applied, ...]:
+        """Applied migrations without which an image is too old, and which this folder lacks."""
+        return tuple(row for row in (*self.missing, *self.ahead) if row.floor)
+
+    def too_old(self) -> MissingError:
+        """What an image that is below a floor fails with, whatever ON_MISSING says."""
+        found = tuple(
+            Finding(
+                row.version,
+                f"is a floor, applied {row.applied_at or 'once'} by run {row.run_id or 'unknown'}, "
+                f"and this image does not hold it{self._same_text(row)}",
+                self._if_renamed(row.version, "Deploy an image that holds it."),
+            )
+            for row in self.below_floor
+        )
+        return MissingError(
+            "this image is too old for the database, which needs at least one that holds "
+            f"{self.below_floor[-1].version}",
+            findings=found,
+            remedy="Deploy such an image; ON_MISSING does not let a floor pass.",
+        )
+
+    def _same_text(self, row: Applied) -> str:
+        file = self.renamed.get(row.version)
+        return f"; {file.file}, which is pending, has the same text" if file else ""
+
+    def _if_renamed(self, version: str, else_: str) -> str:
+        """The remedy for an applied version without a file, or for the pending file of its text."""
+        for old, migration in self.renamed.items():
+            if version in (old, migration.version):
+                command = f"repair --rename {old} {migration.version} --reason WHY"
+                return f"If it was renamed: {command}. Else: {else_}"
+        return else_
+
     def _drift(self) -> tuple[Finding, ...]:
         return tuple(
             Finding(
                 migration.file,
-                f"changed after it was applied: recorded {_short(self._recorded(migration))}, "
-                f"file {_short(migration.checksum)}",
-                "Restore it from version control; put the change in a new migration.",
+                f"changed after it was applied: recorded {short(self._recorded(migration))}, "
+                f"file {short(migration.checksum)}",
+                "Restore it from version control; put the change in a new migration. If it was "
+                "changed on purpose, and the database has what it says now: "
+                f"repair --accept-checksum {migration.version} --reason WHY.",
             )
             for migration in self.drifted
         )
@@ -80,10 +125,13 @@ class Plan:
         return tuple(
             Finding(
                 row.version,
-                "is applied, but the folder has no file for it",
-                "Restore the file from version control, or set ON_MISSING=warn.",
+                f"is applied, but the folder has no file for it{self._same_text(row)}",
+                self._if_renamed(
+                    row.version, "Restore the file from version control, or set ON_MISSING=warn."
+                ),
             )
             for row in self.missing
+            if not row.floor
         )
 
     def _ahead(self) -> tuple[Finding, ...]:
@@ -91,10 +139,13 @@ class Plan:
             Finding(
                 row.version,
                 "is applied and newer than anything in the folder: the image is older than the "
-                "database",
-                "Deploy an image that holds it, when the older one was not meant.",
+                f"database{self._same_text(row)}",
+                self._if_renamed(
+                    row.version, "Deploy an image that holds it, when the older one was not meant."
+                ),
             )
             for row in self.ahead
+            if not row.floor
         )
 
     def _late(self, on_late: OnLate) -> tuple[Finding, ...]:
@@ -104,7 +155,11 @@ class Plan:
             Finding(
                 migration.file,
                 f"is pending, but older than {newest}, which is applied" + what.get(on_late, ""),
-                "Rename it to a number above that, or set ON_LATE=apply or ON_LATE=skip.",
+                self._if_renamed(
+                    migration.version,
+                    f"Give it a number above that: new --renumber {migration.version}; or set "
+                    "ON_LATE=apply or ON_LATE=skip.",
+                ),
             )
             for migration in self.late
         )
@@ -151,7 +206,8 @@ class Decision:
         if self.failures:
             message = "; ".join(failure.message for failure in self.failures)
             findings = [finding for failure in self.failures for finding in failure.findings]
-            raise type(self.failures[0])(message, findings=findings)
+            first = self.failures[0]
+            raise type(first)(message, findings=findings, remedy=first.remedy)
 
 
 LABELS: dict[type[MigratorError], str] = {
@@ -196,6 +252,7 @@ def make_plan(
         ahead=ahead,
         held=repeat if ahead else (),
         gone=tuple(row for row in absent if row.repeatable),
+        renamed=_renamed(absent, pending) if absent else {},
     )
 
 
@@ -233,9 +290,22 @@ def _place(
     return max(found.order for v in needed if (found := files.get(v) or recorded.get(v)))
 
 
+def _renamed(absent: Sequence[Applied], pending: Sequence[Migration]) -> dict[str, Migration]:
+    """Which file has whose text, where no two have the same."""
+    texts: dict[str | None, list[Migration]] = {}
+    for migration in pending:
+        for checksum in {migration.checksum, migration.raw_checksum}:
+            texts.setdefault(checksum, []).append(migration)
+    rows = [row for row in absent if not row.repeatable]
+    times = Counter(row.checksum for row in rows)
+    alone = {row.version: texts.get(row.checksum, []) for row in rows if times[row.checksum] == 1}
+    return {version: files[0] for version, files in alone.items() if len(files) == 1}
+
+
 def _differs(migration: Migration, row: Applied) -> bool:
     return row.checksum not in (None, migration.checksum, migration.raw_checksum)
 
 
-def _short(checksum: str | None) -> str:
+def short(checksum: str | None) -> str:
+    """As much of it as a person compares."""
     return (checksum or "none")[:12]

@@ -413,7 +413,8 @@ class Run:
 def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
     """Poll until the database holds every migration of the folder.
 
-    Raises PendingError after WAIT_TIMEOUT. Needs no lock and writes nothing.
+    Raises PendingError after WAIT_TIMEOUT, and MissingError for an image that is below a floor.
+    Needs no lock and writes nothing.
     """
 
     class _NotYetError(Exception):
@@ -424,7 +425,9 @@ def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
         run.link.tell(Event("migrations.waiting", "info", fields))
 
     def look() -> None:
-        run.look(migrations)
+        view = run.look(migrations)
+        if view.plan.below_floor:
+            raise view.plan.too_old()
         if run.pending:
             raise _NotYetError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.builders import write_folder
 from tests.conftest import Database, MakePgBouncer
-from tests.job import Result, run_job
+from tests.job import Job, Listener, Result, run_job, run_listening
 
 FILES = {"001_a.sql": "CREATE TABLE a ();", "002_b.sql": "CREATE TABLE b ();"}
 BROKEN = "-- migrator: no-transaction\nCREATE TABLE c ();\nSELECT 1/0;\n"
@@ -78,6 +79,10 @@ def test_an_answer_goes_through_a_pooler_in_transaction_mode(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--accept-checksum", "001_a"], "001_a.sql has not changed since it was applied"),
+        (["--accept-checksum", "009_z"], "009_z is not applied"),
+        (["--rename", "001_a", "001_b"], "001_a is not an applied migration whose file is gone"),
+        (["--retry", "001_a", "--rename", "001_a", "b"], "`repair` takes one answer and a reason"),
         (["--applied", "001_a"], "001_a is not a pending migration of this folder"),
         (["--applied", "009_z"], "009_z is not a pending migration of this folder"),
         (["--not-applied", "009_z"], "009_z is neither applied nor begun"),
@@ -102,3 +107,126 @@ def test_an_answer_that_fits_nothing_changes_nothing(
 def test_an_answer_needs_a_reason(database: Database, tmp_path: Path, reason: str) -> None:
     folder = write_folder(tmp_path, FILES)
     assert repair(database, folder, "--applied", "001_a", reason=reason).code == 2
+
+
+CHANGED = "-- what a is for\nCREATE TABLE a ();"
+HISTORY = "SELECT version, checksum, rollback_sql, run_id::text FROM schema_migrations ORDER BY 1"
+
+
+def test_a_change_that_was_made_on_purpose_is_accepted(database: Database, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, FILES)
+    assert run_job(database.url, folder).code == 0
+    before = database.query(HISTORY)
+    write_folder(folder, {"001_a.sql": CHANGED})
+    drifted = run_job(database.url, folder)
+    assert drifted.code == 11
+    command = "repair --accept-checksum 001_a --reason WHY"
+    assert command in drifted.report["findings"][0]["remedy"]
+    result = repair(database, folder, "--accept-checksum", "001_a.sql", reason="a comment")
+    assert result.code == 0, result.stderr
+    new = hashlib.sha256(CHANGED.encode()).hexdigest()
+    old = before[0][1]
+    assert result.stdout == (
+        "assumed: the database has what 001_a.sql says now; "
+        f"the checksum {old} gives way to {new}\n"
+    )
+    [told] = result.of("repair.assuming")
+    assert (told["old_checksum"], told["new_checksum"]) == (old, new)
+    assert run_job(database.url, folder, "verify").code == 0
+    assert database.query(HISTORY) == [("001_a", new, *before[0][2:]), before[1]]
+    [(_, detail)] = database.query(LOG)
+    assert (detail["old_checksum"], detail["new_checksum"]) == (old, new)
+    assert (detail["answer"], detail["reason"]) == ("checksum accepted", "a comment")
+
+
+def test_a_row_without_a_checksum_gets_one(database: Database, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, FILES)
+    database.query(
+        "CREATE TABLE schema_migrations (version varchar(255) PRIMARY KEY, "
+        "applied_at timestamptz DEFAULT now(), checksum varchar(64))"
+    )
+    database.query("INSERT INTO schema_migrations VALUES ('001_a'), ('002_b')")
+    assert repair(database, folder, "--accept-checksum", "001_a").code == 0
+    write_folder(folder, {"001_a.sql": CHANGED, "002_b.sql": CHANGED})
+    drifted = run_job(database.url, folder)
+    assert [finding["file"] for finding in drifted.report["findings"]] == ["001_a.sql"]
+
+
+def test_a_renamed_file_is_recognised_and_its_row_goes_along(
+    database: Database, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path, {**FILES, "002_b.down.sql": "DROP TABLE b;"})
+    assert run_job(database.url, folder).code == 0
+    before = database.query(HISTORY)
+    for ending in (".sql", ".down.sql"):
+        (folder / f"002_b{ending}").rename(folder / f"007_bees{ending}")
+    command = "repair --rename 002_b 007_bees --reason WHY"
+    for word, code in (("status", 0), ("verify", 12), ("up", 12)):
+        found = run_job(database.url, folder, word)
+        assert found.code == code
+        assert command in found.report["findings"][0]["remedy"]
+    result = repair(database, folder, "--rename", "002_b", "007_bees", reason="one scheme")
+    assert result.code == 0, result.stderr
+    assert "002_b and 007_bees are one migration" in result.stdout
+    assert run_job(database.url, folder, "verify").code == 0
+    assert database.query(HISTORY) == [before[0], ("007_bees", *before[1][1:])]
+    [(_, detail)] = database.query(LOG)
+    assert (detail["was"], detail["new"], detail["reason"]) == ("002_b", "007_bees", "one scheme")
+    lines = json.loads(run_job(database.url, folder, "history", "--json").stdout)["log"]
+    assert [(line["event"], line["version"]) for line in lines if line["version"]] == [
+        ("applied", "001_a"),
+        ("applied", "002_b"),
+        ("repaired", "007_bees"),
+    ]
+
+
+def test_only_the_very_text_is_a_renamed_file(database: Database, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, FILES)
+    assert run_job(database.url, folder).code == 0
+    before = database.query(HISTORY)
+    (folder / "002_b.sql").unlink()
+    write_folder(folder, {"003_b.sql": "CREATE TABLE b (id int);"})
+    unlike = repair(database, folder, "--rename", "002_b", "003_b")
+    assert (unlike.code, "has not the text of 002_b" in unlike.error["message"]) == (2, True)
+    nowhere = repair(database, folder, "--rename", "002_b", "004_b")
+    assert nowhere.error["message"] == "004_b is not a pending migration of this folder"
+    gone = repair(database, folder, "--accept-checksum", "002_b")
+    assert gone.error["message"] == "this folder has no file for 002_b"
+    assert (database.query(HISTORY), database.query(LOG)) == (before, [])
+
+
+@pytest.mark.parametrize("mode", ["direct", "pooled"])
+def test_answers_on_supabase_like_databases(
+    supabase: Database, pgbouncer: MakePgBouncer, tmp_path: Path, mode: str
+) -> None:
+    url = supabase.url
+    if mode == "pooled":
+        url = pgbouncer(supabase, pool_mode="transaction", pool_size=1).url(supabase.dbname)
+    folder = write_folder(tmp_path, FILES)
+    assert run_job(url, folder).code == 0
+    (folder / "002_b.sql").rename(folder / "003_b.sql")
+    write_folder(folder, {"001_a.sql": CHANGED})
+    why = ("--reason", "tidied")
+    assert run_job(url, folder, "repair", "--rename", "002_b", "003_b", *why).code == 0
+    assert run_job(url, folder, "repair", "--accept-checksum", "001_a", *why).code == 0
+    assert run_job(url, folder, "verify").code == 0
+
+
+def test_an_answer_is_thought_over_when_another_runner_has_moved_the_history(
+    database: Database, tmp_path: Path
+) -> None:
+    """What was true when it was shown is no longer: the answer is refused, nothing half done."""
+    folder = write_folder(tmp_path / "new", FILES)
+    assert run_job(database.url, folder).code == 0
+    (folder / "002_b.sql").rename(folder / "003_b.sql")
+    older = write_folder(tmp_path / "older", FILES)
+
+    def take_back() -> None:
+        words = ("repair", "--not-applied", "002_b", "--reason", "undone by hand")
+        assert Job(database.url, older, *words).result().code == 0
+
+    words = ("repair", "--rename", "002_b", "003_b", "--reason", "renamed")
+    result = run_listening(Listener("repair.assuming", take_back), database.url, folder, *words)
+    assert (result.code, result.error["type"]) == (2, "ConfigError")
+    assert database.query(VERSIONS) == [("001_a",)]
+    assert [detail["answer"] for _, detail in database.query(LOG)] == ["not applied"]

@@ -45,7 +45,10 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         found.append({"name": name, **options})
         return {"created": []}
 
-    options = (Option("to", "how far", "VERSION"), Option("from-files", "whence"))
+    options = (
+        *(Option("to", "how far", "VERSION"), Option("from-files", "whence")),
+        Option("pair", "two of them", "OLD NEW"),
+    )
     command = Command(new, words=("NAME",), options=options, needs_database=False)
     monkeypatch.setitem(COMMANDS, "new", command)
     monkeypatch.setattr("migrator.cli._OPTIONS", {option.name: option for option in options})
@@ -56,8 +59,8 @@ def test_a_command_gets_its_options_by_name(taken: list[dict[str, Any]]) -> None
     assert run("new", "a").code == 0
     assert run("new", "--from-files", "a", "--to", "003_c").code == 0
     assert taken == [
-        {"name": "a", "to": None, "from_files": False},
-        {"name": "a", "to": "003_c", "from_files": True},
+        {"name": "a", "to": None, "from_files": False, "pair": None},
+        {"name": "a", "to": "003_c", "from_files": True, "pair": None},
     ]
     assert "--to VERSION" in run("--help").stdout
 
@@ -66,6 +69,13 @@ def test_an_option_that_is_a_keyword_of_python_has_another_name_there() -> None:
     assert Option("from", "whence", "TOOL").word == "from_"
     assert run("adopt", "--from").error["message"] == "the command line cannot be read"
     assert run("adopt", "--from", "flyway").error["message"] == "no database is named"
+
+
+def test_an_option_may_take_two_words(taken: list[dict[str, Any]]) -> None:
+    assert run("new", "--pair", "x", "y", "a").code == 0
+    assert taken[0]["pair"] == ["x", "y"]
+    assert run("new", "a", "--pair", "x").code == 2
+    assert "--pair OLD NEW" in run("--help").stdout
 
 
 def test_an_option_of_another_command_is_refused(taken: list[dict[str, Any]]) -> None:

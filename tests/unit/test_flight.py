@@ -89,9 +89,9 @@ BEGIN
   END IF;
 END $migrator$;
 INSERT INTO "public".schema_migrations
-    (version, execution_time_ms, checksum, rollback_sql, kind, run_id)
+    (version, execution_time_ms, checksum, rollback_sql, kind, run_id, floor)
 VALUES ('007_orders', (extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000)::integer, '56fa8f0a6e8b0792c5c09e83a6cd7eb9144c90f22faa9832dd6b4bf4c5bdc2ac', 'DROP TABLE app.orders;
-', 'versioned', '11111111-2222-4333-8444-555555555555');
+', 'versioned', '11111111-2222-4333-8444-555555555555', False);
 INSERT INTO "public".schema_migrations_log (run_id, version, event, runner, detail)
 VALUES ('11111111-2222-4333-8444-555555555555', '007_orders', 'applied', 'migrator/pod-1', jsonb_build_object('execution_time_ms', (extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000)::integer, 'checksum', '56fa8f0a6e8b0792c5c09e83a6cd7eb9144c90f22faa9832dd6b4bf4c5bdc2ac'));
 COMMIT;

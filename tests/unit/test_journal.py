@@ -12,6 +12,7 @@ from migrator.journal import (
     How,
     Intent,
     Line,
+    accept,
     answer,
     atomic,
     conclude,
@@ -29,10 +30,11 @@ from migrator.journal import (
     prepare,
     read_lines,
     read_progress,
+    rename,
     sha256,
     take_lock,
 )
-from tests.builders import PLACE, RUN_ID, a_migration
+from tests.builders import PLACE, RUN_ID, a_migration, a_script
 
 INTENT = Intent(2, RUN_ID, sha256("VACUUM"), "VACUUM", 4, {"act": "repeat"}, {})
 
@@ -186,10 +188,15 @@ def test_a_failure_is_recorded_without_asking_for_the_lock() -> None:
 
 
 def test_the_row_of_the_history_comes_with_that_of_the_log() -> None:
-    text = finish(PLACE, a_migration(1, rollback_sql="DROP it"), 12, ["SELECT 'also'"])
+    alone = "-- migrator: no-transaction\n"
+    script = a_script(f"{alone}VACUUM", rollback_sql="DROP it")
+    text = finish(PLACE, script, 12, ["SELECT 'also'"])
     assert text.index("schema_migrations_log") < text.index("SELECT 'also'")
     assert text.index("MG003") < text.index('INSERT INTO "public".schema_migrations\n')
     assert "'DROP it'" in text
+    assert f"'{RUN_ID}', False)" in text
+    floor = finish(PLACE, a_script(f"{alone}-- migrator: floor\nVACUUM"), 12)
+    assert f"'{RUN_ID}', True)" in floor
     assert '"execution_time_ms": 12' in text
 
 
@@ -209,6 +216,18 @@ def test_an_answer_is_kept_with_its_reason() -> None:
     text = answer(PLACE, "001_a", Answer.RETRY, "it isn't there", "nothing is left")
     assert "'repaired'" in text
     assert '"answer": "retry", "reason": "it isn\'\'t there"' in text
-    assert forget(PLACE, "001_a") == (
-        "DELETE FROM \"public\".schema_migrations WHERE version = '001_a'"
+    more = answer(PLACE, "001_a", Answer.RENAME, "r", "a", was="002_b")
+    assert '"assumed": "a", "was": "002_b"' in more
+
+
+def test_what_an_answer_changes_of_the_history() -> None:
+    rows = '"public".schema_migrations'
+    assert forget(PLACE, "001_a") == f"DELETE FROM {rows} WHERE version = '001_a'"
+    assert rename(PLACE, "001_a", "002_b") == (
+        f"UPDATE {rows} SET version = '002_b' WHERE version = '001_a'"
+    )
+    changed = a_migration(1)
+    assert accept(PLACE, changed, floor=True) == (
+        f"UPDATE {rows} SET checksum = '{changed.checksum}', floor = True "
+        "WHERE version = '001_step'"
     )

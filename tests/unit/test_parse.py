@@ -4,7 +4,7 @@ import pytest
 
 from migrator.model import Finding, Kind
 from migrator.order import Requirement
-from migrator.parse import gather, read_requirements, understand
+from migrator.parse import gather, read_requirements, sets_floor, understand
 from tests.builders import a_migration
 
 CANNOT_READ = Finding("003_c.sql", "cannot be read: Permission denied", "Make it readable.")
@@ -123,6 +123,23 @@ def test_what_a_file_requires_may_take_several_words_and_lines() -> None:
     assert read_requirements(a_migration(1, NEEDS + "SELECT 'unended")) == needed
 
 
+@pytest.mark.parametrize(
+    ("sql", "floor", "understood"),
+    [
+        ("-- migrator: floor\nSELECT 1;", True, True),
+        ("-- migrator: floor\n-- migrator: no-transaction\nVACUUM;", True, True),
+        ("-- migrator: floor\nCOMMIT;", True, False),
+        ("SELECT '-- migrator: floor';", False, True),
+    ],
+)
+def test_a_file_may_set_a_floor(sql: str, floor: bool, understood: bool) -> None:
+    """`repair` asks it of files that could not run here, too."""
+    script, _ = understand(a_migration(1, sql))
+    assert (script is not None) is understood
+    assert script is None or script.floor is floor
+    assert sets_floor(a_migration(1, sql)) is floor
+
+
 @pytest.mark.parametrize("sql", ["", "\n", "-- nothing\n", "/* nothing */;"])
 def test_a_file_without_a_statement_is_a_script_too(sql: str) -> None:
     script, findings = understand(a_migration(1, sql))
@@ -136,6 +153,7 @@ def test_a_file_without_a_statement_is_a_script_too(sql: str) -> None:
     ("sql", "line", "problem"),
     [
         ("-- migrator: no-transaction please", 1, "the directive no-transaction takes no words"),
+        ("-- migrator: floor 5", 1, "the directive floor takes no words"),
         ("A;\n-- migrator: no-transaction", 2, "the directive no-transaction stands after"),
         (
             "-- migrator: no-transaction\n-- migrator: no-transaction",

@@ -192,6 +192,7 @@ def test_a_history_in_any_order_is_put_in_order() -> None:
     ("case", "policy", "error"),
     [
         pytest.param("drift", {}, DriftError, id="drift fails"),
+        pytest.param("drift", {"on_drift": FAIL}, DriftError, id="drift fails when asked"),
         pytest.param("drift", {"on_drift": WARN}, None, id="drift warns"),
         pytest.param("missing", {}, MissingError, id="missing fails"),
         pytest.param("missing", {"on_missing": FAIL}, MissingError, id="missing fails when asked"),
@@ -199,7 +200,14 @@ def test_a_history_in_any_order_is_put_in_order() -> None:
         pytest.param("ahead", {}, None, id="ahead warns"),
         pytest.param("ahead", {"on_missing": WARN}, None, id="ahead warns when asked"),
         pytest.param("ahead", {"on_missing": FAIL}, MissingError, id="ahead fails"),
+        pytest.param("floor missing", {}, MissingError, id="an old floor fails"),
+        pytest.param("floor missing", {"on_missing": FAIL}, MissingError, id="when asked"),
+        pytest.param("floor missing", {"on_missing": WARN}, MissingError, id="whatever is asked"),
+        pytest.param("floor ahead", {}, MissingError, id="a floor above the image fails"),
+        pytest.param("floor ahead", {"on_missing": FAIL}, MissingError, id="it fails when asked"),
+        pytest.param("floor ahead", {"on_missing": WARN}, MissingError, id="and when not"),
         pytest.param("late", {}, LateError, id="late fails"),
+        pytest.param("late", {"on_late": OnLate.FAIL}, LateError, id="late fails when asked"),
         pytest.param("late", {"on_late": OnLate.APPLY}, None, id="late is applied"),
         pytest.param("late", {"on_late": OnLate.SKIP}, None, id="late is skipped"),
     ],
@@ -212,6 +220,8 @@ def test_each_policy_judges_its_findings(
         "missing": (files(2), rows(1, 2)),
         "ahead": (files(1), rows(1, 2)),
         "late": (files(1, 2), rows(2)),
+        "floor missing": (files(2), [an_applied(1, floor=True), *rows(2)]),
+        "floor ahead": (files(1), [*rows(1), an_applied(2, floor=True)]),
     }[case]
     decision = decide(migrations, history, **policy)
     if error is None:
@@ -222,6 +232,121 @@ def test_each_policy_judges_its_findings(
     with pytest.raises(error) as caught:
         decision.raise_failures()
     assert len(caught.value.findings) == 1
+
+
+FLOOR: dict[str, Any] = {"floor": True, "applied_at": "2026-05-04T03:02:01Z", "run_id": "0815"}
+
+
+def test_an_image_below_a_floor_is_told_so_first_and_which_one_is_needed() -> None:
+    history = [*rows(1), an_applied(2, **FLOOR), an_applied(3), an_applied(4, floor=True)]
+    decision = decide([a_migration(1, CHANGED)], history)
+    with pytest.raises(MissingError) as caught:
+        decision.raise_failures()
+    assert str(caught.value) == (
+        "this image is too old for the database, which needs at least one that holds 004_step; "
+        "applied files have changed: 001_step.sql"
+    )
+    assert caught.value.remedy == "Deploy such an image; ON_MISSING does not let a floor pass."
+    assert [str(finding) for finding in caught.value.findings][:2] == [
+        "002_step: is a floor, applied 2026-05-04T03:02:01Z by run 0815, and this image does not "
+        "hold it. Deploy an image that holds it.",
+        "004_step: is a floor, applied once by run unknown, and this image does not hold it. "
+        "Deploy an image that holds it.",
+    ]
+    assert [finding.file for finding in decision.warnings] == ["003_step"]
+
+
+def test_a_floor_that_the_image_holds_is_none() -> None:
+    decision = decide(files(1), [an_applied(1, floor=True), *rows(2)])
+    assert (decision.failures, len(decision.warnings)) == ((), 1)
+
+
+OTHER = "SELECT 'other';\n"
+
+
+@pytest.mark.parametrize(
+    ("migrations", "history", "renamed"),
+    [
+        pytest.param(
+            [a_migration("007_new")], [an_applied("003_old")], {"003_old": "007_new"}, id="renamed"
+        ),
+        pytest.param(
+            [a_migration("007_new", raw_checksum="raw")],
+            [an_applied("003_old", checksum="raw")],
+            {"003_old": "007_new"},
+            id="after an older job had hashed its bytes",
+        ),
+        pytest.param(
+            [a_migration("001_new")],
+            [an_applied("003_old")],
+            {"003_old": "001_new"},
+            id="to a number below",
+        ),
+        pytest.param(
+            [a_migration(5), a_migration(6, OTHER)],
+            [an_applied(3, OTHER), an_applied(4)],
+            {"003_step": "006_step", "004_step": "005_step"},
+            id="two are told apart by their texts",
+        ),
+        pytest.param([a_migration(5, OTHER)], rows(3), {}, id="another text"),
+        pytest.param(files(5, 6), rows(3), {}, id="two files have the text"),
+        pytest.param(files(5), rows(3, 4), {}, id="two applied ones had it"),
+        pytest.param(files(5), [an_applied(3, checksum=None)], {}, id="nothing was recorded"),
+        pytest.param(files(3, 5), rows(3), {}, id="the file is still there"),
+        pytest.param(files(5), rows(5, 3), {}, id="the other file is applied, too"),
+    ],
+)
+def test_a_file_is_known_by_its_text(
+    migrations: list[Migration], history: list[Applied], renamed: dict[str, str]
+) -> None:
+    plan = make_plan(migrations, history)
+    assert {old: new.version for old, new in plan.renamed.items()} == renamed
+
+
+@pytest.mark.parametrize(
+    ("migrations", "history", "findings"),
+    [
+        pytest.param(
+            [a_migration("007_new")],
+            [an_applied("003_old")],
+            [
+                "003_old: is applied, but the folder has no file for it; 007_new.sql, which is "
+                "pending, has the same text. If it was renamed: repair --rename 003_old 007_new "
+                "--reason WHY. Else: Restore the file from version control, or set ON_MISSING=warn."
+            ],
+            id="missing",
+        ),
+        pytest.param(
+            [a_migration("001_new")],
+            [an_applied("003_old")],
+            [
+                "001_new.sql: is pending, but older than 003_old, which is applied. If it was "
+                "renamed: repair --rename 003_old 001_new --reason WHY. Else: Give it a number "
+                "above that: new --renumber 001_new; or set ON_LATE=apply or ON_LATE=skip.",
+                "003_old: is applied and newer than anything in the folder: the image is older "
+                "than the database; 001_new.sql, which is pending, has the same text. If it was "
+                "renamed: repair --rename 003_old 001_new --reason WHY. Else: Deploy an image that "
+                "holds it, when the older one was not meant.",
+            ],
+            id="ahead and late",
+        ),
+        pytest.param(
+            [a_migration("007_new")],
+            [an_applied("003_old", **FLOOR)],
+            [
+                "003_old: is a floor, applied 2026-05-04T03:02:01Z by run 0815, and this image "
+                "does not hold it; 007_new.sql, which is pending, has the same text. If it was "
+                "renamed: repair --rename 003_old 007_new --reason WHY. Else: Deploy an image that "
+                "holds it."
+            ],
+            id="a floor",
+        ),
+    ],
+)
+def test_a_renaming_is_proposed_with_its_command(
+    migrations: list[Migration], history: list[Applied], findings: list[str]
+) -> None:
+    assert [str(found) for found in decide(migrations, history).findings] == findings
 
 
 @pytest.mark.parametrize(
@@ -243,17 +368,19 @@ def test_all_findings_are_reported_at_once() -> None:
         decision.raise_failures()
     assert [str(finding) for finding in caught.value.findings] == [
         "001_step.sql: changed after it was applied: recorded b4e0497804e4, file a41109d24069. "
-        "Restore it from version control; put the change in a new migration.",
+        "Restore it from version control; put the change in a new migration. If it was changed on "
+        "purpose, and the database has what it says now: "
+        "repair --accept-checksum 001_step --reason WHY.",
         "002_step: is applied, but the folder has no file for it. "
         "Restore the file from version control, or set ON_MISSING=warn.",
         "004_step: is applied, but the folder has no file for it. "
         "Restore the file from version control, or set ON_MISSING=warn.",
         "006_step: is applied and newer than anything in the folder: the image is older than the "
         "database. Deploy an image that holds it, when the older one was not meant.",
-        "003_step.sql: is pending, but older than 006_step, which is applied. "
-        "Rename it to a number above that, or set ON_LATE=apply or ON_LATE=skip.",
-        "005_step.sql: is pending, but older than 006_step, which is applied. "
-        "Rename it to a number above that, or set ON_LATE=apply or ON_LATE=skip.",
+        "003_step.sql: is pending, but older than 006_step, which is applied. Give it a number "
+        "above that: new --renumber 003_step; or set ON_LATE=apply or ON_LATE=skip.",
+        "005_step.sql: is pending, but older than 006_step, which is applied. Give it a number "
+        "above that: new --renumber 005_step; or set ON_LATE=apply or ON_LATE=skip.",
     ]
     assert str(caught.value) == (
         "applied files have changed: 001_step.sql; "

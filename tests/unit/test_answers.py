@@ -1,0 +1,207 @@
+"""What a person tells `repair`: what it comes to, and what does not fit what is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from migrator import journal
+from migrator.answers import ANSWERS, Known, Told, assume, choose
+from migrator.errors import ConfigError
+from migrator.journal import Answer, Intent, Progress
+from migrator.model import Applied, Migration
+from migrator.plan import make_plan
+from tests.builders import PLACE, RUN_ID, a_migration, an_applied
+
+WHY = "seen by eye"
+FLOOR = "-- migrator: floor\nSELECT 2;\n"
+INTERRUPTED = Progress({}, 0, Intent(2, RUN_ID, "0" * 64, "VACUUM", 4, {}, {}))
+BEGUN = Progress({1: "0" * 64})
+
+
+def known(
+    files: list[Migration], rows: list[Applied], dirty: dict[str, Progress] | None = None
+) -> Known:
+    return Known(files, make_plan(files, rows), dirty or {}, PLACE)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"applied": "001_a"}, Told(Answer.APPLIED, "001_a", WHY)),
+        ({"applied": None, "retry": "001_a.sql"}, Told(Answer.RETRY, "001_a", WHY)),
+        ({"rename": ["001_a.sql", "002_a"]}, Told(Answer.RENAME, "001_a", WHY, "002_a")),
+    ],
+)
+def test_one_answer_is_chosen(given: dict[str, Any], told: Told) -> None:
+    assert choose(given, WHY) == told
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({}, WHY),
+        ({"applied": "a", "retry": "a"}, WHY),
+        ({"applied": "a"}, " "),
+        ({"done": "a"}, None),
+    ],
+)
+def test_one_answer_and_a_reason_are_needed(given: dict[str, Any], why: str | None) -> None:
+    with pytest.raises(ConfigError) as caught:
+        choose(given, why)
+    flags = [f"--{name.replace('_', '-')}" for name in ANSWERS]
+    assert all(flag in caught.value.remedy for flag in flags)
+
+
+OLD, NEW = a_migration("003_old"), a_migration("007_new")
+
+
+@pytest.mark.parametrize(
+    ("knowledge", "told", "words", "change"),
+    [
+        pytest.param(
+            known([a_migration(1, FLOOR)], []),
+            Told(Answer.APPLIED, "001_step", WHY),
+            "all of 001_step has taken effect; it is recorded as applied and never run",
+            journal.record(PLACE, a_migration(1, FLOOR), "NULL", floor=True),
+            id="applied, with its floor",
+        ),
+        pytest.param(
+            known([], [an_applied(1)]),
+            Told(Answer.NOT_APPLIED, "001_step", WHY),
+            "nothing of 001_step is in the database; `up` runs all of it",
+            journal.forget(PLACE, "001_step"),
+            id="not applied",
+        ),
+        pytest.param(
+            known([a_migration(1)], [], {"001_step": BEGUN}),
+            Told(Answer.NOT_APPLIED, "001_step", WHY),
+            "nothing of 001_step is in the database; `up` runs all of it",
+            journal.forget(PLACE, "001_step"),
+            id="begun, and nothing of it is left",
+        ),
+        pytest.param(
+            known([a_migration(1)], [], {"001_step": INTERRUPTED}),
+            Told(Answer.DONE, "001_step", WHY),
+            "statement 2 of 001_step (VACUUM) has taken effect; `up` goes on after it",
+            None,
+            id="done",
+        ),
+        pytest.param(
+            known([a_migration(1)], [], {"001_step": INTERRUPTED}),
+            Told(Answer.RETRY, "001_step", WHY),
+            "statement 2 of 001_step (VACUUM) has left nothing behind; `up` runs it",
+            None,
+            id="retry",
+        ),
+        pytest.param(
+            known([a_migration(1, FLOOR)], [an_applied(1)]),
+            Told(Answer.ACCEPT, "001_step", WHY),
+            "the database has what 001_step.sql says now; the checksum "
+            f"{an_applied(1).checksum} gives way to {a_migration(1, FLOOR).checksum}",
+            journal.accept(PLACE, a_migration(1, FLOOR), floor=True),
+            id="a changed file",
+        ),
+        pytest.param(
+            known([OLD], [an_applied("003_old", checksum=None)]),
+            Told(Answer.ACCEPT, "003_old", WHY),
+            "the database has what 003_old.sql says now; "
+            f"the checksum none gives way to {OLD.checksum}",
+            journal.accept(PLACE, OLD, floor=False),
+            id="a file of which nothing was recorded",
+        ),
+        pytest.param(
+            known([NEW], [an_applied("003_old")]),
+            Told(Answer.RENAME, "003_old", WHY, "007_new"),
+            f"003_old and 007_new are one migration, whose text has the checksum {NEW.checksum}; "
+            "the history has it as 007_new from now on",
+            journal.rename(PLACE, "003_old", "007_new"),
+            id="a renamed file",
+        ),
+        pytest.param(
+            known([a_migration(1)], [an_applied("003_old")]),
+            Told(Answer.RENAME, "003_old", WHY, "001_step"),
+            f"003_old and 001_step are one migration, whose text has the checksum {NEW.checksum}; "
+            "the history has it as 001_step from now on",
+            journal.rename(PLACE, "003_old", "001_step"),
+            id="to a lower number",
+        ),
+    ],
+)
+def test_an_answer_says_what_is_assumed_and_is_recorded_with_a_line_of_the_log(
+    knowledge: Known, told: Told, words: str, change: str | None
+) -> None:
+    assumed = assume(knowledge, told)
+    assert assumed.words == words
+    *changes, line = assumed.records
+    assert changes == ([] if change is None else [change])
+    assert "schema_migrations_log" in line
+    assert f"'{told.new or told.version}', 'repaired'" in line
+    assert f'"reason": "{WHY}"' in line
+    assert all(f'"{name}": ' in line for name in assumed.fields)
+    assert ("was" in assumed.fields) is bool(told.new)
+
+
+@pytest.mark.parametrize(
+    ("knowledge", "told", "message"),
+    [
+        (known([], []), Told(Answer.APPLIED, "001_a", WHY), "001_a is not a pending migration"),
+        (
+            known([a_migration(1)], [an_applied(2)]),
+            Told(Answer.APPLIED, "002_step", WHY),
+            "002_step",
+        ),
+        (
+            known([], []),
+            Told(Answer.NOT_APPLIED, "001_a", WHY),
+            "001_a is neither applied nor begun",
+        ),
+        (known([], []), Told(Answer.DONE, "001_a", WHY), "no statement of 001_a was interrupted"),
+        (
+            known([a_migration(1)], [], {"001_step": BEGUN}),
+            Told(Answer.RETRY, "001_step", WHY),
+            "no statement of 001_step was interrupted",
+        ),
+        (known([], []), Told(Answer.ACCEPT, "001_a", WHY), "001_a is not applied"),
+        (
+            known([], [an_applied(1)]),
+            Told(Answer.ACCEPT, "001_step", WHY),
+            "this folder has no file for 001_step",
+        ),
+        (
+            known([a_migration(1)], [an_applied(1)]),
+            Told(Answer.ACCEPT, "001_step", WHY),
+            "001_step.sql has not changed since it was applied",
+        ),
+        (
+            known([OLD, NEW], [an_applied("003_old")]),
+            Told(Answer.RENAME, "003_old", WHY, "007_new"),
+            "003_old is not an applied migration whose file is gone",
+        ),
+        (
+            known([OLD], [an_applied("002_older")]),
+            Told(Answer.RENAME, "002_older", WHY, "007_new"),
+            "007_new is not a pending migration of this folder",
+        ),
+        (
+            known([NEW], [an_applied("003_old")], {"007_new": BEGUN}),
+            Told(Answer.RENAME, "003_old", WHY, "007_new"),
+            "007_new has been begun as a migration of its own",
+        ),
+        (
+            known([a_migration("007_new", FLOOR)], [an_applied("003_old")]),
+            Told(Answer.RENAME, "003_old", WHY, "007_new"),
+            "007_new.sql has not the text of 003_old: recorded b4e0497804e4, file ",
+        ),
+        (
+            known([NEW], [an_applied("003_old", checksum=None)]),
+            Told(Answer.RENAME, "003_old", WHY, "007_new"),
+            "007_new.sql has not the text of 003_old: recorded none, file b4e0497804e4",
+        ),
+    ],
+)
+def test_an_answer_that_does_not_fit_is_refused(knowledge: Known, told: Told, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        assume(knowledge, told)
+    assert caught.value.message.startswith(message)
