@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
+from migrator import __version__
 from migrator.config import OnFinding, OnLate
-from migrator.errors import ConfigError, LateError, PendingError, SourceError
+from migrator.errors import AccessError, ConfigError, LateError, PendingError, SourceError
 from migrator.model import Event, Migration, Order
 from migrator.order import mermaid
 from migrator.parse import Script
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Answer = dict[str, Any]
 
 LOG_LINES = 50  #: that `history` shows
+REPORT_LINES = 20  #: of the log that `report` shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,38 @@ def history(run: Run, *, limit: str | None) -> Answer:
     return {"log": [_log_line(line) for line in lines]}
 
 
+def report(run: Run, *, markdown: bool) -> Answer:
+    """Show the whole state, for a pull request or an incident; changes nothing."""
+    from migrator.overview import as_markdown, begun, verdict  # seldom needed
+
+    migrations = _source(run)
+    view = run.look(migrations)
+    failures, findings = view.decision.failures, view.decision.findings
+    try:
+        run.understand(view, migrations)
+    except SourceError as error:
+        failures, findings = (*failures, error), (*findings, *error.findings)
+    log, unseen = _newest_lines(run)
+    server = divmod(run.link.place.server_version, 10_000)
+    shown = {
+        "database": str(run.link.session.target),
+        "server": f"PostgreSQL {server[0]}.{server[1]}",
+        "history": run.link.place.history,
+        "folder": run.config.migrations_dir,
+        "migrator": __version__,
+        "taken_at": run.started_at.isoformat(timespec="seconds"),
+        "newest": run.current,
+        "verdict": verdict(failures, view.dirty, run.pending),
+        "findings": [finding.as_dict() for finding in findings],
+        "dirty": begun(view.history.dirty, view.dirty),
+        "migrations": (states := _states(view)),
+        "graph": mermaid([(row["version"], row["state"]) for row in states], run.needs(migrations)),
+        "log": log,
+        "log_unseen": unseen,
+    }
+    return {**shown, "markdown": as_markdown(shown)} if markdown else shown
+
+
 def repair(run: Run, reason: str | None, **answers: str | list[str] | None) -> Answer:
     """Record what a person knows about one migration, and why; deletes nothing of the log."""
     from migrator.answers import choose  # seldom needed
@@ -161,6 +195,7 @@ COMMANDS = {
     "history": Command(
         history, options=(Option("limit", "so many of the newest lines [50]", "NUMBER"),)
     ),
+    "report": Command(report, options=(Option("markdown", "as a page of Markdown"),)),
     "repair": Command(
         repair,
         options=(
@@ -251,6 +286,17 @@ def _verify_base(run: Run, ref: str) -> Answer:
     return {}
 
 
+def _newest_lines(run: Run) -> tuple[list[Answer], str | None]:
+    """The newest lines of the log; none, and why, for a role that may not see them."""
+    try:
+        return [_log_line(line) for line in run.read_log(REPORT_LINES)], None
+    except AccessError as error:
+        return [], (
+            f"{error.message}: the log is not shown, and whether a migration is dirty is not "
+            f"known. {error.remedy}"
+        )
+
+
 def _states(view: View) -> list[dict[str, Any]]:
     """One row for each version in the folder or in the history, in their order."""
     plan = view.plan
@@ -273,6 +319,7 @@ def _states(view: View) -> list[dict[str, Any]]:
             "kind": row.kind.value,
             "applied_at": row.applied_at,
             "execution_time_ms": row.execution_time_ms,
+            "floor": row.floor or None,
         }
         rows.append((row.order, shown))
     for migration in (*plan.pending, *plan.held):

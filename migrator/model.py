@@ -63,6 +63,15 @@ class Finding:
     remedy: str  #: what to do about it, one sentence with a full stop
     line: int | None = None  #: 1-based, where the problem has a line
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for a report."""
+        return {
+            "file": self.file,
+            "line": self.line,
+            "problem": self.problem,
+            "remedy": self.remedy,
+        }
+
     def __str__(self) -> str:
         place = self.file if self.line is None else f"{self.file}:{self.line}"
         return f"{place}: {self.problem}. {self.remedy}"

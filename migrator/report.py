@@ -46,15 +46,7 @@ class Report:
                 for done in self.applied
             ],
             "pending": list(self.pending),
-            "findings": [
-                {
-                    "file": finding.file,
-                    "line": finding.line,
-                    "problem": finding.problem,
-                    "remedy": finding.remedy,
-                }
-                for finding in self.findings
-            ],
+            "findings": [finding.as_dict() for finding in self.findings],
             "error": self.error,
             "run_id": self.run_id,
             "duration_ms": self.duration_ms,
@@ -79,11 +71,9 @@ def as_text(command: str, answer: dict[str, Any], result: dict[str, Any]) -> str
     if command == "adopt":
         return _table(answer.get("adoption", []))
     if command == "history":
-        return _table(
-            [{**line, "detail": _details(line["detail"])} for line in answer.get("log", [])],
-            "nothing is recorded yet\n",
-            hidden=("run_id",),
-        )
+        return _log(answer.get("log", []))
+    if command == "report":
+        return str(answer["markdown"]) if "markdown" in answer else _whole(answer)
     if command == "repair":
         return f"assumed: {answer['assumed']}\n"
     if command == "new":
@@ -117,7 +107,8 @@ _DETAILS = {"pid": "pid ", "user": "user ", "state": ""}
 _FOR_MACHINES = frozenset({"checksum", "sha256", "effect", "before"})
 
 
-def _details(detail: dict[str, Any]) -> str:
+def details(detail: dict[str, Any]) -> str:
+    """What a line of the log says beyond its columns, for a person."""
     return ", ".join(
         f"{name} {_shorten(str(value), 80)}"
         for name, value in detail.items()
@@ -145,6 +136,29 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "" if value is None else str(value)
+
+
+def _log(lines: list[dict[str, Any]]) -> str:
+    return _table(
+        [{**line, "detail": details(line["detail"])} for line in lines],
+        "nothing is recorded yet\n",
+        hidden=("run_id",),
+    )
+
+
+def _whole(answer: dict[str, Any]) -> str:
+    """What `report` answers, part by part."""
+    names = ("database", "server", "history", "folder", "migrator", "taken_at", "newest")
+    facts = "".join(f"{name:<10}{_cell(answer[name])}\n" for name in names)
+    log = f"{answer['log_unseen']}\n" if answer["log_unseen"] else _log(answer["log"])
+    parts = [
+        f"{facts}\n{answer['verdict']}\n",
+        _table(answer["migrations"]),
+        _findings(answer["findings"]),
+        _table(answer["dirty"], ""),
+        log,
+    ]
+    return "\n".join(part for part in parts if part)
 
 
 def _findings(findings: list[dict[str, Any]]) -> str:

@@ -201,7 +201,8 @@ def test_answers_on_supabase_like_databases(
 ) -> None:
     url = supabase.url
     if mode == "pooled":
-        url = pgbouncer(supabase, pool_mode="transaction", pool_size=1).url(supabase.dbname)
+        pooler = pgbouncer(supabase, pool_mode="transaction", pool_size=1)
+        url = pooler.url(supabase.dbname, "postgres", "postgres")
     folder = write_folder(tmp_path, FILES)
     assert run_job(url, folder).code == 0
     (folder / "002_b.sql").rename(folder / "003_b.sql")

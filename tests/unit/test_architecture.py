@@ -15,7 +15,7 @@ import migrator
 GROUND = (
     *("model", "report", "errors", "durations", "text", "statements", "scanner", "parts"),
     *("effects", "order", "parse", "url", "refusals", "config", "plan", "flight", "diagnosis"),
-    *("journal", "settle", "steps", "mirror", "trackers", "adoption", "answers"),
+    *("journal", "settle", "steps", "mirror", "trackers", "adoption", "answers", "overview"),
 )
 FIRST = (
     *("source", "git", "watch", "database", "connect", "observer", "lock", "history", "sights"),

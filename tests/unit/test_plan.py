@@ -341,6 +341,17 @@ def test_a_file_is_known_by_its_text(
             ],
             id="a floor",
         ),
+        pytest.param(
+            [a_migration(1, OTHER), a_migration(6), a_migration(7, CHANGED)],
+            [an_applied(1, OTHER), an_applied(3), an_applied(4, CHANGED)],
+            [
+                f"{old}: is applied, but the folder has no file for it; {new}.sql, which is "
+                f"pending, has the same text. If it was renamed: repair --rename {old} {new} "
+                "--reason WHY. Else: Restore the file from version control, or set ON_MISSING=warn."
+                for old, new in (("003_step", "006_step"), ("004_step", "007_step"))
+            ],
+            id="two",
+        ),
     ],
 )
 def test_a_renaming_is_proposed_with_its_command(

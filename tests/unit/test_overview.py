@@ -1,0 +1,198 @@
+"""The whole state, in words and as a page of Markdown."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from migrator.errors import DriftError, LateError, MigratorError
+from migrator.journal import Intent, Progress
+from migrator.model import Finding
+from migrator.overview import as_markdown, begun, code, text, verdict
+from migrator.report import as_text
+from tests.builders import RUN_ID
+
+INTENT = Intent(2, RUN_ID, "0" * 64, "CREATE INDEX CONCURRENTLY day", 4, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("failures", "dirty", "pending", "words"),
+    [
+        ([], [], [], "`up` would have nothing to do."),
+        ([], [], ["001_a", "002_b"], "`up` would apply 001_a, 002_b."),
+        ([], ["001_a"], ["001_a"], "would settle what was interrupted and go on with 001_a."),
+        ([DriftError("x has changed")], ["1"], ["1"], "end with 11 (DriftError): x has changed."),
+        ([LateError("a"), DriftError("b")], [], [], "end with 13 (LateError): a; b."),
+    ],
+)
+def test_what_up_would_come_to(
+    failures: list[MigratorError], dirty: list[str], pending: list[str], words: str
+) -> None:
+    assert verdict(failures, dirty, pending).endswith(words)
+
+
+def test_how_far_a_dirty_migration_has_come() -> None:
+    dirty = {"001_a": Progress({1: "0", 3: "0"}, 0, INTENT), "002_b": Progress({1: "0"})}
+    assert begun({**dirty, "003_c": Progress()}, ["001_a", "002_b"]) == [
+        {
+            "version": "001_a",
+            "done": "statement 1, statement 3",
+            "interrupted": f"statement 2 (CREATE INDEX CONCURRENTLY day), line 4, run {RUN_ID}",
+        },
+        {
+            "version": "002_b",
+            "done": "statement 1",
+            "interrupted": "none: the next statement was not begun",
+        },
+    ]
+    [row] = begun({"001_a": Progress({}, 0, INTENT)}, ["001_a"])
+    assert row["done"] == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("value", "escaped"),
+    [
+        ("plain words, 1 < 2", "plain words, 1 &lt; 2"),
+        ("a|b\nc", r"a\|b c"),
+        ("`x` *y* _z_ [l](u) #1 ~s~ \\", r"\`x\` \*y\* \_z\_ \[l\](u) \#1 \~s\~ \\"),
+        ("<script>&amp;", "&lt;script>&amp;amp;"),
+    ],
+)
+def test_words_stay_words(value: str, escaped: str) -> None:
+    assert text(value) == escaped
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("001_a_b", "`001_a_b`"),
+        (None, ""),
+        ("a|b\nc", r"`a\|b c`"),
+        ("a`b``c", "```a`b``c```"),
+        ("`a", "`` `a ``"),
+        ("a`", "`` a` ``"),
+    ],
+)
+def test_names_stay_names(value: str | None, shown: str) -> None:
+    assert code(value) == shown
+
+
+def an_answer(**values: Any) -> dict[str, Any]:
+    return {
+        "database": "u@h:5432/d",
+        "server": "PostgreSQL 15.18",
+        "history": '"public".schema_migrations',
+        "folder": "migrations",
+        "migrator": "0.1.0",
+        "taken_at": "2026-05-04T03:02:01+00:00",
+        "newest": None,
+        "verdict": "`up` would have nothing to do.",
+        "findings": [],
+        "dirty": [],
+        "migrations": [],
+        "graph": "graph TD\n",
+        "log": [],
+        "log_unseen": None,
+        **values,
+    }
+
+
+FULL = an_answer(
+    graph='graph TD\n  m1["003_c<br/>dirty"]:::dirty\n',
+    newest="001_a",
+    findings=[Finding("002|b.sql", "is late", "Rename it.", 3).as_dict()],
+    dirty=begun({"003_c": Progress({}, 0, INTENT)}, ["003_c"]),
+    migrations=[
+        {
+            "version": "001_a",
+            "state": "applied",
+            "kind": "versioned",
+            "applied_at": "2026-05-04T03:02:01Z",
+            "execution_time_ms": 5,
+            "floor": True,
+        },
+        {"version": "002|b", "state": "late"},
+        {"version": "003_c", "state": "dirty"},
+    ],
+    log=[
+        {
+            "at": "2026-05-04T03:02:01Z",
+            "event": "repaired",
+            "version": "001_a",
+            "runner": "migrator/pod-1",
+            "execution_time_ms": None,
+            "reason": "a | in a\nreason",
+            "run_id": RUN_ID,
+            "detail": {"answer": "applied"},
+        },
+        {
+            "at": "2026-05-04T03:02:00Z",
+            "event": "applied",
+            "version": "000_z",
+            "runner": "migrator/pod-1",
+            "execution_time_ms": 7,
+            "reason": None,
+            "run_id": RUN_ID,
+            "detail": {},
+        },
+    ],
+)
+
+
+def rows_under(page: str, heading: str) -> list[list[str]]:
+    """The cells of the table under a heading; each row has as many as the first."""
+    part = page.partition(f"## {heading}\n")[2].partition("\n## ")[0].partition("```")[0]
+    lines = [line for line in part.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    assert {len(row) for row in rows} == {len(rows[0])}
+    return rows[2:]
+
+
+def test_the_page_has_all_parts_and_its_tables_hold_whatever_the_values_are() -> None:
+    page = as_markdown(FULL)
+    assert re.findall("^#+ (.*)$", page, re.MULTILINE) == [
+        "Migrations of `u@h:5432/d`",
+        *("Findings", "Dirty migrations", "Migrations", "Requirements", "Log"),
+    ]
+    assert "would have nothing to do." in page
+    assert "| newest applied | `001_a` |" in page
+    assert rows_under(page, "Findings") == [[r"`002\|b.sql`", "3", "is late", "Rename it."]]
+    [[version, done, interrupted]] = rows_under(page, "Dirty migrations")
+    assert (version, done, RUN_ID in interrupted) == ("`003_c`", "nothing", True)
+    assert rows_under(page, "Migrations") == [
+        ["`001_a`", "applied", "versioned, floor", "2026-05-04T03:02:01Z", "5"],
+        [r"`002\|b`", "**late**", "", "", ""],
+        ["`003_c`", "**dirty**", "", "", ""],
+    ]
+    assert [row[4:] for row in rows_under(page, "Log")] == [
+        ["", r"a \| in a reason", "answer applied"],
+        ["7", "", ""],
+    ]
+    assert f"## Requirements\n\n```mermaid\n{FULL['graph']}```\n" in page
+
+
+def test_the_log_alone_in_text() -> None:
+    shown = as_text("history", {"log": FULL["log"]}, {})
+    assert "answer applied" in shown
+    assert RUN_ID not in shown
+    assert as_text("history", {}, {}) == "nothing is recorded yet\n"
+
+
+def test_an_empty_page_says_so_and_a_log_that_is_not_seen_is_not_empty() -> None:
+    page = as_markdown(an_answer(log_unseen="the role x may not read it"))
+    assert page.count("\nnone\n") == 4
+    assert page.endswith("## Log\n\nthe role x may not read it\n")
+    finding = Finding("a.sql", "is late", "Rename it.").as_dict()
+    assert rows_under(as_markdown(an_answer(findings=[finding])), "Findings")[0][1] == ""
+
+
+def test_the_same_in_text() -> None:
+    shown = as_text("report", FULL, {})
+    assert shown.startswith("database  u@h:5432/d\nserver    PostgreSQL 15.18\n")
+    parts = ("nothing to do.", "is late. Rename it.", "003_c    nothing", "answer applied")
+    assert all(part in shown for part in parts)
+    empty = as_text("report", an_answer(log_unseen="not seen"), {})
+    assert empty.endswith("`up` would have nothing to do.\n\nno migrations\n\nnot seen\n")
+    assert as_text("report", {**FULL, "markdown": "# page\n"}, {}) == "# page\n"
