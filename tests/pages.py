@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from migrator import errors
@@ -39,3 +41,15 @@ def told_events() -> set[str]:
         and getattr(node.func, "id", "") == "Event"
         and isinstance(node.args[0], ast.Constant)
     }
+
+
+def shown_by(page: str) -> Iterator[tuple[str, str]]:
+    """Each test that the page's table "What shows it" names, with the text of its file."""
+    for _, sources in table(page, "What shows it"):
+        assert "tests/" in sources or "](https://" in sources
+        file = ""
+        for file_named, test in re.findall(r"(tests/[\w/]+\.py)|\b(test_\w+)\b(?!\.py)", sources):
+            if file_named:
+                file = (ROOT / file_named).read_text()
+            else:
+                yield file, test

@@ -57,7 +57,7 @@ def test_every_setting_is_in_the_design() -> None:
     "page",
     [
         *("README.md", "docs/design.md", "docs/troubleshooting.md", "docs/no-transaction.md"),
-        *("docs/adopting.md", "CHANGELOG.md"),
+        *("docs/adopting.md", "docs/best-practices.md", "CHANGELOG.md"),
     ],
 )
 def test_every_path_that_a_page_names_is_there(page: str) -> None:
