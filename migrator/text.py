@@ -37,8 +37,9 @@ def _small(data: bytes, file: str) -> Text | Finding:
     try:
         text = data.decode().lstrip("\ufeff")
     except UnicodeDecodeError as error:
-        before = data[: error.start].decode()
-        return Finding(file, *NOT_UTF8, _with_lf(before).count("\n") + 1)
+        text = data[: error.start].decode()
+        if "\0" not in text:
+            return Finding(file, *NOT_UTF8, _with_lf(text).count("\n") + 1)
     if "\0" in text:
         return Finding(file, *NUL, _with_lf(text[: text.index("\0")]).count("\n") + 1)
     normal = _with_lf(text)

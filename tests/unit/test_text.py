@@ -72,6 +72,7 @@ def test_only_the_ends_of_lines_and_the_bom_are_touched() -> None:
         (b"a\n\xe9", 2, "the text is not UTF-8"),
         (b"a\n\nb\0c\0", 3, "the text holds a NUL character"),
         (b"a\r\r\n\0", 3, "the text holds a NUL character"),
+        (b"a\n\0\xe9", 2, "the text holds a NUL character"),
     ],
 )
 def test_what_cannot_be_sent_is_named_with_its_line(data: bytes, line: int, problem: str) -> None:
