@@ -14,10 +14,10 @@ from migrator.config import OnFinding, OnLate
 from migrator.errors import AccessError, ConfigError, LateError, PendingError, SourceError
 from migrator.model import Event, Migration, Order
 from migrator.order import mermaid
-from migrator.parse import Script
+from migrator.parse import Script, versions
 from migrator.plan import behind
 from migrator.runner import Run, View, wait_for_all
-from migrator.source import read_source
+from migrator.source import read_names, read_source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -271,10 +271,10 @@ def _checked(run: Run, migrations: tuple[Migration, ...]) -> tuple[View, tuple[S
 
 
 def _verify_base(run: Run, ref: str) -> Answer:
-    from migrator.git import read_names
+    from migrator.git import read_names_at
 
     migrations = _full_source(run)
-    found = behind(migrations, read_names(run.config.migrations_dir, ref))
+    found = behind(migrations, read_names_at(run.config.migrations_dir, ref))
     if found:
         files = ", ".join(finding.file for finding in found)
         raise LateError(
@@ -358,7 +358,8 @@ def _create(run: Run, name: str, repeatable: bool) -> Answer:
         version = f"R__{name}"
         texts = {f"{version}.sql": f"-- {version}: runs again whenever this text changed\n\n"}
     else:
-        version = _next(read_source(run.config.migrations_dir), name, run)
+        numbered = [m.version for m in read_source(run.config.migrations_dir) if not m.repeatable]
+        version = _next(numbered, name, run)
         texts = {
             f"{version}.sql": f"-- {version}: what it is for\n\n",
             f"{version}.down.sql": f"-- Undoes {version}. Say here what data is lost.\n\n",
@@ -372,24 +373,28 @@ def _create(run: Run, name: str, repeatable: bool) -> Answer:
 
 
 def _renumber(run: Run, version: str) -> Answer:
-    """Rename a file that is not applied anywhere, and its .down.sql, to the next number."""
+    """Rename a file that is not applied anywhere, and its .down.sql, to the next number.
+
+    Goes by the names alone: two files with one number are what it is there for.
+    """
     from pathlib import Path
 
     folder = Path(run.config.migrations_dir)
-    migrations = read_source(run.config.migrations_dir)
-    found = next((m for m in migrations if m.version == version.removesuffix(".sql")), None)
-    if found is None or found.repeatable:
+    names = read_names(run.config.migrations_dir)
+    version = version.removesuffix(".sql")
+    others = list(versions(names))
+    if version not in others:
         raise ConfigError(
             f"there is no {version} in {folder}",
             remedy="Name a versioned file of the folder, 003_add_orders.",
         )
-    others = tuple(m for m in migrations if m is not found)
-    target = _next(others, found.version.partition("_")[2], run)
-    endings = (".sql", ".down.sql") if found.rollback_sql is not None else (".sql",)
+    others.remove(version)
+    target = _next(others, version.partition("_")[2], run)
+    endings = [ending for ending in (".sql", ".down.sql") if f"{version}{ending}" in names]
     for ending in endings:
         with _writing(folder / f"{target}{ending}"):
-            (folder / f"{found.version}{ending}").rename(folder / f"{target}{ending}")
-    run.outcome = f"{found.version} is now {target}"
+            (folder / f"{version}{ending}").rename(folder / f"{target}{ending}")
+    run.outcome = f"{version} is now {target}"
     return {"created": [str(folder / f"{target}{ending}") for ending in endings]}
 
 
@@ -399,10 +404,9 @@ def _number(name: str, text: str) -> int:
     return int(text)
 
 
-def _next(migrations: Sequence[Migration], name: str, run: Run) -> str:
-    """The version after all of `migrations`; where numbers are timestamps, the present one."""
-    numbered = [migration for migration in migrations if not migration.repeatable]
-    digits = numbered[-1].version.partition("_")[0] if numbered else "000"
+def _next(taken: Sequence[str], name: str, run: Run) -> str:
+    """The version after all that are taken; where numbers are timestamps, the present one."""
+    digits = taken[-1].partition("_")[0] if taken else "000"
     following = str(int(digits) + 1)
     if len(digits) == 14:
         following = max(run.started_at.strftime("%Y%m%d%H%M%S"), following)

@@ -7,7 +7,7 @@ import subprocess
 from migrator.errors import ConfigError
 
 
-def read_names(folder: str, ref: str) -> list[str]:
+def read_names_at(folder: str, ref: str) -> list[str]:
     """The names of the files that `folder` has in the git revision `ref`.
 
     Raises ConfigError where git, the repository or the revision is not to be had. A folder that

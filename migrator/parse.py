@@ -53,6 +53,13 @@ def gather(
     return tuple(sorted(migrations, key=lambda m: m.order)), ()
 
 
+def versions(names: Iterable[str]) -> tuple[str, ...]:
+    """The numbered versions that these file names stand for, in order, whatever else is wrong."""
+    found = [name for file in names if (name := _NAME.fullmatch(file)) and name["number"]]
+    ups = sorted((int(name["number"]), name["version"]) for name in found if not name["down"])
+    return tuple(version for _, version in ups)
+
+
 def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]]:
     """The migration split and its directives read; or no script, and all that is wrong with it."""
     # Imported here: it costs 4 ms, and a run with nothing pending splits nothing.

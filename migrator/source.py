@@ -21,8 +21,19 @@ def read_source(directory: str | os.PathLike[str]) -> tuple[Migration, ...]:
     Links are followed, because a mounted ConfigMap is made of them.
     """
     folder = os.fspath(directory)
+    names = read_names(folder)
+    migrations, found = gather(_files(folder, names))
+    findings = (*found, *_subfolders(folder, names))
+    if findings:
+        count = "1 problem" if len(findings) == 1 else f"{len(findings)} problems"
+        raise SourceError(f"{count} in {folder}", findings=findings)
+    return migrations
+
+
+def read_names(folder: str) -> list[str]:
+    """The names of all that lies in the folder; SourceError when it cannot be read."""
     try:
-        names = os.listdir(folder)  # noqa: PTH208 - see `_contents`
+        return os.listdir(folder)  # noqa: PTH208 - see `_contents`
     except OSError as error:
         raise SourceError(
             f"cannot read the folder {folder}: {error.strerror}",
@@ -30,12 +41,6 @@ def read_source(directory: str | os.PathLike[str]) -> tuple[Migration, ...]:
             if isinstance(error, PermissionError)
             else "Set MIGRATIONS_DIR to the folder of migrations.",
         ) from error
-    migrations, found = gather(_files(folder, names))
-    findings = (*found, *_subfolders(folder, names))
-    if findings:
-        count = "1 problem" if len(findings) == 1 else f"{len(findings)} problems"
-        raise SourceError(f"{count} in {folder}", findings=findings)
-    return migrations
 
 
 def _files(

@@ -193,6 +193,16 @@ def test_renumber_gives_a_late_file_and_its_undo_the_next_number(tmp_path: Path)
     assert (missing.code, "there is no 003_x" in missing.error["message"]) == (2, True)
 
 
+def test_renumber_parts_two_files_that_have_one_number(tmp_path: Path) -> None:
+    """As two branches leave them, when the one is merged into the other."""
+    folder = write_folder(tmp_path, {"001_a.sql": "A", "002_b.sql": "B", "002_c.sql": "C"})
+    assert run_job(None, folder, "verify", "--base", "x").code == 10
+    assert run_job(None, folder, "new", "--renumber", "002_b").code == 0
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("001_a.sql", "002_c.sql", "003_b.sql")
+    ]
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A git repository whose branch `base` has 001 and 003 in db/migrations."""
