@@ -53,20 +53,31 @@ def test_every_setting_is_in_the_design() -> None:
     assert [s.name for s in SETTINGS if s.name not in section] == []
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        *("README.md", "docs/design.md", "docs/troubleshooting.md", "docs/no-transaction.md"),
-        *("docs/adopting.md", "docs/best-practices.md", "CHANGELOG.md"),
-    ],
-)
+PAGES = [
+    *("README.md", "docs/design.md", "docs/troubleshooting.md", "docs/no-transaction.md"),
+    *("docs/adopting.md", "docs/best-practices.md", "docs/workflow.md", "CHANGELOG.md"),
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_every_path_that_a_page_names_is_there(page: str) -> None:
     text = (ROOT / page).read_text()
     links = set(re.findall(r"\]\((?!https?:)([^)#]+)", text))
     named = set(re.findall(r"`((?:k8s|docs|tests|migrator|migrations|bench)/[\w./-]*)`", text))
-    examples = {"migrations/004_add_orders.sql"}
+    examples = {"migrations/004_add_orders.sql", "migrations/004_add_orders.down.sql"}
     assert [link for link in links if not ((ROOT / page).parent / link).exists()] == []
     assert [path for path in named if not (ROOT / path).exists() and path not in examples] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_heading_that_a_page_points_to_is_there(page: str) -> None:
+    for path, anchor in re.findall(
+        r"\]\((?!https?:)([^)#]*)#([\w-]+)\)", (ROOT / page).read_text()
+    ):
+        target = (ROOT / page).parent / path if path else ROOT / page
+        headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
+        names = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert anchor in names, (page, path, anchor)
 
 
 def test_every_make_target_that_the_readme_names_is_there() -> None:
