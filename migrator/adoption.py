@@ -21,6 +21,7 @@ from migrator.flight import (
     opening,
 )
 from migrator.model import Applied, Finding, Kind, Migration
+from migrator.parse import sets_floor
 from migrator.trackers import Entry, Reading, Tracker, slug
 
 FOREIGN_HELD = "MG004"  #: SQLSTATE of our own: the other tool holds its lock; DETAIL tells who
@@ -223,8 +224,8 @@ BEGIN
       DETAIL = coalesce(({holder})::text, '{{}}');
   END IF;
 END $migrator$"""
-RECORD = """INSERT INTO {history} (version, checksum, rollback_sql, kind, run_id)
-VALUES ({version}, {checksum}, {rollback_sql}, 'adopted', {run_id})"""
+RECORD = """INSERT INTO {history} (version, checksum, rollback_sql, kind, run_id, floor)
+VALUES ({version}, {checksum}, {rollback_sql}, 'adopted', {run_id}, {floor})"""
 
 
 def _row(migration: Migration, place: Place) -> str:
@@ -234,6 +235,7 @@ def _row(migration: Migration, place: Place) -> str:
         checksum=literal(migration.checksum),
         rollback_sql=literal(migration.rollback_sql),
         run_id=literal(place.run_id),
+        floor=sets_floor(migration),
     )
 
 

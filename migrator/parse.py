@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from migrator.durations import parse_duration
@@ -93,9 +94,11 @@ def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]
 
 def sets_floor(migration: Migration) -> bool:
     """Whether an image must hold this file once it is applied, whatever else is wrong with it."""
-    from migrator.parts import lay_out
+    from migrator.scanner import scan
+    from migrator.statements import Directive, Statement
 
-    return any(directive.text == _FLOOR for directive in lay_out(migration.pieces).directives)
+    head = takewhile(lambda found: not isinstance(found, Statement), scan(migration.pieces))
+    return any(isinstance(found, Directive) and found.text == _FLOOR for found in head)
 
 
 def read_requirements(migration: Migration) -> tuple[Requirement, ...]:

@@ -107,3 +107,14 @@ def test_a_history_from_before_floors_is_read_and_completed(
         assert run_job(who.url, old, "wait").code == 12
     finally:
         database.query("DROP OWNED BY reader; DROP ROLE reader")
+
+
+def test_an_adopted_file_may_set_a_floor(database: Database, tmp_path: Path) -> None:
+    """Another tool has applied it; an image without it is too old all the same."""
+    database.query("CREATE TABLE schema_migrations (version varchar PRIMARY KEY)")
+    database.query("INSERT INTO schema_migrations VALUES ('001'), ('002')")
+    elsewhere = {"MIGRATIONS_SCHEMA": "migrator"}
+    new = write_folder(tmp_path / "new", FLOORED)
+    assert run_job(database.url, new, "adopt", "--from", "dbmate", **elsewhere).code == 0
+    old = write_folder(tmp_path / "old", OLD)
+    assert run_job(database.url, old, **elsewhere).code == 12

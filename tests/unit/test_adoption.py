@@ -345,8 +345,8 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = 'MG001', MESSAGE = 'the history has moved';
   END IF;
 END $migrator$;
-INSERT INTO "public".schema_migrations (version, checksum, rollback_sql, kind, run_id)
-VALUES ('001_init', 'CHECKSUM', 'DROP;', 'adopted', '11111111-2222-4333-8444-555555555555');
+INSERT INTO "public".schema_migrations (version, checksum, rollback_sql, kind, run_id, floor)
+VALUES ('001_init', 'CHECKSUM', 'DROP;', 'adopted', '11111111-2222-4333-8444-555555555555', False);
 INSERT INTO "public".schema_migrations_log (run_id, version, event, runner, detail)
 VALUES ('11111111-2222-4333-8444-555555555555', '001_init', 'adopted', 'migrator/pod-1', '{"from": "goose", "table": "public.goose_db_version", "as": "1", "content": "equal", "evidence": "1 statements", "applied_at": "2024", "checksum": "CHECKSUM"}');
 SELECT 'also';
