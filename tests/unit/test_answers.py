@@ -10,7 +10,7 @@ from migrator import journal
 from migrator.answers import ANSWERS, Known, Told, assume, choose
 from migrator.errors import ConfigError
 from migrator.journal import Answer, Intent, Progress
-from migrator.model import Applied, Migration
+from migrator.model import Applied, Kind, Migration
 from migrator.plan import make_plan
 from tests.builders import PLACE, RUN_ID, a_migration, an_applied
 
@@ -54,7 +54,7 @@ def test_one_answer_and_a_reason_are_needed(given: dict[str, Any], why: str | No
     assert all(flag in caught.value.remedy for flag in flags)
 
 
-OLD, NEW = a_migration("003_old"), a_migration("007_new")
+OLD, NEW, VIEW = a_migration("003_old"), a_migration("007_new"), a_migration("R__view")
 
 
 @pytest.mark.parametrize(
@@ -193,6 +193,21 @@ def test_an_answer_says_what_is_assumed_and_is_recorded_with_a_line_of_the_log(
             known([a_migration("007_new", FLOOR)], [an_applied("003_old")]),
             Told(Answer.RENAME, "003_old", WHY, "007_new"),
             "007_new.sql has not the text of 003_old: recorded b4e0497804e4, file ",
+        ),
+        (
+            known([VIEW], []),
+            Told(Answer.APPLIED, "R__view", WHY),
+            "R__view is a repeatable, which may run again at any time",
+        ),
+        (
+            known([VIEW], [an_applied("R__view", FLOOR, kind=Kind.REPEATABLE)]),
+            Told(Answer.ACCEPT, "R__view", WHY),
+            "R__view is a repeatable",
+        ),
+        (
+            known([VIEW], [an_applied("003_old")]),
+            Told(Answer.RENAME, "003_old", WHY, "R__view"),
+            "R__view is a repeatable",
         ),
         (
             known([NEW], [an_applied("003_old", checksum=None)]),

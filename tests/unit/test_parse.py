@@ -4,7 +4,7 @@ import pytest
 
 from migrator.model import Finding, Kind
 from migrator.order import Requirement
-from migrator.parse import gather, read_requirements, sets_floor, understand
+from migrator.parse import gather, read_requirements, sets_floor, understand, versions
 from tests.builders import a_migration
 
 CANNOT_READ = Finding("003_c.sql", "cannot be read: Permission denied", "Make it readable.")
@@ -112,6 +112,11 @@ def test_a_repeatable_runs_in_a_transaction() -> None:
     assert [(f.line, f.problem) for f in findings] == [(2, "a repeatable runs in a transaction")]
 
 
+def test_a_repeatable_sets_no_floor() -> None:
+    _, [finding] = understand(a_migration("R__a", "-- migrator: floor\nSELECT 1;"))
+    assert finding.problem == "a repeatable sets no floor"
+
+
 NEEDS = "-- migrator: requires 002_b  R__c\n--migrator: requires\t003_d\n"
 
 
@@ -209,3 +214,16 @@ def test_a_file_of_a_tool_that_keeps_up_and_down_together_is_refused(mark: str) 
 def test_such_a_mark_inside_a_statement_is_text() -> None:
     script, findings = understand(a_migration(1, "SELECT $$\n-- migrate:up\n$$;\n"))
     assert (script is not None, findings) == (True, ())
+
+
+def test_versions_go_by_the_names_alone() -> None:
+    names = [
+        "010_c.sql",
+        "9_b.sql",
+        "9_a.sql",
+        "9_a.down.sql",
+        "R__v.sql",
+        "x.sql",
+        "008_gone.down.sql",
+    ]
+    assert versions(names) == ("9_a", "9_b", "010_c")

@@ -294,6 +294,15 @@ OTHER = "SELECT 'other';\n"
         pytest.param(files(5), [an_applied(3, checksum=None)], {}, id="nothing was recorded"),
         pytest.param(files(3, 5), rows(3), {}, id="the file is still there"),
         pytest.param(files(5), rows(5, 3), {}, id="the other file is applied, too"),
+        pytest.param(
+            [a_migration("R__view")], [an_applied("003_old")], {}, id="a repeatable is none"
+        ),
+        pytest.param(
+            [a_migration("007_new")],
+            [an_applied("R__view", kind=Kind.REPEATABLE)],
+            {},
+            id="nor was it one",
+        ),
     ],
 )
 def test_a_file_is_known_by_its_text(
