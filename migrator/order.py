@@ -148,6 +148,7 @@ COLOURS = {
     "held": "fill:#e2e3e5,stroke:#6c757d,color:#000",
     "drifted": "fill:#f8d7da,stroke:#dc3545,color:#000",
     "missing": "fill:#f8d7da,stroke:#dc3545,color:#000",
+    "dirty": "fill:#f8d7da,stroke:#dc3545,color:#000",
     "unknown": "fill:#fff,stroke:#dc3545,stroke-dasharray:4,color:#000",
 }
 

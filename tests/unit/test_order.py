@@ -203,3 +203,11 @@ def test_a_picture_of_nothing_is_a_picture() -> None:
 
 def test_a_row_of_the_history_may_have_any_name() -> None:
     assert '  m1["a#34;#93;#10;b<br/>missing"]:::missing\n' in mermaid([('a"]\nb', "missing")], {})
+
+
+@pytest.mark.parametrize(
+    "state", ["applied", "pending", "late", "held", "drifted", "missing", "dirty", "unknown"]
+)
+def test_every_state_has_its_colour(state: str) -> None:
+    graph = mermaid([("002_b", state)], {"002_b": ["001_a"]})
+    assert f"  classDef {state} {COLOURS[state]}\n" in graph
