@@ -63,9 +63,13 @@ def as_markdown(answer: dict[str, Any]) -> str:
 
 
 def text(value: object) -> str:
-    """`value` as words of a page or a cell, whatever characters it holds."""
-    escaped = re.sub(r"([\\`*_\[\]|~#])", r"\\\1", str(value))
-    return " ".join(escaped.replace("&", "&amp;").replace("<", "&lt;").split())
+    """`value` as words of a page or a cell, whatever characters it holds.
+
+    What stands between back-ticks, as names and commands do in our own texts, stays code.
+    """
+    pieces = re.split("(?<!`)`([^`]+)`(?!`)", str(value))
+    words = (code(p) if place % 2 else _escaped(p) for place, p in enumerate(pieces))
+    return " ".join("".join(words).split())
 
 
 def code(value: object) -> str:
@@ -76,6 +80,11 @@ def code(value: object) -> str:
     fence = "`" * (1 + max(map(len, re.findall("`+", words)), default=0))
     blank = " " if words.startswith("`") or words.endswith("`") else ""
     return f"{fence}{blank}{words}{blank}{fence}"
+
+
+def _escaped(words: str) -> str:
+    escaped = re.sub(r"([\\`*_\[\]|~#])", r"\\\1", words)
+    return escaped.replace("&", "&amp;").replace("<", "&lt;")
 
 
 _FACTS = ("", "")

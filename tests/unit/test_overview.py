@@ -56,7 +56,8 @@ def test_how_far_a_dirty_migration_has_come() -> None:
     [
         ("plain words, 1 < 2", "plain words, 1 &lt; 2"),
         ("a|b\nc", r"a\|b c"),
-        ("`x` *y* _z_ [l](u) #1 ~s~ \\", r"\`x\` \*y\* \_z\_ \[l\](u) \#1 \~s\~ \\"),
+        ("*y* _z_ [l](u) #1 ~s~ \\", r"\*y\* \_z\_ \[l\](u) \#1 \~s\~ \\"),
+        ("Run `a_b | c` or ``d` or _e_", r"Run `a_b \| c` or \`\`d\` or \_e\_"),
         ("<script>&amp;", "&lt;script>&amp;amp;"),
     ],
 )
