@@ -72,11 +72,12 @@ class Adoption:
             }
             for match in self.matches
         ]
-        newest = max((m.migration.number for m in self.matches if m.migration), default=-1)
+        newest = max((m.migration.order for m in self.matches if m.migration), default=None)
         absent = {self.tool: None, "found": f"not in {self.tool}", "content": None}
         rows += [
-            {"version": m.version, **absent, "state": "late" if m.number < newest else "pending"}
+            {"version": m.version, **absent, "state": "late" if late else "pending"}
             for m in self.pending
+            for late in [newest is not None and m.order < newest]
         ]
         passed = {"version": None, "found": "repeatable", "content": None, "state": "passed over"}
         return rows + [{**passed, self.tool: name} for name in self.repeatable]
@@ -143,20 +144,24 @@ def choose_spot(
 def make_adoption(
     tool: str, reading: Reading, migrations: Sequence[Migration], history: Sequence[Applied]
 ) -> Adoption:
-    """Set another tool's history beside the folder and beside ours. Opens and raises nothing."""
+    """Set another tool's history beside the folder and beside ours. Opens and raises nothing.
+
+    Repeatables of the folder are no part of it: they run, as on a new database.
+    """
+    versioned = [migration for migration in migrations if not migration.repeatable]
     recorded = {row.version for row in history}
     entries = list(reading.entries)
     named = {entry.number for entry in entries}
     if reading.up_to is not None:
         entries += [
             Entry(f"up to {reading.up_to}", m.number)
-            for m in migrations
+            for m in versioned
             if m.number <= reading.up_to and m.number not in named
         ]
     matches: list[Match] = []
     taken: dict[str, str] = {}
     for entry in entries:
-        migration = _file_of(entry, migrations)
+        migration = _file_of(entry, versioned)
         if migration is not None and migration.version in taken:
             migration = None
         if migration is None:
@@ -171,7 +176,7 @@ def make_adoption(
         tuple(m for m in migrations if m.version not in taken and m.version not in recorded),
         reading.repeatable,
     )
-    return replace(adoption, failures=_failures(adoption, reading, migrations, history))
+    return replace(adoption, failures=_failures(adoption, reading, versioned, history))
 
 
 def rows_query(spot: Spot) -> str:

@@ -80,6 +80,19 @@ def test_a_file_is_one_migration_of_the_other_tool() -> None:
     assert [row["found"] for row in adoption.rows() if row["flyway"]] == ["file", "no file"]
 
 
+def test_a_repeatable_of_the_folder_is_never_adopted() -> None:
+    """It has no number to be told by; it runs, as it would on a new database."""
+    files = (*FILES[:1], a_migration("R__init"), a_migration("R__views"))
+    adoption = adopt(Entry("1", 1), Entry("x", None, "views"), files=files, up_to=1)
+    assert [migration.version for _, migration in adoption.new] == ["001_init"]
+    assert [(row["version"], row["state"]) for row in adoption.rows()] == [
+        ("001_init", "to adopt"),
+        (None, "refused"),
+        ("R__init", "pending"),
+        ("R__views", "pending"),
+    ]
+
+
 def test_all_files_up_to_a_baseline_are_adopted() -> None:
     adoption = adopt(Entry("2", 2), up_to=2)
     assert [(row["version"], row["flyway"], row["state"]) for row in adoption.rows()] == [
