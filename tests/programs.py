@@ -26,6 +26,14 @@ def dump_whole(database: Database, *words: str) -> str:
     return _run(database, "pg_dump", *words, "-d", database.url)
 
 
+def as_new_as_the_server(program: str, database: Database) -> bool:
+    """Whether psql or pg_dump knows all that the server does; major versions count."""
+    command = [str(binary(program)), "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    ((server,),) = database.query("SHOW server_version_num")
+    return int(done.stdout.split()[2].partition(".")[0]) >= int(server) // 10000
+
+
 def _run(database: Database, program: str, *words: str) -> str:
     done = subprocess.run(
         [str(binary(program)), *words],

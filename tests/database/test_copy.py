@@ -17,7 +17,7 @@ from tests.conftest import (
     drop_database,
 )
 from tests.job import Job, Result, run_job, until
-from tests.programs import feed_to_psql
+from tests.programs import as_new_as_the_server, feed_to_psql
 from tests.proxy import Cut
 
 OURS = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'migrator/tester'"
@@ -39,26 +39,54 @@ def other(database: Database) -> Iterator[Database]:
 
 @pytest.mark.parametrize("end", ["\\.\nSELECT 1;\n", ""], ids=["end", "end of the file"])
 @pytest.mark.parametrize(
-    ("copy", "rows"),
+    ("copy", "rows", "expected"),
     [
-        pytest.param("COPY t FROM stdin;", "1\ta;'b\n2\t\\N\n3\t\\\\.\\n\n", id="text"),
-        pytest.param("COPY t (b, a) FROM STDIN ;", "x\t1\n", id="columns"),
-        pytest.param("COPY t FROM stdin (FORMAT csv, HEADER);", 'a,b\n1,"x\n;y"\n', id="CSV"),
-        pytest.param("COPY t FROM stdin CSV DELIMITER '|' NULL '-';", "1|-\n2|b\n", id="options"),
-        pytest.param("COPY t FROM stdin WHERE a > 1;", "1\ta\n2\tb\n", id="WHERE"),
-        pytest.param("COPY t FROM stdin; -- rows", "", id="no rows"),
-        pytest.param("COPY t FROM stdin CSV;", "1,é\n2,%s\n3,{x}\n", id="any text"),
+        pytest.param(
+            "COPY t FROM stdin;",
+            "1\ta;'b\n2\t\\N\n3\t\\\\.\\n\n",
+            [(1, "a;'b"), (2, None), (3, "\\.\n")],
+            id="text",
+        ),
+        pytest.param("COPY t (b, a) FROM STDIN ;", "x\t1\n", [(1, "x")], id="columns"),
+        pytest.param(
+            "COPY t FROM stdin (FORMAT csv, HEADER);",
+            'a,b\n1,"x\n;y"\n',
+            [(1, "x\n;y")],
+            id="CSV",
+        ),
+        pytest.param(
+            "COPY t FROM stdin CSV DELIMITER '|' NULL '-';",
+            "1|-\n2|b\n",
+            [(1, None), (2, "b")],
+            id="options",
+        ),
+        pytest.param("COPY t FROM stdin WHERE a > 1;", "1\ta\n2\tb\n", [(2, "b")], id="WHERE"),
+        pytest.param("COPY t FROM stdin; -- rows", "", [], id="no rows"),
+        pytest.param(
+            "COPY t FROM stdin CSV;",
+            "1,é\n2,%s\n3,{x}\n",
+            [(1, "é"), (2, "%s"), (3, "{x}")],
+            id="any text",
+        ),
     ],
 )
 def test_the_rows_are_those_that_psql_copies(
-    database: Database, other: Database, tmp_path: Path, copy: str, rows: str, end: str
+    database: Database,
+    other: Database,
+    tmp_path: Path,
+    copy: str,
+    rows: str,
+    expected: list[tuple[int, str | None]],
+    end: str,
 ) -> None:
     sql = f"CREATE TABLE t (a int, b text);\n{copy}\n{rows}{end}"
     result = apply(database, tmp_path, sql)
     assert result.code == 0, result.stderr
-    feed_to_psql(other, tmp_path / "001_a.sql")
     everything = "SELECT * FROM t ORDER BY a"
-    assert database.query(everything) == other.query(everything)
+    assert database.query(everything) == expected
+    if as_new_as_the_server("psql", database):  # an older one sends the end of a CSV to 18 as a row
+        feed_to_psql(other, tmp_path / "001_a.sql")
+        assert other.query(everything) == expected
 
 
 def test_an_end_without_a_line_end_is_an_end(database: Database, tmp_path: Path) -> None:
