@@ -28,7 +28,7 @@ from migrator.errors import (
 from migrator.link import Link
 from migrator.logs import Hider, make_tell
 from migrator.model import Event, Tell
-from migrator.report import Report, as_text, fit, what_stands
+from migrator.report import Report, as_text, fit, what_is_undone, what_stands
 from migrator.runner import Run
 from migrator.watch import Watch
 
@@ -127,7 +127,7 @@ class _Job:
         _check_target(self.command, self.options, config)
         watch = Watch(config.deadline / 1000 if config.deadline else None)
         link = Link(config, self.run_id, _runner(self.environment), watch, tell)
-        self.run = Run(config, link, self.started_at)
+        self.run = Run(config, link, self.started_at, self.ask)
         if self.stopped_by:
             watch.stop(self.stopped_by)
         _announce(self.command, config, tell)
@@ -136,6 +136,15 @@ class _Job:
     def work(self, run: Run) -> None:
         command, *words = self.words
         self.answer = COMMANDS[command].do(run, *words, **self.options)
+
+    def ask(self, question: str) -> bool:
+        """The answer of whoever sits at a terminal; where nobody does, the words were a yes."""
+        if self.run is None or not (_is_terminal(sys.stdin) and _is_terminal(self.stderr)):
+            return True
+        self.stderr.write(f"{self.hide(question)} [y/N] ")
+        self.stderr.flush()
+        with self.run.link.watch.thinking():
+            return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
     def stop(self, reason: str) -> None:
         """A signal came; as PID 1 none would end the process by itself."""
@@ -171,6 +180,10 @@ class _Job:
         with contextlib.suppress(BrokenPipeError):
             self.stdout.write(text.encode(errors="backslashreplace").decode())
             self.stdout.flush()
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and not stream.closed and stream.isatty()
 
 
 def _read_words(
@@ -323,6 +336,7 @@ def _report(
     applied = tuple(run.applied) if run else ()
     pending = run.pending if run else ()
     findings = run.view.decision.findings if run and run.view else ()
+    undone = tuple(run.rolled_back) if run else ()
     outcome = f"{len(applied)} applied" if applied else "nothing to do"
     if error is None and command != "up" and pending:
         outcome = f"{len(pending)} pending"
@@ -335,7 +349,9 @@ def _report(
         warnings = run.view.decision.warnings if run and run.view else ()
         findings = (*error.findings, *warnings)
         details = dict(error.details)
-        outcome = _outcome(details.pop("outcome", None), [done.version for done in applied])
+        stands = [what_stands([done.version for done in applied])] if applied else []
+        stands += [what_is_undone([done.version for done in undone])] if undone else []
+        outcome = _outcome(details.pop("outcome", None), "; ".join(stands))
         described = {
             "type": type(error).__name__,
             "message": error.message,
@@ -359,6 +375,7 @@ def _report(
         exit_code=exit_code,
         outcome=outcome,
         applied=applied,
+        rolled_back=undone,
         pending=pending,
         current=run.current if run else None,
         findings=tuple(findings),
@@ -367,11 +384,10 @@ def _report(
     )
 
 
-def _outcome(told: str | None, applied: Sequence[str]) -> str:
-    """What became of the database in a run that failed, with all that stands."""
-    if not applied:
+def _outcome(told: str | None, stands: str) -> str:
+    """What became of the database in a run that failed, with all that stands of it."""
+    if not stands:
         return told or "nothing was changed"
-    stands = what_stands(applied)
     if told is None:
         return f"{stands}; nothing was left half done"
     return told if stands in told else f"{told}; {stands}"

@@ -120,6 +120,26 @@ def wait(run: Run) -> Answer:
     return {}
 
 
+def rollback(
+    run: Run, *, to: str | None, steps: str | None, plan: bool, from_files: bool, yes: bool
+) -> Answer:
+    """Undo what the last run applied, or with --to and --steps more; --plan only shows it."""
+    from migrator.rollback import plan_undo, roll_back
+    from migrator.undo import Origin, Wish
+
+    if to and steps:
+        raise ConfigError("--to and --steps exclude each other", remedy="Give one of them.")
+    wish = Wish(to and to.removesuffix(".sql"), _number("steps", steps) if steps else None)
+    origin = Origin.FILE if from_files else Origin.STORED
+    if plan:
+        found = plan_undo(run, _source(run), wish, origin)
+        run.outcome = f"{len(found.steps)} would be rolled back"
+        return {"would_undo": [step.as_dict() for step in found.steps]}
+    roll_back(run, _source(run), wish, origin, sure=yes)
+    run.outcome = f"{len(run.rolled_back)} rolled back" if run.rolled_back else "nothing to undo"
+    return {}
+
+
 def history(run: Run, *, limit: str | None) -> Answer:
     """Show the log: who did what when, how long it took, and why; changes nothing."""
     lines = run.read_log(_number("limit", limit) if limit else LOG_LINES)
@@ -192,6 +212,16 @@ COMMANDS = {
         options=(Option("base", "compare with this git branch, offline", "REF", offline=True),),
     ),
     "wait": Command(wait),
+    "rollback": Command(
+        rollback,
+        options=(
+            Option("to", "undo all that is newer than this one, which stays", "VERSION"),
+            Option("steps", "undo so many, what was applied last first", "NUMBER"),
+            Option("plan", "show what would be undone; changes nothing"),
+            Option("from-files", "run the folder's .down.sql, not what the history keeps of it"),
+            Option("yes", "ask nothing, at a terminal either"),
+        ),
+    ),
     "history": Command(
         history, options=(Option("limit", "so many of the newest lines [50]", "NUMBER"),)
     ),

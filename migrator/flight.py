@@ -150,6 +150,14 @@ class Message:
         return self.text[self.body_starts : self.body_ends]
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a flight writes down behind its body."""
+
+    statements: tuple[str, ...]
+    answer: str  #: a query of one row, the server's ms for it; schema-qualified as TAIL is past
+
+
 def lock_key(schema: str) -> int:
     """The advisory lock's key, frozen: two releases in one cluster must exclude each other."""
     digest = hashlib.sha256(f"migrator:{schema}".encode()).digest()
@@ -201,12 +209,18 @@ def our_lock(schema: str) -> str:
 
 
 def make_flight(
-    script: Script, seen: str, place: Place, limits: Limits, also: Sequence[str] = ()
+    script: Script,
+    seen: str,
+    place: Place,
+    limits: Limits,
+    also: Sequence[str] = (),
+    record: Record | None = None,
 ) -> Iterator[Message]:
     """The messages that guard, run and record `script` when the history's head is `seen`.
 
-    `also` are statements that go with the history's row. The messages are made one by one, so
-    that a large file is never held whole. Raises what reading the file again does.
+    Without a `record` the migration is recorded as applied; `also` are statements that go with
+    that. The messages are made one by one, so that a large file is never held whole. Raises what
+    reading the file again does.
     """
     from migrator.parts import Reader  # a run with nothing pending does not need it
 
@@ -215,7 +229,7 @@ def make_flight(
         *opening(place, limits, script.migration.version, seen),
         f"SET LOCAL search_path TO {path}",
     ]
-    closing = _closing(script, place, also)
+    closing = _closing(place, record or applied(script, place), also)
     commit = closing.index("COMMIT") + 1
     start = _join(before)
     end = "\n;\n" + _join(closing)
@@ -251,6 +265,27 @@ def settings(place: Place, limits: Limits) -> list[str]:
     return [f"{name} = {value}" for name, value in values.items()]
 
 
+def applied(script: Script, place: Place) -> Record:
+    """That `script` has run: its row of the history, and the log's line."""
+    migration = script.migration
+    version = literal(migration.version)
+    detail = (
+        f"jsonb_build_object('execution_time_ms', {SPENT}, "
+        f"'checksum', {literal(migration.checksum)})"
+    )
+    row = (RECORD_REPEATABLE if migration.repeatable else RECORD).format(
+        history=place.history,
+        version=version,
+        spent=SPENT,
+        checksum=literal(migration.checksum),
+        rollback_sql=literal(migration.rollback_sql),
+        run_id=literal(place.run_id),
+        floor=script.floor,
+    )
+    line = log_row(place, migration.version, "applied", detail)
+    return Record((row, line), ANSWER.format(history=place.history, version=version))
+
+
 def identifier(name: str) -> str:
     """`name` quoted as an identifier."""
     return '"' + name.replace('"', '""') + '"'
@@ -277,33 +312,18 @@ def log_row(place: Place, version: str | None, event: str, detail: dict[str, Any
     )
 
 
-def _closing(script: Script, place: Place, also: Sequence[str]) -> list[str]:
-    migration = script.migration
-    detail = (
-        f"jsonb_build_object('execution_time_ms', {SPENT}, "
-        f"'checksum', {literal(migration.checksum)})"
-    )
-    version = literal(migration.version)
+def _closing(place: Place, record: Record, also: Sequence[str]) -> list[str]:
     return [
         "SET CONSTRAINTS ALL IMMEDIATE",
         "RESET SESSION AUTHORIZATION",
         "RESET ROLE",
         HERE,
         CLOSING_GUARD.format(ours=our_lock(place.schema), escaped=ESCAPED),
-        (RECORD_REPEATABLE if migration.repeatable else RECORD).format(
-            history=place.history,
-            version=version,
-            spent=SPENT,
-            checksum=literal(migration.checksum),
-            rollback_sql=literal(migration.rollback_sql),
-            run_id=literal(place.run_id),
-            floor=script.floor,
-        ),
-        log_row(place, migration.version, "applied", detail),
+        *record.statements,
         *also,
         "COMMIT",
         *TAIL,
-        ANSWER.format(history=place.history, version=version),
+        record.answer,
     ]
 
 

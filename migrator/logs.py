@@ -41,7 +41,8 @@ OWN = frozenset(
         *("applied", "applied_at", "command", "created", "current", "drifted", "instead", "kind"),
         *("backend_type", "locktype", "mode", "phase", "unit", "wait_event"),
         *("late", "migrator", "missing", "parameters", "pending", "reason"),
-        *("run_id", "schema", "setting", "sqlstate", "state", "target", "type", "version"),
+        *("rolled_back", "run_id", "schema", "setting", "sqlstate", "state", "target", "type"),
+        *("version", "would_undo"),
     )
 )
 
@@ -194,7 +195,7 @@ class _ProgressHandler(logging.StreamHandler[TextIO]):
         terminal = self.stream.isatty()
         if self.open_line:
             self.stream.write("\r\x1b[K")
-        self.open_line = terminal and record.msg == "migration.started"
+        self.open_line = terminal and record.msg in {"migration.started", "undo.started"}
         self.stream.write(line + (" …" if self.open_line else "\n"))
         self.flush()
 

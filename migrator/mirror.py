@@ -14,6 +14,7 @@ from migrator.statements import Data, Statement
 TABLE = "supabase_migrations.schema_migrations"
 #: Of its columns those that are written, and by which it is found again; early CLIs had the first.
 COLUMNS = ("version", "name", "statements")
+FORGET = "DELETE FROM {table} WHERE version = {version}"
 _BLANKS = " \t\n\r\f\v"
 
 
@@ -37,6 +38,11 @@ def mirrored(version: str, pieces: Iterable[str], columns: Collection[str]) -> s
         f"VALUES ({', '.join(values[name] for name in written)})\n"
         f"ON CONFLICT (version) DO {'UPDATE SET ' + ', '.join(changes) if changes else 'NOTHING'}"
     )
+
+
+def forgotten(version: str) -> str:
+    """The statement that takes a migration out there as well."""
+    return FORGET.format(table=TABLE, version=literal(version.partition("_")[0]))
 
 
 def split(text: str) -> tuple[str, ...] | None:

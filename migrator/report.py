@@ -28,6 +28,7 @@ class Report:
     exit_code: int = 0
     outcome: str = "nothing to do"  #: what happened to the database, one phrase
     applied: tuple[Done, ...] = ()  #: by this run, in order; these stand whatever came after
+    rolled_back: tuple[Done, ...] = ()  #: undone by this run, in order
     pending: tuple[str, ...] = ()  #: versions that are not applied, in order
     current: str | None = None  #: the newest applied version
     findings: tuple[Finding, ...] = ()
@@ -41,10 +42,8 @@ class Report:
             "exit_code": self.exit_code,
             "outcome": self.outcome,
             "current": self.current,
-            "applied": [
-                {"version": done.version, "execution_time_ms": done.execution_time_ms}
-                for done in self.applied
-            ],
+            "applied": _timed(self.applied),
+            "rolled_back": _timed(self.rolled_back),
             "pending": list(self.pending),
             "findings": [finding.as_dict() for finding in self.findings],
             "error": self.error,
@@ -54,9 +53,18 @@ class Report:
         return found
 
 
+def _timed(entries: Sequence[Done]) -> list[dict[str, Any]]:
+    return [{"version": e.version, "execution_time_ms": e.execution_time_ms} for e in entries]
+
+
 def what_stands(versions: Sequence[str]) -> str:
     """What a run applied before it failed, in the words of an outcome."""
     return f"applied by this run and standing: {', '.join(versions)}"
+
+
+def what_is_undone(versions: Sequence[str]) -> str:
+    """What a run undid before it failed, in the words of an outcome."""
+    return f"undone by this run: {', '.join(versions)}"
 
 
 def as_text(command: str, answer: dict[str, Any], result: dict[str, Any]) -> str:
@@ -70,6 +78,8 @@ def as_text(command: str, answer: dict[str, Any], result: dict[str, Any]) -> str
         return _table(rows) if rows else "nothing to do\n"
     if command == "adopt":
         return _table(answer.get("adoption", []))
+    if command == "rollback":
+        return undo_text(answer["would_undo"]) if "would_undo" in answer else ""
     if command == "history":
         return _log(answer.get("log", []))
     if command == "report":
@@ -79,6 +89,17 @@ def as_text(command: str, answer: dict[str, Any], result: dict[str, Any]) -> str
     if command == "new":
         return "".join(f"{path}\n" for path in answer["created"])
     return ""
+
+
+def undo_text(rows: list[dict[str, Any]]) -> str:
+    """What would be undone, in its order, each with what its text says of itself."""
+    lines = []
+    for row in rows:
+        count = "1 statement" if row["statements"] == 1 else f"{row['statements']} statements"
+        where = f"the {row['from']} undo" if row["from"] == "stored" else "the undo of the folder"
+        lines.append(f"{row['version']} ({row['kind']}, {row['applied_at']}): {where}, {count}")
+        lines += [f"    {line}".rstrip() for line in row["undo"].splitlines()]
+    return "".join(f"{line}\n" for line in lines) or "nothing to undo\n"
 
 
 def blockers_in_words(seen: dict[str, Any]) -> str:

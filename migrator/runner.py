@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from migrator.config import Config
-from migrator.database import LostError, ServerError
+from migrator.database import LostError, ServerError, Session
 from migrator.durations import format_duration, limit_seconds
 from migrator.errors import (
     AccessError,
@@ -25,6 +25,9 @@ from migrator.errors import (
 from migrator.flight import (
     Limits,
     Message,
+    Place,
+    Record,
+    applied,
     head,
     log_row,
     make_flight,
@@ -73,6 +76,18 @@ class View:
             raise DirtyError(f"begun and not finished: {', '.join(self.dirty)}")
 
 
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Which way a run's flights go: what records one, and by what it is known to have arrived."""
+
+    record: Callable[[Script, Place], Record] = applied
+    also: Callable[[Sync, Migration], tuple[str, ...]] = Sync.rows  #: goes along with that
+    #: The run that a look under the lock finds to have done it, and its ms; None: it is not done.
+    find: Callable[[Session, Place, str], tuple[str | None, int] | None] = find_run
+    called: str = "{}"  #: what one is called in words, around its version
+    failed: str = "failed"  #: the log's event when PostgreSQL has refused one
+
+
 @dataclass
 class Run:
     """One run of one command: what it was given, and what it has done so far."""
@@ -80,7 +95,11 @@ class Run:
     config: Config
     link: Link
     started_at: datetime
+    #: Puts a question to whoever sits at a terminal; True where nobody does.
+    ask: Callable[[str], bool] = field(default=lambda _question: True)
+    course: Course = field(default_factory=Course)
     applied: list[Done] = field(default_factory=list)
+    rolled_back: list[Done] = field(default_factory=list)
     view: View | None = None  #: the newest look
     pending: tuple[str, ...] = ()  #: what is still to be applied, in order, as far as is known
     outcome: str | None = None  #: what a command did that applied nothing, in words
@@ -97,7 +116,9 @@ class Run:
         if self.view is None:
             return None
         done = {entry.version for entry in self.applied}
-        found = [row.order for row in self.view.plan.applied if not row.repeatable]
+        undone = {entry.version for entry in self.rolled_back}
+        rows = [row for row in self.view.plan.applied if row.version not in undone]
+        found = [row.order for row in rows if not row.repeatable]
         found += [m.order for m in self.view.plan.pending if m.version in done and not m.repeatable]
         return max(found)[-1] if found else None
 
@@ -110,6 +131,7 @@ class Run:
         # a crash of the server may take commits along, with synchronous_commit off
         stand = {row.version for row in history.rows}
         self.applied = [done for done in self.applied if done.version in stand]
+        self.rolled_back = [done for done in self.rolled_back if done.version not in stand]
         policy = Policy(self.config.on_drift, self.config.on_missing, self.config.on_late)
         plan = make_plan(migrations, history.rows)
         if plan.late:
@@ -169,11 +191,6 @@ class Run:
             self.link.own_session()
 
     def _apply_all(self, scripts: tuple[Script, ...], history: History) -> None:
-        if history.read_only:
-            raise AccessError(
-                "the server is read-only: a standby, or a server whose disk is full",
-                remedy="Connect to the primary; on Supabase, leave read-only mode first.",
-            )
         self.find_sessions(scripts)
         self.prepare(history)
         if scripts:
@@ -181,7 +198,7 @@ class Run:
             self._warn_of_open_transactions()
         seen = dict(history.seen())
         for step, script in enumerate(scripts, 1):
-            self._check_time(script)
+            self.check_time(script)
             fields = {
                 "version": script.migration.version,
                 "file": script.migration.file,
@@ -190,7 +207,7 @@ class Run:
             }
             self.link.tell(Event("migration.started", "info", fields))
             if script.transactional:
-                done = self._fly(script, seen)
+                done = self.fly(script, seen)
             else:
                 from migrator.alone import apply_alone  # seldom needed
 
@@ -221,7 +238,7 @@ class Run:
         for found in self.link.reconnecting(look):
             self.link.tell(Event("transaction.open", "warning", found))
 
-    def _check_time(self, script: Script) -> None:
+    def check_time(self, script: Script) -> None:
         """A migration that may take longer than is left until the deadline is not begun."""
         self.link.watch.check()
         limit, left = script.statement_timeout_ms, self.link.watch.seconds_left
@@ -230,13 +247,21 @@ class Run:
         self.link.watch.stop("DEADLINE")
         error = self.link.watch.stopped()
         error.details["outcome"] = (
-            f"{script.migration.version} was not begun: {left:.1f} s were left until DEADLINE, and "
-            f"its statement-timeout is {format_duration(limit)}"
+            f"{self._called(script.migration.version)} was not begun: {left:.1f} s were left until "
+            f"DEADLINE, and its statement-timeout is {format_duration(limit)}"
         )
         raise error
 
     def prepare(self, history: History) -> None:
-        """Have the history's tables as they should be; nothing is sent when they are."""
+        """Have the history's tables as they should be; nothing is sent when they are.
+
+        Raises AccessError when the server is read-only.
+        """
+        if history.read_only:
+            raise AccessError(
+                "the server is read-only: a standby, or a server whose disk is full",
+                remedy="Connect to the primary; on Supabase, leave read-only mode first.",
+            )
         if history.readers_lacking or not history.complete:
             limit = self.config.lock_timeout
             self.link.reconnecting(
@@ -254,8 +279,11 @@ class Run:
             raise
         self.link.tell(Event("history.prepared", "info", {"schema": self.config.migrations_schema}))
 
-    def _fly(self, script: Script, seen: Seen) -> Done:
-        """One flight, sent again when the lock comes free or the connection was lost."""
+    def fly(self, script: Script, seen: Seen) -> Done:
+        """One flight, sent again when the lock comes free or the connection was lost.
+
+        Raises MovedError when the history is not `seen`, and what ends the run.
+        """
         migration = script.migration
         version = migration.version
         while self.link.losses(version) < LOSSES:
@@ -278,22 +306,23 @@ class Run:
             "statements.",
             version=version,
             file=migration.file,
-            outcome=f"{version} was not applied when last looked at; see `status`",
+            outcome=f"{self._called(version)} was not applied when last looked at; see `status`",
         )
 
     def _arrived(self, version: str) -> Done | None:
         """After a lost connection: what our COMMIT left, seen under the lock."""
-        unknown = f"unknown: the connection was lost while {version} ran; see `status`"
+        called = self._called(version)
+        unknown = f"unknown: the connection was lost while {called} ran; see `status`"
         try:
             found = self.link.reconnecting(
                 lambda: self.link.when_free(
-                    lambda: find_run(self.link.session, self.link.place, version)
+                    lambda: self.course.find(self.link.session, self.link.place, version)
                 )
             )
         except (LostError, ServerError) as error:
             if isinstance(error, ServerError) and error.refusal.sqlstate == NO_SUCH_TABLE:
                 raise MovedError from error  # a crash took the newest commits with it
-            message = f"{version}: the connection was lost, and again when looking: {error}"
+            message = f"{called}: the connection was lost, and again when looking: {error}"
             raise UnreachableError(message, version=version, outcome=unknown) from error
         except MigratorError as error:
             error.details["outcome"] = unknown
@@ -318,11 +347,12 @@ class Run:
 
     def _send_when_free(self, script: Script, seen: Seen) -> int | None:
         place, limits = self.link.place, self._limits(script)
-        also = self.sync.rows(script.migration)
-        flight = partial(make_flight, script, head(seen.items()), place, limits, also)
+        record = self.course.record(script, place)
+        also = self.course.also(self.sync, script.migration)
+        flight = partial(make_flight, script, head(seen.items()), place, limits, also, record)
 
         def send() -> int | None:
-            self._check_time(script)
+            self.check_time(script)
             return self._send(script, flight())
 
         version = script.migration.version
@@ -332,7 +362,7 @@ class Run:
             )
         except SourceError as error:  # the file has changed since it was understood
             self.link.session.tidy()
-            error.details["outcome"] = f"{script.migration.version} was rolled back"
+            error.details["outcome"] = f"{self._called(version)} was rolled back"
             raise
 
     def _limits(self, script: Script) -> Limits:
@@ -370,19 +400,20 @@ class Run:
 
     def _left_by_stop(self, message: Message, version: str) -> tuple[Done | None, str]:
         """What a stopped flight left: our row, if COMMIT was sooner; else the outcome in words."""
-        rolled_back = f"{version} was rolled back"
+        called = self._called(version)
+        rolled_back = f"{called} was rolled back"
         if self.link.session.alive:
             if self.link.session.in_transaction or not _may_be_committed(
                 message, self.link.session.answered
             ):
                 return None, rolled_back
             with contextlib.suppress(Exception), self.link.watch.cleaning_up():
-                found = find_run(self.link.session, self.link.place, version)
+                found = self.course.find(self.link.session, self.link.place, version)
                 done = self._ours(version, found)
                 return done, "" if done else rolled_back
         if message.committed_at is None:
-            return None, f"{version} is not applied: its COMMIT was never sent"
-        return None, f"unknown: {version} was running, and the server did not answer any more"
+            return None, f"{called} is not applied: its COMMIT was never sent"
+        return None, f"unknown: {called} was running, and the server did not answer any more"
 
     def _refused(
         self, script: Script, message: Message, error: ServerError, answered: int | None
@@ -400,7 +431,7 @@ class Run:
                 "message": error.refusal.message,
                 "line": found.details.get("line"),
             }
-            row = log_row(self.link.place, version, "failed", detail)
+            row = log_row(self.link.place, version, self.course.failed, detail)
             brief = "SET LOCAL lock_timeout = 1000; SET LOCAL statement_timeout = 2000"
             with (
                 contextlib.suppress(ServerError, LostError, StoppedError),
@@ -408,6 +439,9 @@ class Run:
             ):
                 self.link.session.send(f"{brief}; {row}")
         return found
+
+    def _called(self, version: str) -> str:
+        return self.course.called.format(version)
 
 
 def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:

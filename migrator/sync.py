@@ -36,3 +36,11 @@ class Sync:
         from migrator.mirror import mirrored
 
         return (mirrored(migration.version, migration.pieces, self._columns),)
+
+    def undone(self, migration: Migration) -> tuple[str, ...]:
+        """The statement that takes the row of an undone migration away there, or none."""
+        if not self._columns:
+            return ()
+        from migrator.mirror import forgotten
+
+        return (forgotten(migration.version),)

@@ -14,16 +14,17 @@ import migrator
 #: Every module, floor by floor; each imports only modules that stand before it.
 GROUND = (
     *("model", "report", "errors", "durations", "text", "statements", "scanner", "parts"),
-    *("effects", "order", "parse", "url", "refusals", "config", "plan", "flight", "diagnosis"),
-    *("journal", "settle", "steps", "mirror", "trackers", "adoption", "answers", "overview"),
+    *("effects", "order", "parse", "url", "refusals", "config", "plan", "flight", "undo"),
+    *("diagnosis", "journal", "settle", "steps", "mirror", "trackers", "adoption", "answers"),
+    "overview",
 )
 FIRST = (
-    *("source", "git", "watch", "database", "connect", "observer", "lock", "history", "sights"),
-    "foreign",
+    *("source", "git", "watch", "database", "connect", "observer", "lock", "history", "archive"),
+    *("sights", "foreign"),
 )
 SECOND = (
-    *("link", "sync", "alone", "reader", "runner", "repair", "adopt", "logs", "commands"),
-    "cli",  # the roof
+    *("link", "sync", "alone", "reader", "runner", "rollback", "repair", "adopt"),
+    *("logs", "commands", "cli"),  # the roof
 )
 MODULES = (*GROUND, *FIRST, *SECOND)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.mirror import COLUMNS, mirrored, split
+from migrator.mirror import COLUMNS, forgotten, mirrored, split
 from migrator.parts import GROUP_CHARS
 
 #: What the CLI itself recorded of tests/fixtures/adopt/supabase/migrations; history.sql has it.
@@ -75,3 +75,9 @@ def test_the_rows_of_a_copy_are_left_out() -> None:
 def test_a_text_that_would_double_a_long_message_is_left_out() -> None:
     assert "statements" in sync("-- " + "x" * (GROUP_CHARS - 3), *COLUMNS)
     assert "statements" not in sync("-- " + "x" * (GROUP_CHARS - 2), *COLUMNS)
+
+
+def test_what_is_undone_is_taken_out_by_its_number() -> None:
+    assert forgotten("20240101_notes") == (
+        "DELETE FROM supabase_migrations.schema_migrations WHERE version = '20240101'"
+    )

@@ -23,6 +23,7 @@ def test_a_report_in_plain_values() -> None:
         exit_code=13,
         outcome="nothing was changed",
         applied=(Done("001_a", 5),),
+        rolled_back=(Done("000_z", None),),
         pending=("002_b",),
         current="001_a",
         findings=(FINDING,),
@@ -35,6 +36,7 @@ def test_a_report_in_plain_values() -> None:
         "outcome": "nothing was changed",
         "current": "001_a",
         "applied": [{"version": "001_a", "execution_time_ms": 5}],
+        "rolled_back": [{"version": "000_z", "execution_time_ms": None}],
         "pending": ["002_b"],
         "findings": [
             {"file": "002_b.sql", "line": 3, "problem": "is late", "remedy": "Rename it."}
@@ -49,6 +51,19 @@ STATUS = {
     "migrations": [
         {"version": "001_a", "state": "applied", "execution_time_ms": 5},
         {"version": "002_long_name", "state": "pending"},
+    ]
+}
+UNDO = {
+    "would_undo": [
+        {
+            "version": "002_b",
+            "kind": "versioned",
+            "applied_at": "2026-01-02T03:04:05+00:00",
+            "statements": statements,
+            "from": origin,
+            "undo": "-- a\nb",
+        }
+        for statements, origin in ((1, "stored"), (2, "file"))
     ]
 }
 PLAN = {"would_apply": [{"version": "002_b", "undo": True}, {"version": "003_c", "undo": False}]}
@@ -79,6 +94,18 @@ PLAN = {"would_apply": [{"version": "002_b", "undo": True}, {"version": "003_c",
         ),
         pytest.param("plan", {**PLAN, "graph": "graph TD\n"}, [], "graph TD\n", id="its graph"),
         pytest.param("plan", {"would_apply": []}, [], "nothing to do\n", id="nothing"),
+        pytest.param(
+            "rollback",
+            UNDO,
+            [],
+            "002_b (versioned, 2026-01-02T03:04:05+00:00): the stored undo, 1 statement\n"
+            "    -- a\n    b\n"
+            "002_b (versioned, 2026-01-02T03:04:05+00:00): the undo of the folder, 2 statements\n"
+            "    -- a\n    b\n",
+            id="what would be undone",
+        ),
+        pytest.param("rollback", {"would_undo": []}, [], "nothing to undo\n", id="no undo"),
+        pytest.param("rollback", {}, [], "", id="a rollback has said it all"),
         pytest.param("new", {"created": ["a.sql", "b.sql"]}, [], "a.sql\nb.sql\n", id="new files"),
         pytest.param(
             "history",

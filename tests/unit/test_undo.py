@@ -1,0 +1,379 @@
+"""What is undone, in which order, what stands in its way, and what a flight records of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from migrator.config import OnFinding
+from migrator.errors import ConfigError, DriftError, MigratorError, MissingError, SourceError
+from migrator.flight import ESCAPED, make_flight
+from migrator.model import Applied, Kind, Migration
+from migrator.undo import (
+    Kept,
+    Origin,
+    Step,
+    UndoPlan,
+    Wish,
+    beginning,
+    make_undo,
+    remedy,
+    undone,
+    what_it_means,
+)
+from tests.builders import LIMITS, PLACE, RUN_ID, a_migration, a_script, an_applied
+
+DOWN = "-- Loses it all.\nDROP TABLE t;\n"
+OTHER = "SELECT 2;\n"
+
+
+def a_plan(
+    *rows: Applied,
+    places: Sequence[int] | None = None,
+    stored: Mapping[str, str | None] = {},
+    folder: Sequence[Migration] = (),
+    wish: Wish = Wish(steps=1),  # noqa: B008 - frozen
+    origin: Origin = Origin.STORED,
+    on_drift: OnFinding = OnFinding.FAIL,
+) -> UndoPlan:
+    """A plan for rows that were applied in this order, each with DOWN as its stored undo."""
+    kept = {
+        row.version: Kept(place, stored.get(row.version, DOWN))
+        for place, row in zip(places or range(len(rows)), rows, strict=True)
+    }
+    return make_undo(rows, kept, folder, wish, origin, on_drift)
+
+
+def text_of(step: Step) -> str:
+    return "".join(step.script.migration.pieces)
+
+
+def numbers(plan: UndoPlan) -> list[int]:
+    return [step.row.number for step in plan.steps]
+
+
+def told(failure: MigratorError) -> list[tuple[str, str, str]]:
+    return [(found.file, found.problem, found.remedy) for found in failure.findings]
+
+
+@pytest.mark.parametrize(
+    ("runs", "wish", "expected"),
+    [
+        pytest.param("aabb", Wish(), [4, 3], id="the last run"),
+        pytest.param("abab", Wish(), [4, 2], id="its rows wherever they stand"),
+        pytest.param("aa--", Wish(), [4], id="a row that names no run stands for itself"),
+        pytest.param("aabb", Wish(steps=3), [4, 3, 2], id="steps"),
+        pytest.param("aabb", Wish(to="002_step"), [4, 3], id="all that is newer"),
+        pytest.param("aabb", Wish(to="004_step"), [], id="nothing is newer"),
+        pytest.param("", Wish(), [], id="no history"),
+    ],
+)
+def test_what_a_wish_means(runs: str, wish: Wish, expected: list[int]) -> None:
+    rows = [an_applied(n, run_id=None if r == "-" else r) for n, r in enumerate(runs, 1)]
+    plan = a_plan(*rows, wish=wish)
+    assert (numbers(plan), plan.failures, plan.warnings) == (expected, (), ())
+    assert plan.versions == {f"{n:03}_step" for n in expected}
+    plan.raise_failures()
+
+
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [
+        pytest.param([1, 3, 2], [2, 3, 1], id="what was applied late is undone early"),
+        pytest.param([1, 1, 1], [3, 2, 1], id="what was recorded at one moment goes by its number"),
+    ],
+)
+def test_the_order_is_that_of_application_turned_round(
+    places: list[int], expected: list[int]
+) -> None:
+    rows = [an_applied(n) for n in (1, 2, 3)]
+    assert numbers(a_plan(*rows, places=places, wish=Wish(steps=3))) == expected
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        (
+            Wish(to="9_x"),
+            "9_x is not applied; the last ones that are: "
+            "003_step, 004_step, 005_step, 006_step, 007_step",
+        ),
+        (Wish(steps=8), "--steps 8 asks for more than the 7 that are applied"),
+    ],
+)
+def test_a_wish_for_what_is_not_there_is_refused(wish: Wish, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        a_plan(*(an_applied(n) for n in range(1, 8)), wish=wish)
+
+
+def test_nothing_is_applied_that_could_stay() -> None:
+    with pytest.raises(ConfigError, match="1_x is not applied; the last ones that are: none"):
+        a_plan(wish=Wish(to="1_x"))
+
+
+def test_a_repeatable_of_the_last_run_stays_with_a_warning() -> None:
+    view = an_applied("R__view", kind=Kind.REPEATABLE, run_id="b")
+    plan = a_plan(an_applied(1, run_id="b"), view, wish=Wish())
+    assert (numbers(plan), plan.failures) == ([1], ())
+    assert [finding.file for finding in plan.warnings] == ["R__view.sql"]
+    assert numbers(a_plan(an_applied(1), view, wish=Wish(steps=1))) == [1]
+
+
+def test_a_last_run_of_repeatables_alone_cannot_be_undone() -> None:
+    """And no older run is taken for it."""
+    view = an_applied("R__view", kind=Kind.REPEATABLE, run_id="b")
+    plan = a_plan(an_applied(1, run_id="a"), view, wish=Wish())
+    (failure,) = plan.failures
+    assert (plan.steps, type(failure), plan.warnings) == ((), MissingError, ())
+    assert failure.message == "there is no undo for: R__view.sql"
+
+
+@pytest.mark.parametrize(
+    ("kind", "origin", "stored", "file", "problem", "todo"),
+    [
+        pytest.param(
+            *(Kind.VERSIONED, Origin.STORED, None, None),
+            "no undo was stored when it was applied",
+            "Write 001_step.down.sql and give --from-files; or undo it with a new migration.",
+            id="none anywhere",
+        ),
+        pytest.param(
+            *(Kind.VERSIONED, Origin.STORED, None, DOWN),
+            "no undo was stored when it was applied",
+            "Give --from-files, to run the file of the folder.",
+            id="a file that came later",
+        ),
+        pytest.param(
+            *(Kind.BASELINE, Origin.STORED, None, None),
+            "it was recorded by `baseline` and never run here, and no undo is stored",
+            "Write 001_step.down.sql and give --from-files; or undo it with a new migration.",
+            id="a baseline",
+        ),
+        pytest.param(
+            *(Kind.ADOPTED, Origin.STORED, None, None),
+            "it was taken over from another tool, and no undo is stored",
+            "Write 001_step.down.sql and give --from-files; or undo it with a new migration.",
+            id="adopted",
+        ),
+        pytest.param(
+            *(Kind.VERSIONED, Origin.FILE, DOWN, None),
+            "the folder has no such file",
+            "Leave --from-files out, to run the one that is stored.",
+            id="stored alone, and the file asked for",
+        ),
+        pytest.param(
+            *(Kind.VERSIONED, Origin.FILE, None, None),
+            "the folder has no such file, and none is stored",
+            "Write 001_step.down.sql.",
+            id="none anywhere, and the file asked for",
+        ),
+    ],
+)
+def test_what_has_no_undo_is_refused_with_where_one_could_come_from(
+    kind: Kind, origin: Origin, stored: str | None, file: str | None, problem: str, todo: str
+) -> None:
+    plan = a_plan(
+        an_applied(1, kind=kind),
+        stored={"001_step": stored},
+        folder=[a_migration(1, rollback_sql=file)],
+        origin=origin,
+    )
+    (failure,) = plan.failures
+    assert isinstance(failure, MissingError)
+    assert told(failure) == [("001_step.down.sql", problem, todo)]
+
+
+@pytest.mark.parametrize("kind", [Kind.BASELINE, Kind.ADOPTED])
+def test_what_was_never_run_here_can_be_undone_all_the_same(kind: Kind) -> None:
+    assert numbers(a_plan(an_applied(1, kind=kind))) == [1]
+
+
+@pytest.mark.parametrize(
+    ("origin", "on_drift", "failures", "warnings", "text"),
+    [
+        (Origin.STORED, OnFinding.FAIL, [DriftError], 0, DOWN),
+        (Origin.STORED, OnFinding.WARN, [], 1, DOWN),
+        (Origin.FILE, OnFinding.FAIL, [], 0, OTHER),
+        (Origin.FILE, OnFinding.WARN, [], 0, OTHER),
+    ],
+)
+def test_the_stored_text_is_run_unless_the_files_are_asked_for(
+    origin: Origin,
+    on_drift: OnFinding,
+    failures: list[type[MigratorError]],
+    warnings: int,
+    text: str,
+) -> None:
+    folder = [a_migration(1, rollback_sql=OTHER)]
+    plan = a_plan(an_applied(1), folder=folder, origin=origin, on_drift=on_drift)
+    assert [type(failure) for failure in plan.failures] == failures
+    assert (len(plan.warnings), [text_of(step) for step in plan.steps]) == (warnings, [text])
+
+
+@pytest.mark.parametrize("file", [None, DOWN])
+def test_a_folder_that_has_no_undo_or_the_same_differs_in_nothing(file: str | None) -> None:
+    assert a_plan(an_applied(1), folder=[a_migration(1, rollback_sql=file)]).failures == ()
+
+
+def test_an_undo_is_read_like_any_file_before_it_is_run() -> None:
+    plan = a_plan(an_applied(1), stored={"001_step": "SELECT 1;\nCOMMIT;\nVACUUM;\n"})
+    (failure,) = plan.failures
+    assert isinstance(failure, SourceError)
+    assert [(found.file, found.line) for found in failure.findings] == [
+        ("001_step.down.sql", 2),
+        ("001_step.down.sql", 3),
+    ]
+
+
+NEEDS = "-- migrator: requires 002_step 003_step\n-- migrator: lock-timeout 1s\nSELECT 1;\n"
+
+
+def test_what_a_migration_that_stays_requires_cannot_go() -> None:
+    rows = [an_applied(n) for n in (1, 2, 3)]
+    folder = [a_migration(1, NEEDS), a_migration(2), a_migration(3, "SELECT 'requires';")]
+    (failure,) = a_plan(*rows, folder=folder, wish=Wish(steps=1)).failures
+    assert isinstance(failure, SourceError)
+    assert told(failure) == [
+        (
+            "001_step.sql",
+            "is applied and requires 003_step, which was to be undone",
+            "Have it undone, too: see `rollback --plan --to`.",
+        )
+    ]
+    assert a_plan(*rows, folder=folder, wish=Wish(steps=3)).failures == ()
+
+
+def test_an_undo_outside_a_transaction_is_refused() -> None:
+    text = "-- migrator: no-transaction\nDROP INDEX CONCURRENTLY i;\n"
+    plan = a_plan(an_applied(1), stored={"001_step": text})
+    (failure,) = plan.failures
+    assert (plan.steps, type(failure)) == ((), SourceError)
+    assert told(failure)[0][1].startswith("an undo that runs outside a transaction is not")
+
+
+def test_all_reasons_rise_at_once() -> None:
+    plan = a_plan(
+        *(an_applied(n) for n in (1, 2, 3)),
+        stored={"001_step": None, "003_step": "COMMIT;"},
+        folder=[a_migration(2, rollback_sql=OTHER)],
+        wish=Wish(steps=3),
+    )
+    with pytest.raises(MissingError) as caught:
+        plan.raise_failures()
+    assert caught.value.message == (
+        "there is no undo for: 001_step.down.sql; "
+        "the stored undo is not the file's: 002_step.down.sql; "
+        "the undo cannot be run: 003_step.down.sql"
+    )
+    assert len(caught.value.findings) == 3
+    assert caught.value.remedy == "See to what is listed; nothing was undone."
+
+
+def a_step(origin: Origin = Origin.STORED) -> Step:
+    script = a_script(DOWN, "007_orders", file="007_orders.down.sql")
+    return Step(an_applied("007_orders", applied_at="2026-01-02T03:04:05Z"), script, origin)
+
+
+def test_a_step_as_plan_shows_it() -> None:
+    assert a_step().as_dict() == {
+        "version": "007_orders",
+        "kind": "versioned",
+        "applied_at": "2026-01-02T03:04:05Z",
+        "statements": 1,
+        "from": "stored",
+        "undo": "-- Loses it all.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("sql", "shown"),
+    [
+        pytest.param("\n-- a\n-- b\nDROP TABLE t;\n", "-- a\n-- b", id="the comment at its head"),
+        pytest.param("A;\nB;", "A;\nB;", id="a short text without one"),
+        pytest.param("A;\nB;\nC;\nD;", "A;\nB;\nC;\n…", id="a long text without one"),
+        pytest.param("--\n" * 9 + "A;", "--\n" * 8 + "…", id="a long comment"),
+        pytest.param("-- a", "-- a", id="a comment alone"),
+        pytest.param("", "", id="nothing"),
+    ],
+)
+def test_what_is_shown_of_an_undo(sql: str, shown: str) -> None:
+    assert beginning(sql) == shown
+
+
+@pytest.mark.parametrize(
+    ("origin", "words"),
+    [
+        (Origin.FILE, "Mend 007_orders.down.sql and run again."),
+        (
+            Origin.STORED,
+            "This is the undo as it was stored: clear away what stands in its way and run again, "
+            "or mend 007_orders.down.sql and run `rollback --from-files`.",
+        ),
+    ],
+)
+def test_what_to_do_about_a_refused_undo(origin: Origin, words: str) -> None:
+    assert remedy(a_step(origin)) == words
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "untried", "words"),
+    [
+        (
+            "42P01",
+            ["002_b", "001_a"],
+            "the undo of 007_orders was rolled back, and 007_orders is still applied; "
+            "not tried: 002_b, 001_a",
+        ),
+        (
+            None,
+            [],
+            "the undo of 007_orders was rolled back, and 007_orders is still applied",
+        ),
+        (
+            ESCAPED,
+            [],
+            "what the undo of 007_orders did before its own COMMIT stands, and 007_orders is still "
+            "recorded as applied",
+        ),
+    ],
+)
+def test_what_a_refused_undo_means(sqlstate: str | None, untried: list[str], words: str) -> None:
+    assert what_it_means(a_step(), sqlstate, untried) == words
+
+
+RECORDED = """
+DROP TABLE t;
+
+;
+SET CONSTRAINTS ALL IMMEDIATE;
+"""
+BEHIND = f"""WITH gone AS (DELETE FROM "public".schema_migrations WHERE version = '007_orders' RETURNING *)
+INSERT INTO "public".schema_migrations_log (run_id, version, event, runner, detail)
+SELECT '{RUN_ID}', version, 'rolled_back', 'migrator/pod-1', jsonb_build_object(
+    'execution_time_ms', (extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000)::integer, 'from', 'stored', 'checksum', checksum, 'kind', kind,
+    'applied_at', applied_at, 'applied_by', gone.run_id)
+  FROM gone;
+SELECT 'also';
+COMMIT;
+"""  # noqa: E501 - as it is sent
+LAST = f"""SELECT (detail OPERATOR(pg_catalog.->>) 'execution_time_ms')::pg_catalog.int4
+  FROM "public".schema_migrations_log
+ WHERE run_id OPERATOR(pg_catalog.=) '{RUN_ID}'::pg_catalog.uuid
+   AND version::pg_catalog.text OPERATOR(pg_catalog.=) '007_orders'::pg_catalog.text
+   AND event OPERATOR(pg_catalog.=) 'rolled_back'::pg_catalog.text
+ ORDER BY id DESC LIMIT 1;
+"""
+
+
+def test_an_undo_flies_like_a_migration_and_takes_the_row_away() -> None:
+    script = a_step().script
+    record = undone(script, PLACE, Origin.STORED)
+    (message,) = make_flight(script, "seen", PLACE, LIMITS, ["SELECT 'also'"], record)
+    (forth,) = make_flight(script, "seen", PLACE, LIMITS)
+    start = message.body_starts
+    assert message.text[:start] == forth.text[:start]
+    assert RECORDED in message.text
+    assert BEHIND in message.text
+    assert message.text.endswith(LAST)
+    assert message.committed_at == forth.committed_at
