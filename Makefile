@@ -36,6 +36,10 @@ migrate: $(VENV)/.runtime ## apply migrations/ to DATABASE_URL, or to a throw-aw
 status: $(VENV)/.runtime ## show what is applied, pending, changed or missing there
 	@$(BIN)/python tests/postgres.py run .local/postgres -- $(BIN)/python entrypoint.py status $(ARGS)
 
+.PHONY: rehearse
+rehearse: $(VENV)/.runtime ## prove the undo of each migration on a throw-away server, or SHADOW_DATABASE_URL
+	@$(BIN)/python tests/postgres.py scratch -- $(BIN)/python entrypoint.py rehearse $(ARGS)
+
 .PHONY: new
 new: $(VENV)/.runtime ## create the next migration: make new NAME=add_orders
 	@$(BIN)/python entrypoint.py new $(or $(NAME),$(error say NAME=add_orders))

@@ -324,7 +324,8 @@ def _check_target(command: str, options: Mapping[str, Any], config: Config) -> N
 def _announce(command: str, config: Config, tell: Tell) -> None:
     fields = {"command": command, "migrations_dir": config.migrations_dir, "migrator": __version__}
     tell(Event("run.started", "info", fields))
-    for target in config.targets:
+    shadow = () if config.shadow is None else (config.shadow,)
+    for target in (*config.targets, *shadow):
         if target.dropped:
             dropped = {"setting": target.name, "parameters": list(target.dropped)}
             tell(Event("url.trimmed", "info", dropped))

@@ -140,6 +140,18 @@ def rollback(
     return {}
 
 
+def rehearse(run: Run) -> Answer:
+    """Prove each undo on a scratch database: up, down, up again, and nothing is left or lost."""
+    from migrator.rehearse import rehearse as rehearse_all
+
+    done = rehearse_all(run, _full_source(run))
+    without = [row["version"] for row in done if row["result"] == "no undo"]
+    run.outcome = f"{len(done) - len(without)} undone and made again on a scratch database"
+    if without:
+        run.outcome += f"; no undo: {', '.join(without)}"
+    return {"rehearsed": done}
+
+
 def history(run: Run, *, limit: str | None) -> Answer:
     """Show the log: who did what when, how long it took, and why; changes nothing."""
     lines = run.read_log(_number("limit", limit) if limit else LOG_LINES)
@@ -222,6 +234,7 @@ COMMANDS = {
             Option("yes", "ask nothing, at a terminal either"),
         ),
     ),
+    "rehearse": Command(rehearse, needs_database=False),
     "history": Command(
         history, options=(Option("limit", "so many of the newest lines [50]", "NUMBER"),)
     ),

@@ -132,6 +132,7 @@ URLS = {
     "DATABASE_URL": "the URL of the database",
     "SUPABASE_DATABASE_URL": "another name for DATABASE_URL",
     "DATABASE_URL_FILE": "a file that holds the URL, such as a mounted secret",
+    "SHADOW_DATABASE_URL": "a server to rehearse on, or an empty database",
 }
 #: What Kubernetes injects for a Service whose name begins with "migrator": no settings of ours.
 SERVICE_LINK = (
@@ -145,6 +146,7 @@ class Config:
     """All that a run was told. Durations are in milliseconds; 0 means no limit."""
 
     targets: tuple[Target, ...]  #: tried in order: DIRECT_URL, then DATABASE_URL
+    shadow: Target | None  #: SHADOW_DATABASE_URL
     migrations_dir: str
     migrations_schema: str
     history_readers: tuple[str, ...]
@@ -166,7 +168,8 @@ class Config:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(word for target in self.targets for word in target.secrets))
+        targets = self.targets if self.shadow is None else (*self.targets, self.shadow)
+        return tuple(dict.fromkeys(word for target in targets for word in target.secrets))
 
 
 def read_config(environment: Mapping[str, str], flags: Mapping[str, str] | None = None) -> Config:
@@ -184,7 +187,7 @@ def read_config(environment: Mapping[str, str], flags: Mapping[str, str] | None 
     found = {setting.name.lower(): _read(setting, values) for setting in SETTINGS}
     found["history_readers"] = found["history_readers"] or ()
     found["search_path"] = found["search_path"] or ()
-    return Config(targets=_targets(values), **found)
+    return Config(targets=_targets(values), shadow=_shadow(values), **found)
 
 
 def _read(setting: Setting, values: Mapping[str, str]) -> Any:
@@ -226,3 +229,9 @@ def _targets(values: Mapping[str, str]) -> tuple[Target, ...]:
         return (target,) if target else ()
     direct = tuple(target for target in urls if target.name == "DIRECT_URL")
     return direct + tuple(target for target in urls if target.name != "DIRECT_URL")[:1]
+
+
+def _shadow(values: Mapping[str, str]) -> Target | None:
+    """Only from its own URL: libpq's `PG*` mean the database that is migrated."""
+    url = values.get("SHADOW_DATABASE_URL", "").strip()
+    return read_url(url, "SHADOW_DATABASE_URL") if url else None

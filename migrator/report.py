@@ -80,6 +80,8 @@ def as_text(command: str, answer: dict[str, Any], result: dict[str, Any]) -> str
         return _table(answer.get("adoption", []))
     if command == "rollback":
         return undo_text(answer["would_undo"]) if "would_undo" in answer else ""
+    if command == "rehearse":
+        return _table(answer["rehearsed"])
     if command == "history":
         return _log(answer.get("log", []))
     if command == "report":

@@ -55,6 +55,7 @@ def roll_back(
             run.prepare(view.history)
         with contextlib.suppress(MovedError):
             _undo_all(run, migrations, plan, view.history)
+            run.course = Course()
             return
     raise RuntimeError("the guard sees another history than the one that is read")
 

@@ -2,6 +2,8 @@
 
     python tests/postgres.py run DIR -- python entrypoint.py up    migrate it, or DATABASE_URL
     python tests/postgres.py stop DIR                              stop it and remove it
+    python tests/postgres.py scratch -- python entrypoint.py rehearse
+                    on a server of its own, removed in the end; or on SHADOW_DATABASE_URL
 
 Imported by the tests as well. Standard library only: `make migrate` runs it before anything but
 the job's own packages is installed.
@@ -17,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -313,6 +316,19 @@ def run(directory: Path, command: list[str]) -> int:
     return code
 
 
+def scratch(command: list[str]) -> int:
+    """Run `command` with a SHADOW_DATABASE_URL: the user's, or a server's that ends with it."""
+    if any(os.environ.get(f"{prefix}SHADOW_DATABASE_URL") for prefix in ("", "MIGRATOR_")):
+        os.execvp(command[0], command)  # noqa: S606 (the caller's own command)
+    install_where_we_may()
+    server = Server.create(Path(tempfile.mkdtemp(prefix="postgres-")), "postgres")
+    try:
+        server.start()
+        return _obey(command, {**os.environ, "SHADOW_DATABASE_URL": server.url("postgres")})
+    finally:
+        server.remove()
+
+
 def _obey(command: list[str], environment: dict[str, str]) -> int:
     """The command's exit code; a signal reaches the command, and it is waited for."""
     # Ctrl-C goes to the whole foreground group, so the command has its own; handlers, unlike an
@@ -356,6 +372,8 @@ def main(words: list[str]) -> int:
         match words:
             case ["run", directory, "--", *command] if command:
                 return run(Path(directory), command)
+            case ["scratch", "--", *command] if command:
+                return scratch(command)
             case ["stop", directory]:
                 Server.create(Path(directory), "postgres").remove()
                 return 0

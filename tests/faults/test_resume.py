@@ -17,8 +17,9 @@ from typing import Any
 import psycopg2
 import pytest
 
+from migrator.snapshot import Snapshot
 from tests.builders import write_folder
-from tests.catalog import Catalog, read_catalog
+from tests.catalog import read_catalog
 from tests.conftest import Database, MakeProxy, create_database, drop_database, in_charge
 from tests.job import Job, run_job, until
 from tests.postgres import Address
@@ -68,7 +69,7 @@ class Case:
     folder: Path
     statement: str
 
-    def holds(self) -> tuple[Catalog, list[tuple[object, ...]], list[tuple[object, ...]]]:
+    def holds(self) -> tuple[Snapshot, list[tuple[object, ...]], list[tuple[object, ...]]]:
         """All that may differ from an uninterrupted run: catalog, steps, other databases."""
         with closing(self.database.connect()) as session:
             catalog = read_catalog(session)

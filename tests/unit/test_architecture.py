@@ -15,16 +15,16 @@ import migrator
 GROUND = (
     *("model", "report", "errors", "durations", "text", "statements", "scanner", "parts"),
     *("effects", "order", "parse", "url", "refusals", "config", "plan", "flight", "undo"),
-    *("diagnosis", "journal", "settle", "steps", "mirror", "trackers", "adoption", "answers"),
-    "overview",
+    *("snapshot", "diagnosis", "journal", "settle", "steps", "mirror", "trackers", "adoption"),
+    *("answers", "overview"),
 )
 FIRST = (
     *("source", "git", "watch", "database", "connect", "observer", "lock", "history", "archive"),
-    *("sights", "foreign"),
+    *("catalog", "sights", "foreign"),
 )
 SECOND = (
-    *("link", "sync", "alone", "reader", "runner", "rollback", "repair", "adopt"),
-    *("logs", "commands", "cli"),  # the roof
+    *("link", "sync", "alone", "reader", "runner", "rollback", "scratch", "rehearse"),
+    *("repair", "adopt", "logs", "commands", "cli"),  # the roof
 )
 MODULES = (*GROUND, *FIRST, *SECOND)
 

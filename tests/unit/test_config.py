@@ -19,6 +19,7 @@ from migrator.errors import ConfigError
 
 DEFAULTS = {
     "targets": (),
+    "shadow": None,
     "migrations_dir": "migrations",
     "migrations_schema": "public",
     "history_readers": (),
@@ -81,7 +82,7 @@ def test_a_setting_is_read(name: str, text: str, value: Any) -> None:
 
 
 def test_every_setting_is_read_somewhere_above() -> None:
-    assert {setting.name.lower() for setting in SETTINGS} == set(DEFAULTS) - {"targets"}
+    assert {setting.name.lower() for setting in SETTINGS} == set(DEFAULTS) - {"targets", "shadow"}
     assert [s.flag for s in SETTINGS if "_" in s.flag or not s.flag.startswith("--")] == []
 
 
@@ -224,3 +225,16 @@ def test_the_secrets_are_those_of_all_targets() -> None:
 
 def test_urls_have_no_flags() -> None:
     assert not set(URLS) & {setting.name for setting in SETTINGS}
+
+
+def test_the_scratch_database_is_named_by_its_own_url_alone() -> None:
+    environment = {"PGHOST": "prod", "PGPASSWORD": "of-prod", "SHADOW_DATABASE_URL": " "}
+    assert read_config(environment).shadow is None
+    url = "postgresql://tester:hidden@scratch/db"
+    config = read_config({**environment, "MIGRATOR_SHADOW_DATABASE_URL": url})
+    assert config.shadow is not None
+    assert (str(config.shadow), config.shadow.params["password"]) == (
+        "tester@scratch:5432/db",
+        "hidden",
+    )
+    assert config.secrets == ("of-prod", "hidden")

@@ -106,6 +106,13 @@ PLAN = {"would_apply": [{"version": "002_b", "undo": True}, {"version": "003_c",
         ),
         pytest.param("rollback", {"would_undo": []}, [], "nothing to undo\n", id="no undo"),
         pytest.param("rollback", {}, [], "", id="a rollback has said it all"),
+        pytest.param(
+            "rehearse",
+            {"rehearsed": [{"version": "001_a", "result": "no undo"}]},
+            [],
+            "version  result\n001_a    no undo\n",
+            id="a rehearsal",
+        ),
         pytest.param("new", {"created": ["a.sql", "b.sql"]}, [], "a.sql\nb.sql\n", id="new files"),
         pytest.param(
             "history",
