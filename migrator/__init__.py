@@ -4,12 +4,12 @@ A module imports only modules named before it.
 
 Ground floor (values and rules; no file, socket, clock or environment is touched): `model`,
 `report`, `errors`, `durations`, `text`, `statements`, `scanner`, `parts`, `effects`, `order`,
-`parse`, `url`, `refusals`, `config`, `plan`, `flight`, `undo`, `snapshot`, `diagnosis`,
+`parse`, `url`, `refusals`, `config`, `plan`, `flight`, `undo`, `declare`, `snapshot`, `diagnosis`,
 `journal`, `settle`, `steps`, `mirror`, `trackers`, `adoption`, `answers`, `overview`.
 First floor (one module for each thing outside): `source`, `git`, `watch`, `database`,
 `connect`, `observer`, `lock`, `history`, `archive`, `catalog`, `sights`, `foreign`.
 Second floor and roof: `link`, `sync`, `alone`, `reader`, `runner`, `rollback`, `scratch`,
-`rehearse`, `repair`, `adopt`,
+`rehearse`, `baseline`, `repair`, `adopt`,
 `logs`, `commands`, `cli`.
 """
 

@@ -152,6 +152,17 @@ def rehearse(run: Run) -> Answer:
     return {"rehearsed": done}
 
 
+def baseline(run: Run, *, at: str | None, check: bool) -> Answer:
+    """Record all files up to --at as applied, without running them; --check compares first."""
+    from migrator.baseline import declare
+
+    if at is None:
+        raise ConfigError("`baseline` takes --at VERSION", remedy="Name the newest file it holds.")
+    versions = declare(run, _full_source(run), at.removesuffix(".sql"), check=check)
+    run.outcome = f"{len(versions)} recorded as baseline" if versions else "nothing to do"
+    return {"baseline": versions}
+
+
 def history(run: Run, *, limit: str | None) -> Answer:
     """Show the log: who did what when, how long it took, and why; changes nothing."""
     lines = run.read_log(_number("limit", limit) if limit else LOG_LINES)
@@ -235,6 +246,13 @@ COMMANDS = {
         ),
     ),
     "rehearse": Command(rehearse, needs_database=False),
+    "baseline": Command(
+        baseline,
+        options=(
+            Option("at", "the newest migration that the database holds already", "VERSION"),
+            Option("check", "see on a scratch database that the files make what is there"),
+        ),
+    ),
     "history": Command(
         history, options=(Option("limit", "so many of the newest lines [50]", "NUMBER"),)
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,26 +71,8 @@ def as_text(command: str, answer: dict[str, Any], result: dict[str, Any]) -> str
     """What a command answers on stdout, for a person; empty where the log has said it all."""
     if command == "status":
         return _table(answer.get("migrations", [])) + _findings(result["findings"])
-    if command == "plan":
-        if "graph" in answer:
-            return str(answer["graph"])
-        rows = answer.get("would_apply", [])
-        return _table(rows) if rows else "nothing to do\n"
-    if command == "adopt":
-        return _table(answer.get("adoption", []))
-    if command == "rollback":
-        return undo_text(answer["would_undo"]) if "would_undo" in answer else ""
-    if command == "rehearse":
-        return _table(answer["rehearsed"])
-    if command == "history":
-        return _log(answer.get("log", []))
-    if command == "report":
-        return str(answer["markdown"]) if "markdown" in answer else _whole(answer)
-    if command == "repair":
-        return f"assumed: {answer['assumed']}\n"
-    if command == "new":
-        return "".join(f"{path}\n" for path in answer["created"])
-    return ""
+    show = _ANSWERS.get(command)
+    return show(answer) if show else ""
 
 
 def undo_text(rows: list[dict[str, Any]]) -> str:
@@ -224,3 +206,26 @@ def _shorten(text: str, limit: int | None) -> str:
         return text
     half = (limit - 3) // 2
     return f"{text[:half]}...{text[len(text) - half :]}"
+
+
+def _planned(answer: dict[str, Any]) -> str:
+    if "graph" in answer:
+        return str(answer["graph"])
+    return _table(answer.get("would_apply", []), "nothing to do\n")
+
+
+def _undone(answer: dict[str, Any]) -> str:
+    return undo_text(answer["would_undo"]) if "would_undo" in answer else ""
+
+
+#: What the commands answer with, as text.
+_ANSWERS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "plan": _planned,
+    "adopt": lambda answer: _table(answer.get("adoption", [])),
+    "rollback": _undone,
+    "rehearse": lambda answer: _table(answer["rehearsed"]),
+    "history": lambda answer: _log(answer.get("log", [])),
+    "report": lambda answer: str(answer["markdown"]) if "markdown" in answer else _whole(answer),
+    "repair": lambda answer: f"assumed: {answer['assumed']}\n",
+    "new": lambda answer: "".join(f"{path}\n" for path in answer["created"]),
+}

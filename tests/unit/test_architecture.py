@@ -15,8 +15,8 @@ import migrator
 GROUND = (
     *("model", "report", "errors", "durations", "text", "statements", "scanner", "parts"),
     *("effects", "order", "parse", "url", "refusals", "config", "plan", "flight", "undo"),
-    *("snapshot", "diagnosis", "journal", "settle", "steps", "mirror", "trackers", "adoption"),
-    *("answers", "overview"),
+    *("declare", "snapshot", "diagnosis", "journal", "settle", "steps", "mirror", "trackers"),
+    *("adoption", "answers", "overview"),
 )
 FIRST = (
     *("source", "git", "watch", "database", "connect", "observer", "lock", "history", "archive"),
@@ -24,7 +24,7 @@ FIRST = (
 )
 SECOND = (
     *("link", "sync", "alone", "reader", "runner", "rollback", "scratch", "rehearse"),
-    *("repair", "adopt", "logs", "commands", "cli"),  # the roof
+    *("baseline", "repair", "adopt", "logs", "commands", "cli"),  # the roof
 )
 MODULES = (*GROUND, *FIRST, *SECOND)
 
