@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrator.model import Finding
-from migrator.report import Done, Report, as_text, blockers_in_words, fit
+from migrator.report import (
+    Done,
+    Report,
+    as_text,
+    blockers_in_words,
+    fit,
+    what_is_undone,
+    what_stands,
+)
 
 LIMIT = 4096
 FINDING = Finding("002_b.sql", "is late", "Rename it.", 3)
@@ -140,6 +148,11 @@ def test_an_answer_in_text(
 ) -> None:
     result = Report(command, "r", findings=tuple(findings)).as_dict()
     assert as_text(command, answer, result) == text
+
+
+def test_what_a_run_left_in_words() -> None:
+    assert what_stands(["001_a", "002_b"]) == "applied by this run and standing: 001_a, 002_b"
+    assert what_is_undone(["002_b", "001_a"]) == "undone by this run: 002_b, 001_a"
 
 
 def a_result(**values: Any) -> dict[str, Any]:
