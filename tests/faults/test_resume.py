@@ -452,7 +452,7 @@ def test_a_statement_that_the_catalog_cannot_tell_of_is_asked_about(
     for command in ("up", "plan", "verify"):
         assert run_job(database.url, folder, command).code == 14
     [shown] = json.loads(run_job(database.url, folder, "status", "--json").stdout)["migrations"]
-    assert shown == {"version": "001_loop", "state": "dirty"}
+    assert shown == {"version": "001_loop", "state": "dirty", "kind": "versioned"}
     answered = run_job(
         database.url, folder, "repair", "--retry", "001_loop", "--reason", "no row of it is there"
     )
