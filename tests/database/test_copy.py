@@ -263,4 +263,4 @@ def test_a_stop_on_a_dead_network_drops_the_copy(
     job.process.send_signal(signal.SIGTERM)
     result = job.result(timeout=6)
     assert result.code == 23, result.stderr
-    assert result.report["outcome"] == "001_a was rolled back"
+    assert result.report["outcome"] == "001_a is not applied: its COMMIT was never sent"
