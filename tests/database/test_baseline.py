@@ -75,6 +75,16 @@ def test_what_was_never_run_here_can_be_undone_where_a_text_is_there(
     assert (result.code, database.query("SELECT to_regclass('t2')")) == (0, [(None,)])
 
 
+def test_a_declared_migration_sets_its_floor(database: Database, folder: Path) -> None:
+    file = folder / "002_t2.sql"
+    file.write_text("-- migrator: floor\n" + file.read_text())
+    assert run_job(database.url, folder, "baseline", "--at", "002_t2").code == 0
+    floors = "SELECT version FROM schema_migrations WHERE floor"
+    assert database.query(floors) == [("002_t2",)]
+    older = write_folder(folder.parent / "older", {"001_t1.sql": FILES["001_t1.sql"]})
+    assert run_job(database.url, older).code == 12
+
+
 def test_a_second_baseline_of_the_same_is_none(database: Database, folder: Path) -> None:
     for outcome in ("2 recorded as baseline", "nothing to do"):
         result = run_job(database.url, folder, "baseline", "--at", "002_t2.sql")

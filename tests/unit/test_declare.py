@@ -7,7 +7,7 @@ import pytest
 from migrator.declare import choose, declared
 from migrator.errors import ConfigError
 from migrator.model import Applied, Kind
-from tests.builders import PLACE, RUN_ID, a_migration, an_applied
+from tests.builders import PLACE, RUN_ID, a_migration, a_script, an_applied
 
 FOLDER = [*(a_migration(n) for n in (1, 2, 10)), a_migration("R__view")]
 THERE = [an_applied(1, kind=Kind.BASELINE), an_applied(2, kind=Kind.BASELINE)]
@@ -55,14 +55,16 @@ def test_what_is_no_beginning_is_refused(at: str, history: list[Applied], messag
 
 
 def test_what_is_written_down() -> None:
-    chosen = [a_migration(1, rollback_sql="DROP 'x';"), a_migration(2)]
-    record = declared(chosen[-1], PLACE, chosen)
+    floor = "-- migrator: floor\nSELECT 1;\n"
+    chosen = [a_migration(1, rollback_sql="DROP 'x';"), a_migration(2, floor)]
+    record = declared(a_script("", "002_step"), PLACE, chosen)
     first, second = (migration.checksum for migration in chosen)
     log = 'INSERT INTO "public".schema_migrations_log (run_id, version, event, runner, detail)'
     assert record.statements == (
-        'INSERT INTO "public".schema_migrations (version, checksum, rollback_sql, kind, run_id)\n'
-        f"VALUES ('001_step', '{first}', 'DROP ''x'';', 'baseline', '{RUN_ID}'),\n"
-        f"  ('002_step', '{second}', NULL, 'baseline', '{RUN_ID}')",
+        'INSERT INTO "public".schema_migrations '
+        "(version, checksum, rollback_sql, kind, run_id, floor)\n"
+        f"VALUES ('001_step', '{first}', 'DROP ''x'';', 'baseline', '{RUN_ID}', False),\n"
+        f"  ('002_step', '{second}', NULL, 'baseline', '{RUN_ID}', True)",
         f"{log}\nVALUES ('{RUN_ID}', '001_step', 'baseline', 'migrator/pod-1', "
         f'\'{{"checksum": "{first}"}}\')',
         f"{log}\nVALUES ('{RUN_ID}', '002_step', 'baseline', 'migrator/pod-1', "
