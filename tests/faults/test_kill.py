@@ -255,7 +255,8 @@ def test_a_body_that_crashes_the_server_every_time_stops_after_five_attempts(
     database = create_database(server)
     database.query(f"ALTER DATABASE {database.dbname} SET synchronous_commit = '{commits}'")
     slow = "ALTER SYSTEM SET wal_writer_delay = '10s'"
-    database.query(f"CHECKPOINT; {slow}")
+    database.query("CHECKPOINT")
+    database.query(slow)
     database.query("SELECT pg_reload_conf()")
     body = "CREATE TABLE a ();\nCOPY (SELECT 1) TO PROGRAM 'cat > /dev/null; kill -9 $PPID';"
     result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": body}))
