@@ -230,3 +230,9 @@ def test_the_time_grows_with_the_length_alone(head: str, unit: str) -> None:
     began = time.perf_counter()
     found_in(text, range(1000, len(text), 1000))
     assert time.perf_counter() - began < 5
+
+
+def test_an_escaped_string_goes_on_over_pieces_that_end_nothing() -> None:
+    text = "SELECT E'" + "a" * 50 + "\\'" + "b" * 50 + "'; SELECT 2"
+    found = [statement for statement in scan(list(text)) if isinstance(statement, Statement)]
+    assert [text[statement.start : statement.end] for statement in found] == text.split("; ")
