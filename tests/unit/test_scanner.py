@@ -232,7 +232,10 @@ def test_the_time_grows_with_the_length_alone(head: str, unit: str) -> None:
     assert time.perf_counter() - began < 5
 
 
-def test_an_escaped_string_goes_on_over_pieces_that_end_nothing() -> None:
-    text = "SELECT E'" + "a" * 50 + "\\'" + "b" * 50 + "'; SELECT 2"
+@pytest.mark.parametrize(
+    "string", ["E'{}\\'{}'", "$x${}$y${}$x$", "'{}''{}'", '"{}""{}"'], ids=lambda text: text[:2]
+)
+def test_a_string_goes_on_over_pieces_that_do_not_end_it(string: str) -> None:
+    text = "SELECT " + string.format("a " * 300, "b " * 300) + "; SELECT 2"
     found = [statement for statement in scan(list(text)) if isinstance(statement, Statement)]
     assert [text[statement.start : statement.end] for statement in found] == text.split("; ")
