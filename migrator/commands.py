@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
@@ -14,13 +13,13 @@ from migrator.config import OnFinding, OnLate
 from migrator.errors import AccessError, ConfigError, LateError, PendingError, SourceError
 from migrator.model import Event, Migration, Order
 from migrator.order import mermaid
-from migrator.parse import Script, versions
+from migrator.parse import Script
 from migrator.plan import behind
 from migrator.runner import Run, View, wait_for_all
-from migrator.source import read_names, read_source
+from migrator.source import read_source
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    pass
 
 Answer = dict[str, Any]
 
@@ -221,7 +220,14 @@ def new(run: Run, name: str | None = None, *, repeatable: bool, renumber: str | 
     """Create the next migration's file and its .down.sql, or give a late one the next number."""
     if (name is None) == (renumber is None) or (repeatable and renumber):
         raise ConfigError("`new` takes a NAME, or --renumber VERSION", remedy="Give one of them.")
-    return _renumber(run, renumber) if renumber else _create(run, name or "", repeatable)
+    from migrator.files import create, rename  # the only command that writes files
+
+    folder, today = run.config.migrations_dir, run.started_at
+    if renumber:
+        made, run.outcome = rename(folder, renumber, today)
+    else:
+        made, run.outcome = create(folder, name or "", today, repeatable=repeatable)
+    return {"created": made}
 
 
 COMMANDS = {
@@ -310,17 +316,6 @@ def _full_source(run: Run) -> tuple[Migration, ...]:
     return migrations
 
 
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be made: {error.strerror}",
-            remedy="Set MIGRATIONS_DIR to a folder that you may write to, or choose another name.",
-        ) from error
-
-
 def _checked(run: Run, migrations: tuple[Migration, ...]) -> tuple[View, tuple[Script, ...]]:
     """What is pending, read and understood; raises what would keep `up` from running it."""
     view = run.look(migrations)
@@ -404,71 +399,7 @@ def _log_line(line: dict[str, Any]) -> dict[str, Any]:
     return {**shown, "run_id": line["run_id"], "detail": detail}
 
 
-def _create(run: Run, name: str, repeatable: bool) -> Answer:
-    if not re.fullmatch("[a-z0-9_]+", name):
-        raise ConfigError(
-            f"{name} cannot be a migration's name",
-            remedy="Use lower-case letters, digits and _, such as add_orders.",
-        )
-    from pathlib import Path  # the only command that writes files
-
-    folder = Path(run.config.migrations_dir)
-    with _writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    if repeatable:
-        version = f"R__{name}"
-        texts = {f"{version}.sql": f"-- {version}: runs again whenever this text changed\n\n"}
-    else:
-        numbered = [m.version for m in read_source(run.config.migrations_dir) if not m.repeatable]
-        version = _next(numbered, name, run)
-        texts = {
-            f"{version}.sql": f"-- {version}: what it is for\n\n",
-            f"{version}.down.sql": f"-- Undoes {version}. Say here what data is lost.\n\n",
-        }
-    paths = [folder / file for file in texts]
-    for path, text in zip(paths, texts.values(), strict=True):
-        with _writing(path), path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    run.outcome = f"{len(paths)} files created" if len(paths) > 1 else "1 file created"
-    return {"created": [str(path) for path in paths]}
-
-
-def _renumber(run: Run, version: str) -> Answer:
-    """Rename a file that is not applied anywhere, and its .down.sql, to the next number.
-
-    Goes by the names alone: two files with one number are what it is there for.
-    """
-    from pathlib import Path
-
-    folder = Path(run.config.migrations_dir)
-    names = read_names(run.config.migrations_dir)
-    version = version.removesuffix(".sql")
-    others = list(versions(names))
-    if version not in others:
-        raise ConfigError(
-            f"there is no {version} in {folder}",
-            remedy="Name a versioned file of the folder, 003_add_orders.",
-        )
-    others.remove(version)
-    target = _next(others, version.partition("_")[2], run)
-    endings = [ending for ending in (".sql", ".down.sql") if f"{version}{ending}" in names]
-    for ending in endings:
-        with _writing(folder / f"{target}{ending}"):
-            (folder / f"{version}{ending}").rename(folder / f"{target}{ending}")
-    run.outcome = f"{version} is now {target}"
-    return {"created": [str(folder / f"{target}{ending}") for ending in endings]}
-
-
 def _number(name: str, text: str) -> int:
     if not re.fullmatch("[1-9][0-9]{0,8}", text):
         raise ConfigError(f"--{name} takes a number above 0", remedy=f"Write --{name} 20.")
     return int(text)
-
-
-def _next(taken: Sequence[str], name: str, run: Run) -> str:
-    """The version after all that are taken; where numbers are timestamps, the present one."""
-    digits = taken[-1].partition("_")[0] if taken else "000"
-    following = str(int(digits) + 1)
-    if len(digits) == 14:
-        following = max(run.started_at.strftime("%Y%m%d%H%M%S"), following)
-    return f"{following.zfill(len(digits))}_{name}"

@@ -19,8 +19,8 @@ GROUND = (
     *("adoption", "answers", "overview"),
 )
 FIRST = (
-    *("source", "git", "watch", "database", "connect", "observer", "lock", "history", "archive"),
-    *("catalog", "sights", "foreign"),
+    *("source", "files", "git", "watch", "database", "connect", "observer", "lock", "history"),
+    *("archive", "catalog", "sights", "foreign"),
 )
 SECOND = (
     *("link", "sync", "alone", "reader", "runner", "rollback", "scratch", "rehearse"),
