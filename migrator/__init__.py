@@ -8,8 +8,8 @@ Ground floor (values and rules; no file, socket, clock or environment is touched
 `journal`, `settle`, `steps`, `mirror`, `trackers`, `adoption`, `answers`, `overview`.
 First floor (one module for each thing outside): `source`, `files`, `git`, `watch`, `database`,
 `connect`, `observer`, `lock`, `history`, `archive`, `catalog`, `sights`, `foreign`.
-Second floor and roof: `link`, `sync`, `alone`, `reader`, `runner`, `rollback`, `scratch`,
-`rehearse`, `baseline`, `repair`, `adopt`, `logs`, `commands`, `cli`.
+Second floor and roof: `link`, `sync`, `alone`, `reader`, `flier`, `runner`, `rollback`,
+`scratch`, `rehearse`, `baseline`, `repair`, `adopt`, `logs`, `commands`, `cli`.
 """
 
 __version__ = "0.1.0"

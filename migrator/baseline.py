@@ -9,10 +9,11 @@ from functools import partial
 from migrator.catalog import read_snapshot
 from migrator.declare import choose, declared
 from migrator.errors import DriftError, MigratorError
+from migrator.flier import Course
 from migrator.link import MovedError
 from migrator.model import Event, Finding, Migration
 from migrator.parse import Script
-from migrator.runner import MOVES, Course, Run
+from migrator.runner import MOVES, Run
 from migrator.scratch import scratch_run
 from migrator.snapshot import Snapshot, differences, schemas, within
 from migrator.sync import Sync

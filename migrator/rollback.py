@@ -8,11 +8,12 @@ from typing import Any
 
 from migrator.archive import find_undo, read_kept
 from migrator.errors import ConfigError, MigratorError, StatementError, StoppedError
+from migrator.flier import Course, check_time
 from migrator.history import History
 from migrator.link import MovedError
 from migrator.model import Event, Migration
 from migrator.report import undo_text
-from migrator.runner import MOVES, Course, Run
+from migrator.runner import MOVES, Run
 from migrator.sync import Sync
 from migrator.undo import (
     Origin,
@@ -104,7 +105,7 @@ def _undo_all(
     for number, step in enumerate(plan.steps, 1):
         version, file = step.row.version, step.script.migration.file
         run.course = _course(step)
-        run.check_time(step.script)
+        check_time(run.link, step.script, run.course.called.format(version))
         fields = {"version": version, "file": file, "step": number, "steps": len(plan.steps)}
         run.link.tell(Event("undo.started", "info", {**fields, "from": step.origin.value}))
         try:

@@ -3,44 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from migrator.config import Config
-from migrator.database import LostError, ServerError, Session
-from migrator.durations import format_duration, limit_seconds
+from migrator.database import ServerError
+from migrator.durations import limit_seconds
 from migrator.errors import (
     AccessError,
     DirtyError,
-    MigratorError,
     PendingError,
-    SourceError,
-    StatementError,
-    StoppedError,
-    UnreachableError,
 )
+from migrator.flier import Course, Flier, Seen, check_time
 from migrator.flight import (
     Limits,
-    Message,
-    Place,
-    Record,
-    applied,
-    head,
-    log_row,
-    make_flight,
 )
 from migrator.history import (
-    NO_SUCH_TABLE,
     History,
-    find_run,
     prepare_history,
     read_history,
     read_log,
 )
-from migrator.link import HISTORY, LOSSES, Link, MovedError
+from migrator.link import HISTORY, Link, MovedError
 from migrator.model import Event, Migration
 from migrator.order import Needs
 from migrator.parse import Script
@@ -50,11 +36,11 @@ from migrator.report import Done
 from migrator.sync import Sync
 from migrator.watch import retry
 
-Seen = dict[str, str | None]  # the history as our next flight must find it
+if TYPE_CHECKING:
+    from migrator.diagnosis import Standing
 
 #: How often the history may be said to have moved and be found as it was.
 MOVES = 5
-LOG_SECONDS = 3.0  #: for the row that records a failure; it may be done without
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +60,6 @@ class View:
         """DirtyError for all of them."""
         if self.dirty:
             raise DirtyError(f"begun and not finished: {', '.join(self.dirty)}")
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """Which way a run's flights go: what records one, and by what it is known to have arrived."""
-
-    record: Callable[[Script, Place], Record] = applied
-    also: Callable[[Sync, Migration], tuple[str, ...]] = Sync.rows  #: goes along with that
-    #: The run that a look under the lock finds to have done it, and its ms; None: it is not done.
-    find: Callable[[Session, Place, str], tuple[str | None, int] | None] = find_run
-    called: str = "{}"  #: what one is called in words, around its version
-    failed: str = "failed"  #: the log's event when PostgreSQL has refused one
 
 
 @dataclass
@@ -198,7 +172,7 @@ class Run:
             self._warn_of_open_transactions()
         seen = dict(history.seen())
         for step, script in enumerate(scripts, 1):
-            self.check_time(script)
+            check_time(self.link, script, script.migration.version)
             fields = {
                 "version": script.migration.version,
                 "file": script.migration.file,
@@ -238,19 +212,15 @@ class Run:
         for found in self.link.reconnecting(look):
             self.link.tell(Event("transaction.open", "warning", found))
 
-    def check_time(self, script: Script) -> None:
-        """A migration that may take longer than is left until the deadline is not begun."""
-        self.link.watch.check()
-        limit, left = script.statement_timeout_ms, self.link.watch.seconds_left
-        if not limit or left >= limit / 1000:
-            return
-        self.link.watch.stop("DEADLINE")
-        error = self.link.watch.stopped()
-        error.details["outcome"] = (
-            f"{self._called(script.migration.version)} was not begun: {left:.1f} s were left until "
-            f"DEADLINE, and its statement-timeout is {format_duration(limit)}"
-        )
-        raise error
+    def fly(self, script: Script, seen: Seen) -> Done:
+        """One flight, as the run's course has it; see `Flier.fly`."""
+        rows = self.view.history.rows if self.view else ()
+        return Flier(self.link, self.sync, self.course, rows, self._standing).fly(script, seen)
+
+    def _standing(self) -> Standing:
+        from migrator.diagnosis import Standing  # needed only when a statement failed
+
+        return Standing([d.version for d in self.applied], self.current, self.pending[1:])
 
     def prepare(self, history: History) -> None:
         """Have the history's tables as they should be; nothing is sent when they are.
@@ -278,170 +248,6 @@ class Run:
             self.link.settle(error)
             raise
         self.link.tell(Event("history.prepared", "info", {"schema": self.config.migrations_schema}))
-
-    def fly(self, script: Script, seen: Seen) -> Done:
-        """One flight, sent again when the lock comes free or the connection was lost.
-
-        Raises MovedError when the history is not `seen`, and what ends the run.
-        """
-        migration = script.migration
-        version = migration.version
-        while self.link.losses(version) < LOSSES:
-            try:
-                return Done(version, self._send_when_free(script, seen))
-            except MovedError:
-                # a lost flight may be begun by the server, and commit, only after we have looked
-                if self.link.losses(version) and (done := self._arrived(version)):
-                    return done
-                raise
-            except LostError as error:
-                self.link.lost()
-                self.link.count_loss(version, error)
-            done = self._arrived(version)
-            if done is not None:
-                return done
-        raise StatementError(
-            f"{migration.file}: the connection was lost {LOSSES} times while it ran",
-            remedy="See the server's log: the file may crash its backend, or a proxy may cut long "
-            "statements.",
-            version=version,
-            file=migration.file,
-            outcome=f"{self._called(version)} was not applied when last looked at; see `status`",
-        )
-
-    def _arrived(self, version: str) -> Done | None:
-        """After a lost connection: what our COMMIT left, seen under the lock."""
-        called = self._called(version)
-        unknown = f"unknown: the connection was lost while {called} ran; see `status`"
-        try:
-            found = self.link.reconnecting(
-                lambda: self.link.when_free(
-                    lambda: self.course.find(self.link.session, self.link.place, version)
-                )
-            )
-        except (LostError, ServerError) as error:
-            if isinstance(error, ServerError) and error.refusal.sqlstate == NO_SUCH_TABLE:
-                raise MovedError from error  # a crash took the newest commits with it
-            message = f"{called}: the connection was lost, and again when looking: {error}"
-            raise UnreachableError(message, version=version, outcome=unknown) from error
-        except MigratorError as error:
-            error.details["outcome"] = unknown
-            raise
-        return self._ours(version, found)
-
-    def _ours(self, version: str, found: tuple[str | None, int] | None) -> Done | None:
-        """Whether the row that was found is of our flight: None when our flight left nothing.
-
-        Raises MovedError when another runner was there. Of a repeatable the row of its last run
-        stands until our COMMIT.
-        """
-        if found is None:
-            return None
-        run_id, spent = found
-        if run_id == self.link.run_id:
-            return Done(version, spent)
-        before = self.view.history.rows if self.view else ()
-        if any(row.version == version and row.run_id == run_id for row in before):
-            return None
-        raise MovedError
-
-    def _send_when_free(self, script: Script, seen: Seen) -> int | None:
-        place, limits = self.link.place, self._limits(script)
-        record = self.course.record(script, place)
-        also = self.course.also(self.sync, script.migration)
-        flight = partial(make_flight, script, head(seen.items()), place, limits, also, record)
-
-        def send() -> int | None:
-            self.check_time(script)
-            return self._send(script, flight())
-
-        version = script.migration.version
-        try:
-            return self.link.when_free(
-                lambda: self.link.retrying(version, send, limits.lock_timeout)
-            )
-        except SourceError as error:  # the file has changed since it was understood
-            self.link.session.tidy()
-            error.details["outcome"] = f"{self._called(version)} was rolled back"
-            raise
-
-    def _limits(self, script: Script) -> Limits:
-        return Limits(
-            _chosen(script.lock_timeout_ms, self.config.lock_timeout),
-            _chosen(script.statement_timeout_ms, self.config.statement_timeout),
-            self.config.search_path,
-        )
-
-    def _send(self, script: Script, messages: Iterator[Message]) -> int | None:
-        """Send one flight; the server's ms for it. Whatever is refused is rolled back."""
-        version = script.migration.version
-        self.link.session.count_results()
-        self.link.session.hear = partial(self.link.tell_notice, version)
-        rows: list[tuple[Any, ...]] = []
-        for message in messages:
-            try:
-                if message.rows is None:
-                    rows = self.link.session.send(message.sent)
-                else:
-                    self.link.session.copy(message.sent, message.rows)
-            except ServerError as error:
-                answered = self.link.session.answered
-                self.link.settle(error)
-                if _may_be_committed(message, answered) and (done := self._arrived(version)):
-                    return done.execution_time_ms
-                raise self._refused(script, message, error, answered) from error
-            except StoppedError as error:
-                done, outcome = self._left_by_stop(message, version)
-                if done is not None:
-                    return done.execution_time_ms
-                error.details["outcome"] = outcome
-                raise
-        return int(rows[0][0]) if rows and rows[0][0] is not None else None
-
-    def _left_by_stop(self, message: Message, version: str) -> tuple[Done | None, str]:
-        """What a stopped flight left: our row, if COMMIT was sooner; else the outcome in words."""
-        called = self._called(version)
-        rolled_back = f"{called} was rolled back"
-        if self.link.session.alive:
-            if self.link.session.in_transaction or not _may_be_committed(
-                message, self.link.session.answered
-            ):
-                return None, rolled_back
-            with contextlib.suppress(Exception), self.link.watch.cleaning_up():
-                found = self.course.find(self.link.session, self.link.place, version)
-                done = self._ours(version, found)
-                return done, "" if done else rolled_back
-        if message.committed_at is None:
-            return None, f"{called} is not applied: its COMMIT was never sent"
-        return None, f"unknown: {called} was running, and the server did not answer any more"
-
-    def _refused(
-        self, script: Script, message: Message, error: ServerError, answered: int | None
-    ) -> MigratorError:
-        """What the refusal of a file's statement ends the run with; recorded in the log table."""
-        from migrator.diagnosis import Standing, diagnose  # needed only when a statement failed
-
-        version = script.migration.version
-        standing = Standing([d.version for d in self.applied], self.current, self.pending[1:])
-        general = self.config.statement_timeout
-        found = diagnose(script, message, error.refusal, answered, standing, general)
-        if isinstance(found, StatementError):
-            detail = {
-                "sqlstate": error.refusal.sqlstate,
-                "message": error.refusal.message,
-                "line": found.details.get("line"),
-            }
-            row = log_row(self.link.place, version, self.course.failed, detail)
-            brief = "SET LOCAL lock_timeout = 1000; SET LOCAL statement_timeout = 2000"
-            with (
-                contextlib.suppress(ServerError, LostError, StoppedError),
-                self.link.watch.limited(LOG_SECONDS),
-            ):
-                self.link.session.send(f"{brief}; {row}")
-        return found
-
-    def _called(self, version: str) -> str:
-        return self.course.called.format(version)
 
 
 def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
@@ -500,14 +306,3 @@ def _check_begun(scripts: tuple[Script, ...], view: View) -> None:
                 f"`repair --not-applied {version} --reason WHY` once nothing of it is left.",
                 version=version,
             )
-
-
-def _may_be_committed(message: Message, answered: int | None) -> bool:
-    """Whether COMMIT may have been answered before whatever ended the message."""
-    if message.committed_at is None:
-        return False
-    return answered is None or answered >= message.committed_at
-
-
-def _chosen(own: int | None, general: int) -> int:
-    return general if own is None else own

@@ -23,7 +23,7 @@ FIRST = (
     *("archive", "catalog", "sights", "foreign"),
 )
 SECOND = (
-    *("link", "sync", "alone", "reader", "runner", "rollback", "scratch", "rehearse"),
+    *("link", "sync", "alone", "reader", "flier", "runner", "rollback", "scratch", "rehearse"),
     *("baseline", "repair", "adopt", "logs", "commands", "cli"),  # the roof
 )
 MODULES = (*GROUND, *FIRST, *SECOND)
