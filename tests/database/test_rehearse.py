@@ -117,13 +117,12 @@ def test_files_are_rehearsed_in_the_order_in_which_they_are_applied(
         pytest.param(
             {
                 "001_a.sql": "CREATE TABLE a (id int, name text);\n"
-                "ALTER SCHEMA public OWNER TO pg_monitor;\n"
+                "GRANT CREATE ON SCHEMA public TO pg_monitor;\n"
             },
             [
                 (
                     "001_a.down.sql",
-                    "schema public differs: owner pg_database_owner before 001_a.sql, pg_monitor "
-                    "after 001_a.down.sql",
+                    "schema public differs: grants: pg_monitor CREATE only after 001_a.down.sql",
                 )
             ],
             id="something was there before and is other",
