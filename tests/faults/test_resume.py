@@ -54,7 +54,7 @@ KINDS = {
     "insert": "INSERT INTO steps VALUES (0)",
 }
 #: What only the message of an outcome holds, and only that of the history's row.
-OUTCOME, FINISH = b'"how": "ran"', b"rollback_sql, kind, run_id)"
+OUTCOME, FINISH = b'"how": "ran"', b"rollback_sql, kind, run_id, floor)"
 RUNNING = (
     "SELECT pid FROM pg_stat_activity WHERE query LIKE '/* migrator:%%' || %s || '%%'"
     " AND state = 'active' AND pid <> pg_backend_pid()"
