@@ -17,6 +17,7 @@ from typing import Any
 import psycopg2
 import pytest
 
+from migrator.journal import RECORD
 from migrator.snapshot import Snapshot
 from tests.builders import write_folder
 from tests.catalog import read_catalog
@@ -54,7 +55,7 @@ KINDS = {
     "insert": "INSERT INTO steps VALUES (0)",
 }
 #: What only the message of an outcome holds, and only that of the history's row.
-OUTCOME, FINISH = b'"how": "ran"', b"rollback_sql, kind, run_id, floor)"
+OUTCOME, FINISH = b'"how": "ran"', RECORD.splitlines()[1].strip().encode()
 RUNNING = (
     "SELECT pid FROM pg_stat_activity WHERE query LIKE '/* migrator:%%' || %s || '%%'"
     " AND state = 'active' AND pid <> pg_backend_pid()"
@@ -74,7 +75,7 @@ class Case:
         with closing(self.database.connect()) as session:
             catalog = read_catalog(session)
         name = self.database.dbname
-        others = "SELECT replace(datname, %s, '') FROM pg_database WHERE datname LIKE %s"
+        others = "SELECT replace(datname, %s, '') FROM pg_database WHERE datname LIKE %s ORDER BY 1"
         return (
             catalog,
             self.database.query("SELECT n FROM steps ORDER BY n"),
