@@ -18,7 +18,7 @@ class Cut(Enum):
     """When a connection is cut, seen from the server."""
 
     BEFORE = "the message never reaches it"
-    SENT = "it has just been handed the message"
+    SENT = "it has just been handed the message, and the client never hears of it"
     DONE = "it has answered the whole message, and the client never hears of it"
     LATE = "it is handed the message, and answers it, just before the next one like it"
 
@@ -136,7 +136,7 @@ class _Link:
     def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
         self.proxy, self.client, self.server = proxy, client, server
         self.up = self.server_spoke = False
-        self.waits_for_done = self.keeps_server = False
+        self.waits_for_done = self.keeps_server = self.muted = False
         self.closed = threading.Event()
         self.header = b""  # what has come of the head of the client's next message
         self.body_bytes = 0  # what is still to come of its newest message
@@ -235,6 +235,7 @@ class _Link:
             self.waits_for_done, self.opening = True, b""
             return whole
         if moment is Cut.SENT:
+            self.muted = True  # first: the answer may be here before the cut
             self.server.sendall(whole)
         self.proxy.at_cut()
         self.close()
@@ -271,7 +272,7 @@ class _Link:
                 self.proxy.at_cut()
                 self.close()
             return b""
-        return chunk
+        return b"" if self.muted else chunk
 
 
 def _split(data: bytes) -> tuple[bytes, bytes]:

@@ -93,6 +93,19 @@ def test_a_connection_is_cut_at_the_chosen_moment(
     until(lambda: database.query("SELECT count(*) FROM t") == [(rows,)])
 
 
+def test_an_answer_that_is_sooner_than_the_cut_is_not_heard(
+    database: Database, proxy: MakeProxy
+) -> None:
+    database.query("CREATE TABLE t (n int)")
+    cutting = proxy(database)
+    committed = "SELECT 1 FROM t"
+    cutting.cut_at(b"COMMIT", Cut.SENT, lambda: until(lambda: database.query(committed)))
+    with closing(psycopg2.connect(cutting.through(database.url))) as connection:
+        connection.autocommit = True
+        with pytest.raises(psycopg2.OperationalError):
+            connection.cursor().execute("BEGIN; INSERT INTO t VALUES (1); COMMIT")
+
+
 def test_a_silent_network_keeps_the_server_in_the_dark(
     database: Database, proxy: MakeProxy
 ) -> None:
