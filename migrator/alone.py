@@ -110,7 +110,12 @@ class _Visit:
         """All statements that are not yet done, and the history's row."""
         with self._given_back():
             take = journal.take_lock(self.place)
-            [(pid,)] = self.link.when_free(lambda: self.session.send(take))
+
+            def take_lock() -> Rows:
+                self.session = self.link.own_session()  # a waiter may have lost the one before
+                return self.session.send(take)
+
+            [(pid,)] = self.link.when_free(take_lock)
             try:
                 with self._told():
                     return self._apply(seen)

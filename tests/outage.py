@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -20,13 +21,20 @@ NAME_SERVER = ("127.9.9.9", 53)
 SYN_SENT, ESTABLISHED = "02", "01"  # in /proc/net/tcp (the kernel's include/net/tcp_states.h)
 
 
+def lacking(what: str) -> NoReturn:
+    """Skip the test for want of it, or fail it where everything must be there."""
+    if os.environ.get("REQUIRE_DATABASE") == "1":
+        pytest.fail(f"REQUIRE_DATABASE=1, but this is missing: {what}")
+    pytest.skip(f"needs {what}")
+
+
 @contextmanager
 def dropped(port: int) -> Iterator[None]:
     """Within, no packet to or from `port` arrives on this machine's loopback."""
     iptables = shutil.which("iptables", path="/usr/sbin:/sbin:/usr/bin")
     probe = iptables and subprocess.run([iptables, "-w", "-S"], capture_output=True, check=False)
     if not iptables or not probe or probe.returncode:
-        pytest.skip("needs iptables(8) and root: packets cannot be dropped here")
+        lacking("iptables(8) and root: packets cannot be dropped here")
     with ExitStack() as rules:
         for side in ("--dport", "--sport"):
             rule = ["INPUT", "-i", "lo", "-p", "tcp", side, str(port), "-j", "DROP"]
@@ -63,7 +71,7 @@ def unshared(*kinds: str, over: dict[str, Path] | None = None) -> list[str]:
         alone.append("--map-root-user")
     probe = shutil.which("unshare") and subprocess.run([*alone, "true"], check=False).returncode
     if probe != 0:
-        pytest.skip("needs unshare(1) and the right to make a namespace")
+        lacking("unshare(1) and the right to make a namespace")
     steps = [f"mount --bind {file} {place}" for place, file in (over or {}).items()]
     if "net" in kinds:
         steps.append("ip link set lo up")  # as on a real machine
@@ -85,7 +93,7 @@ class NameServer:
             self._socket.bind(NAME_SERVER)
         except PermissionError:
             self._socket.close()
-            pytest.skip("needs root: a name server listens on port 53")
+            lacking("root: a name server listens on port 53")
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self) -> None:

@@ -84,8 +84,9 @@ def test_a_waiter_sends_its_file_when_the_lock_is_free_and_not_at_each_poll(
     assert 2 * 500_000 < counting.bytes_up < 3 * 500_000
 
 
+@pytest.mark.parametrize("body", ["SELECT 1", "-- migrator: no-transaction\nVACUUM"])
 def test_a_waiter_that_loses_its_connection_goes_on_waiting(
-    database: Database, tmp_path: Path
+    database: Database, tmp_path: Path, body: str
 ) -> None:
     """However often: it has sent nothing that could be lost, and no file is held to blame."""
     assert run_job(database.url, write_folder(tmp_path, chain(1))).code == 0
@@ -93,7 +94,8 @@ def test_a_waiter_that_loses_its_connection_goes_on_waiting(
         holder.cursor().execute(f"SELECT pg_advisory_lock({lock_key('public')})")
         # its polls come ever later: the last loss comes longer after the first than this limit
         settings = {"CONNECT_TIMEOUT": "1s", "WAIT_TIMEOUT": "30s"}
-        job = Job(database.url, write_folder(tmp_path, chain(2)), **settings)
+        folder = write_folder(tmp_path, {"002_step.sql": body})
+        job = Job(database.url, folder, **settings)
         job.hear("lock.waiting")
         for attempt in range(1, 6):
             ((pid,),) = until(lambda: database.query(WAITER))
