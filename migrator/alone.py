@@ -1,4 +1,4 @@
-"""Runs one no-transaction migration, statement by statement; docs/design.md section 5.
+"""Runs one no-transaction migration, or undo, statement by statement; docs/design.md section 5.
 
 A session-level lock keeps other runners out, and an orphan of our own too: it holds the lock as
 long as it lives. Whatever was begun earlier and has no outcome is settled by the catalog first.
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
 from migrator import journal
-from migrator.database import LostError, ServerError
+from migrator.database import LostError, ServerError, Session
 from migrator.durations import limit_seconds
 from migrator.effects import Act, Effect, read_effect
 from migrator.errors import (
@@ -25,9 +26,9 @@ from migrator.errors import (
     StoppedError,
     UnreachableError,
 )
-from migrator.flight import ESCAPED, MOVED, Limits, Message, head
+from migrator.flight import ESCAPED, MOVED, Limits, Message, Place, head
 from migrator.history import find_run
-from migrator.journal import How, Intent, Progress, marker
+from migrator.journal import How, Intent, Progress, Way, marker
 from migrator.link import BUSY, LOSSES, Link, MovedError, TablesBusyError
 from migrator.model import Event
 from migrator.parse import Script
@@ -50,13 +51,28 @@ T = TypeVar("T")
 Rows = list[tuple[Any, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """Which way a file goes: what ends it, and by what that is known to have arrived."""
+
+    way: Way = Way.FORTH
+    #: What records it, with its ms, and what goes along.
+    finish: Callable[[Place, Script, int, Sequence[str]], str] = journal.finish
+    #: The run that is found to have done it, and its ms; None: it is not done.
+    find: Callable[[Session, Place, str], tuple[str | None, int] | None] = find_run
+
+
+FORTH = Errand()
+
+
 def apply_alone(
     link: Link,
     script: Script,
     seen: Collection[tuple[str, str | None]],
     also: Sequence[str] = (),
+    errand: Errand = FORTH,
 ) -> Done:
-    """Apply a no-transaction migration, from where it stands, on a session of its own.
+    """Apply a no-transaction migration, or undo one, from where it stands, on a session of its own.
 
     `also` are statements that go with the history's row.
 
@@ -66,7 +82,7 @@ def apply_alone(
     version = script.migration.version
     while link.losses(version) < LOSSES:
         try:
-            return _Visit(link, script, also).apply(seen)
+            return _Visit(link, script, also, errand).apply(seen)
         except LostError as error:
             link.lost_own()
             link.count_loss(version, error)
@@ -82,7 +98,7 @@ def apply_alone(
         "ones. The next run settles what was begun.",
         version=version,
         file=script.migration.file,
-        outcome=f"{version} is begun and not finished; `status` shows it as dirty",
+        outcome=f"{version} is not finished; `status` shows it as dirty",
     )
 
 
@@ -97,13 +113,13 @@ class _StillAtWorkError(Exception):
 class _Visit:
     """One hold of the lock, on one session."""
 
-    def __init__(self, link: Link, script: Script, also: Sequence[str]) -> None:
+    def __init__(self, link: Link, script: Script, also: Sequence[str], errand: Errand) -> None:
         self.link, self.script, self.config = link, script, link.config
-        self.also = also
+        self.also, self.errand, self.way = also, errand, errand.way
         self.version = script.migration.version
         self.session = link.own_session()
         self.place = link.place
-        self.progress = Progress()
+        self.progress = Progress(way=self.way)
         self.at = 0  #: the number of the statement that was sent last
 
     def apply(self, seen: Collection[tuple[str, str | None]]) -> Done:
@@ -142,7 +158,9 @@ class _Visit:
                 raise
             return self._recorded()
         lines = journal.read_lines(rows[0][0])
-        self.progress = journal.fold(lines).get(self.version, Progress())
+        begun = journal.fold(lines).get(self.version, self.progress)
+        if begun.way is self.way:
+            self.progress = begun
         check_unchanged(self.script, self.progress)
         self._send(journal.prepare(self.place, self._limits()))
         self.session.hear = partial(self.link.tell_notice, self.version)
@@ -152,7 +170,7 @@ class _Visit:
                 self.at = step.number
                 self._again(partial(self._carry_out, step))
         spent_ms = self.progress.spent_ms
-        text = journal.finish(self.place, self.script, spent_ms, self.also)
+        text = self.errand.finish(self.place, self.script, spent_ms, self.also)
         self._again(lambda: self._send(text))
         return Done(self.version, self.progress.spent_ms)
 
@@ -193,7 +211,7 @@ class _Visit:
                 if verdict.next is Next.AGAIN:
                     return False
                 if verdict.next is Next.ASK:
-                    raise question(step, verdict)
+                    raise question(step, verdict, self.way)
                 self._tidy_up(effect, verdict)
 
     def _tidy_up(self, effect: Effect, verdict: Verdict) -> None:
@@ -240,8 +258,8 @@ class _Visit:
         if verdict.next is Next.ASK:
             raise in_the_way(step, verdict, seen[-1])
         intent = step.intent(self.link.run_id, seen[-1])
-        self._send(journal.intend(self.place, self.version, intent))
-        self.progress = Progress(self.progress.done, self.progress.spent_ms, intent)
+        self._send(journal.intend(self.place, self.version, intent, self.way))
+        self.progress = replace(self.progress, interrupted=intent)
         self.link.tell(Event("statement.started", "info", step.fields))
 
     def _run(self, step: Step) -> None:
@@ -250,24 +268,24 @@ class _Visit:
         self._try(step, f"{prefix}{step.text}", len(prefix))
         verdict = confirm(step.effect, look(self.session, step.effect))
         if verdict.next is Next.ASK:
-            raise question(step, verdict)
+            raise question(step, verdict, self.way)
         self._conclude(step, How.RAN)
 
     def _commit(self, step: Step) -> None:
         """A statement that runs in a transaction, together with its outcome."""
         self.link.tell(Event("statement.started", "info", step.fields))
-        before, after = journal.atomic(self.place, self.version, step.number, step.text)
+        before, after = journal.atomic(self.place, self.version, step.number, step.text, self.way)
         rows = self._try(step, before + step.text + after, len(before))
         self._is_done(step, rows, How.RAN)
 
     def _conclude(self, step: Step, how: How) -> None:
-        text = journal.conclude(self.place, self.version, step.number, step.sha256, how)
+        text = journal.conclude(self.place, self.version, step.number, step.sha256, how, self.way)
         self._is_done(step, self._send(text), how)
 
     def _is_done(self, step: Step, rows: Rows, how: How) -> None:
         spent_ms = int(rows[0][0]) if rows and rows[0][0] is not None else None
         done = {**self.progress.done, step.number: step.sha256}
-        self.progress = Progress(done, self.progress.spent_ms + (spent_ms or 0))
+        self.progress = Progress(done, self.progress.spent_ms + (spent_ms or 0), None, self.way)
         fields = {**step.fields, "execution_time_ms": spent_ms, "how": how.value}
         self.link.tell(Event("statement.done", "info", fields))
 
@@ -301,9 +319,9 @@ class _Visit:
                 "line": found.details.get("line"),
                 "undone": undone,
             }
-            self._send(journal.fail(self.place, self.version, step.number, detail))
+            self._send(journal.fail(self.place, self.version, step.number, detail, self.way))
             if undone:
-                self.progress = Progress(self.progress.done, self.progress.spent_ms)
+                self.progress = replace(self.progress, interrupted=None)
         found.details["outcome"] = self._standing
         return found
 
@@ -321,7 +339,7 @@ class _Visit:
 
     def _recorded(self) -> Done:
         """The history has moved: by our own last message, whose answer was lost, or by others."""
-        found = find_run(self.session, self.place, self.version)
+        found = self.errand.find(self.session, self.place, self.version)
         if found is None or found[0] != self.link.run_id:
             raise MovedError
         return Done(self.version, found[1])
@@ -361,7 +379,7 @@ class _Visit:
             error.details["outcome"] = self._standing
             with contextlib.suppress(Exception), self.link.watch.cleaning_up():
                 detail = {"message": str(error), "undone": False}
-                self.session.send(journal.fail(self.place, self.version, self.at, detail))
+                self.session.send(journal.fail(self.place, self.version, self.at, detail, self.way))
             raise
         except (BusyError, DirtyError, UnreachableError) as error:
             error.details["outcome"] = self._standing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from migrator import journal
 from migrator.errors import ConfigError
@@ -12,6 +12,7 @@ from migrator.journal import Answer, Progress
 from migrator.model import Migration
 from migrator.parse import sets_floor
 from migrator.plan import Plan, short
+from migrator.steps import COMMANDS
 
 #: The flags of `repair`, each with the answer that it gives.
 ANSWERS = {
@@ -25,8 +26,10 @@ ANSWERS = {
 ASSUMED = {
     Answer.APPLIED: "all of {version} has taken effect; it is recorded as applied and never run",
     Answer.NOT_APPLIED: "nothing of {version} is in the database; `up` runs all of it",
-    Answer.DONE: "statement {number} of {version} ({what}) has taken effect; `up` goes on after it",
-    Answer.RETRY: "statement {number} of {version} ({what}) has left nothing behind; `up` runs it",
+    Answer.DONE: "statement {number} of {version} ({what}) has taken effect; `{by}` goes on "
+    "after it",
+    Answer.RETRY: "statement {number} of {version} ({what}) has left nothing behind; `{by}` "
+    "runs it",
     Answer.ACCEPT: "the database has what {file} says now; the checksum {old_checksum} gives way "
     "to {new_checksum}",
     Answer.RENAME: "{version} and {new} are one migration, whose text has the checksum {checksum}; "
@@ -52,6 +55,7 @@ class Known:
     plan: Plan
     dirty: Mapping[str, Progress]  #: what has begun and is not in the history
     place: Place
+    undoing: Mapping[str, Progress] = field(default_factory=dict)  #: whose undo has begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,8 @@ _Ruled = tuple[list[str], dict[str, str]]  # the changes of the history, and wha
 
 
 def _applied(known: Known, told: Told) -> _Ruled:
+    if told.version in known.undoing:  # it is recorded, and its undo is given up
+        return [], {}
     _check_versioned(known, told.version)
     migration = _pending(known, told.version)
     floor = sets_floor(migration)
@@ -107,10 +113,11 @@ def _not_applied(known: Known, told: Told) -> _Ruled:
 
 
 def _interrupted(known: Known, told: Told) -> _Ruled:
-    progress = known.dirty.get(told.version)
+    progress = known.dirty.get(told.version) or known.undoing.get(told.version)
     if progress is None or progress.interrupted is None:
         raise _unfitting(f"no statement of {told.version} was interrupted")
-    return [], {"number": str(progress.interrupted.number), "what": progress.interrupted.what}
+    number, what = str(progress.interrupted.number), progress.interrupted.what
+    return [], {"number": number, "what": what, "by": COMMANDS[progress.way]}
 
 
 def _accepted(known: Known, told: Told) -> _Ruled:
@@ -137,6 +144,8 @@ def _renamed(known: Known, told: Told) -> _Ruled:
     if row is None:
         raise _unfitting(f"{told.version} is not an applied migration whose file is gone")
     _check_versioned(known, told.new)
+    if told.version in known.undoing:
+        raise _unfitting(f"the undo of {told.version} is begun and not finished")
     migration = _pending(known, told.new)
     if told.new in known.dirty:
         raise _unfitting(f"{told.new} has been begun as a migration of its own")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from migrator.database import Session
 from migrator.flight import HERE, Limits, Place, literal, marker, opening
-from migrator.undo import ROLLED_BACK, Kept
+from migrator.journal import ROLLED_BACK
+from migrator.undo import Kept
 
 #: A table that an older job left may have no column for the undo: hence to_jsonb.
 READ_KEPT = """{marker} {here};

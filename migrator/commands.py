@@ -179,6 +179,8 @@ def report(run: Run, *, markdown: bool) -> Answer:
         run.understand(view, migrations)
     except SourceError as error:
         failures, findings = (*failures, error), (*findings, *error.findings)
+    if view.undoing:
+        failures = (*failures, view.undo_error())
     log, unseen = _newest_lines(run)
     server = divmod(run.link.place.server_version, 10_000)
     shown = {
@@ -191,7 +193,7 @@ def report(run: Run, *, markdown: bool) -> Answer:
         "newest": run.current,
         "verdict": verdict(failures, view.dirty, run.pending),
         "findings": [finding.as_dict() for finding in findings],
-        "dirty": begun(view.history.dirty, view.dirty),
+        "dirty": begun(view.history.dirty | view.history.undoing, view.dirty + view.undoing),
         "migrations": (states := _states(view)),
         "graph": mermaid([(row["version"], row["state"]) for row in states], run.needs(migrations)),
         "log": log,
@@ -365,7 +367,7 @@ def _states(view: View) -> list[dict[str, Any]]:
         ("held", plan.held),
     ):
         states |= {item.version: state for item in found}
-    states |= dict.fromkeys(view.dirty, "dirty")
+    states |= dict.fromkeys(view.dirty + view.undoing, "dirty")
     rows: list[tuple[Order, dict[str, Any]]] = []
     applied = {row.version for row in plan.applied}
     for row in plan.applied:

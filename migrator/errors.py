@@ -93,7 +93,7 @@ class LateError(RefusedError):
 
 
 class DirtyError(RefusedError):
-    """A no-transaction migration began and did not finish, and a person must say what it did."""
+    """A no-transaction migration or undo began and did not finish, and a person must see to it."""
 
     exit_code = 14
     remedy = (

@@ -11,7 +11,7 @@ from typing import Any
 from migrator.database import ServerError, Session
 from migrator.errors import AccessError, ConfigError
 from migrator.flight import HERE, Limits, Place, identifier, literal, log_row, marker, opening
-from migrator.journal import Progress, fold, lines_query, read_lines
+from migrator.journal import Progress, Way, fold, lines_query, read_lines
 from migrator.model import Applied, Kind
 
 #: What `READ` gives as JSON; the columns that an older job's table lacks are null.
@@ -152,9 +152,10 @@ ADMIT = (
     "DROP POLICY IF EXISTS {policy} ON {history}",
     "CREATE POLICY {policy} ON {history} FOR SELECT TO {reader} USING (true)",
 )
-#: The lines of what is not in the history.
+#: The lines of what is not in the history, and of what was ever undone outside a transaction.
 UNFINISHED = """NOT EXISTS (
-    SELECT FROM {history} AS h WHERE h.version::text = l.version::text)"""
+    SELECT FROM {history} AS h WHERE h.version::text = l.version::text AND NOT EXISTS (
+      SELECT FROM {log} AS b WHERE b.version::text = h.version::text AND b.detail ? 'way'))"""
 FIND = """SELECT run_id::text, execution_time_ms FROM {history} WHERE version = {version}"""
 
 #: RLS shows no row, and no error, to a role that is neither owner nor BYPASSRLS.
@@ -204,6 +205,7 @@ class History:
     read_only: bool  #: a standby, or a server in read-only mode
     #: No-transaction migrations that began and did not finish; none where the log cannot be read.
     dirty: dict[str, Progress] = field(default_factory=dict)
+    undoing: dict[str, Progress] = field(default_factory=dict)  #: the same of their undos
 
     def seen(self) -> list[tuple[str, str | None]]:
         """What the flight's guard compares, see `flight.head`."""
@@ -218,6 +220,7 @@ def read_history(
     Raises AccessError when the role may not read it or does not see all its rows, ConfigError
     when the tables are another tool's, ServerError for what may pass.
     """
+    which = UNFINISHED.format(history=place.history, log=place.log)
     text = READ.format(
         marker=marker(place, "reads its tables"),
         here=HERE,
@@ -226,7 +229,7 @@ def read_history(
         history=place.history.replace("'", "''"),
         readers=_array(readers),
         columns=_array(COLUMNS),
-        journal=lines_query(place.log, UNFINISHED.format(history=place.history)).replace("'", "''"),
+        journal=lines_query(place.log, which).replace("'", "''"),
     )
     try:
         answer = json.loads(session.send(text)[0][0])
@@ -235,6 +238,8 @@ def read_history(
             raise
         raise _no_access("read", place, error, _role(session)) from error
     columns = answer.get("columns", {})
+    begun = fold(read_lines(answer["journal"]))
+    standing = {row[0] for row in answer["rows"]}
     if answer["exists"]:
         _check_ours(place, answer, columns)
         _check_visible(place, answer)
@@ -246,7 +251,8 @@ def read_history(
         complete=bool(answer["log"]) and set(COLUMNS) | {"rollback_sql"} <= set(columns),
         readers_lacking=tuple(answer.get("readers_lacking", readers)),
         read_only=answer["read_only"],
-        dirty=fold(read_lines(answer["journal"])),
+        dirty={v: p for v, p in begun.items() if p.way is Way.FORTH and v not in standing},
+        undoing={v: p for v, p in begun.items() if p.way is Way.BACK and v in standing},
     )
 
 

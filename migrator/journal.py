@@ -21,6 +21,7 @@ from migrator.flight import (
     SPENT,
     Limits,
     Place,
+    Record,
     head_query,
     holder_query,
     identifier,
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
 
 #: What a line of the journal says; the value stands in the log's column `event`.
 INTENT, OUTCOME, FAILED, REPAIRED = "intent", "outcome", "failed", "repaired"
-EVENTS = (INTENT, OUTCOME, FAILED, REPAIRED, "applied")
+ROLLED_BACK, ROLLBACK_FAILED = "rolled_back", "rollback_failed"
+EVENTS = (INTENT, OUTCOME, FAILED, REPAIRED, "applied", ROLLED_BACK, ROLLBACK_FAILED)
 
 
 class Answer(Enum):
@@ -50,6 +52,13 @@ class Answer(Enum):
     RETRY = "retry"  #: the interrupted statement has not, and may be run again
     ACCEPT = "checksum accepted"  #: the file was changed on purpose after it was applied
     RENAME = "renamed"  #: the file was given another name after it was applied
+
+
+class Way(Enum):
+    """What a line is part of; a line without a `way` in its detail is FORTH."""
+
+    FORTH = "forth"  #: the migration
+    BACK = "back"  #: its undo
 
 
 class How(Enum):
@@ -84,11 +93,12 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a migration that is not in the history has come."""
+    """How far a migration that is not in the history has come, or the undo of one that is."""
 
     done: dict[int, str] = field(default_factory=dict)  #: number -> SHA-256 of its text
     spent_ms: int = 0
     interrupted: Intent | None = None
+    way: Way = Way.FORTH
 
     @property
     def begun(self) -> bool:
@@ -205,7 +215,7 @@ def read_progress(place: Place, version: str, seen: str, lock_timeout_ms: int) -
     )
 
 
-def intend(place: Place, version: str, intent: Intent) -> str:
+def intend(place: Place, version: str, intent: Intent, way: Way = Way.FORTH) -> str:
     """Record what is about to be done; refused with ESCAPED when the lock is not ours."""
     detail = {
         "statement": intent.number,
@@ -214,30 +224,38 @@ def intend(place: Place, version: str, intent: Intent) -> str:
         "sha256": intent.sha256,
         "effect": intent.effect,
         "before": intent.before,
+        **_said(way),
     }
     return _message([_still_locked(place), log_row(place, version, INTENT, detail)])
 
 
-def conclude(place: Place, version: str, number: int, digest: str, how: How) -> str:
+def conclude(
+    place: Place, version: str, number: int, digest: str, how: How, way: Way = Way.FORTH
+) -> str:
     """Record that a statement is done; the server's ms since its intent come back, if it ran."""
-    detail = {"statement": number, "sha256": digest, "how": how.value}
+    detail = {"statement": number, "sha256": digest, "how": how.value, **_said(way)}
     spent = "NULL::bigint"
     if how is How.RAN:
         spent = SINCE_INTENT.format(log=place.log, version=literal(version))
     return _message([_still_locked(place), _outcome(place, version, detail, spent)])
 
 
-def fail(place: Place, version: str, number: int, detail: dict[str, Any]) -> str:
+def fail(
+    place: Place, version: str, number: int, detail: dict[str, Any], way: Way = Way.FORTH
+) -> str:
     """Record that a statement failed; `undone` in `detail` says that nothing of it is left."""
-    return _message([log_row(place, version, FAILED, {"statement": number, **detail})])
+    event = FAILED if way is Way.FORTH else ROLLBACK_FAILED
+    return _message([log_row(place, version, event, {"statement": number, **detail})])
 
 
-def atomic(place: Place, version: str, number: int, text: str) -> tuple[str, str]:
+def atomic(
+    place: Place, version: str, number: int, text: str, way: Way = Way.FORTH
+) -> tuple[str, str]:
     """What stands before and after a statement that is committed together with its outcome.
 
     Without BEGIN the whole message is one transaction; the server's ms come back.
     """
-    detail = {"statement": number, "sha256": sha256(text), "how": How.RAN.value}
+    detail = {"statement": number, "sha256": sha256(text), "how": How.RAN.value, **_said(way)}
     after = [
         "SET CONSTRAINTS ALL IMMEDIATE",
         *OURS,
@@ -270,6 +288,11 @@ def finish(place: Place, script: Script, spent_ms: int, also: Sequence[str] = ()
             *also,
         ]
     )
+
+
+def finish_undo(place: Place, record: Record, also: Sequence[str] = ()) -> str:
+    """What `finish` is to a migration, for its undo: `record` takes the history's row away."""
+    return _message([_still_locked(place), *record.statements, *also])
 
 
 def record(place: Place, migration: Migration, spent_ms: str, *, floor: bool) -> str:
@@ -319,8 +342,11 @@ def patience(lock_timeout_ms: int, instead_ms: int) -> str:
 
 
 def _after(progress: Progress, line: Line) -> Progress:
-    detail, spent = line.detail, progress.spent_ms
+    detail = line.detail
     number = int(detail.get("statement", 0))
+    if line.event in {INTENT, OUTCOME} and Way(detail.get("way", "forth")) is not progress.way:
+        progress = Progress(way=Way(detail.get("way", "forth")))  # the other one is over
+    spent, way = progress.spent_ms, progress.way
     if line.event == INTENT:
         intent = Intent(
             number,
@@ -331,22 +357,25 @@ def _after(progress: Progress, line: Line) -> Progress:
             detail["effect"],
             detail["before"],
         )
-        return Progress(progress.done, spent, intent)
+        return Progress(progress.done, spent, intent, way)
     if line.event == OUTCOME:
         spent += int(detail.get("execution_time_ms") or 0)
-        return Progress({**progress.done, number: detail["sha256"]}, spent)
-    if line.event == FAILED:
-        return Progress(
-            progress.done, spent, None if detail.get("undone") else progress.interrupted
-        )
+        return Progress({**progress.done, number: detail["sha256"]}, spent, None, way)
+    if line.event in {FAILED, ROLLBACK_FAILED}:
+        interrupted = None if detail.get("undone") else progress.interrupted
+        return Progress(progress.done, spent, interrupted, way)
     told = Answer(detail["answer"]) if line.event == REPAIRED else Answer.APPLIED
     if told is Answer.DONE and progress.interrupted is not None:
-        return Progress(
-            {**progress.done, progress.interrupted.number: progress.interrupted.sha256}, spent
-        )
+        done = {**progress.done, progress.interrupted.number: progress.interrupted.sha256}
+        return Progress(done, spent, None, way)
     if told in {Answer.DONE, Answer.RETRY}:
-        return Progress(progress.done, spent)
+        return Progress(progress.done, spent, None, way)
     return Progress()
+
+
+def _said(way: Way) -> dict[str, str]:
+    """What the detail of a line says of its way."""
+    return {} if way is Way.FORTH else {"way": way.value}
 
 
 def _still_locked(place: Place) -> str:

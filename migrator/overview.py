@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from migrator.errors import MigratorError
-from migrator.journal import Progress
+from migrator.journal import Progress, Way
 from migrator.report import details
 
 NOTHING = "none\n"
@@ -37,6 +37,8 @@ def begun(dirty: Mapping[str, Progress], versions: Sequence[str]) -> list[dict[s
             where = f"line {intent.line}, run {intent.run_id}"
             interrupted = f"statement {intent.number} ({intent.what}), {where}"
         done = ", ".join(f"statement {number}" for number in sorted(progress.done)) or "nothing"
+        if progress.way is Way.BACK:
+            done = f"of its undo: {done}"
         rows.append({"version": version, "done": done, "interrupted": interrupted})
     return rows
 

@@ -26,7 +26,9 @@ def record_answer(run: Run, migrations: tuple[Migration, ...], told: Told) -> st
         view = run.look(migrations)
         run.prepare(view.history)
         place, seen = run.link.place, head(view.history.seen())
-        assumed = assume(Known(migrations, view.plan, view.history.dirty, place), told)
+        history = view.history
+        known = Known(migrations, view.plan, history.dirty, place, history.undoing)
+        assumed = assume(known, told)
         fields = {
             "version": told.version,
             "answer": told.answer.value,

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from migrator import journal
+from migrator.alone import Errand, apply_alone
 from migrator.archive import find_undo, read_kept
 from migrator.errors import ConfigError, MigratorError, StatementError, StoppedError
-from migrator.flier import Course, check_time
+from migrator.flier import Course, Seen, check_time
+from migrator.flight import Place
 from migrator.history import History
+from migrator.journal import ROLLBACK_FAILED, Way
 from migrator.link import MovedError
 from migrator.model import Event, Migration
-from migrator.report import undo_text
+from migrator.parse import Script
+from migrator.report import Done, undo_text
 from migrator.runner import MOVES, Run
 from migrator.sync import Sync
 from migrator.undo import (
@@ -20,6 +26,7 @@ from migrator.undo import (
     Step,
     UndoPlan,
     Wish,
+    check_begun,
     make_undo,
     remedy,
     undone,
@@ -29,7 +36,9 @@ from migrator.undo import (
 
 def plan_undo(run: Run, migrations: tuple[Migration, ...], wish: Wish, origin: Origin) -> UndoPlan:
     """What would be undone, with warnings told and every reason against it raised."""
-    return _plan(run, migrations, run.look(migrations).history, wish, origin)
+    plan = _plan(run, migrations, run.look(migrations).history, wish, origin)
+    run.find_sessions(plan.scripts)
+    return plan
 
 
 def roll_back(
@@ -53,6 +62,7 @@ def roll_back(
             _agree(run, plan, wish, shown, sure=sure)
             shown = plan.versions
         if plan.steps:
+            run.find_sessions(plan.scripts)
             run.prepare(view.history)
         with contextlib.suppress(MovedError):
             _undo_all(run, migrations, plan, view.history)
@@ -76,6 +86,7 @@ def _plan(
         fields = {"file": finding.file, "problem": finding.problem, "remedy": finding.remedy}
         run.link.tell(Event("plan.warning", "warning", fields))
     plan.raise_failures()
+    check_begun(plan, wish, history.undoing)
     return plan
 
 
@@ -109,7 +120,7 @@ def _undo_all(
         fields = {"version": version, "file": file, "step": number, "steps": len(plan.steps)}
         run.link.tell(Event("undo.started", "info", {**fields, "from": step.origin.value}))
         try:
-            done = run.fly(step.script, seen)
+            done = _undo(run, step, seen)
         except MigratorError as error:
             if isinstance(error, StatementError):
                 untried = [later.row.version for later in plan.steps[number:]]
@@ -123,13 +134,28 @@ def _undo_all(
         run.link.tell(Event("migration.undone", "info", fields))
 
 
+def _undo(run: Run, step: Step, seen: Seen) -> Done:
+    if step.script.transactional:
+        return run.fly(step.script, seen)
+    errand = Errand(Way.BACK, partial(_finish, step.origin), find_undo)
+    also = run.sync.undone(step.script.migration)
+    return apply_alone(run.link, step.script, seen.items(), also, errand)
+
+
+def _finish(
+    origin: Origin, place: Place, script: Script, spent_ms: int, also: Sequence[str]
+) -> str:
+    return journal.finish_undo(place, undone(script, place, origin, str(spent_ms)), also)
+
+
 def _course(step: Step) -> Course:
     record = partial(undone, origin=step.origin)
-    return Course(record, Sync.undone, find_undo, "the undo of {}", "rollback_failed")
+    return Course(record, Sync.undone, find_undo, "the undo of {}", ROLLBACK_FAILED)
 
 
 def _explain(error: StatementError, step: Step, untried: list[str]) -> None:
     """Say what a refusal means for the way back: the words for a migration say the contrary."""
     if error.remedy == StatementError.remedy:
         error.remedy = remedy(step)
-    error.details["outcome"] = what_it_means(step, error.details.get("sqlstate"), untried)
+    outcome = error.details.get("outcome")
+    error.details["outcome"] = what_it_means(step, error.details.get("sqlstate"), untried, outcome)

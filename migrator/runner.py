@@ -22,10 +22,12 @@ from migrator.flight import (
 )
 from migrator.history import (
     History,
+    find_run,
     prepare_history,
     read_history,
     read_log,
 )
+from migrator.journal import Progress
 from migrator.link import HISTORY, Link, MovedError
 from migrator.model import Event, Migration
 from migrator.order import Needs
@@ -56,8 +58,26 @@ class View:
         """Versions that began outside a transaction and never finished, in order."""
         return tuple(m.version for m in self.plan.pending if m.version in self.history.dirty)
 
+    @property
+    def undoing(self) -> tuple[str, ...]:
+        """Versions whose undo began outside a transaction and never finished, in order."""
+        return tuple(
+            row.version for row in self.history.rows if row.version in self.history.undoing
+        )
+
+    def undo_error(self) -> DirtyError:
+        """What keeps `up` from running anything while there are such."""
+        return DirtyError(
+            f"undone in part, and not finished: {', '.join(self.undoing)}",
+            remedy="Run `rollback --steps 1`, or --to the version that is to stay: it settles by "
+            "the catalog what was interrupted, and goes on. To give the undo up, once all of the "
+            "migration is there again: `repair --applied VERSION --reason WHY`.",
+        )
+
     def raise_dirty(self) -> None:
         """DirtyError for all of them."""
+        if self.undoing:
+            raise self.undo_error()
         if self.dirty:
             raise DirtyError(f"begun and not finished: {', '.join(self.dirty)}")
 
@@ -129,6 +149,7 @@ class Run:
         """Bring the database to where the folder is, however often others move the history."""
         unmoved = 0
         before: History | None = None
+        undoing: dict[str, Progress] = {}
         while unmoved < MOVES:
             view = self.look(migrations, self.config.history_readers)
             unmoved = unmoved + 1 if before and before.rows == view.history.rows else 0
@@ -136,6 +157,12 @@ class Run:
             self.link.tell(_plan_made(view))
             self.warn(view)
             view.decision.raise_failures()
+            if view.undoing:
+                if undoing == view.history.undoing:
+                    raise view.undo_error()
+                undoing = view.history.undoing
+                self._wait_for_undo(view.undoing[0])
+                continue
             scripts = self.understand(view, migrations)
             _check_begun(scripts, view)
             if not scripts and not view.history.readers_lacking:
@@ -144,6 +171,14 @@ class Run:
                 self._apply_all(scripts, view.history)
                 return
         raise RuntimeError("the guard sees another history than the one that is read")
+
+    def _wait_for_undo(self, version: str) -> None:
+        """Whoever is at it holds the lock: once that is free, nobody is."""
+        self.link.reconnecting(
+            lambda: self.link.when_free(
+                lambda: find_run(self.link.session, self.link.place, version)
+            )
+        )
 
     def needs(self, migrations: tuple[Migration, ...]) -> Needs:
         """What each file requires, the applied ones too."""
@@ -261,14 +296,17 @@ def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
         pass
 
     def tell_retry(_error: _NotYetError, attempt: int) -> None:
-        fields = {"pending": list(run.pending), "attempt": attempt}
+        fields = {"pending": lacking(), "attempt": attempt}
         run.link.tell(Event("migrations.waiting", "info", fields))
+
+    def lacking() -> list[str]:
+        return [*run.pending, *(run.view.undoing if run.view else ())]
 
     def look() -> None:
         view = run.look(migrations)
         if view.plan.below_floor:
             raise view.plan.too_old()
-        if run.pending:
+        if lacking():
             raise _NotYetError
 
     try:
@@ -276,7 +314,7 @@ def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
         retry(look, run.link.watch, lambda: limit, _NotYetError, tell_retry, first=0.2)
     except _NotYetError:
         raise PendingError(
-            f"still pending after WAIT_TIMEOUT: {', '.join(run.pending)}",
+            f"still pending after WAIT_TIMEOUT: {', '.join(lacking())}",
             remedy="See whether the job that runs `up` has failed or still works.",
         ) from None
 

@@ -9,7 +9,7 @@ from typing import Any
 from migrator.effects import Act, Effect, effect_of
 from migrator.errors import DirtyError
 from migrator.flight import Message
-from migrator.journal import Intent, Progress, sha256
+from migrator.journal import Intent, Progress, Way, sha256
 from migrator.parse import Script
 from migrator.parts import texts
 from migrator.settle import Sight, Verdict
@@ -85,12 +85,19 @@ def steps(script: Script) -> Iterator[Step]:
         yield Step(script, number, statement, text, effect)
 
 
+#: The command that goes on with what was interrupted.
+COMMANDS = {Way.FORTH: "up", Way.BACK: "rollback"}
+
+
 def standing(version: str, progress: Progress) -> str:
-    """What a migration has come to, for whoever is woken by it."""
+    """What a migration or its undo has come to, for whoever is woken by it."""
     done = ", ".join(map(str, sorted(progress.done)))
+    back = progress.way is Way.BACK
     if not progress.begun:
+        if back:
+            return f"{version} is still applied, and nothing of it was undone"
         return f"{version} is not applied, and nothing of it is left"
-    parts = [f"{version} is not finished"]
+    parts = [f"{f'the undo of {version}' if back else version} is not finished"]
     if done:
         parts.append(f"done and standing: statement {done}")
     if progress.interrupted is not None:
@@ -98,14 +105,14 @@ def standing(version: str, progress: Progress) -> str:
     return "; ".join(parts)
 
 
-def question(step: Step, verdict: Verdict) -> DirtyError:
+def question(step: Step, verdict: Verdict, way: Way = Way.FORTH) -> DirtyError:
     """What only a person can answer, with the two commands that answer it."""
     version = step.version
     return DirtyError(
         f"{step.where} was interrupted: has it taken effect? Seen: {verdict.seen}",
         remedy=f"If it has: `repair --done {version} --reason WHY`, which goes on after it. If "
         f"it has not, once nothing of it is left: `repair --retry {version} --reason WHY`, "
-        "which lets the next `up` run it again.",
+        f"which lets the next `{COMMANDS[way]}` run it again.",
         version=version,
         file=step.script.migration.file,
         line=step.line,
@@ -130,13 +137,16 @@ def check_unchanged(script: Script, progress: Progress) -> None:
     """DirtyError when what has run is not what the file says; the rest may have been mended."""
     texts = {step.number: step.sha256 for step in steps(script)}
     version, file = script.migration.version, script.migration.file
+    back = progress.way is Way.BACK
+    whole = "is there again" if back else "has taken effect"
+    nothing = "is left" if back else "has"
     for number, digest in sorted(progress.done.items()):
         if texts.get(number) != digest:
             raise DirtyError(
                 f"{file}: statement {number} has run, and the file has changed it since",
                 remedy=f"Restore the file; or `repair --applied {version} --reason WHY` when all "
-                f"of it has taken effect, `repair --not-applied {version} --reason WHY` when "
-                "nothing of it has.",
+                f"of {'the migration' if back else 'it'} {whole}, "
+                f"`repair --not-applied {version} --reason WHY` when nothing of it {nothing}.",
                 version=version,
                 file=file,
             )

@@ -8,12 +8,19 @@ from enum import Enum
 from typing import Any
 
 from migrator.config import OnFinding
-from migrator.errors import ConfigError, DriftError, MigratorError, MissingError, SourceError
+from migrator.errors import (
+    ConfigError,
+    DirtyError,
+    DriftError,
+    MigratorError,
+    MissingError,
+    SourceError,
+)
 from migrator.flight import ESCAPED, SPENT, Place, Record, literal
+from migrator.journal import ROLLED_BACK, Progress
 from migrator.model import Applied, Finding, Kind, Migration
 from migrator.parse import Script, read_requirements, understand
 
-ROLLED_BACK = "rolled_back"  #: the log's event
 TEXT_LINES = 8  #: of an undo that a plan shows
 
 #: The row goes, and its facts into the log.
@@ -86,6 +93,10 @@ class UndoPlan:
     def versions(self) -> frozenset[str]:
         return frozenset(step.row.version for step in self.steps)
 
+    @property
+    def scripts(self) -> tuple[Script, ...]:
+        return tuple(step.script for step in self.steps)
+
     def raise_failures(self) -> None:
         """Raise the first failure, carrying the findings of all of them."""
         if self.failures:
@@ -128,10 +139,8 @@ def make_undo(
             drifted.append(_drifted(row, on_drift))
         script, found = understand(_down(row, text))
         wrong += found
-        if script is not None and script.transactional:
+        if script is not None:
             steps.append(Step(row, script, origin))
-        elif script is not None:
-            wrong.append(_alone(row))
     warnings = stay if versioned else []
     if on_drift is OnFinding.WARN:
         warnings, drifted = warnings + drifted, []
@@ -147,8 +156,33 @@ def make_undo(
     return UndoPlan(tuple(steps), tuple(warnings), failures)
 
 
-def undone(script: Script, place: Place, origin: Origin) -> Record:
-    """That the undo `script` has run: its row goes, the log gets a line."""
+def check_begun(plan: UndoPlan, wish: Wish, begun: Mapping[str, Progress]) -> None:
+    """DirtyError for an undo that began outside a transaction and would not go on so."""
+    stays = [version for version in begun if version not in plan.versions]
+    if wish.to is not None and stays:
+        raise DirtyError(
+            f"undone in part, and to stay: {', '.join(stays)}",
+            remedy="Name an older version, and the undo goes on; or give it up, once all of the "
+            "migration is there again: `repair --applied VERSION --reason WHY`.",
+        )
+    for step in plan.steps:
+        version, file = step.row.version, step.script.migration.file
+        if step.script.transactional and version in begun:
+            raise DirtyError(
+                f"{file}: it began as a no-transaction file and is not finished, and now it is "
+                "none",
+                remedy="Run the text that it began with; or say what it has come to: "
+                f"`repair --applied {version} --reason WHY` once all of {version} is there again, "
+                f"`repair --not-applied {version} --reason WHY` once nothing of it is left.",
+                version=version,
+            )
+
+
+def undone(script: Script, place: Place, origin: Origin, spent_ms: str = SPENT) -> Record:
+    """That the undo `script` has run: its row goes, the log gets a line.
+
+    `spent_ms` is an SQL expression.
+    """
     words = {
         "history": place.history,
         "log": place.log,
@@ -156,7 +190,7 @@ def undone(script: Script, place: Place, origin: Origin) -> Record:
         "run_id": literal(place.run_id),
         "event": literal(ROLLED_BACK),
         "runner": literal(place.runner),
-        "spent": SPENT,
+        "spent": spent_ms,
         "origin": literal(origin.value),
     }
     return Record((FORGET.format(**words),), ANSWER.format(**words))
@@ -173,11 +207,15 @@ def remedy(step: Step) -> str:
     )
 
 
-def what_it_means(step: Step, sqlstate: str | None, untried: Sequence[str]) -> str:
-    """The state of the database after a refused undo."""
+def what_it_means(
+    step: Step, sqlstate: str | None, untried: Sequence[str], standing: str | None = None
+) -> str:
+    """The state of the database after a refused undo; of a no-transaction one `standing` is it."""
     version = step.row.version
     said = f"the undo of {version} was rolled back, and {version} is still applied"
-    if sqlstate == ESCAPED:
+    if not step.script.transactional and standing:
+        said = standing
+    elif sqlstate == ESCAPED:
         said = (
             f"what the undo of {version} did before its own COMMIT stands, and {version} is still "
             "recorded as applied"
@@ -242,14 +280,6 @@ def _still_required(
 def _down(row: Applied, text: str) -> Migration:
     """The undo of `row` as something that flies; its checksums are of no use to anybody."""
     return Migration(row.version, row.number, f"{row.version}.down.sql", (text,), "", "")
-
-
-def _alone(row: Applied) -> Finding:
-    return Finding(
-        f"{row.version}.down.sql",
-        "an undo that runs outside a transaction is not supported by this version",
-        "Write it without CONCURRENTLY, or undo it with a new migration.",
-    )
 
 
 def _stays(row: Applied) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from migrator import journal
 from migrator.answers import ANSWERS, Known, Told, assume, choose
 from migrator.errors import ConfigError
-from migrator.journal import Answer, Intent, Progress
+from migrator.journal import Answer, Intent, Progress, Way
 from migrator.model import Applied, Kind, Migration
 from migrator.plan import make_plan
 from tests.builders import PLACE, RUN_ID, a_migration, an_applied
@@ -18,12 +19,16 @@ WHY = "seen by eye"
 FLOOR = "-- migrator: floor\nSELECT 2;\n"
 INTERRUPTED = Progress({}, 0, Intent(2, RUN_ID, "0" * 64, "VACUUM", 4, {}, {}))
 BEGUN = Progress({1: "0" * 64})
+UNDOING = {"001_step": replace(INTERRUPTED, way=Way.BACK)}
 
 
 def known(
-    files: list[Migration], rows: list[Applied], dirty: dict[str, Progress] | None = None
+    files: list[Migration],
+    rows: list[Applied],
+    dirty: dict[str, Progress] | None = None,
+    undoing: dict[str, Progress] | None = None,
 ) -> Known:
-    return Known(files, make_plan(files, rows), dirty or {}, PLACE)
+    return Known(files, make_plan(files, rows), dirty or {}, PLACE, undoing or {})
 
 
 @pytest.mark.parametrize(
@@ -94,6 +99,20 @@ OLD, NEW, VIEW = a_migration("003_old"), a_migration("007_new"), a_migration("R_
             "statement 2 of 001_step (VACUUM) has left nothing behind; `up` runs it",
             None,
             id="retry",
+        ),
+        pytest.param(
+            known([], [an_applied(1)], None, UNDOING),
+            Told(Answer.RETRY, "001_step", WHY),
+            "statement 2 of 001_step (VACUUM) has left nothing behind; `rollback` runs it",
+            None,
+            id="retry in an undo",
+        ),
+        pytest.param(
+            known([], [an_applied(1)], None, UNDOING),
+            Told(Answer.APPLIED, "001_step", WHY),
+            "all of 001_step has taken effect; it is recorded as applied and never run",
+            None,
+            id="an undo is given up",
         ),
         pytest.param(
             known([a_migration(1, FLOOR)], [an_applied(1)]),
@@ -188,6 +207,11 @@ def test_an_answer_says_what_is_assumed_and_is_recorded_with_a_line_of_the_log(
             known([NEW], [an_applied("003_old")], {"007_new": BEGUN}),
             Told(Answer.RENAME, "003_old", WHY, "007_new"),
             "007_new has been begun as a migration of its own",
+        ),
+        (
+            known([a_migration(7)], [an_applied(1)], None, UNDOING),
+            Told(Answer.RENAME, "001_step", WHY, "007_step"),
+            "the undo of 001_step is begun and not finished",
         ),
         (
             known([a_migration("007_new", FLOOR)], [an_applied("003_old")]),

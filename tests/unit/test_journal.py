@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 
 from migrator.effects import Act, Effect
-from migrator.flight import Limits, lock_key
+from migrator.flight import Limits, Record, lock_key
 from migrator.journal import (
     Answer,
     How,
     Intent,
     Line,
+    Progress,
+    Way,
     accept,
     answer,
     atomic,
@@ -21,6 +23,7 @@ from migrator.journal import (
     fail,
     finalize,
     finish,
+    finish_undo,
     fold,
     forget,
     intend,
@@ -101,6 +104,68 @@ def test_what_is_finished_or_has_left_nothing_is_not_begun(lines: list[Line]) ->
     assert fold(lines) == {}
 
 
+def back(made: Line) -> Line:
+    return Line(made.version, made.event, made.run_id, {**made.detail, "way": "back"})
+
+
+REFUSED = line("rollback_failed", statement=2, undone=True)
+
+
+@pytest.mark.parametrize(
+    ("lines", "standing", "interrupted"),
+    [
+        pytest.param([back(begun(1))], {}, 1, id="interrupted"),
+        pytest.param([begun(2), back(begun(1))], {}, 1, id="of the migration nothing is left"),
+        pytest.param([done(1), line("applied"), back(done(1))], {1}, None, id="applied before"),
+        pytest.param([back(done(1)), back(begun(2)), REFUSED], {1}, None, id="refused"),
+        pytest.param(
+            [back(done(1)), back(begun(2)), line("rollback_failed")], {1}, 2, id="cancelled"
+        ),
+        pytest.param([back(begun(1)), told(Answer.DONE)], {1}, None, id="told: done"),
+        pytest.param(
+            [back(done(1)), back(begun(2)), told(Answer.RETRY)], {1}, None, id="told: retry"
+        ),
+    ],
+)
+def test_the_lines_of_an_undo_tell_how_far_that_has_come(
+    lines: list[Line], standing: set[int], interrupted: int | None
+) -> None:
+    progress = fold(lines)["001_a"]
+    assert (set(progress.done), progress.way) == (set(standing), Way.BACK)
+    assert (progress.interrupted.number if progress.interrupted else None) == interrupted
+
+
+@pytest.mark.parametrize(
+    "last",
+    [line("rolled_back"), line("applied"), told(Answer.APPLIED), told(Answer.NOT_APPLIED)],
+)
+def test_after_an_undo_a_migration_begins_anew(last: Line) -> None:
+    undo = [back(begun(1)), back(done(1)), back(begun(2)), last]
+    assert fold(undo) == {}
+    assert fold([*undo, done(1)])["001_a"] == Progress({1: "1"})
+
+
+def test_a_migration_that_began_after_an_undo_owes_it_nothing() -> None:
+    assert fold([back(done(1)), back(begun(2)), done(3)])["001_a"] == Progress({3: "3"})
+
+
+def test_the_lines_of_an_undo_say_so() -> None:
+    texts = [
+        intend(PLACE, "001_a", INTENT, Way.BACK),
+        conclude(PLACE, "001_a", 2, "0" * 64, How.RAN, Way.BACK),
+        atomic(PLACE, "001_a", 1, "SELECT 1", Way.BACK)[1],
+    ]
+    assert all('"way": "back"' in text for text in texts)
+    assert "'rollback_failed'" in fail(PLACE, "001_a", 2, {}, Way.BACK)
+
+
+def test_the_row_goes_under_the_lock_with_what_else_goes() -> None:
+    text = finish_undo(PLACE, Record(("DELETE it", "LOG it"), "SELECT ms"), ["SELECT 'also'"])
+    assert text.startswith(OURS)
+    assert text.index("MG003") < text.index("DELETE it")
+    assert text.endswith("DELETE it;\nLOG it;\nSELECT 'also'")
+
+
 def test_the_times_of_the_statements_are_added_up() -> None:
     lines = [done(1, execution_time_ms=20), done(2, execution_time_ms=None), done(3)]
     assert fold(lines)["001_a"].spent_ms == 20
@@ -152,7 +217,10 @@ def test_the_head_is_checked_under_the_lock_before_the_lines_are_read() -> None:
 def test_the_lines_are_read_in_their_order() -> None:
     text = lines_query('"public".schema_migrations_log', "true")
     assert "ORDER BY l.id" in text
-    assert "'intent', 'outcome', 'failed', 'repaired', 'applied'" in text
+    events = (
+        "'intent', 'outcome', 'failed', 'repaired', 'applied', 'rolled_back', 'rollback_failed'"
+    )
+    assert events in text
 
 
 def test_an_intent_says_what_is_about_to_be_done_and_what_was_there() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from migrator.errors import DriftError, LateError, MigratorError
-from migrator.journal import Intent, Progress
+from migrator.journal import Intent, Progress, Way
 from migrator.model import Finding
 from migrator.overview import as_markdown, begun, code, text, verdict
 from migrator.report import as_text
@@ -49,6 +49,8 @@ def test_how_far_a_dirty_migration_has_come() -> None:
     ]
     [row] = begun({"001_a": Progress({}, 0, INTENT)}, ["001_a"])
     assert row["done"] == "nothing"
+    [row] = begun({"001_a": Progress({1: "0"}, way=Way.BACK)}, ["001_a"])
+    assert row["done"] == "of its undo: statement 1"
 
 
 @pytest.mark.parametrize(

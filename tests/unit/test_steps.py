@@ -4,7 +4,7 @@ import pytest
 
 from migrator.effects import Act
 from migrator.errors import DirtyError
-from migrator.journal import Intent, Progress, sha256
+from migrator.journal import Intent, Progress, Way, sha256
 from migrator.settle import Next, Sight, Verdict
 from migrator.steps import check_unchanged, in_the_way, question, standing, steps
 from tests.builders import RUN_ID, a_script
@@ -67,6 +67,25 @@ def test_what_a_migration_has_come_to_is_said(progress: Progress, text: str) -> 
     assert standing("007_orders", progress) == text
 
 
+@pytest.mark.parametrize(
+    ("progress", "text"),
+    [
+        (Progress(way=Way.BACK), "007_orders is still applied, and nothing of it was undone"),
+        (
+            Progress({1: ""}, way=Way.BACK),
+            "the undo of 007_orders is not finished; done and standing: statement 1",
+        ),
+    ],
+)
+def test_what_an_undo_has_come_to_is_said(progress: Progress, text: str) -> None:
+    assert standing("007_orders", progress) == text
+
+
+@pytest.mark.parametrize(("way", "command"), [(Way.FORTH, "up"), (Way.BACK, "rollback")])
+def test_a_question_names_the_command_that_goes_on(way: Way, command: str) -> None:
+    assert f"the next `{command}` run it again" in question(DROP, SEEN, way).remedy
+
+
 def test_a_question_says_what_was_seen_and_both_answers() -> None:
     asked = question(DROP, SEEN)
     assert asked.message == f"{DROP.where} was interrupted: has it taken effect? Seen: {SEEN.seen}"
@@ -85,6 +104,22 @@ def test_what_has_run_must_stay_and_the_rest_may_change() -> None:
     for done in ({1: DROP.sha256}, {3: SELECT.sha256}):
         with pytest.raises(DirtyError, match="has run, and the file has changed it since"):
             check_unchanged(DROP.script, Progress(done))
+
+
+@pytest.mark.parametrize(
+    ("way", "applied", "not_applied"),
+    [
+        (Way.FORTH, "when all of it has taken effect", "when nothing of it has."),
+        (Way.BACK, "when all of the migration is there again", "when nothing of it is left."),
+    ],
+)
+def test_what_changed_too_late_can_be_told_to_be_whole_or_nothing(
+    way: Way, applied: str, not_applied: str
+) -> None:
+    with pytest.raises(DirtyError) as caught:
+        check_unchanged(DROP.script, Progress({3: ""}, way=way))
+    assert f"`repair --applied 007_orders --reason WHY` {applied}" in caught.value.remedy
+    assert f"`repair --not-applied 007_orders --reason WHY` {not_applied}" in caught.value.remedy
 
 
 def test_a_statement_that_nobody_can_read_is_one_to_ask_about() -> None:

@@ -7,8 +7,16 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from migrator.config import OnFinding
-from migrator.errors import ConfigError, DriftError, MigratorError, MissingError, SourceError
+from migrator.errors import (
+    ConfigError,
+    DirtyError,
+    DriftError,
+    MigratorError,
+    MissingError,
+    SourceError,
+)
 from migrator.flight import ESCAPED, make_flight
+from migrator.journal import Progress, Way
 from migrator.model import Applied, Kind, Migration
 from migrator.undo import (
     Kept,
@@ -17,6 +25,7 @@ from migrator.undo import (
     UndoPlan,
     Wish,
     beginning,
+    check_begun,
     make_undo,
     remedy,
     undone,
@@ -244,12 +253,32 @@ def test_what_a_migration_that_stays_requires_cannot_go() -> None:
     assert a_plan(*rows, folder=folder, wish=Wish(steps=3)).failures == ()
 
 
-def test_an_undo_outside_a_transaction_is_refused() -> None:
-    text = "-- migrator: no-transaction\nDROP INDEX CONCURRENTLY i;\n"
-    plan = a_plan(an_applied(1), stored={"001_step": text})
-    (failure,) = plan.failures
-    assert (plan.steps, type(failure)) == ((), SourceError)
-    assert told(failure)[0][1].startswith("an undo that runs outside a transaction is not")
+ALONE = "-- migrator: no-transaction\nDROP INDEX CONCURRENTLY i;\n"
+BEGUN = {"001_step": Progress({1: "0"}, way=Way.BACK)}
+
+
+def test_an_undo_outside_a_transaction_is_a_step_like_any() -> None:
+    plan = a_plan(an_applied(1), stored={"001_step": ALONE})
+    assert [script.transactional for script in plan.scripts] == [False]
+    check_begun(plan, Wish(steps=1), BEGUN)
+
+
+def test_an_undo_that_began_outside_a_transaction_does_not_go_on_inside_one() -> None:
+    plan = a_plan(an_applied(1))
+    check_begun(plan, Wish(steps=1), {})
+    with pytest.raises(DirtyError, match=r"001_step\.down\.sql: it began as") as caught:
+        check_begun(plan, Wish(steps=1), BEGUN)
+    for flag in ("--applied", "--not-applied"):
+        assert f"`repair {flag} 001_step --reason WHY`" in caught.value.remedy
+
+
+def test_what_is_undone_in_part_cannot_be_what_stays() -> None:
+    rows = an_applied(1), an_applied(2)
+    wish = Wish(to="001_step")
+    with pytest.raises(DirtyError, match="undone in part, and to stay: 001_step"):
+        check_begun(a_plan(*rows, wish=wish), wish, BEGUN)
+    wish = Wish(steps=1)
+    check_begun(a_plan(*rows, wish=wish), wish, BEGUN)
 
 
 def test_all_reasons_rise_at_once() -> None:
@@ -340,6 +369,18 @@ def test_what_to_do_about_a_refused_undo(origin: Origin, words: str) -> None:
 )
 def test_what_a_refused_undo_means(sqlstate: str | None, untried: list[str], words: str) -> None:
     assert what_it_means(a_step(), sqlstate, untried) == words
+
+
+def test_of_a_refused_undo_outside_a_transaction_it_is_said_what_stands() -> None:
+    script = a_script(ALONE, "007_orders", file="007_orders.down.sql")
+    step = Step(an_applied("007_orders"), script, Origin.STORED)
+    words = "statement 1 stands; not tried: 001_a"
+    assert what_it_means(step, "42P01", ["001_a"], "statement 1 stands") == words
+
+
+def test_the_time_of_an_undo_outside_a_transaction_is_that_of_its_statements() -> None:
+    record = undone(a_step().script, PLACE, Origin.STORED, "12")
+    assert "'execution_time_ms', 12, 'from'" in record.statements[0]
 
 
 RECORDED = """
