@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import psycopg2
 import psycopg2.extensions
@@ -232,12 +233,19 @@ MakeProxy = Callable[..., Proxy]
 
 @pytest.fixture
 def proxy() -> Iterator[MakeProxy]:
-    """Start proxies: `proxy(database)` or `proxy(pooler)`, then `.through(url)`."""
+    """Start proxies: `proxy(url)`, `proxy(database)` or `proxy(pooler)`, then `.through(url)`."""
     with ExitStack() as stack:
 
-        def start(target: Database | PgBouncer | Address, delay_seconds: float = 0.0) -> Proxy:
-            host = "127.0.0.1" if isinstance(target, PgBouncer) else target.host
-            made = Proxy(host, target.port, delay_seconds=delay_seconds)
+        def start(
+            target: Database | PgBouncer | Address | str, delay_seconds: float = 0.0
+        ) -> Proxy:
+            if isinstance(target, str):
+                parts = urlsplit(target)
+                host, port = parts.hostname or "", parts.port or 5432
+            else:
+                host = "127.0.0.1" if isinstance(target, PgBouncer) else target.host
+                port = target.port
+            made = Proxy(host, port, delay_seconds=delay_seconds)
             stack.callback(made.stop)
             return made
 

@@ -25,8 +25,6 @@ from tests.outage import dropped
 from tests.proxy import Cut
 from tests.ways import WAYS, way_to
 
-OURS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'migrator/tester'"
-
 
 def kill(job: Job) -> Result:
     """kill -9, and what it had logged by then."""
@@ -39,17 +37,20 @@ def applied_before(result: Result) -> list[str]:
     return [line["version"] for line in result.of("migration.applied")]
 
 
-def test_killed_before_it_sends(database: Database, proxy: MakeProxy, tmp_path: Path) -> None:
-    held = proxy(database)
+@pytest.mark.parametrize("way", WAYS)
+def test_killed_before_it_sends(
+    database: Database, pgbouncer: MakePgBouncer, proxy: MakeProxy, tmp_path: Path, way: str
+) -> None:
+    url = way_to(database, pgbouncer, way)
+    held = proxy(url)
     held.hold_at(b"CREATE TABLE t2 ")
     folder = write_folder(tmp_path, chain(3))
-    job = Job(held.through(database.url), folder)
+    job = Job(held.through(url), folder)
     until(lambda: held.holding)
     killed = kill(job)
     held.cut()
     held.let_go()
-    until(lambda: not database.query(OURS))
-    result = run_job(database.url, folder)
+    result = run_job(url, folder)
     assert applied_before(killed) == ["001_step"]
     assert (result.code, result.applied) == (0, ["002_step", "003_step"])
 
@@ -120,13 +121,17 @@ def recorded(database: Database) -> list[str]:
     return [version for (version,) in rows]
 
 
-def test_killed_at_commit(own_server: MakeServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_killed_at_commit(
+    own_server: MakeServer, pgbouncer: MakePgBouncer, tmp_path: Path, way: str
+) -> None:
     database = a_database_without_its_standby(own_server, tmp_path)
+    url = way_to(database, pgbouncer, way)
     folder = write_folder(tmp_path, chain(2))
-    job = Job(database.url, folder)
+    job = Job(url, folder)
     until(lambda: database.query(AT_COMMIT))
     kill(job)
-    second = Job(database.url, folder)
+    second = Job(url, folder)
     second.hear("lock.waiting")  # the orphan holds the lock until its COMMIT ends
     do_without_standby(database)
     result = second.result()
@@ -156,7 +161,7 @@ def test_a_connection_cut_while_commit_hangs_is_settled_by_looking_under_the_loc
     assert recorded(database) == ["000_a", "001_step", "002_step"]
 
 
-@pytest.mark.parametrize("way", ["direct", "session", "transaction"])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("moment", list(Cut))
 def test_a_connection_cut_at_the_flight_is_settled_by_looking(
     database: Database,
@@ -167,15 +172,10 @@ def test_a_connection_cut_at_the_flight_is_settled_by_looking(
     way: str,
 ) -> None:
     """COMMIT is part of the message: it is cut before it is forwarded, behind it, and answered."""
-    if way == "direct":
-        cutter = proxy(database)
-        url = cutter.through(database.url)
-    else:
-        pooler = pgbouncer(database, pool_mode=way)
-        cutter = proxy(pooler)
-        url = cutter.through(pooler.url(database.dbname))
+    url = way_to(database, pgbouncer, way)
+    cutter = proxy(url)
     cutter.cut_at(b"CREATE TABLE t2", moment)
-    result = run_job(url, write_folder(tmp_path, chain(3)))
+    result = run_job(cutter.through(url), write_folder(tmp_path, chain(3)))
     assert [line["reason"] for line in result.of("migration.retry")] == ["lost"]
     assert_applied_once(database, [result], 3)
 

@@ -37,17 +37,19 @@ def test_a_runner_that_is_frozen_in_a_body_finds_its_work_done(
     assert len(result.of("plan.made")) == 2  # it saw that the history moved
 
 
+@pytest.mark.parametrize("way", WAYS)
 def test_a_runner_that_is_frozen_between_two_flights_plans_again(
-    database: Database, tmp_path: Path
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str
 ) -> None:
     """Its second flight commits, and it does not hear of that until the others are done too."""
+    url = way_to(database, pgbouncer, way)
     folder = write_folder(tmp_path, files_with_gate(4, at=2))
     with gate(database):
-        frozen = Job(database.url, folder, LOCK_TIMEOUT="0")
+        frozen = Job(url, folder, LOCK_TIMEOUT="0")
         until(lambda: database.query(WAITS))
         frozen.process.send_signal(signal.SIGSTOP)
     until(lambda: database.query("SELECT 1 FROM schema_migrations WHERE version = '002_step'"))
-    other = run_job(database.url, folder)
+    other = run_job(url, folder)
     assert other.applied == ["003_step", "004_step"]
     frozen.process.send_signal(signal.SIGCONT)
     result = frozen.result()
@@ -55,17 +57,24 @@ def test_a_runner_that_is_frozen_between_two_flights_plans_again(
     assert len(result.of("plan.made")) == 2
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("needle", [b"CREATE TABLE t1 ", b"CREATE TABLE t3 "])
 def test_a_flight_that_is_late_on_the_way_is_refused_by_its_guard(
-    database: Database, proxy: MakeProxy, tmp_path: Path, needle: bytes
+    database: Database,
+    pgbouncer: MakePgBouncer,
+    proxy: MakeProxy,
+    tmp_path: Path,
+    needle: bytes,
+    way: str,
 ) -> None:
     """The message is sent, and reaches the server when another runner has done all of it."""
-    held = proxy(database)
+    url = way_to(database, pgbouncer, way)
+    held = proxy(url)
     held.hold_at(needle)
     folder = write_folder(tmp_path, chain(4))
-    late = Job(held.through(database.url), folder)
+    late = Job(held.through(url), folder)
     until(lambda: held.holding)
-    other = run_job(database.url, folder)
+    other = run_job(url, folder)
     held.let_go()
     assert_applied_once(database, [late.result(), other], 4)
     assert "004_step" in other.applied
