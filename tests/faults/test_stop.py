@@ -29,6 +29,7 @@ from tests.conftest import (
     drop_database,
     throw_away,
 )
+from tests.gate import GATE, WAITS, gate
 from tests.job import ROOT, Job, Listener, Result, run_job, run_listening, until
 from tests.outage import ESTABLISHED, SYN_SENT, NameServer, dropped, frozen, knocks
 from tests.pooler_stub import Do, Refuse
@@ -219,47 +220,59 @@ def test_before_there_is_a_handler(database: Database, tmp_path: Path) -> None:
     assert database.query(TABLES) == [(False, False)]
 
 
-#: The clean-up behind COMMIT, in the same message, takes long.
-SLOW_TO_TIDY = (
-    "CREATE TABLE b ();\n"
-    "DO $$ BEGIN FOR n IN 1..1500 LOOP"
-    " EXECUTE format('CREATE TEMP TABLE temp_%s (id int PRIMARY KEY)', n); END LOOP; END $$;\n"
+TIDIES = (
+    "SELECT query LIKE '%migrator 002_b%' FROM pg_stat_activity JOIN pg_locks USING (pid)"
+    " WHERE relation = 'pg_depend'::regclass AND NOT granted"
 )
+
+
+@contextmanager
+def tidying(database: Database, folder: Path) -> Iterator[Job]:
+    """A run whose 002_b is committed, and whose clean-up, in the same message, waits.
+
+    It drops a temporary table, and until the end somebody else keeps pg_depend from being written.
+    """
+    body = f"CREATE TABLE b ();\nCREATE TEMP TABLE t ();\n{GATE}"
+    files = {"001_a.sql": "CREATE TABLE a ()", "002_b.sql": body, "003_c.sql": "SELECT 1"}
+    with closing(database.connect()) as keeper:
+        keeper.autocommit = False
+        with gate(database):
+            job = Job(database.url, write_folder(folder, files), LOCK_TIMEOUT="0")
+            until(lambda: database.query(WAITS))
+            keeper.cursor().execute("LOCK TABLE pg_depend IN SHARE MODE")
+        until(lambda: database.query(TIDIES) == [(True,)])
+        assert committed(database)
+        yield job
 
 
 def committed(database: Database) -> bool:
     """Whether 002_b stands in the history."""
-    if database.query("SELECT to_regclass('schema_migrations')") == [(None,)]:
-        return False
     return bool(database.query("SELECT 1 FROM schema_migrations WHERE version = '002_b'"))
 
 
 def test_after_the_commit_the_migration_is_told_to_stand(
     database: Database, tmp_path: Path
 ) -> None:
-    files = {"001_a.sql": "CREATE TABLE a ();", "002_b.sql": SLOW_TO_TIDY, "003_c.sql": "SELECT 1"}
-    job = Job(database.url, write_folder(tmp_path, files))
-    until(lambda: committed(database))
-    job.process.send_signal(signal.SIGTERM)
-    result = job.result()
-    stand = [version for (version,) in database.query("SELECT version FROM schema_migrations")]
-    assert "rolled back" not in result.report["outcome"]
-    assert result.code == (0 if "003_c" in stand else 23)
-    if not result.report["outcome"].startswith("unknown"):  # it had no time left to look
-        assert sorted(result.applied) == sorted(stand), result.stderr
+    with tidying(database, tmp_path) as job:
+        job.process.send_signal(signal.SIGTERM)
+        result = job.result(timeout=STOP_SECONDS)
+    assert (result.code, result.applied) == (23, ["001_a", "002_b"]), result.stderr
+    stands = "applied by this run and standing: 001_a, 002_b; nothing was left half done"
+    assert result.report["outcome"] == stands
+    assert database.query("SELECT 1 FROM schema_migrations WHERE version = '003_c'") == []
 
 
 def test_a_cancel_by_somebody_else_after_the_commit_is_no_failure(
     database: Database, tmp_path: Path
 ) -> None:
-    job = Job(database.url, write_folder(tmp_path, {"002_b.sql": SLOW_TO_TIDY}))
-    until(lambda: committed(database))
-    database.query(
-        "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
-        " WHERE application_name = 'migrator/tester'"
-    )
+    with tidying(database, tmp_path) as job:
+        database.query(
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'migrator/tester' AND query LIKE '%migrator 002_b%'"
+        )
+        until(lambda: database.query(TIDIES) == [(False,)])  # it cleans up once more
     result = job.result()
-    assert (result.code, result.applied) == (0, ["002_b"]), result.stderr
+    assert (result.code, result.applied) == (0, ["001_a", "002_b", "003_c"]), result.stderr
     events = database.query("SELECT event FROM schema_migrations_log WHERE version = '002_b'")
     assert events == [("applied",)]
 
