@@ -18,6 +18,7 @@ import psycopg2
 import psycopg2.extensions
 import pytest
 
+from tests.job import STARTED
 from tests.pgbouncer import PgBouncer
 from tests.pooler_stub import Answer, PoolerStub
 from tests.postgres import Address, NoServerError, Server
@@ -102,6 +103,14 @@ def throw_away() -> Iterator[Address]:
     yield server
     server.remove()
     atexit.unregister(server.remove)
+
+
+@pytest.fixture(autouse=True)
+def no_run_outlives_its_test() -> Iterator[None]:
+    """A test that fails would leave its runs at work in the way of the next one."""
+    yield
+    while STARTED:
+        STARTED.pop().end()
 
 
 MakeServer = Callable[[], Server]

@@ -10,12 +10,14 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from select import select
 from time import monotonic, sleep
 from typing import Any
 
 from migrator.cli import main
 
 ROOT = Path(__file__).parent.parent
+STARTED: list[Job] = []  #: by the test at hand, which may have failed and left them at work
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ class Job:
     ) -> None:
         environment = {"PATH": os.environ["PATH"], **settings}
         self._heard = b""
+        STARTED.append(self)
         self.process = subprocess.Popen(
             [*inside, sys.executable, str(ROOT / "entrypoint.py"), *argv],
             env=environment,
@@ -111,17 +114,34 @@ class Job:
             text=True,
         )
 
-    def hear(self, event: str, **fields: object) -> None:
-        """Wait until the run has logged `event`, with these fields."""
+    def hear(
+        self,
+        event: str,
+        wanted: Callable[[dict[str, Any]], Any] = bool,
+        timeout: float = 60.0,
+        **fields: object,
+    ) -> dict[str, Any]:
+        """Wait until the run has logged `event`, with these fields and as `wanted`: that line."""
         assert self.process.stderr
-        while not any(line["event"] == event and line | fields == line for line in self._lines()):
-            chunk = os.read(self.process.stderr.fileno(), 1 << 16)
-            assert chunk, f"the run ended without {event}: {self._heard.decode()}"
+        ends = monotonic() + timeout
+        while True:
+            for line in self.heard():
+                if line["event"] == event and line | fields == line and wanted(line):
+                    return line
+            ready, _, _ = select([self.process.stderr], [], [], max(0.0, ends - monotonic()))
+            chunk = os.read(self.process.stderr.fileno(), 1 << 16) if ready else b""
+            assert chunk, f"no {event} was heard: {self._heard.decode()}"
             self._heard += chunk
 
-    def _lines(self) -> list[dict[str, Any]]:
+    def heard(self) -> list[dict[str, Any]]:
+        """The lines that `hear` has read so far; they stand in the result as well."""
         whole, _, _ = self._heard.rpartition(b"\n")
         return [json.loads(line) for line in whole.splitlines()]
+
+    def end(self) -> None:
+        """Kill it, if it still runs, and close its pipes."""
+        with self.process:
+            self.process.kill()  # ends a stopped process, too
 
     def result(self, timeout: float = 60.0) -> Result:
         """What it left; a run that is at work after `timeout` seconds is killed: TimeoutExpired."""

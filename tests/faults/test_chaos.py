@@ -12,6 +12,7 @@ import pytest
 
 from tests.builders import write_folder
 from tests.conftest import Database, MakePgBouncer
+from tests.gate import ADVISORY
 from tests.job import Job, until
 from tests.ways import WAYS, way_to
 
@@ -87,6 +88,6 @@ def test_chaos(database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way
     altered = "SELECT count(*) FROM pg_attribute WHERE attname = 'after' AND NOT attisdropped"
     assert database.query(altered) == [(LENGTH - 1,)]
     # a killed runner's flight may reach the server when all is done, and is refused under the lock
-    until(lambda: not database.query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"))
+    until(lambda: not database.query(f"SELECT 1 FROM pg_locks WHERE {ADVISORY}"))
     orphans = BACKENDS if way == "direct" else f"{BACKENDS} AND state <> 'idle'"
     until(lambda: not database.query(orphans))

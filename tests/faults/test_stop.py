@@ -90,9 +90,8 @@ def termination_log(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def job(termination_log: Path, tmp_path: Path) -> Iterator[Callable[..., Job]]:
+def job(termination_log: Path, tmp_path: Path) -> Callable[..., Job]:
     """Start runs: `job(url, "wait", by=SIGTERM)`; by None is by the deadline, which is set then."""
-    jobs: list[Job] = []
 
     def start(
         url: str,
@@ -103,13 +102,9 @@ def job(termination_log: Path, tmp_path: Path) -> Iterator[Callable[..., Job]]:
     ) -> Job:
         settings = {"TERMINATION_LOG": str(termination_log), **({} if by else DEADLINE)}
         folder = write_folder(tmp_path / "migrations", files)
-        jobs.append(Job.inside(inside, url, folder, *words, **settings))
-        return jobs[-1]
+        return Job.inside(inside, url, folder, *words, **settings)
 
-    yield start
-    for made in jobs:
-        with made.process:  # closes its pipes
-            made.process.kill()
+    return start
 
 
 StartJob = Callable[..., Job]
