@@ -131,7 +131,7 @@ class _Visit:
                 self.session = self.link.own_session()  # a waiter may have lost the one before
                 return self.session.send(take)
 
-            [(pid,)] = self.link.when_free(take_lock)
+            [(pid,)] = self.link.admitted(lambda: self.link.when_free(take_lock))
             try:
                 with self._told():
                     return self._apply(seen)

@@ -79,12 +79,19 @@ def open_session(
 def _connect_with_retries(
     target: Target, runner: str, ends: float, leave_for: Collection[str], watch: Watch, tell: Tell
 ) -> Session:
+    before: _AgainError | None = None
+
     def connect() -> Session:
+        nonlocal before
+        cut_short = ends - time.monotonic() < ADDRESS_SECONDS
         try:
             return _connect(target, runner, ends, watch)
         except _AgainError as error:
             if error.verdict.reason in leave_for:
                 raise ConnectError(str(error), error.verdict, target) from error
+            if before and cut_short and error.verdict.reason == "silent":
+                raise before from error  # what the try before was told, in time, is the reason
+            before = error
             raise
 
     def tell_retry(error: ConnectError, attempt: int) -> None:

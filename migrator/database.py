@@ -33,6 +33,10 @@ class LostError(Exception):
     """The connection ended; what was in flight may or may not have happened."""
 
 
+class PoolFullError(LostError):
+    """The pooler ended the connection for want of one to the server: nothing was sent there."""
+
+
 class Session:
     """One connection in autocommit mode that sends texts whole and without parameters."""
 
@@ -56,7 +60,8 @@ class Session:
     def send(self, text: str | bytes) -> list[tuple[Any, ...]]:
         """Send one message; the rows of its last statement.
 
-        Raises ServerError, LostError, and StoppedError when the statement was cancelled by us.
+        Raises ServerError, LostError, or PoolFullError where it is known that nothing was sent, and
+        StoppedError when the statement was cancelled by us.
         """
         rows: list[tuple[Any, ...]] = []
 
@@ -170,7 +175,7 @@ class Session:
         if self._watch.stopped_by and (sqlstate in {None, "57014"} or not self.alive):
             return self._watch.stopped()
         if diag is None or sqlstate is None or not self.alive:
-            return LostError(str(error).strip().partition("\n")[0] or "no answer in time")
+            return _lost(str(error).strip().partition("\n")[0])
         return ServerError(_refusal(diag))
 
 
@@ -282,6 +287,12 @@ def _ends_the_session(error: Exception) -> bool:
     """Whether the connection is of no more use; only an ERROR that the server sent leaves it."""
     diag = error.diag if isinstance(error, psycopg2.Error) else None
     return diag is None or diag.sqlstate is None or diag.severity_nonlocalized in {"FATAL", "PANIC"}
+
+
+def _lost(text: str) -> LostError:
+    from migrator.refusals import wants_room  # needed only when something went wrong
+
+    return (PoolFullError if wants_room(text) else LostError)(text or "no answer in time")
 
 
 def _refusal(diag: Any) -> Refusal:

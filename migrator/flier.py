@@ -79,7 +79,7 @@ class Flier:
         version = migration.version
         while self.link.losses(version) < LOSSES:
             try:
-                return Done(version, self._send_when_free(script, seen))
+                return Done(version, self.link.admitted(lambda: self._send_when_free(script, seen)))
             except MovedError:
                 # a lost flight may be begun by the server, and commit, only after we have looked
                 if self.link.losses(version) and (done := self._arrived(version)):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from migrator.config import Config
 from migrator.connect import open_session
-from migrator.database import LostError, ServerError, Session
+from migrator.database import LostError, PoolFullError, ServerError, Session
 from migrator.durations import Rhythm, limit_seconds
-from migrator.errors import AccessError, BusyError, ConfigError
+from migrator.errors import AccessError, BusyError, ConfigError, LockedError
 from migrator.flight import HELD, MOVED, Place
 from migrator.lock import Wait, as_holder, read_holder
 from migrator.model import Event, Tell
@@ -81,7 +82,7 @@ class Link:
         what DIRECT_URL names. Raises ConfigError when none can be had, and what opening one raises.
         """
         if self._own is None or not self._own.alive:
-            self._own = self._find_own()
+            self._own = self.reconnecting(self._find_own)
         return self._own
 
     def _find_own(self) -> Session:
@@ -121,8 +122,13 @@ class Link:
         self.tell(Event("migration.retry", "warning", fields))
 
     def lost(self) -> None:
-        """The session is of no more use; the next one is opened when needed."""
+        """The session is of no more use; the next one is opened when needed.
+
+        The second connection goes with it: it may be the only one that a pool has to spare.
+        """
         self._session = None
+        if self._observer is not None:
+            self._observer.end()
 
     def lost_own(self) -> None:
         """As `lost`, of the session of its own; of the other one too, if that is gone as well."""
@@ -276,12 +282,42 @@ class Link:
             return {"blockers_unknown": self._unobservable or "the wait was too short to look"}
         return self._observer.take_seen()
 
+    def admitted(self, send: Callable[[], T]) -> T:
+        """Do `send` again while the pooler has no connection to the server to spare for it.
+
+        In a small pool another runner has them all. LockedError after WAIT_TIMEOUT.
+        """
+        ends = time.monotonic() + limit_seconds(self.config.wait_timeout)
+
+        def anew() -> T:
+            try:
+                return send()
+            except PoolFullError:
+                self.lost()
+                raise
+
+        def tell_retry(error: PoolFullError, attempt: int) -> None:
+            fields = {"reason": "full", "attempt": attempt, "error": str(error)}
+            self.tell(Event("connection.retry", "warning", fields))
+
+        def left() -> float:
+            return ends - time.monotonic()
+
+        try:
+            return retry(anew, self.watch, left, PoolFullError, tell_retry)
+        except PoolFullError as error:
+            raise LockedError(
+                f"the pooler had no connection to spare within WAIT_TIMEOUT: {error}",
+                remedy="See who has them all: another runner, or the application. Raise the "
+                "pool's size, or set DIRECT_URL to go around it.",
+            ) from error
+
     def reconnecting(self, send: Callable[[], T]) -> T:
         """Do `send`, which may be repeated, on new connections while the old one gets lost."""
 
         def anew() -> T:
             try:
-                return send()
+                return self.admitted(send)
             except LostError:
                 self.lost()
                 raise

@@ -71,6 +71,14 @@ SUPABASE_REACH = (
 PARAMETER = "Take this parameter out of the URL: the pooler does not take it."
 DATABASE = "Correct the database's name, or create the database first."
 
+#: What a client is told for whom there is no room, when it connects or in the pooler's queue.
+FULL_UP = (
+    r"\(EMAXCONN\w*\)|\(ECHECKOUTTIMEOUT\)|[Mm]ax client(s| connections) reached"
+    r"|MaxClientsInSessionMode|remaining connection slots|too many clients already"
+    r"|too many connections for|no more connections allowed|query_wait_timeout"
+    r"|sorry, too many clients"
+)
+
 _RETRY, _REFUSED = Answer.RETRY, Answer.REFUSED
 #: The first row whose pattern is found in the message decides.
 MESSAGES: tuple[tuple[str, Verdict], ...] = (
@@ -98,13 +106,7 @@ MESSAGES: tuple[tuple[str, Verdict], ...] = (
         Verdict(_REFUSED, "tls", TLS_UNVERIFIED),
     ),
     (r"server does not support SSL", Verdict(_REFUSED, "tls", TLS_MISSING)),
-    (
-        r"\(EMAXCONN\w*\)|\(ECHECKOUTTIMEOUT\)|[Mm]ax client(s| connections) reached"
-        r"|MaxClientsInSessionMode|remaining connection slots|too many clients already"
-        r"|too many connections for|no more connections allowed|query_wait_timeout"
-        r"|sorry, too many clients",
-        Verdict(_RETRY, "full", FULL),
-    ),
+    (FULL_UP, Verdict(_RETRY, "full", FULL)),
     (
         r"\(E(AUTHQUERY|DBHANDLEREXITED|POOLTERMINATING|WORKERNOTFOUND|SUBSCRIBERETRIES"
         r"|PROXYSTARTFAILED|AUTHTIMEOUT)\)|cannot connect to server|server_login_retry"
@@ -146,6 +148,11 @@ MESSAGES: tuple[tuple[str, Verdict], ...] = (
 NO_ROUTE = re.compile(
     "Network is unreachable|No route to host|Address family not supported|Cannot assign requested"
 )
+
+
+def wants_room(message: str) -> bool:
+    """Whether a session was ended in the pooler's queue, before anything of it was sent on."""
+    return bool(re.search(FULL_UP, message))
 
 
 def judge(message: str, target: Target, *, only_ipv6: bool = False) -> Verdict:

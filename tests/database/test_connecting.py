@@ -240,6 +240,15 @@ def test_the_first_try_counts_towards_the_timeout(stub: MakeStub, tmp_path: Path
     assert (result.code, silent.connections) == (20, 1)
 
 
+def test_a_last_try_that_had_little_time_does_not_hide_what_was_told_before(
+    stub: MakeStub, tmp_path: Path
+) -> None:
+    full = stub(Refuse("query_wait_timeout"), Do.KEEP_SILENT)
+    result = run_job(full.url(), write_folder(tmp_path, {}), CONNECT_TIMEOUT="1s")
+    assert (result.code, result.error["reason"]) == (20, "full")
+    assert "query_wait_timeout" in result.error["message"]
+
+
 def test_no_timeout_is_no_limit(database: Database, stub: MakeStub, tmp_path: Path) -> None:
     full = Refuse("sorry, too many clients already", "53300")
     pooler = stub(full, full, full, Forward.to(database))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from migrator.flight import lock_key
 from tests.builders import chain, write_folder
 from tests.conftest import Database, MakePgBouncer, MakeProxy
+from tests.gate import WAITS, assert_applied_once, files_with_gate, gate
 from tests.job import Job, run_job, until
 from tests.ways import WAYS, way_to
 
@@ -106,6 +108,77 @@ def test_a_waiter_that_loses_its_connection_goes_on_waiting(
     assert (result.code, result.applied) == (0, ["002_step"]), result.stderr
     assert result.of("migration.retry") == []
     assert {line["holder"]["pid"] for line in result.of("lock.waiting")} == {holder_pid}
+
+
+@contextmanager
+def a_full_pool(database: Database, pgbouncer: MakePgBouncer, mode: str) -> Iterator[str]:
+    """Within, somebody has the only connection of a pool, whose patience is a second: its URL."""
+    settings = {"query_wait_timeout": 1}
+    pooler = pgbouncer(database, pool_mode=mode, pool_size=1, settings=settings)
+    url = pooler.url(database.dbname)
+    with closing(psycopg2.connect(url)) as greedy:
+        greedy.cursor().execute("SELECT 1")  # in a transaction that stays open
+        yield url
+
+
+FULL_MODES = pytest.mark.parametrize("mode", ["session", "transaction"])
+
+
+@FULL_MODES
+def test_a_full_pool_is_waited_for_however_often_the_pooler_gives_up(
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, mode: str
+) -> None:
+    """For longer than CONNECT_TIMEOUT: another runner may be long at work on the connection."""
+    folder = write_folder(tmp_path, chain(2))
+    with a_full_pool(database, pgbouncer, mode) as url:
+        job = Job(url, folder, CONNECT_TIMEOUT="1s")
+        job.hear("connection.retry", reason="full", attempt=3)
+    assert_applied_once(database, [job.result()], 2)
+
+
+def test_for_a_file_that_needs_a_session_a_full_pool_is_waited_for_too(
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path, {"001_a.sql": "-- migrator: no-transaction\nVACUUM"})
+    with a_full_pool(database, pgbouncer, "session") as url:
+        job = Job(None, folder, DIRECT_URL=url, CONNECT_TIMEOUT="1s")
+        job.hear("connection.retry", reason="full", attempt=3)
+    result = job.result()
+    assert (result.code, result.applied) == (0, ["001_a"]), result.stderr
+
+
+@FULL_MODES
+def test_a_pool_that_stays_full_is_21(
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, mode: str
+) -> None:
+    with a_full_pool(database, pgbouncer, mode) as url:
+        result = run_job(url, write_folder(tmp_path, chain(1)), WAIT_TIMEOUT="2s")
+    assert result.code == 21
+    spare = "no connection to spare within WAIT_TIMEOUT: FATAL:  query_wait_timeout"
+    assert spare in result.error["message"]
+    assert result.report["outcome"] == "nothing was changed"
+
+
+def test_a_flight_in_a_poolers_queue_is_not_held_to_be_lost(
+    database: Database, pgbouncer: MakePgBouncer, proxy: MakeProxy, tmp_path: Path
+) -> None:
+    """The other runner is at work on the only connection for longer than the pooler waits."""
+    settings = {"query_wait_timeout": 1}
+    pooler = pgbouncer(database, pool_mode="transaction", pool_size=1, settings=settings)
+    url = pooler.url(database.dbname)
+    held = proxy(url)
+    held.hold_at(b"CREATE TABLE t1 ")
+    folder = write_folder(tmp_path, files_with_gate(2, at=1))
+    second = Job(held.through(url), folder)
+    until(lambda: held.holding)
+    with gate(database):
+        first = Job(url, folder, LOCK_TIMEOUT="0")
+        until(lambda: database.query(WAITS))
+        held.let_go()
+        second.hear("connection.retry", reason="full", attempt=6)  # five losses would be 15
+    results = [first.result(), second.result()]
+    assert_applied_once(database, results, 2)
+    assert [result.of("migration.retry") for result in results] == [[], []]
 
 
 def test_another_history_in_the_same_database_does_not_wait(
