@@ -199,4 +199,8 @@ def _inside(statement: str, refusal: Refusal) -> int:
 def _spot(message: Message, offset: int) -> Spot:
     line, column = position(message.body, offset)
     cut = message.column - 1 if line == 1 else 0
-    return Spot(message.line + line - 1, column + cut, line_text(message.body, line), cut)
+    text = line_text(message.body, line)
+    before = message.body[: max(0, offset - (column - 1))]
+    if re.search(r"\bpassword\s*=?\s*\Z", before[-200:], re.IGNORECASE):
+        text = re.sub(r"\S", "*", text)  # the password itself, broken off from its keyword
+    return Spot(message.line + line - 1, column + cut, text, cut)

@@ -30,6 +30,15 @@ def test_a_position_becomes_line_and_column_of_the_file(needle: str) -> None:
     assert locate(message, refusal, None) == (spot_of(ORDERS, needle), True)
 
 
+def test_a_password_on_a_line_of_its_own_is_not_shown() -> None:
+    script = a_script("ALTER ROLE app PASSWORD\n  'hunter2' FOO;\n")
+    (message,) = fly(script)
+    refusal = Refusal("42601", "no", position=message.text.index("FOO") + 1)
+    error = diagnose(script, message, refusal, None, Standing([], None, []))
+    assert error.details["source_line"] == "  ********* ****"
+    assert error.details["caret"] == "            ^"
+
+
 def test_an_error_at_the_end_of_the_file_lies_behind_its_last_character() -> None:
     script = a_script("SELECT 1 +")
     (message,) = fly(script)
