@@ -85,7 +85,7 @@ def _connect_with_retries(
         nonlocal before
         cut_short = ends - time.monotonic() < ADDRESS_SECONDS
         try:
-            return _connect(target, runner, ends, watch)
+            return _connect(target, runner, ends, watch, more=bool(leave_for))
         except _AgainError as error:
             if error.verdict.reason in leave_for:
                 raise ConnectError(str(error), error.verdict, target) from error
@@ -109,13 +109,14 @@ def _connect_with_retries(
     return retry(connect, watch, left, _AgainError, tell_retry, first=0.2, cap=5.0)
 
 
-def _connect(target: Target, runner: str, ends: float, watch: Watch) -> Session:
+def _connect(target: Target, runner: str, ends: float, watch: Watch, *, more: bool) -> Session:
     """One try at each address of each host; raises ConnectError, _AgainError if worth a retry.
 
-    A refusal ends it: the next address would only be given the wrong password once more.
+    A refusal ends it: the next address would only be given the wrong password once more. What is
+    left until `ends` is for all addresses, and for another target if there are `more`.
     """
     failures: list[tuple[str, str]] = []
-    for host, port in target.hosts:
+    for number, (host, port) in enumerate(target.hosts, 1):
         try:
             addresses = _resolve(host, port, watch, ends) if _is_name(host, target) else [""]
         except OSError as error:
@@ -124,7 +125,8 @@ def _connect(target: Target, runner: str, ends: float, watch: Watch) -> Session:
         for place, address in enumerate(addresses, 1):
             last = place == len(addresses) and (host, port) == target.hosts[-1]
             limit = ADDRESS_SECONDS if last else ADDRESS_SECONDS_OF_SEVERAL
-            seconds = max(0.1, min(limit, ends - time.monotonic()))
+            others = len(target.hosts) - number + len(addresses) - place + more
+            seconds = max(0.1, min(limit, (ends - time.monotonic()) / (others + 1)))
             try:
                 session = _open(target, host, port, address, runner, seconds, watch)
             except (psycopg2.Error, TimeIsUpError) as error:

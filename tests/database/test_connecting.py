@@ -240,6 +240,16 @@ def test_the_first_try_counts_towards_the_timeout(stub: MakeStub, tmp_path: Path
     assert (result.code, silent.connections) == (20, 1)
 
 
+def test_a_silent_direct_url_leaves_time_for_the_other_one(
+    database: Database, stub: MakeStub, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path, {})
+    urls = {"DIRECT_URL": stub(Do.KEEP_SILENT).url(), "DATABASE_URL": database.url}
+    result = run_job(None, folder, CONNECT_TIMEOUT="3s", **urls)
+    assert result.code == 0, result.stderr
+    assert result.of("connection.opened")[0]["setting"] == "DATABASE_URL"
+
+
 def test_a_last_try_that_had_little_time_does_not_hide_what_was_told_before(
     stub: MakeStub, tmp_path: Path
 ) -> None:
