@@ -7,8 +7,14 @@ from functools import partial
 from typing import Any
 
 from migrator.adoption import FOREIGN_HELD, Adoption, Spot, adopting, make_adoption
-from migrator.database import ServerError
-from migrator.errors import ConfigError, LockedError, StoppedError
+from migrator.database import LostError, ServerError
+from migrator.errors import (
+    ConfigError,
+    LockedError,
+    MigratorError,
+    StoppedError,
+    UnreachableError,
+)
 from migrator.flight import Limits, head
 from migrator.foreign import find_spot, read_rows
 from migrator.link import HISTORY, MovedError
@@ -95,14 +101,24 @@ class _Adopting:
                     raise self._at_work(error) from error
                 raise
             except StoppedError as error:
-                session = self.link.session
-                if not (session.alive and session.in_transaction):
-                    outcome = "unknown: the adoption was being written; see `status`"
-                    error.details["outcome"] = outcome
+                if not self.link.session.surely_rolled_back:
+                    error.details["outcome"] = unknown
+                raise
+            except LostError:
+                lost.append(True)
                 raise
 
+        unknown = "unknown: the adoption was being written; see `status`"
+        lost: list[bool] = []
         busy = partial(self.link.retrying, HISTORY, send, self.lock_timeout)
-        self.link.reconnecting(lambda: self.link.when_free(busy))
+        try:
+            self.link.reconnecting(lambda: self.link.when_free(busy))
+        except LostError as error:
+            raise UnreachableError(f"the connection was lost: {error}", outcome=unknown) from error
+        except MigratorError as error:
+            if lost:
+                error.details.setdefault("outcome", unknown)
+            raise
         fields = {"from": self.tool.name, "table": str(spot), "count": len(adoption.new)}
         self.link.tell(Event("history.adopted", "info", fields))
 

@@ -152,6 +152,11 @@ class Session:
         return not idle
 
     @property
+    def surely_rolled_back(self) -> bool:
+        """Whether a stopped message that began a transaction has not come to its COMMIT."""
+        return self.alive and self.in_transaction
+
+    @property
     def alive(self) -> bool:
         return not self._connection.closed
 

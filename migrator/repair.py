@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from migrator.answers import Known, Told, assume
 from migrator.database import LostError, ServerError
-from migrator.errors import UnreachableError
+from migrator.errors import StoppedError, UnreachableError
 from migrator.flight import TAIL, Limits, head, opening
 from migrator.link import MovedError
 from migrator.model import Event, Migration
@@ -58,4 +58,8 @@ def _send(run: Run, text: str) -> None:
         run.link.session.send(text)
     except ServerError as error:
         run.link.settle(error)
+        raise
+    except StoppedError as error:
+        if not run.link.session.surely_rolled_back:
+            error.details["outcome"] = "unknown: the answer was being recorded; see `status`"
         raise

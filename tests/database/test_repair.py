@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.builders import write_folder
-from tests.conftest import Database, MakePgBouncer
-from tests.job import Job, Listener, Result, run_job, run_listening
+from tests.conftest import Database, MakePgBouncer, MakeProxy
+from tests.job import Job, Listener, Result, run_job, run_listening, until
 
 FILES = {"001_a.sql": "CREATE TABLE a ();", "002_b.sql": "CREATE TABLE b ();"}
 BROKEN = "-- migrator: no-transaction\nCREATE TABLE c ();\nSELECT 1/0;\n"
@@ -39,6 +40,22 @@ def test_what_a_person_has_run_by_hand_is_recorded_and_never_run(
     assert run_job(database.url, folder, "verify").code == 0
     [(_, detail)] = database.query(LOG)
     assert (detail["answer"], detail["reason"]) == ("applied", "seen by eye")
+
+
+def test_a_stop_while_an_answer_is_recorded_does_not_say_that_nothing_was(
+    database: Database, proxy: MakeProxy, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path, FILES)
+    assert run_job(database.url, folder).code == 0
+    network = proxy(database)
+    network.hold_at(b"repair 002_b")
+    words = ("repair", "--not-applied", "002_b", "--reason", "gone")
+    job = Job(network.through(database.url), folder, *words)
+    until(lambda: network.holding)
+    job.process.send_signal(signal.SIGTERM)
+    result = job.result()
+    unknown = "unknown: the answer was being recorded; see `status`"
+    assert (result.code, result.report["outcome"]) == (23, unknown)
 
 
 def test_what_a_person_has_taken_back_is_run_again(database: Database, tmp_path: Path) -> None:
