@@ -60,6 +60,7 @@ class Link:
     _observer: Observer | None = None  #: who looks after the wait at hand, once it is slow
     _unobservable: str | None = None  #: why no second connection is to be had
     _losses: dict[str, int] = field(default_factory=dict)  #: by version, of the whole run
+    _busy: dict[str, float] = field(default_factory=dict)  #: seconds of tries, by what was tried
     _own: Session | None = None  #: the same as _session, where that will do
 
     @property
@@ -149,11 +150,14 @@ class Link:
         """Do `send` until no other runner holds the lock; LockedError after WAIT_TIMEOUT."""
         waiting: Wait | None = None
         while True:
+            busy = sum(self._busy.values())
             try:
                 return send()
             except ServerError as error:
                 if error.refusal.sqlstate != HELD:
                     raise
+                if waiting:
+                    waiting.put_off(sum(self._busy.values()) - busy)
                 waiting = waiting or Wait(self.config.wait_timeout, self.watch, self.tell)
                 waiting.refused(as_holder(error.refusal.detail))
             waiting.until_free(self._holder)
@@ -193,12 +197,25 @@ class Link:
                 remedy="Connect to the primary; on Supabase, leave read-only mode first.",
             ) from error
 
-    def retrying(self, what: str, send: Callable[[], T], lock_timeout: int) -> T:
+    def retrying(
+        self,
+        what: str,
+        send: Callable[[], T],
+        lock_timeout: int,
+        outcome: str = "nothing was changed",
+    ) -> T:
         """Do `send` again after locks were refused; BusyError after LOCK_RETRY_TIMEOUT.
 
-        Each wait within that lasts goes along with an observer, who sees what blocks it: a wait
-        for a lock is refused after `lock_timeout` ms.
+        That is for all tries of `what` together, however often another runner is sooner. Each wait
+        within that lasts goes along with an observer, who sees what blocks it: a wait for a lock
+        is refused after `lock_timeout` ms. `outcome` is what a BusyError means, in words.
         """
+        began: float | None = None
+
+        def left() -> float:
+            nonlocal began
+            began = time.monotonic()
+            return limit_seconds(self.config.lock_retry_timeout) - self._busy.get(what, 0.0)
 
         def tell_retry(error: TablesBusyError, attempt: int) -> None:
             refusal = error.error.refusal
@@ -213,13 +230,7 @@ class Link:
 
         try:
             with self._observed(what, lock_timeout):
-                return retry(
-                    send,
-                    self.watch,
-                    lambda: limit_seconds(self.config.lock_retry_timeout),
-                    TablesBusyError,
-                    tell_retry,
-                )
+                result = retry(send, self.watch, left, TablesBusyError, tell_retry)
         except TablesBusyError as error:
             refusal = error.error.refusal
             raise BusyError(
@@ -228,10 +239,14 @@ class Link:
                 version=what,
                 sqlstate=refusal.sqlstate,
                 **error.seen,
-                outcome="nothing was changed"
-                if what == HISTORY
-                else f"{what} was rolled back and is not applied",
+                outcome=outcome,
             ) from error
+        except ServerError as error:
+            if began is not None and error.refusal.sqlstate == HELD:
+                self._busy[what] = self._busy.get(what, 0.0) + time.monotonic() - began
+            raise
+        self._busy.pop(what, None)
+        return result
 
     def reading(self, read: Callable[[], T]) -> T:
         """Do `read` of tables, again while they are busy or the connection gets lost."""
@@ -287,7 +302,7 @@ class Link:
 
         In a small pool another runner has them all. LockedError after WAIT_TIMEOUT.
         """
-        ends = time.monotonic() + limit_seconds(self.config.wait_timeout)
+        limit = self.config.wait_timeout
 
         def anew() -> T:
             try:
@@ -300,11 +315,8 @@ class Link:
             fields = {"reason": "full", "attempt": attempt, "error": str(error)}
             self.tell(Event("connection.retry", "warning", fields))
 
-        def left() -> float:
-            return ends - time.monotonic()
-
         try:
-            return retry(anew, self.watch, left, PoolFullError, tell_retry)
+            return retry(anew, self.watch, lambda: limit_seconds(limit), PoolFullError, tell_retry)
         except PoolFullError as error:
             raise LockedError(
                 f"the pooler had no connection to spare within WAIT_TIMEOUT: {error}",

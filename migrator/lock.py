@@ -47,6 +47,10 @@ class Wait:
                 holder=holder,
             )
 
+    def put_off(self, seconds: float) -> None:
+        """Do not count the seconds in which the lock was ours."""
+        self._ends += seconds
+
     def until_free(self, look: Callable[[], dict[str, Any] | None]) -> None:
         """Poll until nobody holds the lock; `look` says who does.
 

@@ -293,7 +293,7 @@ class _Canceller:
         if self._pid == 0:
             with contextlib.suppress(BaseException):
                 for number in (signal.SIGTERM, signal.SIGINT):
-                    signal.signal(number, signal.SIG_DFL)
+                    signal.signal(number, signal.SIG_IGN)  # Ctrl-C goes to the whole group
                 connection.cancel()
             os._exit(0)
 
@@ -328,8 +328,8 @@ def retry(
 
     A pause lasts `cap` seconds at most, unless the exception's verdict asks for more; before
     each one `tell_retry(exception, attempt)` is called. `left`, asked once after the first
-    failure, says for how many seconds to go on; then the last exception is raised. A stop ends a
-    pause.
+    failure, says for how many seconds to go on: the last pause is cut to end then, and what the
+    last try raises is raised. A stop ends a pause.
     """
     failed: list[Exception] = []
     try:
@@ -344,17 +344,25 @@ def retry(
         return send()
 
     back_off = tenacity.wait_exponential_jitter(multiplier=first, max=cap, jitter=first)
+    ends = time.monotonic() + left()
+
+    def wanted(state: Any) -> float:
+        verdict = getattr(state.outcome.exception(), "verdict", None)
+        return float(getattr(verdict, "wait_seconds", 0.0))
 
     def pause(state: Any) -> float:
-        verdict = getattr(state.outcome.exception(), "verdict", None)
-        return max(back_off(state), getattr(verdict, "wait_seconds", 0.0))
+        return min(max(back_off(state), wanted(state)), max(0.0, ends - time.monotonic()))
+
+    def over(state: Any) -> bool:
+        rest = ends - time.monotonic()
+        return rest <= 0 or wanted(state) > rest
 
     def before_sleep(state: Any) -> None:
         tell_retry(state.outcome.exception(), state.attempt_number)
 
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(retry_on),
-        stop=tenacity.stop_before_delay(left()),
+        stop=over,
         wait=pause,
         sleep=watch.sleep,
         before_sleep=before_sleep,

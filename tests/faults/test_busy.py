@@ -293,6 +293,21 @@ def test_the_time_for_busy_tables_does_not_run_while_another_runner_works(
     assert job.result().code == 0
 
 
+def test_two_runners_at_one_busy_table_both_end_with_22(
+    database: Database, block: Block, tmp_path: Path
+) -> None:
+    """Each finds the other one at it now and then, and its own time goes on, not that wait."""
+    block("SELECT * FROM hot")
+    folder = write_folder(tmp_path, {"001_a.sql": BODY})
+    settings = {"LOCK_TIMEOUT": "1s", "LOCK_RETRY_TIMEOUT": "5s", "WAIT_TIMEOUT": "0"}
+    jobs = [Job(database.url, folder, **settings) for _ in range(2)]
+    results = [job.result() for job in jobs]
+    assert [result.code for result in results] == [22, 22], results[0].stderr
+    assert any(result.of("lock.waiting") for result in results)
+    # each try takes LOCK_TIMEOUT: no more of them fit into the limit, whatever came between
+    assert max(len(result.of("migration.retry")) for result in results) <= 5
+
+
 def test_young_transactions_are_nothing_to_tell(
     database: Database, block: Block, tmp_path: Path
 ) -> None:
