@@ -176,8 +176,8 @@ class _Job:
         return make_tell(self.stderr, log_format, level, self.run_id, self.hide)
 
     def _print(self, text: str) -> None:
-        """A name that is no UTF-8, or a reader who has gone, does not change the result."""
-        with contextlib.suppress(BrokenPipeError):
+        """A name that is no UTF-8, a reader who has gone or a full disk changes no result."""
+        with contextlib.suppress(OSError):
             self.stdout.write(text.encode(errors="backslashreplace").decode())
             self.stdout.flush()
 

@@ -299,7 +299,8 @@ COMMANDS = {
 
 def _source(run: Run) -> tuple[Migration, ...]:
     """The folder; one without a single migration is warned about."""
-    migrations = read_source(run.config.migrations_dir)
+    with run.link.watch.thinking():
+        migrations = read_source(run.config.migrations_dir)
     if not migrations:
         run.link.tell(
             Event("source.empty", "warning", {"migrations_dir": run.config.migrations_dir})

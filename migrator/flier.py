@@ -18,7 +18,7 @@ from migrator.errors import (
     UnreachableError,
 )
 from migrator.flight import Limits, Message, Place, Record, applied, head, log_row, make_flight
-from migrator.history import NO_SUCH_TABLE, find_run
+from migrator.history import NO_SUCH_TABLE, find_run, is_standby
 from migrator.link import LOSSES, Link, MovedError
 from migrator.model import Applied, Migration
 from migrator.parse import Script
@@ -42,6 +42,7 @@ class Course:
     #: The run that a look under the lock finds to have done it, and its ms; None: it is not done.
     find: Callable[[Session, Place, str], tuple[str | None, int] | None] = find_run
     called: str = "{}"  #: what one is called in words, around its version
+    busy: str = "{} was rolled back and is not applied"  #: what a refusal for want of locks means
     failed: str = "failed"  #: the log's event when PostgreSQL has refused one
 
 
@@ -106,9 +107,7 @@ class Flier:
         unknown = f"unknown: the connection was lost while {called} ran; see `status`"
         try:
             found = self.link.reconnecting(
-                lambda: self.link.when_free(
-                    lambda: self.course.find(self.link.session, self.link.place, version)
-                )
+                lambda: self.link.when_free(partial(self._look, version))
             )
         except (LostError, ServerError) as error:
             if isinstance(error, ServerError) and error.refusal.sqlstate == NO_SUCH_TABLE:
@@ -119,6 +118,12 @@ class Flier:
             error.details["outcome"] = unknown
             raise
         return self._ours(version, found)
+
+    def _look(self, version: str) -> tuple[str | None, int] | None:
+        """As the course's `find`; LostError from a standby, which may not have our COMMIT yet."""
+        if is_standby(self.link.session):
+            raise LostError("the server that answers is a standby")
+        return self.course.find(self.link.session, self.link.place, version)
 
     def _ours(self, version: str, found: tuple[str | None, int] | None) -> Done | None:
         """Whether the row that was found is of our flight: None when our flight left nothing.
@@ -148,7 +153,9 @@ class Flier:
         version = script.migration.version
         try:
             return self.link.when_free(
-                lambda: self.link.retrying(version, send, limits.lock_timeout)
+                lambda: self.link.retrying(
+                    version, send, limits.lock_timeout, self.course.busy.format(version)
+                )
             )
         except SourceError as error:  # the file has changed since it was understood
             self.link.session.tidy()
@@ -192,15 +199,16 @@ class Flier:
         """What a stopped flight left: our row, if COMMIT was sooner; else the outcome in words."""
         called = self._called(version)
         rolled_back = f"{called} was rolled back"
+        answered = self.link.session.answered
         if self.link.session.alive:
-            if self.link.session.in_transaction or not _may_be_committed(
-                message, self.link.session.answered
-            ):
+            if self.link.session.in_transaction or not _may_be_committed(message, answered):
                 return None, rolled_back
             with contextlib.suppress(Exception), self.link.watch.cleaning_up():
                 found = self.course.find(self.link.session, self.link.place, version)
                 done = self._ours(version, found)
                 return done, "" if done else rolled_back
+            if answered is not None:
+                return Done(version, None), ""  # COMMIT was answered
         if message.committed_at is None:
             return None, f"{called} is not applied: its COMMIT was never sent"
         return None, f"unknown: {called} was running, and the server did not answer any more"

@@ -334,6 +334,11 @@ def find_run(session: Session, place: Place, version: str) -> tuple[str | None, 
     return (rows[0][0], rows[0][1] or 0) if rows else None
 
 
+def is_standby(session: Session) -> bool:
+    """Whether the server replays another one's commits, and may lack the newest."""
+    return bool(session.send("SELECT pg_catalog.pg_is_in_recovery()")[0][0])
+
+
 def _check_ours(place: Place, answer: dict[str, Any], columns: dict[str, str]) -> None:
     known = {"version", "applied_at", "checksum"} <= set(columns)
     if (

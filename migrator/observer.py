@@ -196,7 +196,9 @@ class Observer:
     def step(self, began: float) -> tuple[list[Any], list[Any], float]:
         """Go on with what is under way, or begin what is due; see `watch.Companion`."""
         if began != self._began:
-            self._began, self._stale = began, True
+            self._began, self._stale, self._seen = began, True, None
+            if self._busy_since is not None:  # nobody has listened since the wait before
+                self._busy_since = time.monotonic()
             self._look_at, self._tell_at = self._rhythm.first_look, self._rhythm.first_progress
         waited = time.monotonic() - began
         try:

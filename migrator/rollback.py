@@ -150,7 +150,8 @@ def _finish(
 
 def _course(step: Step) -> Course:
     record = partial(undone, origin=step.origin)
-    return Course(record, Sync.undone, find_undo, "the undo of {}", ROLLBACK_FAILED)
+    busy = "the undo of {0} was rolled back, and {0} is still applied"
+    return Course(record, Sync.undone, find_undo, "the undo of {}", busy, ROLLBACK_FAILED)
 
 
 def _explain(error: StatementError, step: Step, untried: list[str]) -> None:

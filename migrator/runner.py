@@ -99,6 +99,7 @@ class Run:
     outcome: str | None = None  #: what a command did that applied nothing, in words
     shown: dict[str, Any] = field(default_factory=dict)  #: its answer, even when it is refused
     sync: Sync = field(init=False)
+    _warned: bool = False  #: of old transactions, once in a run
 
     def __post_init__(self) -> None:
         self.sync = Sync(self.link)
@@ -204,7 +205,9 @@ class Run:
         self.prepare(history)
         if scripts:
             self.sync.look()
-            self._warn_of_open_transactions()
+            if not self._warned:
+                self._warned = True
+                self._warn_of_open_transactions()
         seen = dict(history.seen())
         for step, script in enumerate(scripts, 1):
             check_time(self.link, script, script.migration.version)

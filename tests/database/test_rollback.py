@@ -9,6 +9,7 @@ import pty
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -424,6 +425,20 @@ def test_a_stopped_undo_is_rolled_back_and_said_to_be(database: Database, tmp_pa
     assert result.report["outcome"] == (
         "the undo of 001_step was rolled back; undone by this run: 002_step"
     )
+    assert (tables(database), recorded(database)) == (["t1"], ["001_step"])
+
+
+def test_an_undo_that_gets_no_lock_leaves_the_migration_applied_and_says_so(
+    database: Database, tmp_path: Path
+) -> None:
+    folder = applied_in_runs(database, tmp_path, (1,))
+    with closing(database.connect()) as reader:
+        reader.autocommit = False
+        reader.cursor().execute("SELECT * FROM t1")
+        limits = {"LOCK_TIMEOUT": "50ms", "LOCK_RETRY_TIMEOUT": "200ms"}
+        result = run_job(database.url, folder, "rollback", **limits)
+    outcome = "the undo of 001_step was rolled back, and 001_step is still applied"
+    assert (result.code, result.report["outcome"]) == (22, outcome)
     assert (tables(database), recorded(database)) == (["t1"], ["001_step"])
 
 

@@ -196,6 +196,48 @@ def test_a_connection_cut_at_a_commit_of_its_own_message_is_settled_by_looking(
         assert [line["reason"] for line in result.of("migration.retry")] == ["lost"]
 
 
+def test_a_look_at_a_standby_proves_nothing_and_is_done_again(
+    own_server: MakeServer, proxy: MakeProxy, tmp_path: Path
+) -> None:
+    """A failover in the middle of a flight: the standby answers before it is promoted."""
+    server = own_server()
+    server.start()
+    database = create_database(server)
+    cutter = proxy(database)
+
+    def fail_over() -> None:
+        server.stop()
+        (server.data / "standby.signal").touch()
+        server.start()
+        cutter.upstream = (server.host, server.port)
+
+    cutter.cut_at(b"CREATE TABLE t2", Cut.BEFORE, fail_over)
+    job = Job(cutter.through(database.url), write_folder(tmp_path, chain(3)))
+    job.hear("connection.retry", error="the server that answers is a standby")
+    in_charge(server).query("SELECT pg_promote()")
+    assert_applied_once(database, [job.result()], 3)
+
+
+def test_when_packets_are_lost_and_the_run_lives_it_goes_on_by_itself(
+    own_server: MakeServer, tmp_path: Path
+) -> None:
+    """Both sides give the connection up by their keepalives, and the run opens another."""
+    server = own_server()
+    server.start()
+    database = create_database(server)
+    folder = write_folder(tmp_path, files_with_gate(3, at=2))
+    url = f"postgresql:///{database.dbname}?host={server.directory}&port={server.port}"
+    with closing(psycopg2.connect(url, user=database.user)) as inside:
+        inside.cursor().execute("SELECT pg_advisory_lock(42)")
+        job = Job(database.url, folder, LOCK_TIMEOUT="0")
+        until(lambda: database.query(WAITS))
+        with dropped(server.port):
+            job.hear("migration.retry", timeout=120, reason="lost")
+    result = job.result()
+    assert_applied_once(database, [result], 3)
+    assert len(result.of("plan.made")) == 1
+
+
 def test_when_packets_are_lost_the_server_ends_the_orphan_by_its_own_keepalives(
     own_server: MakeServer, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -245,10 +245,14 @@ def committed(database: Database) -> bool:
     return bool(database.query("SELECT 1 FROM schema_migrations WHERE version = '002_b'"))
 
 
+@pytest.mark.parametrize("lock", ["free", "taken by the next runner"])
 def test_after_the_commit_the_migration_is_told_to_stand(
-    database: Database, tmp_path: Path
+    database: Database, tmp_path: Path, lock: str
 ) -> None:
-    with tidying(database, tmp_path) as job:
+    """Also when nobody can look under the lock any more: COMMIT had been answered."""
+    with tidying(database, tmp_path) as job, ExitStack() as stack:
+        if lock != "free":
+            stack.enter_context(held(database))
         job.process.send_signal(signal.SIGTERM)
         result = job.result(timeout=STOP_SECONDS)
     assert (result.code, result.applied) == (23, ["001_a", "002_b"]), result.stderr
