@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from migrator.flight import lock_key
 from tests.builders import chain, write_folder
 from tests.conftest import Database, MakePgBouncer, MakeProxy
-from tests.gate import WAITS, assert_applied_once, files_with_gate, gate
+from tests.gate import GATE, WAITS, assert_applied_once, files_with_gate, gate
 from tests.job import Job, run_job, until
 from tests.ways import WAYS, way_to
 
@@ -262,6 +263,23 @@ def test_nothing_is_left_on_pooled_connections(
         database.query("DROP ROLE guest")
     assert set(after) == set(before)
     assert list(after.values()) == [{}] * size
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_nothing_is_left_on_pooled_connections_by_a_run_that_is_stopped(
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, mode: str
+) -> None:
+    """A session's lock outlives the cancel and the roll-back."""
+    pooler = pgbouncer(database, pool_mode=mode, pool_size=3, settings={"server_reset_query": ""})
+    url = pooler.url(database.dbname)
+    assert len(left_on_each(url, database, 3)) == 3
+    dirty = DIRTY.partition("SET ROLE")[0] + GATE
+    with gate(database):
+        job = Job(url, write_folder(tmp_path, {"001_dirty.sql": dirty}), LOCK_TIMEOUT="0")
+        until(lambda: database.query(WAITS))
+        job.process.send_signal(signal.SIGTERM)
+        assert job.result().code == 23
+    assert list(left_on_each(url, database, 3).values()) == [{}] * 3
 
 
 def test_what_a_pooled_connection_would_show_is_seen(

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from time import monotonic
 
@@ -35,6 +36,7 @@ from tests.outage import ESTABLISHED, SYN_SENT, NameServer, dropped, frozen, kno
 from tests.pooler_stub import Do, Refuse
 from tests.postgres import Address
 from tests.proxy import Cut
+from tests.ways import WAYS, way_to
 
 STOP_SECONDS, DEAD_SECONDS = 2.0, 6.0  # what is promised
 DEADLINE = {"DEADLINE": "3s"}  # enough to come into any of the states
@@ -62,7 +64,10 @@ EACH_WAY = pytest.mark.parametrize(
 def stop(job: Job, by: By, seconds: float = STOP_SECONDS) -> Result:
     """The result of a run that is told to stop, or whose deadline comes, in the promised time."""
     if by is None:
-        return job.result(timeout=DEADLINE_SECONDS + seconds)
+        result = job.result()
+        first, *_, last = (datetime.fromisoformat(line["timestamp"]) for line in result.lines)
+        assert (last - first).total_seconds() - DEADLINE_SECONDS <= seconds, result.stderr
+        return result
     job.process.send_signal(by)
     return job.result(timeout=seconds)
 
@@ -156,6 +161,23 @@ def test_in_a_statement_which_is_cancelled_and_rolled_back(
     until(lambda: not database.query(RUNNING, "%migrator 002_b%"))
     assert database.query(TABLES) == [(True, False)]
     assert database.query("SELECT version FROM schema_migrations") == [("001_a",)]
+
+
+@pytest.mark.parametrize("way", WAYS[1:])
+def test_in_a_statement_behind_a_pooler_which_passes_the_cancel_on(
+    database: Database,
+    pgbouncer: MakePgBouncer,
+    job: StartJob,
+    termination_log: Path,
+    way: str,
+) -> None:
+    """Known to be rolled back: the server has answered the cancel."""
+    run = job(way_to(database, pgbouncer, way), by=signal.SIGTERM)
+    until(lambda: database.query(RUNNING, "%migrator 002_b%"))
+    outcome = f"002_b was rolled back; {STANDS}"
+    is_told(stop(run, signal.SIGTERM), signal.SIGTERM, outcome, termination_log)
+    until(lambda: not database.query(RUNNING, "%migrator 002_b%"))
+    assert database.query(TABLES) == [(True, False)]
 
 
 @EACH_WAY
@@ -306,8 +328,8 @@ def test_twenty_stops_leave_the_pooler_alive(
         job = Job(pooler.url(database.dbname), folder)
         until(lambda: database.query(RUNNING, "%migrator 001_a%"))
         job.process.send_signal(signal.SIGTERM)
-        assert job.result().code == 23
-        until(lambda: not database.query(RUNNING, "%migrator 001_a%"))
+        result = job.result(timeout=STOP_SECONDS)
+        assert (result.code, result.report["outcome"]) == (23, "001_a was rolled back")
     assert run_job(pooler.url(database.dbname), folder, "status").code == 0
 
 
