@@ -23,7 +23,7 @@ from tests.conftest import (
     throw_away,
 )
 from tests.job import Job, Listener, Result, run_job, run_listening, until
-from tests.outage import NameServer, unshared
+from tests.outage import NameServer, lacking, unshared
 from tests.pages import TROUBLESHOOTING, table
 from tests.pooler_stub import Do, Refuse
 from tests.postgres import Address, Server, binary, free_port, run_as_plain_user
@@ -84,7 +84,7 @@ def world(
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     if shutil.which("openssl") is None:
-        pytest.skip("needs openssl(1) to make a certificate")
+        lacking("openssl(1): a certificate cannot be made here")
     directory = tmp_path_factory.mktemp("certificates")
     with contextmanager(throw_away)() as server:
         assert isinstance(server, Server)
