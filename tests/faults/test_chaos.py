@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,10 +18,13 @@ from tests.job import Job, until
 from tests.ways import WAYS, way_to
 
 RUNNERS, LENGTH = 8, 50
+#: At so many of the first forty a runner is killed, half of them with their migration at work.
+KILLS, KILLED_WITHIN = 16, 40
 #: At most so many backends are ended while one migration is at work: five losses are its own fault.
 ENDED_AT_MOST = 2
 BACKENDS = (
-    "SELECT pid FROM pg_stat_activity WHERE application_name = 'migrator/tester'"
+    "SELECT pid, application_name FROM pg_stat_activity"
+    " WHERE application_name LIKE 'migrator/tester-%'"
     " AND backend_type = 'client backend' AND datname = current_database()"
 )
 FLIGHTS = f"{BACKENDS} AND state = 'active' AND query LIKE '/* migrator %'"
@@ -38,30 +42,35 @@ def steps() -> dict[str, str]:
     }
 
 
-def wreak_havoc(database: Database, start: Callable[[], Job], chance: random.Random) -> int:
-    """Run all to their end while backends are ended and runners killed; how many of both."""
-    jobs = [start() for _ in range(RUNNERS)]
-    harmed = 0
+def wreak_havoc(
+    database: Database, start: Callable[[int], Job], chance: random.Random
+) -> Counter[str]:
+    """Run all to their end while backends are ended and runners killed; how many of each."""
+    jobs = [start(place) for place in range(RUNNERS)]
+    kills = chance.sample(range(KILLED_WITHIN), KILLS)
+    harm: Counter[str] = Counter()
     until(lambda: database.query("SELECT to_regclass('schema_migrations')") != [(None,)])
     ((seen,),) = database.query(COUNT)
     while seen < LENGTH:
         for _ in range(chance.randint(0, ENDED_AT_MOST)):
-            for (pid,) in database.query(FLIGHTS)[:1]:
-                database.query("SELECT pg_terminate_backend(%s)", pid)
-                harmed += 1
-        if chance.random() < 0.3:
-            place = chance.randrange(RUNNERS)
-            if jobs[place].process.poll() is None:
-                jobs[place].process.kill()
-                jobs[place].process.communicate()
-                jobs[place] = start()
-                harmed += 1
+            for pid, _ in database.query(FLIGHTS)[:1]:
+                ((ended,),) = database.query("SELECT pg_terminate_backend(%s)", pid)
+                harm["ended"] += ended
+        place = chance.randrange(RUNNERS)
+        if seen in kills[: KILLS // 2]:
+            ((_, runner), *_) = until(partial(database.query, FLIGHTS))
+            place = int(runner.rpartition("-")[2])
+        if seen in kills and jobs[place].process.poll() is None:
+            jobs[place].process.kill()
+            jobs[place].process.communicate()
+            jobs[place] = start(place)
+            harm["killed"] += 1
         ((seen,),) = until(partial(more, database, seen), timeout=120)
     results = [job.result(timeout=120) for job in jobs]
     assert [result.code for result in results] == [0] * RUNNERS, [
         result.stderr[-1500:] for result in results if result.code
     ]
-    return harmed
+    return harm
 
 
 def more(database: Database, before: int) -> list[tuple[int]]:
@@ -76,8 +85,13 @@ def test_chaos(database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way
     print(f"CHAOS_SEED={seed}")  # pytest shows it when the test fails
     url = way_to(database, pgbouncer, way)
     folder = write_folder(tmp_path, steps())
-    harmed = wreak_havoc(database, lambda: Job(url, folder), random.Random(seed))  # noqa: S311
-    assert harmed > 10
+
+    def start(place: int) -> Job:
+        return Job(url, folder, HOSTNAME=f"tester-{place}")
+
+    harm = wreak_havoc(database, start, random.Random(seed))  # noqa: S311
+    assert harm["ended"] > 5, harm
+    assert harm["killed"] > KILLS // 2, harm
     versions = [f"{n:03}_step" for n in range(1, LENGTH + 1)]
     rows = database.query("SELECT version FROM schema_migrations ORDER BY applied_at")
     assert [version for (version,) in rows] == versions
