@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ import pytest
 #: Where a NameServer listens: a loopback address that no name server of the machine's own has.
 NAME_SERVER = ("127.9.9.9", 53)
 SYN_SENT, ESTABLISHED = "02", "01"  # in /proc/net/tcp (the kernel's include/net/tcp_states.h)
+OWNER = re.compile(r"--comment \"?migrator-test-(\d+)")  # the process whose tests made a rule
 
 
 def lacking(what: str) -> NoReturn:
@@ -30,17 +32,32 @@ def lacking(what: str) -> NoReturn:
 
 @contextmanager
 def dropped(port: int) -> Iterator[None]:
-    """Within, no packet to or from `port` arrives on this machine's loopback."""
+    """Within, no packet to or from `port` arrives on this machine's loopback.
+
+    The rules outlive tests that are killed, and are deleted here by the next ones.
+    """
     iptables = shutil.which("iptables", path="/usr/sbin:/sbin:/usr/bin")
-    probe = iptables and subprocess.run([iptables, "-w", "-S"], capture_output=True, check=False)
+    probe = iptables and _iptables(iptables, "-S", "INPUT")
     if not iptables or not probe or probe.returncode:
         lacking("iptables(8) and root: packets cannot be dropped here")
+    for line in probe.stdout.splitlines():
+        owner = OWNER.search(line)
+        if owner and not Path("/proc", owner[1]).exists():
+            _iptables(iptables, "-D", *line.split()[1:])
     with ExitStack() as rules:
         for side in ("--dport", "--sport"):
             rule = ["INPUT", "-i", "lo", "-p", "tcp", side, str(port), "-j", "DROP"]
-            subprocess.run([iptables, "-w", "-I", *rule], check=True)
-            rules.callback(subprocess.run, [iptables, "-w", "-D", *rule], check=True)
+            mark = ["-m", "comment", "--comment", f"migrator-test-{os.getpid()}"]
+            if _iptables(iptables, "-I", *rule, *mark).returncode == 0:
+                rule += mark
+            else:  # a kernel without that match
+                _iptables(iptables, "-I", *rule, check=True)
+            rules.callback(_iptables, iptables, "-D", *rule, check=True)
         yield
+
+
+def _iptables(program: str, *words: str, check: bool = False) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([program, "-w", *words], capture_output=True, text=True, check=check)
 
 
 @contextmanager
