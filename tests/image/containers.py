@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -75,6 +76,11 @@ class Job:
 
     def send(self, signal: str) -> None:
         self.container.kill(signal)
+
+    def finished(self) -> float:
+        """When its process had ended, in seconds since the epoch; the engine's own record."""
+        self.container.reload()
+        return datetime.fromisoformat(self.container.attrs["State"]["FinishedAt"]).timestamp()
 
     def _state(self) -> str:
         self.container.reload()

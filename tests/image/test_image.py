@@ -189,10 +189,10 @@ def test_a_stop_ends_the_statement_within_two_seconds(
     job: Runner, database: Database, tmp_path: Path, stop: Callable[[Job], None]
 ) -> None:
     running = sleeping(job, database, tmp_path)
-    said = time.monotonic()
+    said = time.time()
     stop(running)
     outcome = running.wait(10)
-    assert time.monotonic() - said < 2
+    assert 0 < running.finished() - said < 2
     assert outcome.code == 23, outcome.stderr
     (stopped,) = outcome.named("run.stopped")
     stands = "applied by this run and standing: 001_quick"
@@ -219,10 +219,10 @@ def test_a_stop_is_heard_while_nobody_answers(job: Runner) -> None:
     url = "postgresql://u:p@127.0.0.1:1/x"
     running = job.start("up", environment={"DATABASE_URL": url, "CONNECT_TIMEOUT": "10min"})
     until(lambda: b"connection.retry" in running.container.logs(), 30, "the job tries again")
-    said = time.monotonic()
+    said = time.time()
     running.send("SIGTERM")
     outcome = running.wait(10)
-    assert time.monotonic() - said < 2
+    assert 0 < running.finished() - said < 2
     assert outcome.code == 23, outcome.stderr
 
 

@@ -64,7 +64,8 @@ def test_a_drained_node_stops_the_job_cleanly(
     outcome = running.wait(10)
     assert outcome.code == 23, outcome.stderr
     assert database.query(asleep) == []
-    assert json.loads((tmp_path / "termination-log").read_text())["exit_code"] == 23
+    told = json.loads((tmp_path / "termination-log").read_text())
+    assert (told["exit_code"], told["outcome"]) == (23, "001_slow was rolled back")
 
 
 def test_a_failure_says_why_where_the_cluster_looks(
