@@ -67,10 +67,10 @@ test-matrix: $(VENV)/.dev ## database and fault tests on PostgreSQL 14 to 18, or
 
 .PHONY: faults
 faults: export REQUIRE_DATABASE := 1
-faults: $(VENV)/.dev ## fault tests, REPEAT=10 times in a row; the first failure ends it
+faults: $(VENV)/.dev ## fault tests, in containers too, REPEAT=10 times in a row; the first failure ends it
 	@for ((n = 1; n <= $(REPEAT); n++)); do \
 	  printf '\n== %d of %d\n' $$n $(REPEAT); \
-	  $(BIN)/python -m pytest tests/faults $(ARGS) || exit; \
+	  $(BIN)/python -m pytest -m faults tests/faults tests/image $(ARGS) || exit; \
 	done
 
 .PHONY: bench

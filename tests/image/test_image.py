@@ -178,6 +178,7 @@ def docker_stop(running: Job) -> None:
     running.container.stop(timeout=10)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     "stop",
     [
@@ -202,6 +203,7 @@ def test_a_stop_ends_the_statement_within_two_seconds(
     goes_on(job, database, tmp_path)
 
 
+@pytest.mark.faults
 def test_docker_kill_leaves_an_orphan_that_the_server_ends(
     job: Runner, database: Database, tmp_path: Path
 ) -> None:
@@ -215,6 +217,7 @@ def test_docker_kill_leaves_an_orphan_that_the_server_ends(
     goes_on(job, database, tmp_path)
 
 
+@pytest.mark.faults
 def test_a_stop_is_heard_while_nobody_answers(job: Runner) -> None:
     url = "postgresql://u:p@127.0.0.1:1/x"
     running = job.start("up", environment={"DATABASE_URL": url, "CONNECT_TIMEOUT": "10min"})

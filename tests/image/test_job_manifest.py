@@ -48,6 +48,7 @@ def test_the_job_migrates(
     ]
 
 
+@pytest.mark.faults
 def test_a_drained_node_stops_the_job_cleanly(
     job: Runner, database: Database, options: dict[str, Any], tmp_path: Path
 ) -> None:
