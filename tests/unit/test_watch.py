@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import pytest
+
+from migrator.refusals import Answer, Verdict
+from migrator.watch import Watch, retry
+
+CIRCUIT_OPEN = Verdict(Answer.RETRY, "pooler", "", wait_seconds=30.0)
+
+
+class RefusedError(Exception):
+    def __init__(self, verdict: Verdict | None = None) -> None:
+        super().__init__()
+        self.verdict = verdict
+
+
+class Sleeper:
+    """A watch that sleeps in no time, and knows for how long."""
+
+    def __init__(self) -> None:
+        self.pauses: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+
+class Sending:
+    """What fails with these errors, one after the other, and then is "done"."""
+
+    def __init__(self, *errors: RefusedError) -> None:
+        self.errors = list(errors)
+        self.sleeper = Sleeper()
+        self.told: list[tuple[RefusedError, int]] = []
+
+    def send(self) -> str:
+        if self.errors:
+            raise self.errors.pop(0)
+        return "done"
+
+    def retried(self, for_seconds: float = math.inf) -> str:
+        return retry(
+            self.send,
+            cast(Watch, self.sleeper),
+            lambda: for_seconds,
+            RefusedError,
+            lambda error, attempt: self.told.append((error, attempt)),
+        )
+
+
+def test_pauses_double_up_to_their_cap_and_stay_there() -> None:
+    errors = [RefusedError() for _ in range(12)]
+    sending = Sending(*errors)
+    assert sending.retried() == "done"
+    for n, pause in enumerate(sending.sleeper.pauses[:5]):
+        assert 0.1 * 2**n <= pause <= 0.1 * 2**n + 0.1
+    assert sending.sleeper.pauses[5:] == [3.0] * 7
+    assert sending.told == list(zip(errors, range(1, 13), strict=True))
+
+
+def test_a_pause_that_the_server_is_known_to_want_is_kept_above_the_cap() -> None:
+    sending = Sending(RefusedError(), RefusedError(CIRCUIT_OPEN), RefusedError())
+    assert sending.retried() == "done"
+    before, wanted, after = sending.sleeper.pauses
+    assert wanted == 30.0
+    assert max(before, after) <= 3.0
+
+
+def test_a_pause_that_would_outlast_the_limit_is_not_begun() -> None:
+    """The last error is raised instead, as it came."""
+    last = RefusedError(CIRCUIT_OPEN)
+    sending = Sending(RefusedError(), last)
+    with pytest.raises(RefusedError) as raised:
+        sending.retried(for_seconds=20.0)
+    assert raised.value is last
+    assert len(sending.sleeper.pauses) == 1
