@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -11,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from migrator.observer import GRACE_SECONDS
 from tests.builders import write_folder
 from tests.conftest import Database, MakePgBouncer, MakeProxy
-from tests.job import Job, Result, run_job, until
+from tests.job import Job, Listener, Result, run_job, run_listening, until
 
 #: A function that waits while somebody holds advisory lock 7, and a table to feed it with.
 SLOW = """
@@ -24,39 +24,34 @@ INSERT INTO big SELECT generate_series(1, 1000);
 """
 
 
+ADVISORY = ("SELECT pg_advisory_lock(7)", "SELECT pg_advisory_unlock(7)")
+#: A pin on the third page of `big`, for which VACUUM (FREEZE) waits in the middle of its scan.
+PIN = ("BEGIN; DECLARE reader CURSOR FOR SELECT * FROM big; FETCH 600 FROM reader", "ROLLBACK")
+
+
 @contextmanager
-def held(database: Database) -> Iterator[Callable[[], None]]:
-    """Advisory lock 7 is held within, or until the function that is handed over is called."""
+def held(database: Database, lock: tuple[str, str] = ADVISORY) -> Iterator[Callable[[], None]]:
+    """`lock` is held within, or until the function that is handed over is called."""
+    take, leave = lock
     with closing(database.connect()) as connection:
         connection.cursor().execute("SET application_name = 'the-holder'")
-        connection.cursor().execute("SELECT pg_advisory_lock(7)")
-        yield lambda: connection.cursor().execute("SELECT pg_advisory_unlock(7)")
-
-
-def first_progress(
-    job: Job, wanted: Callable[[dict[str, Any]], Any]
-) -> tuple[dict[str, Any], list[str]]:
-    """The first line of progress that is `wanted`, and all lines up to it."""
-    assert job.process.stderr
-    lines: list[str] = []
-    while line := job.process.stderr.readline():
-        lines.append(line)
-        event = json.loads(line)
-        if event["event"] == "migration.progress" and wanted(event):
-            return event, lines
-    raise AssertionError("".join(lines))
+        connection.cursor().execute(take)
+        yield lambda: connection.cursor().execute(leave)
 
 
 def told(
-    database: Database, url: str, folder: Path, wanted: Callable[[dict[str, Any]], Any]
+    database: Database,
+    url: str,
+    folder: Path,
+    wanted: Callable[[dict[str, Any]], Any],
+    lock: tuple[str, str] = ADVISORY,
 ) -> tuple[dict[str, Any], Result]:
     """A line of progress while the lock is held, and the result after it was let go."""
-    with held(database) as let_go:
+    with held(database, lock) as let_go:
         job = Job(url, folder, LOCK_TIMEOUT="0", PROGRESS_INTERVAL="200ms")
-        line, before = first_progress(job, wanted)
+        line = job.hear("migration.progress", wanted)
         let_go()
-        result = job.result()
-    return line, Result(result.code, "".join(before) + result.stderr, result.stdout)
+        return line, job.result()
 
 
 @pytest.mark.parametrize("way", ["direct", "transaction"])
@@ -81,18 +76,21 @@ def test_a_slow_statement_is_told_of_with_what_it_waits_for(
     [
         pytest.param(
             "CREATE INDEX ON big (slow(id))",
-            {"command": "CREATE INDEX", "phase": "building index: scanning table"},
+            {
+                "command": "CREATE INDEX",
+                "phase": "building index: scanning table",
+                "unit": "blocks",
+            },
             id="create index",
         ),
         pytest.param(
             "CLUSTER big USING slowly",
-            {"command": "CLUSTER", "phase": "rebuilding index"},
+            {"command": "CLUSTER", "phase": "rebuilding index", "unit": "rows"},
             id="cluster",
         ),
         pytest.param(
-            "-- migrator: no-transaction\nSET vacuum_cost_delay = 100; SET vacuum_cost_limit = 1;"
-            "VACUUM (FREEZE) big",
-            {"command": "VACUUM", "unit": "blocks"},
+            "-- migrator: no-transaction\nVACUUM (FREEZE) big",
+            {"command": "VACUUM", "phase": "scanning heap", "unit": "blocks"},
             id="vacuum",
         ),
         pytest.param(
@@ -117,16 +115,23 @@ def test_progress_is_told_as_the_server_knows_it(
         database.query(statement.replace(" FROM ", " TO "))
         database.query("ALTER TABLE big ADD CHECK (slow(id) > 0)")
     folder = write_folder(tmp_path, {"001_a.sql": statement})
-    line, result = told(database, database.url, folder, lambda event: "progress" in event)
+    shares = "CLUSTER" not in statement  # by its index it counts rows, and knows not of how many
+    line, result = told(
+        database,
+        database.url,
+        folder,
+        lambda event: ("percent" if shares else "done") in event.get("progress", {}),
+        PIN if "VACUUM" in statement else ADVISORY,
+    )
     assert (result.code, result.applied) == (0, ["001_a"]), result.stderr
     found = line["progress"]
     assert {name: found[name] for name in progress} == progress
     assert found["relation"] == "public.big"
-    if "percent" in found:
+    if shares:
         assert found["percent"] == pytest.approx(100 * found["done"] / found["total"], abs=0.06)
         assert 0 <= found["percent"] <= 100
     else:
-        assert "total" not in found
+        assert not {"percent", "total"} & set(found)
 
 
 def test_a_file_in_many_messages_is_looked_after_too(database: Database, tmp_path: Path) -> None:
@@ -164,13 +169,22 @@ def test_a_quick_run_opens_no_second_connection_and_tells_nothing(
     assert result.of("migration.progress") == []
 
 
-def test_progress_can_be_turned_off(database: Database, tmp_path: Path) -> None:
-    body = "SELECT pg_sleep(0.4)"
-    folder = write_folder(tmp_path, {"001_a.sql": body})
-    loud = run_job(database.url, folder, MIGRATIONS_SCHEMA="loud", PROGRESS_INTERVAL="100ms")
+def test_progress_can_be_turned_off(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("migrator.durations.SLOW_SECONDS", 0.1)
+    with closing(database.connect()) as holder:
+        holder.cursor().execute("SELECT pg_advisory_lock(7)")
+        folder = write_folder(tmp_path, {"001_a.sql": "SELECT pg_advisory_xact_lock_shared(7)"})
+        settings = {"LOCK_TIMEOUT": "0", "STATEMENT_TIMEOUT": "30s", "PROGRESS_INTERVAL": "10s"}
+        stderr = Listener("migration.progress", holder.close)
+        loud = run_listening(stderr, database.url, folder, **settings)
+    body = f"SELECT pg_sleep({0.1 + GRACE_SECONDS + 0.4})"  # a line would have been said in it
+    folder = write_folder(tmp_path, {"002_b.sql": body})
     quiet = run_job(database.url, folder, PROGRESS_INTERVAL="0")
-    assert (loud.code, quiet.code) == (0, 0)
-    assert loud.of("migration.progress")
+    assert (loud.code, loud.applied) == (0, ["001_a"]), loud.stderr
+    assert len(loud.of("migration.progress")) == 1
+    assert (quiet.code, quiet.applied) == (0, ["002_b"]), quiet.stderr
     assert quiet.of("migration.progress") == []
 
 
@@ -202,7 +216,7 @@ def test_the_second_connection_is_gone_with_its_migration(
         folder = write_folder(tmp_path, files)
         job = Job(database.url, folder, LOCK_TIMEOUT="0", PROGRESS_INTERVAL="250ms")
         for n in (7, 8):
-            first_progress(job, lambda event, n=n: event["version"] == f"00{n}_a")  # type: ignore[misc]
+            job.hear("migration.progress", version=f"00{n}_a")
             until(lambda: database.query(ours) == [(2,)])
             cursor.execute(f"SELECT pg_advisory_unlock({n})")
         assert job.result().code == 0
@@ -216,16 +230,13 @@ def test_behind_a_pool_of_one_the_time_is_told_in_time(
     folder = write_folder(tmp_path, {"001_a.sql": "SELECT pg_advisory_xact_lock_shared(7)"})
     with held(database) as let_go:
         job = Job(url, folder, LOCK_TIMEOUT="0", PROGRESS_INTERVAL="500ms")
-        assert job.process.stderr
-        lines: list[str] = []
-        while "observer.unavailable" not in "".join(lines[-1:]):
-            lines.append(job.process.stderr.readline())
+        job.hear("observer.unavailable")
         let_go()
         result = job.result()
     assert result.code == 0
-    events = [json.loads(line) for line in lines]
-    assert [event for event in events if event["event"] == "migration.progress"]
-    assert all("blockers" not in event for event in events)
+    before = result.events[: result.events.index("observer.unavailable")]
+    assert "migration.progress" in before
+    assert all("blockers" not in line for line in result.lines)
 
 
 def test_a_stop_is_heard_while_the_second_connection_is_open(
@@ -234,7 +245,7 @@ def test_a_stop_is_heard_while_the_second_connection_is_open(
     folder = write_folder(tmp_path, {"001_a.sql": "SELECT pg_advisory_xact_lock_shared(7)"})
     with held(database):
         job = Job(database.url, folder, LOCK_TIMEOUT="0", PROGRESS_INTERVAL="100ms")
-        first_progress(job, lambda event: "blockers" in event)
+        job.hear("migration.progress", lambda line: "blockers" in line)
         job.process.send_signal(signal.SIGTERM)
         result = job.result(timeout=2)
     assert result.code == 23
@@ -246,6 +257,11 @@ LIMITS = {
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "1min",
     "client_connection_check_interval": "5s",
+    # over TCP the server shows what the socket has, not what was asked for
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "20000",
 }
 
 
