@@ -124,9 +124,7 @@ def test_a_file_that_changes_while_it_is_sent_is_refused_and_rolled_back(
     holder = database.connect()
     holder.cursor().execute(f"SELECT pg_advisory_lock({lock_key('public')})")
     job = Job(database.url, folder)
-    assert job.process.stderr
-    while '"lock.waiting"' not in job.process.stderr.readline():
-        pass
+    job.hear("lock.waiting")
     path = folder / "001_a.sql"
     path.write_text(path.read_text() + "SELECT 'more';\n")
     holder.close()

@@ -172,9 +172,7 @@ def test_a_table_that_is_busy_at_first_gets_its_rows_once(
     folder = write_folder(tmp_path, {"001_a.sql": f"COPY t FROM stdin;\n{rows}\\.\n"})
     job = Job(database.url, folder, LOCK_TIMEOUT="50ms")
     until(lambda: database.query(WAITING))
-    assert job.process.stderr
-    while '"migration.retry"' not in job.process.stderr.readline():
-        pass
+    job.hear("migration.retry")
     reader.close()
     assert job.result().code == 0
     assert database.query("SELECT count(*), sum(a) FROM t") == [(100_000, 4_999_950_000)]

@@ -315,8 +315,7 @@ def test_an_orphan_is_waited_for_and_found_to_have_done_it(
     killed.process.kill()
     killed.result()
     job = Job(interrupted.database.url, interrupted.folder)
-    lines = iter(job.process.stderr or ())
-    assert any('"lock.waiting"' in line for line in lines)
+    job.hear("lock.waiting")
     assert running(interrupted)
     holder.close()
     result = job.result()
@@ -404,8 +403,7 @@ def test_somebody_else_s_running_build_is_waited_for_and_never_dropped(
     assert given_up.code == 21
     assert f"pid {pid}" in given_up.error["message"]
     job = Job(case.database.url, case.folder)
-    lines = iter(job.process.stderr or ())
-    assert any('"verdict": "wait"' in line for line in lines)
+    job.hear("statement.settled", verdict="wait")
     assert case.database.query(STATE) == [(oid, False)]
     holder.close()
     thread.join()
