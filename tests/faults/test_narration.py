@@ -176,7 +176,7 @@ def test_progress_can_be_turned_off(
     with closing(database.connect()) as holder:
         holder.cursor().execute("SELECT pg_advisory_lock(7)")
         folder = write_folder(tmp_path, {"001_a.sql": "SELECT pg_advisory_xact_lock_shared(7)"})
-        settings = {"LOCK_TIMEOUT": "0", "STATEMENT_TIMEOUT": "30s", "PROGRESS_INTERVAL": "10s"}
+        settings = {"LOCK_TIMEOUT": "0", "STATEMENT_TIMEOUT": "30s", "PROGRESS_INTERVAL": "1h"}
         stderr = Listener("migration.progress", holder.close)
         loud = run_listening(stderr, database.url, folder, **settings)
     body = f"SELECT pg_sleep({0.1 + GRACE_SECONDS + 0.4})"  # a line would have been said in it
