@@ -76,3 +76,9 @@ def test_a_pause_that_would_outlast_the_limit_is_not_begun() -> None:
         sending.retried(for_seconds=20.0)
     assert raised.value is last
     assert len(sending.sleeper.pauses) == 1
+
+
+def test_the_last_pause_is_cut_so_that_the_last_try_comes_at_the_end() -> None:
+    sending = Sending(RefusedError())
+    assert sending.retried(for_seconds=0.05) == "done"
+    assert sending.sleeper.pauses[0] <= 0.05
