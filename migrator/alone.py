@@ -321,15 +321,21 @@ class _Visit:
             }
             self._send(journal.fail(self.place, self.version, step.number, detail, self.way))
             if undone:
-                self.progress = replace(self.progress, interrupted=None)
+                self.progress = self.progress.undone(step.number)
         found.details["outcome"] = self._standing
         return found
 
     def _undone(self, step: Step) -> bool:
-        """Whether nothing of a refused statement is left; an INVALID index is dropped for it."""
+        """Whether nothing of a refused statement is left; an INVALID index is dropped for it.
+
+        A SET may be refused before an interrupted statement has been settled, which in a file
+        that has changed may have had its number.
+        """
         intent = self.progress.interrupted
-        if step.effect.act is Act.ATOMIC or step.effect.act is Act.SESSION or intent is None:
+        if step.effect.act is Act.ATOMIC or intent is None:
             return True
+        if step.effect.act is Act.SESSION:
+            return False
         before = read_sight(intent.before)
         for _ in range(2):
             verdict = settle(step.effect, before, look(self.session, step.effect, None, before))

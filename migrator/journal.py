@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +103,12 @@ class Progress:
     @property
     def begun(self) -> bool:
         return bool(self.done) or self.interrupted is not None
+
+    def undone(self, number: int) -> Progress:
+        """After a refusal of statement `number` that left nothing: of no other it says anything."""
+        if self.interrupted is None or self.interrupted.number != number:
+            return self
+        return replace(self, interrupted=None)
 
 
 def fold(lines: Iterable[Line]) -> dict[str, Progress]:
@@ -243,7 +249,10 @@ def conclude(
 def fail(
     place: Place, version: str, number: int, detail: dict[str, Any], way: Way = Way.FORTH
 ) -> str:
-    """Record that a statement failed; `undone` in `detail` says that nothing of it is left."""
+    """Record that a statement failed; `undone` in `detail` says that nothing of it is left.
+
+    Nor of an interrupted one of its number.
+    """
     event = FAILED if way is Way.FORTH else ROLLBACK_FAILED
     return _message([log_row(place, version, event, {"statement": number, **detail})])
 
@@ -362,8 +371,7 @@ def _after(progress: Progress, line: Line) -> Progress:
         spent += int(detail.get("execution_time_ms") or 0)
         return Progress({**progress.done, number: detail["sha256"]}, spent, None, way)
     if line.event in {FAILED, ROLLBACK_FAILED}:
-        interrupted = None if detail.get("undone") else progress.interrupted
-        return Progress(progress.done, spent, interrupted, way)
+        return progress.undone(number) if detail.get("undone") else progress
     told = Answer(detail["answer"]) if line.event == REPAIRED else Answer.APPLIED
     if told is Answer.DONE and progress.interrupted is not None:
         done = {**progress.done, progress.interrupted.number: progress.interrupted.sha256}

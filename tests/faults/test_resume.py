@@ -475,3 +475,34 @@ def test_a_statement_that_a_person_has_seen_done_is_not_run_again(
     assert run_job(database.url, folder, *words).code == 0
     assert run_job(database.url, folder).code == 0
     assert database.query("SELECT n FROM steps ORDER BY n") == [(1,), (2,), (3,)]
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_a_set_that_is_refused_leaves_an_interrupted_statement_to_be_asked_about(
+    database: Database, proxy: MakeProxy, tmp_path: Path, number: int
+) -> None:
+    """Also where the file has changed since, and the SET has got the number of the other."""
+    setting, role = "SET search_path = public;\n" * (number - 2), f"{database.dbname}_owner"
+    database.query(
+        f"CREATE TABLE steps (n int); CREATE ROLE {role}; GRANT INSERT ON steps TO {role};"
+        "CREATE PROCEDURE backfill() LANGUAGE plpgsql"
+        " AS $$ BEGIN INSERT INTO steps VALUES (1); COMMIT; END $$"
+    )
+    alone, work = "-- migrator: no-transaction\n", f"SET ROLE {role};\nCALL backfill();\n"
+    folder = write_folder(tmp_path, {"001_a.sql": f"{alone}{work}"})
+    assert run_job(database.url, write_folder(tmp_path / "none", {})).code == 0
+    cutter = proxy(database)
+    jobs: list[Job] = []
+    cutter.cut_at(b"*/ CALL", Cut.DONE, lambda: jobs[0].process.kill())
+    jobs.append(Job(cutter.through(database.url), folder))
+    assert jobs[0].result().code == -signal.SIGKILL
+    until(lambda: not database.query(LOCKED))
+    write_folder(folder, {"001_a.sql": f"{alone}{setting}{work}"})
+    database.query(f"ALTER ROLE {role} RENAME TO {role}_gone")
+    refused = run_job(database.url, folder)
+    assert refused.code == 15
+    assert refused.report["outcome"] == "001_a is not finished; statement 2 is to be settled"
+    database.query(f"ALTER ROLE {role}_gone RENAME TO {role}")
+    assert run_job(database.url, folder).code == 14
+    assert database.query("SELECT n FROM steps") == [(1,)]
+    database.query(f"DROP OWNED BY {role}; DROP ROLE {role}")

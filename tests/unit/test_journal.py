@@ -74,6 +74,9 @@ def told(what: Answer) -> Line:
             [done(1), begun(2), line("failed", statement=2, undone=False)], {1}, 2, id="cancelled"
         ),
         pytest.param(
+            [begun(2), line("failed", statement=1, undone=True)], {}, 2, id="another one refused"
+        ),
+        pytest.param(
             [done(1), begun(2), line("failed", sqlstate="42601")], {1}, 2, id="a flight's failure"
         ),
         pytest.param([done(1), begun(2), told(Answer.DONE)], {1, 2}, None, id="told: done"),
@@ -121,6 +124,7 @@ REFUSED = line("rollback_failed", statement=2, undone=True)
         pytest.param(
             [back(done(1)), back(begun(2)), line("rollback_failed")], {1}, 2, id="cancelled"
         ),
+        pytest.param([back(begun(3)), REFUSED], {}, 3, id="another one refused"),
         pytest.param([back(begun(1)), told(Answer.DONE)], {1}, None, id="told: done"),
         pytest.param(
             [back(done(1)), back(begun(2)), told(Answer.RETRY)], {1}, None, id="told: retry"
