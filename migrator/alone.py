@@ -121,6 +121,10 @@ class _Visit:
         self.place = link.place
         self.progress = Progress(way=self.way)
         self.at = 0  #: the number of the statement that was sent last
+        called = f"the undo of {self.version}" if self.way is Way.BACK else self.version
+        self.running = f"{called} was running, and the server did not answer any more"
+        #: Why nobody knows what there is of it; empty while `progress` is all of it.
+        self.doubt = f"how far {called} has come was not read"
 
     def apply(self, seen: Collection[tuple[str, str | None]]) -> Done:
         """All statements that are not yet done, and the history's row."""
@@ -161,6 +165,7 @@ class _Visit:
         begun = journal.fold(lines).get(self.version, self.progress)
         if begun.way is self.way:
             self.progress = begun
+        self.doubt = ""
         check_unchanged(self.script, self.progress)
         self._send(journal.prepare(self.place, self._limits()))
         self.session.hear = partial(self.link.tell_notice, self.version)
@@ -171,7 +176,8 @@ class _Visit:
                 self._again(partial(self._carry_out, step))
         spent_ms = self.progress.spent_ms
         text = self.errand.finish(self.place, self.script, spent_ms, self.also)
-        self._again(lambda: self._send(text))
+        with self._committing():
+            self._again(lambda: self._send(text))
         return Done(self.version, self.progress.spent_ms)
 
     def _carry_out(self, step: Step) -> None:
@@ -258,7 +264,8 @@ class _Visit:
         if verdict.next is Next.ASK:
             raise in_the_way(step, verdict, seen[-1])
         intent = step.intent(self.link.run_id, seen[-1])
-        self._send(journal.intend(self.place, self.version, intent, self.way))
+        with self._committing():
+            self._send(journal.intend(self.place, self.version, intent, self.way))
         self.progress = replace(self.progress, interrupted=intent)
         self.link.tell(Event("statement.started", "info", step.fields))
 
@@ -275,7 +282,8 @@ class _Visit:
         """A statement that runs in a transaction, together with its outcome."""
         self.link.tell(Event("statement.started", "info", step.fields))
         before, after = journal.atomic(self.place, self.version, step.number, step.text, self.way)
-        rows = self._try(step, before + step.text + after, len(before))
+        with self._committing():
+            rows = self._try(step, before + step.text + after, len(before))
         self._is_done(step, rows, How.RAN)
 
     def _conclude(self, step: Step, how: How) -> None:
@@ -352,6 +360,8 @@ class _Visit:
 
     @property
     def _standing(self) -> str:
+        if self.doubt:
+            return f"unknown: {self.doubt}; see `status`"
         return standing(self.version, self.progress)
 
     def _limits(self) -> Limits:
@@ -375,6 +385,15 @@ class _Visit:
         self._send(journal.patience(short, long))
         yield
         self._send(journal.patience(long, short))
+
+    @contextlib.contextmanager
+    def _committing(self) -> Iterator[None]:
+        """Around what commits by itself: without an answer nobody knows whether it has."""
+        try:
+            yield
+        finally:
+            if not self.session.alive:
+                self.doubt = self.running
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

@@ -22,7 +22,7 @@ from migrator.snapshot import Snapshot
 from tests.builders import write_folder
 from tests.catalog import read_catalog
 from tests.conftest import Database, MakeProxy, create_database, drop_database, in_charge
-from tests.job import Job, run_job, until
+from tests.job import Job, Listener, run_job, run_listening, until
 from tests.postgres import Address
 from tests.proxy import Cut
 
@@ -506,3 +506,70 @@ def test_a_set_that_is_refused_leaves_an_interrupted_statement_to_be_asked_about
     assert run_job(database.url, folder).code == 14
     assert database.query("SELECT n FROM steps") == [(1,)]
     database.query(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+@pytest.mark.parametrize(
+    "needle",
+    [
+        pytest.param(b"*/ CREATE TABLE done", id="a statement that commits with its outcome"),
+        pytest.param(b'"what": "VACUUM"', id="an intent"),
+        pytest.param(FINISH, id="the history's row"),
+    ],
+)
+def test_what_a_stop_on_a_dead_network_may_leave_to_commit_is_unknown(
+    database: Database, proxy: MakeProxy, tmp_path: Path, needle: bytes
+) -> None:
+    text = "-- migrator: no-transaction\nCREATE TABLE done ();\nVACUUM done;\n"
+    folder = write_folder(tmp_path, {"001_a.sql": text})
+    assert run_job(database.url, write_folder(tmp_path / "none", {})).code == 0
+    network = proxy(database)
+    network.hold_at(needle)
+    job = Job(network.through(database.url), folder)
+    until(lambda: network.holding)
+    job.process.send_signal(signal.SIGTERM)
+    stopped = job.result()
+    network.let_go()
+    assert stopped.code == 23
+    assert stopped.report["outcome"] == (
+        "unknown: 001_a was running, and the server did not answer any more; see `status`"
+    )
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_until_the_journal_has_been_read_what_is_left_of_a_file_is_unknown(
+    database: Database, proxy: MakeProxy, tmp_path: Path, lost: bool
+) -> None:
+    """Of one that an earlier run has left half done, and that this one has lost and begun anew."""
+    text = "-- migrator: no-transaction\nCREATE TABLE done ();\nSELECT 1/0;\n"
+    folder = write_folder(tmp_path, {"001_a.sql": text})
+    network = proxy(database)
+    if lost:
+        assert run_job(database.url, write_folder(tmp_path / "none", {})).code == 0
+        network.cut_at(b"*/ SELECT 1/0", Cut.BEFORE, lambda: network.hold_at(b"history has moved"))
+    else:
+        assert run_job(database.url, folder).code == 15
+        network.hold_at(b"history has moved")
+    job = Job(network.through(database.url), folder)
+    until(lambda: network.holding)
+    job.process.send_signal(signal.SIGTERM)
+    stopped = job.result()
+    assert stopped.code == 23
+    assert stopped.report["outcome"] == (
+        "unknown: how far 001_a has come was not read; see `status`"
+    )
+
+
+def test_a_journal_that_is_too_busy_to_be_read_says_nothing_of_what_is_left(
+    database: Database, tmp_path: Path
+) -> None:
+    text = "-- migrator: no-transaction\nCREATE TABLE done ();\nSELECT 1/0;\n"
+    folder = write_folder(tmp_path, {"001_a.sql": text})
+    assert run_job(database.url, folder).code == 15
+    with closing(database.connect()) as holder:
+        holder.autocommit = False
+        lock = "LOCK TABLE schema_migrations_log"
+        listener = Listener("migration.started", lambda: holder.cursor().execute(lock))
+        limits = {"LOCK_TIMEOUT": "50ms", "LOCK_RETRY_TIMEOUT": "100ms"}
+        result = run_listening(listener, database.url, folder, **limits)
+    assert result.code == 22
+    assert result.report["outcome"] == "unknown: how far 001_a has come was not read; see `status`"
