@@ -17,14 +17,12 @@ from migrator.database import LostError, ServerError, Session
 from migrator.durations import limit_seconds
 from migrator.effects import Act, Effect, read_effect
 from migrator.errors import (
-    BusyError,
+    AccessError,
     ConfigError,
-    DirtyError,
     LockedError,
     MigratorError,
     StatementError,
     StoppedError,
-    UnreachableError,
 )
 from migrator.flight import ESCAPED, MOVED, Limits, Message, Place, head
 from migrator.history import find_run
@@ -249,7 +247,6 @@ class _Visit:
                 f"{self.version}: {step.what}: {error.verdict.seen}, for all of WAIT_TIMEOUT",
                 version=self.version,
                 remedy="See whether that session is at work or stuck, then run again.",
-                outcome=self._standing,
             ) from None
 
     def _begin(self, step: Step) -> None:
@@ -330,7 +327,6 @@ class _Visit:
             self._send(journal.fail(self.place, self.version, step.number, detail, self.way))
             if undone:
                 self.progress = self.progress.undone(step.number)
-        found.details["outcome"] = self._standing
         return found
 
     def _undone(self, step: Step) -> bool:
@@ -406,9 +402,15 @@ class _Visit:
                 detail = {"message": str(error), "undone": False}
                 self.session.send(journal.fail(self.place, self.version, self.at, detail, self.way))
             raise
-        except (BusyError, DirtyError, UnreachableError) as error:
+        except MigratorError as error:
             error.details["outcome"] = self._standing
             raise
+        except ServerError as error:
+            if error.refusal.sqlstate == ESCAPED:
+                raise
+            raise AccessError(
+                f"the server refused what the job itself needs: {error}", outcome=self._standing
+            ) from error
 
     @contextlib.contextmanager
     def _given_back(self) -> Iterator[None]:

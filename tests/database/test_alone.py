@@ -14,7 +14,7 @@ import pytest
 
 from tests.builders import write_folder
 from tests.conftest import Database, MakePgBouncer, MakeProxy
-from tests.job import Job, run_job, until
+from tests.job import Job, Listener, run_job, run_listening, until
 from tests.pgbouncer import PgBouncer
 from tests.proxy import Cut, Proxy
 
@@ -387,3 +387,50 @@ def test_the_role_that_supabase_gives_may_do_all_of_it(
     verdict = "run again" if moment is Cut.BEFORE else "done"
     assert [line["verdict"] for line in result.of("statement.settled")] == [verdict]
     assert supabase.query(VALID) == [("t_a", True)]
+
+
+@pytest.mark.parametrize(
+    ("table", "when", "outcome"),
+    [
+        (
+            "schema_migrations_log",
+            "NEW.event = 'outcome'",
+            "002_index is not finished; statement 1 is to be settled",
+        ),
+        (
+            "schema_migrations",
+            "NEW.version = '002_index'",
+            "002_index is not finished; done and standing: statement 1",
+        ),
+    ],
+)
+def test_what_stands_is_said_when_it_cannot_be_recorded(
+    database: Database, tmp_path: Path, table: str, when: str, outcome: str
+) -> None:
+    folder = write_folder(tmp_path, TABLE)
+    assert run_job(database.url, folder).code == 0
+    database.query(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " RAISE EXCEPTION USING ERRCODE = '53100', MESSAGE = 'the disk is full'; END $$;"
+        f"CREATE TRIGGER refuse BEFORE INSERT ON {table}"
+        f" FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION refuse()"
+    )
+    result = run_job(database.url, write_folder(folder, INDEX))
+    assert (result.code, result.report["outcome"]) == (16, outcome)
+    assert "53100: the disk is full" in result.error["message"]
+    assert database.query(VALID) == [("t_a", True)]
+    database.query(f"DROP TRIGGER refuse ON {table}")
+    assert run_job(database.url, folder).code == 0
+
+
+def test_what_stands_is_said_when_the_file_changes_under_the_run(
+    database: Database, tmp_path: Path
+) -> None:
+    filler = "-- a line of a file that is too large to be kept in memory\n" * 10_000
+    text = f"{ALONE}CREATE TABLE one ();\n{filler}CREATE TABLE two ();\n"
+    folder = write_folder(tmp_path, {"001_a.sql": text})
+    changed = text.replace("two", "2nd")
+    listener = Listener("statement.done", lambda: write_folder(folder, {"001_a.sql": changed}))
+    result = run_listening(listener, database.url, folder)
+    assert (result.code, result.error["type"]) == (10, "SourceError")
+    assert result.report["outcome"] == "001_a is not finished; done and standing: statement 1"
