@@ -45,6 +45,9 @@ from migrator.sights import look
 from migrator.steps import Step, check_unchanged, in_the_way, question, standing, steps
 from migrator.watch import retry
 
+#: How long a pooler's backend that keeps our lock is waited for to become idle.
+DROP_SECONDS = 5.0
+
 T = TypeVar("T")
 Rows = list[tuple[Any, ...]]
 
@@ -100,6 +103,10 @@ def apply_alone(
     )
 
 
+class _StillHeldError(Exception):
+    """A backend that is not ours any more held our lock when it was last looked at."""
+
+
 class _StillAtWorkError(Exception):
     """Somebody is at work on the statement's object."""
 
@@ -140,14 +147,32 @@ class _Visit:
             except ServerError as error:
                 if error.refusal.sqlstate != ESCAPED:
                     raise
-                with contextlib.suppress(ServerError):
-                    self.session.send(journal.drop_lock(self.place, pid))
                 raise ConfigError(
                     f"{self.version}: {error.refusal.message}",
                     remedy="DIRECT_URL must bypass the pooler or reach it in session mode; and the "
-                    "file may not release the lock.",
+                    f"file may not release the lock.{self._let_go(pid)}",
                     outcome=self._standing,
                 ) from error
+
+    def _let_go(self, pid: int) -> str:
+        """Free the lock that a pooler's backend keeps; empty, or what is left for a person to do.
+
+        The pooler may have lent the backend to somebody, who is not to be disturbed.
+        """
+        drop = journal.drop_lock(self.place, pid)
+
+        def once() -> None:
+            if self.session.send(drop):
+                raise _StillHeldError
+
+        try:
+            retry(once, self.link.watch, lambda: DROP_SECONDS, _StillHeldError, lambda *_: None)
+        except (_StillHeldError, LostError, ServerError, StoppedError):
+            return (
+                f" The pooler's backend {pid} may keep the lock, which other runners wait for: "
+                f"once it is idle, `SELECT pg_terminate_backend({pid})`."
+            )
+        return ""
 
     def _apply(self, seen: Collection[tuple[str, str | None]]) -> Done:
         try:

@@ -196,7 +196,10 @@ def take_lock(place: Place) -> str:
 
 
 def drop_lock(place: Place, pid: int) -> str:
-    """Let go of our lock on a backend that a pooler took away from us, or end that, if idle."""
+    """Let go of our lock on a backend that a pooler took away from us, or end that, if idle.
+
+    No row comes back once it holds the lock no more.
+    """
     return _message([DROP_LOCK.format(ours=our_lock(place.schema), pid=pid)])
 
 

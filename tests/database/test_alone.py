@@ -333,6 +333,48 @@ def test_a_direct_url_that_keeps_no_session_is_found_out_before_the_statement(
     until(lambda: database.query(LOCKS) == [(0,)])
 
 
+@pytest.mark.parametrize("given_back", [True, False])
+def test_a_pooler_s_backend_that_keeps_the_lock_is_ended_when_nobody_uses_it_any_more(
+    database: Database,
+    pgbouncer: MakePgBouncer,
+    proxy: MakeProxy,
+    tmp_path: Path,
+    given_back: bool,
+) -> None:
+    pooler = pgbouncer(database, pool_mode="transaction", pool_size=2)
+    url = pooler.url(database.dbname)
+    assert run_job(database.url, write_folder(tmp_path, TABLE)).code == 0
+    network = proxy(pooler)
+    network.hold_at(b"history has moved")
+    direct = network.through(url)
+    job = Job(direct, write_folder(tmp_path, INDEX), DIRECT_URL=direct)
+    until(lambda: network.holding)
+    [(holder,)] = database.query("SELECT pid FROM pg_locks WHERE locktype = 'advisory'")
+    others = {}
+    for _ in range(2):  # both of the pool's backends, of which the lock's is kept
+        other = psycopg2.connect(url)
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            [(pid,)] = cursor.fetchall()
+        others[pid] = other
+    borrower = others.pop(holder)
+    [free] = others
+    others[free].rollback()
+    network.let_go()
+    asked = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND query LIKE '%%pg_terminate%%'"
+    until(lambda: database.query(asked, free))
+    assert database.query(LOCKS) == [(1,)]
+    if given_back:
+        borrower.rollback()
+    result = job.result()
+    assert result.code == 2, result.stderr
+    assert database.query(LOCKS) == [(0 if given_back else 1,)]
+    assert (f"pg_terminate_backend({holder})" in result.error["remedy"]) is not given_back
+    borrower.rollback()
+    for client in (borrower, others[free]):
+        client.close()
+
+
 def test_a_file_that_releases_the_lock_is_stopped(database: Database, tmp_path: Path) -> None:
     text = f"{ALONE}SELECT pg_advisory_unlock_all();\nCREATE TABLE t ();\n"
     result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": text}))
