@@ -134,7 +134,7 @@ class _Visit:
     def apply(self, seen: Collection[tuple[str, str | None]]) -> Done:
         """All statements that are not yet done, and the history's row."""
         with self._given_back():
-            take = journal.take_lock(self.place)
+            take = journal.take_lock(self.place, self._limits())
 
             def take_lock() -> Rows:
                 self.session = self.link.own_session()  # a waiter may have lost the one before
@@ -176,9 +176,7 @@ class _Visit:
 
     def _apply(self, seen: Collection[tuple[str, str | None]]) -> Done:
         try:
-            text = journal.read_progress(
-                self.place, self.version, head(seen), self._limits().lock_timeout
-            )
+            text = journal.read_progress(self.place, self.version, head(seen))
             rows = self._again(lambda: self._send(text))
         except ServerError as error:
             if error.refusal.sqlstate != MOVED:
@@ -190,7 +188,6 @@ class _Visit:
             self.progress = begun
         self.doubt = ""
         check_unchanged(self.script, self.progress)
-        self._send(journal.prepare(self.place, self._limits()))
         self.session.hear = partial(self.link.tell_notice, self.version)
         for step in steps(self.script):
             if step.number not in self.progress.done:

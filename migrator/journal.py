@@ -188,11 +188,15 @@ RENAME = "UPDATE {history} SET version = {new} WHERE version = {version}"
 ACCEPT = "UPDATE {history} SET checksum = {checksum}, floor = {floor} WHERE version = {version}"
 
 
-def take_lock(place: Place) -> str:
-    """Take the runners' lock for the session, or be refused with HELD; the backend's pid."""
+def take_lock(place: Place, limits: Limits) -> str:
+    """Take the runners' lock for the session, or be refused with HELD; the backend's pid.
+
+    What holds for the whole session goes along: without keepalives of ours the server would keep
+    the lock of a client that is gone for as long as its own let it.
+    """
     key, holder = lock_key(place.schema), holder_query(place.schema)
     lock = LOCK.format(key=key, held=HELD, holder=holder)
-    return _message([lock, "SELECT pg_backend_pid()"])
+    return ";\n".join((*_lasting(place, limits), _message([lock, "SELECT pg_backend_pid()"])))
 
 
 def drop_lock(place: Place, pid: int) -> str:
@@ -203,20 +207,11 @@ def drop_lock(place: Place, pid: int) -> str:
     return _message([DROP_LOCK.format(ours=our_lock(place.schema), pid=pid)])
 
 
-def prepare(place: Place, limits: Limits) -> str:
-    """What holds for the whole session."""
-    values = [*settings(place, limits), "idle_session_timeout = 0"]
-    if limits.search_path:
-        values.append(f"search_path = {', '.join(map(identifier, limits.search_path))}")
-    return ";\n".join(f"SET {value}" for value in values)
-
-
-def read_progress(place: Place, version: str, seen: str, lock_timeout_ms: int) -> str:
+def read_progress(place: Place, version: str, seen: str) -> str:
     """Refused with MOVED when the history's head is not `seen`; else the version's lines."""
     query = head_query(place.history)
     return _message(
         [
-            f"SET LOCAL lock_timeout = {lock_timeout_ms}",
             _still_locked(place),
             CHECK.format(query=query, head=seen, moved=MOVED),
             lines_query(place.log, f"l.version = {literal(version)}"),
@@ -382,6 +377,14 @@ def _after(progress: Progress, line: Line) -> Progress:
     if told in {Answer.DONE, Answer.RETRY}:
         return Progress(progress.done, spent, None, way)
     return Progress()
+
+
+def _lasting(place: Place, limits: Limits) -> list[str]:
+    """What is SET for the whole session."""
+    values = [*settings(place, limits), "idle_session_timeout = 0"]
+    if limits.search_path:
+        values.append(f"search_path = {', '.join(map(identifier, limits.search_path))}")
+    return [f"SET {value}" for value in values]
 
 
 def _said(way: Way) -> dict[str, str]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
 
-from tests.builders import write_folder
+from migrator.flight import Limits
+from migrator.journal import take_lock
+from tests.builders import PLACE, write_folder
 from tests.conftest import Database, MakePgBouncer, MakeProxy
 from tests.job import Job, Listener, run_job, run_listening, until
 from tests.pgbouncer import PgBouncer
@@ -237,6 +239,25 @@ def test_statement_timeout_is_the_file_s_own(database: Database, tmp_path: Path)
     result = run_job(database.url, write_folder(folder, {"002_b.sql": limited}))
     assert (result.code, result.error["sqlstate"]) == (15, "57014")
     assert "-- migrator: statement-timeout 50ms" in result.error["remedy"]
+
+
+def test_whoever_gets_the_lock_has_what_frees_it_on_a_dead_network_and_nobody_else(
+    database: Database,
+) -> None:
+    text = take_lock(PLACE, Limits(search_path=("s",)))
+    set_to = "SELECT current_setting('tcp_keepalives_idle'), current_setting('search_path')"
+    with closing(database.connect()) as first, closing(database.connect()) as second:
+        with first.cursor() as cursor:
+            cursor.execute(text)
+            cursor.execute(set_to)
+            assert cursor.fetchall() == [("10", "s")]
+        with second.cursor() as cursor:
+            cursor.execute(set_to)
+            before = cursor.fetchall()
+            with pytest.raises(psycopg2.Error, match="another runner holds the lock"):
+                cursor.execute(text)
+            cursor.execute(set_to)
+            assert cursor.fetchall() == before != [("10", "s")]
 
 
 def test_two_runners_apply_a_no_transaction_file_once(database: Database, tmp_path: Path) -> None:

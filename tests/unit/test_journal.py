@@ -30,7 +30,6 @@ from migrator.journal import (
     lines_query,
     marker,
     patience,
-    prepare,
     read_lines,
     read_progress,
     rename,
@@ -193,26 +192,28 @@ OURS = (
 
 
 def test_the_lock_is_the_flights_lock_for_a_session() -> None:
-    text = take_lock(PLACE)
-    assert text.startswith(OURS)
+    text = take_lock(PLACE, Limits())
+    assert OURS in text
     assert f"pg_try_advisory_lock({lock_key('public')})" in text
     assert "ERRCODE = 'MG002'" in text
     assert text.endswith("SELECT pg_backend_pid()")
     assert "held.pid = 42" in drop_lock(PLACE, 42)
 
 
-def test_the_session_gets_limits_that_last() -> None:
-    lines = prepare(PLACE, Limits(500, 0, ("s", 'T"'))).split(";\n")
+def test_the_session_gets_limits_that_last_before_it_gets_the_lock() -> None:
+    before, ours, _ = take_lock(PLACE, Limits(500, 0, ("s", 'T"'))).partition(f";\n{OURS}")
+    assert ours
+    lines = before.split(";\n")
+    assert "SET tcp_user_timeout = 20000" in lines
     assert "SET lock_timeout = 500" in lines
     assert "SET statement_timeout = 0" in lines
     assert "SET idle_session_timeout = 0" in lines
     assert lines[-1] == 'SET search_path = "s", "T"""'
-    assert "search_path" not in prepare(PLACE, Limits())
+    assert "search_path" not in take_lock(PLACE, Limits()).partition(f";\n{OURS}")[0]
 
 
 def test_the_head_is_checked_under_the_lock_before_the_lines_are_read() -> None:
-    text = read_progress(PLACE, "001_a", "0" * 64, 500)
-    assert "SET LOCAL lock_timeout = 500;" in text
+    text = read_progress(PLACE, "001_a", "0" * 64)
     assert text.index("MG003") < text.index("MG001") < text.index("jsonb_agg")
     assert "<> '" + "0" * 64 + "'" in text
     assert "l.version = '001_a'" in text
