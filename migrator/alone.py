@@ -306,8 +306,9 @@ class _Visit:
         self._is_done(step, rows, How.RAN)
 
     def _conclude(self, step: Step, how: How) -> None:
+        """Record the outcome, again while the log is busy; the statement is not done over."""
         text = journal.conclude(self.place, self.version, step.number, step.sha256, how, self.way)
-        self._is_done(step, self._send(text), how)
+        self._is_done(step, self._again(lambda: self._send(text)), how)
 
     def _is_done(self, step: Step, rows: Rows, how: How) -> None:
         spent_ms = int(rows[0][0]) if rows and rows[0][0] is not None else None

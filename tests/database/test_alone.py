@@ -497,3 +497,25 @@ def test_what_stands_is_said_when_the_file_changes_under_the_run(
     result = run_listening(listener, database.url, folder)
     assert (result.code, result.error["type"]) == (10, "SourceError")
     assert result.report["outcome"] == "001_a is not finished; done and standing: statement 1"
+
+
+def test_an_outcome_that_finds_the_log_busy_is_written_again_and_nothing_is_run_twice(
+    database: Database, tmp_path: Path
+) -> None:
+    database.query(
+        "CREATE TABLE steps (n int); CREATE PROCEDURE step() LANGUAGE plpgsql"
+        " AS $$ BEGIN INSERT INTO steps VALUES (1); COMMIT; END $$"
+    )
+    folder = write_folder(tmp_path, {"001_a.sql": f"{ALONE}CALL step();\n"})
+    with closing(database.connect()) as holder:
+        holder.autocommit = False
+
+        def lock() -> None:
+            holder.cursor().execute("LOCK TABLE schema_migrations_log IN EXCLUSIVE MODE")
+            listener.event, listener.act = "migration.retry", holder.rollback
+
+        listener = Listener("statement.started", lock)
+        result = run_listening(listener, database.url, folder, LOCK_TIMEOUT="50ms")
+    assert result.code == 0, result.stderr
+    assert result.events.count("migration.retry") == 1
+    assert database.query("SELECT n FROM steps") == [(1,)]
