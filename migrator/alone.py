@@ -7,6 +7,7 @@ long as it lives. Whatever was begun earlier and has no outcome is settled by th
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,7 +28,7 @@ from migrator.errors import (
 from migrator.flight import ESCAPED, MOVED, Limits, Message, Place, head
 from migrator.history import find_run
 from migrator.journal import How, Intent, Progress, Way, marker
-from migrator.link import BUSY, LOSSES, Link, MovedError, TablesBusyError
+from migrator.link import BUSY, LOCK_REFUSED, LOSSES, Link, MovedError, TablesBusyError
 from migrator.model import Event
 from migrator.parse import Script
 from migrator.report import Done
@@ -126,6 +127,7 @@ class _Visit:
         self.place = link.place
         self.progress = Progress(way=self.way)
         self.at = 0  #: the number of the statement that was sent last
+        self.waited = 0.0  #: seconds of LOCK_RETRY_TIMEOUT that a statement has had to itself
         called = f"the undo of {self.version}" if self.way is Way.BACK else self.version
         self.running = f"{called} was running, and the server did not answer any more"
         #: Why nobody knows what there is of it; empty while `progress` is all of it.
@@ -193,7 +195,8 @@ class _Visit:
             if step.number not in self.progress.done:
                 self.link.watch.check()
                 self.at = step.number
-                self._again(partial(self._carry_out, step))
+                self.waited = 0.0
+                self._again(partial(self._carry_out, step), lambda: self.waited)
         spent_ms = self.progress.spent_ms
         text = self.errand.finish(self.place, self.script, spent_ms, self.also)
         with self._committing():
@@ -320,12 +323,15 @@ class _Visit:
     def _try(self, step: Step, text: str, starts: int = 0) -> Rows:
         """Send a text of the file's, which stands at `starts`; raises what its refusal means."""
         self.session.count_results()
+        began = time.monotonic()
         try:
             return self.session.send(text)
         except ServerError as error:
             answered = self.session.answered
             if error.refusal.sqlstate == ESCAPED:
                 raise
+            if error.refusal.sqlstate == LOCK_REFUSED and self._may_wait(step.effect):
+                self.waited = time.monotonic() - began
             if error.refusal.sqlstate in BUSY:
                 raise self.link.tables_busy(error) from error
             message = step.message(text, starts)
@@ -390,6 +396,9 @@ class _Visit:
         timeout = self.script.statement_timeout_ms or 0
         return Limits(lock_timeout, timeout, self.config.search_path)
 
+    def _may_wait(self, effect: Effect) -> bool:
+        return effect.patient and self.script.lock_timeout_ms is None
+
     @contextlib.contextmanager
     def _patient(self, effect: Effect) -> Iterator[None]:
         """Within, wait longer for locks, where that keeps nobody waiting.
@@ -398,7 +407,7 @@ class _Visit:
         never end. A limit that the file sets itself stays in force.
         """
         short, long = self._limits().lock_timeout, self.config.lock_retry_timeout
-        if not effect.patient or self.script.lock_timeout_ms is not None:
+        if not self._may_wait(effect):
             yield
             return
         self._send(journal.patience(short, long))
@@ -445,8 +454,8 @@ class _Visit:
                 with contextlib.suppress(LostError, ServerError, StoppedError):
                     self.session.tidy()
 
-    def _again(self, send: Callable[[], T]) -> T:
-        return self.link.retrying(self.version, send, self._limits().lock_timeout)
+    def _again(self, send: Callable[[], T], spent: Callable[[], float] = float) -> T:
+        return self.link.retrying(self.version, send, self._limits().lock_timeout, spent=spent)
 
     def _send(self, text: str) -> Rows:
         """A text of our own."""

@@ -203,19 +203,22 @@ class Link:
         send: Callable[[], T],
         lock_timeout: int,
         outcome: str = "nothing was changed",
+        spent: Callable[[], float] = float,
     ) -> T:
         """Do `send` again after locks were refused; BusyError after LOCK_RETRY_TIMEOUT.
 
         That is for all tries of `what` together, however often another runner is sooner. Each wait
         within that lasts goes along with an observer, who sees what blocks it: a wait for a lock
-        is refused after `lock_timeout` ms. `outcome` is what a BusyError means, in words.
+        is refused after `lock_timeout` ms. `outcome` is what a BusyError means, in words; `spent`
+        gives the seconds of it that `send` has waited by itself before it was refused.
         """
         began: float | None = None
 
         def left() -> float:
             nonlocal began
             began = time.monotonic()
-            return limit_seconds(self.config.lock_retry_timeout) - self._busy.get(what, 0.0)
+            limit = limit_seconds(self.config.lock_retry_timeout)
+            return limit - self._busy.get(what, 0.0) - spent()
 
         def tell_retry(error: TablesBusyError, attempt: int) -> None:
             refusal = error.error.refusal

@@ -231,6 +231,18 @@ def test_a_build_that_never_gets_its_locks_is_22_and_settled_by_the_next_run(
     assert database.query(VALID) == [("t_a", True)]
 
 
+def test_a_build_that_has_waited_for_all_of_lock_retry_timeout_is_not_tried_again(
+    database: Database, writer: Any, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path, {"001_a.sql": INDEX["002_index.sql"]})
+    result = run_job(database.url, folder, LOCK_TIMEOUT="50ms", LOCK_RETRY_TIMEOUT="300ms")
+    assert result.code == 22
+    assert "migration.retry" not in result.events
+    writer.close()
+    assert run_job(database.url, folder).code == 0
+    assert database.query(VALID) == [("t_a", True)]
+
+
 def test_statement_timeout_is_the_file_s_own(database: Database, tmp_path: Path) -> None:
     slow = f"{ALONE}SELECT pg_sleep(0.2);\n"
     folder = write_folder(tmp_path, {"001_a.sql": slow})
