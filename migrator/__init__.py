@@ -7,7 +7,7 @@ Ground floor (values and rules; no file, socket, clock or environment is touched
 `parse`, `url`, `refusals`, `config`, `plan`, `flight`, `journal`, `undo`, `declare`, `snapshot`,
 `diagnosis`, `settle`, `steps`, `mirror`, `trackers`, `adoption`, `answers`, `overview`.
 First floor (one module for each thing outside): `source`, `files`, `git`, `watch`, `database`,
-`connect`, `observer`, `lock`, `history`, `archive`, `catalog`, `sights`, `foreign`.
+`connect`, `observer`, `lock`, `history`, `archive`, `catalog`, `sights`, `foreign`, `orphan`.
 Second floor and roof: `link`, `sync`, `alone`, `reader`, `flier`, `runner`, `rollback`,
 `scratch`, `rehearse`, `baseline`, `repair`, `adopt`, `logs`, `commands`, `cli`.
 """

@@ -30,6 +30,7 @@ from migrator.history import find_run
 from migrator.journal import How, Intent, Progress, Way, marker
 from migrator.link import BUSY, LOCK_REFUSED, LOSSES, Link, MovedError, TablesBusyError
 from migrator.model import Event
+from migrator.orphan import free_lock
 from migrator.parse import Script
 from migrator.report import Done
 from migrator.settle import (
@@ -43,11 +44,16 @@ from migrator.settle import (
     settle_first,
 )
 from migrator.sights import look
-from migrator.steps import Step, check_unchanged, in_the_way, question, standing, steps
+from migrator.steps import (
+    Step,
+    check_unchanged,
+    escaped,
+    in_the_way,
+    question,
+    standing,
+    steps,
+)
 from migrator.watch import retry
-
-#: How long a pooler's backend that keeps our lock is waited for to become idle.
-DROP_SECONDS = 5.0
 
 T = TypeVar("T")
 Rows = list[tuple[Any, ...]]
@@ -104,10 +110,6 @@ def apply_alone(
     )
 
 
-class _StillHeldError(Exception):
-    """A backend that is not ours any more held our lock when it was last looked at."""
-
-
 class _StillAtWorkError(Exception):
     """Somebody is at work on the statement's object."""
 
@@ -149,32 +151,11 @@ class _Visit:
             except ServerError as error:
                 if error.refusal.sqlstate != ESCAPED:
                     raise
+                freed = free_lock(self.session, self.place, pid, self.link.watch)
+                message = f"{self.version}: {error.refusal.message}"
                 raise ConfigError(
-                    f"{self.version}: {error.refusal.message}",
-                    remedy="DIRECT_URL must bypass the pooler or reach it in session mode; and the "
-                    f"file may not release the lock.{self._let_go(pid)}",
-                    outcome=self._standing,
+                    message, remedy=escaped(None if freed else pid), outcome=self._standing
                 ) from error
-
-    def _let_go(self, pid: int) -> str:
-        """Free the lock that a pooler's backend keeps; empty, or what is left for a person to do.
-
-        The pooler may have lent the backend to somebody, who is not to be disturbed.
-        """
-        drop = journal.drop_lock(self.place, pid)
-
-        def once() -> None:
-            if self.session.send(drop):
-                raise _StillHeldError
-
-        try:
-            retry(once, self.link.watch, lambda: DROP_SECONDS, _StillHeldError, lambda *_: None)
-        except (_StillHeldError, LostError, ServerError, StoppedError):
-            return (
-                f" The pooler's backend {pid} may keep the lock, which other runners wait for: "
-                f"once it is idle, `SELECT pg_terminate_backend({pid})`."
-            )
-        return ""
 
     def _apply(self, seen: Collection[tuple[str, str | None]]) -> Done:
         try:

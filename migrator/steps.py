@@ -133,6 +133,20 @@ def in_the_way(step: Step, verdict: Verdict, found: Sight) -> DirtyError:
     )
 
 
+def escaped(kept_by: int | None) -> str:
+    """What to do about a lock that was lost; `kept_by` is the pooler's backend that may keep it."""
+    remedy = (
+        "DIRECT_URL must bypass the pooler or reach it in session mode; and the file may not "
+        "release the lock."
+    )
+    if kept_by is None:
+        return remedy
+    return (
+        f"{remedy} The pooler's backend {kept_by} may keep the lock, which other runners wait for: "
+        f"once it is idle, `SELECT pg_terminate_backend({kept_by})`."
+    )
+
+
 def check_unchanged(script: Script, progress: Progress) -> None:
     """DirtyError when what has run is not what the file says; the rest may have been mended."""
     texts = {step.number: step.sha256 for step in steps(script)}

@@ -20,7 +20,7 @@ GROUND = (
 )
 FIRST = (
     *("source", "files", "git", "watch", "database", "connect", "observer", "lock", "history"),
-    *("archive", "catalog", "sights", "foreign"),
+    *("archive", "catalog", "sights", "foreign", "orphan"),
 )
 SECOND = (
     *("link", "sync", "alone", "reader", "flier", "runner", "rollback", "scratch", "rehearse"),

@@ -6,7 +6,7 @@ from migrator.effects import Act
 from migrator.errors import DirtyError
 from migrator.journal import Intent, Progress, Way, sha256
 from migrator.settle import Next, Sight, Verdict
-from migrator.steps import check_unchanged, in_the_way, question, standing, steps
+from migrator.steps import check_unchanged, escaped, in_the_way, question, standing, steps
 from tests.builders import RUN_ID, a_script
 
 SQL = "-- migrator: no-transaction\nSELECT 'secret';\n\nDROP INDEX CONCURRENTLY s.i;\n"
@@ -97,6 +97,12 @@ def test_a_question_says_what_was_seen_and_both_answers() -> None:
 def test_what_is_in_the_way_is_named() -> None:
     asked = in_the_way(DROP, SEEN, Sight(7, "s.i", index=True))
     assert asked.remedy.startswith("DROP INDEX CONCURRENTLY s.i, or mend it")
+
+
+def test_a_lock_that_a_pooler_may_keep_is_named_with_what_frees_it() -> None:
+    assert escaped(None).endswith("the file may not release the lock.")
+    assert escaped(42).startswith(escaped(None))
+    assert escaped(42).endswith("once it is idle, `SELECT pg_terminate_backend(42)`.")
 
 
 def test_what_has_run_must_stay_and_the_rest_may_change() -> None:
