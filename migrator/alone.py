@@ -388,7 +388,7 @@ class _Visit:
         never end. A limit that the file sets itself stays in force.
         """
         short, long = self._limits().lock_timeout, self.config.lock_retry_timeout
-        if not self._may_wait(effect):
+        if not self._may_wait(effect) or limit_seconds(long) <= limit_seconds(short):
             yield
             return
         self._send(journal.patience(short, long))

@@ -243,6 +243,22 @@ def test_a_build_that_has_waited_for_all_of_lock_retry_timeout_is_not_tried_agai
     assert database.query(VALID) == [("t_a", True)]
 
 
+def test_a_build_without_a_limit_for_locks_waits_beyond_lock_retry_timeout(
+    database: Database, writer: Any, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path, {"001_a.sql": INDEX["002_index.sql"]})
+    job = Job(database.url, folder, LOCK_TIMEOUT="0", LOCK_RETRY_TIMEOUT="50ms")
+    waits = (
+        "SELECT 1 FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'virtualxid'"
+        " AND NOT granted AND clock_timestamp() - query_start > interval '300ms'"
+    )
+    until(lambda: database.query(waits))
+    writer.close()
+    result = job.result()
+    assert (result.code, result.of("migration.retry")) == (0, []), result.stderr
+    assert database.query(VALID) == [("t_a", True)]
+
+
 def test_statement_timeout_is_the_file_s_own(database: Database, tmp_path: Path) -> None:
     slow = f"{ALONE}SELECT pg_sleep(0.2);\n"
     folder = write_folder(tmp_path, {"001_a.sql": slow})
