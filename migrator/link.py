@@ -212,13 +212,15 @@ class Link:
         is refused after `lock_timeout` ms. `outcome` is what a BusyError means, in words; `spent`
         gives the seconds of it that `send` has waited by itself before it was refused.
         """
-        began: float | None = None
+        before = self._busy.get(what)
+        began = None if before is None else time.monotonic()  # the first refusal begins it
 
         def left() -> float:
             nonlocal began
-            began = time.monotonic()
+            now = time.monotonic()
+            began = began or now
             limit = limit_seconds(self.config.lock_retry_timeout)
-            return limit - self._busy.get(what, 0.0) - spent()
+            return limit - (before or 0.0) - (now - began) - spent()
 
         def tell_retry(error: TablesBusyError, attempt: int) -> None:
             refusal = error.error.refusal
@@ -246,7 +248,7 @@ class Link:
             ) from error
         except ServerError as error:
             if began is not None and error.refusal.sqlstate == HELD:
-                self._busy[what] = self._busy.get(what, 0.0) + time.monotonic() - began
+                self._busy[what] = (before or 0.0) + time.monotonic() - began
             raise
         self._busy.pop(what, None)
         return result
