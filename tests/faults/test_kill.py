@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,11 @@ from tests.conftest import (
 from tests.gate import WAITS, assert_applied_once, files_with_gate, gate
 from tests.job import Job, Result, run_job, until
 from tests.outage import dropped
+from tests.postgres import Server
 from tests.proxy import Cut
 from tests.ways import WAYS, way_to
+
+Ask = Callable[[str], list[tuple[Any, ...]]]
 
 
 def kill(job: Job) -> Result:
@@ -218,21 +222,36 @@ def test_a_look_at_a_standby_proves_nothing_and_is_done_again(
     assert_applied_once(database, [job.result()], 3)
 
 
+@contextmanager
+def flight_at_a_gate(server: Server, folder: Path) -> Iterator[tuple[Database, Job, Ask]]:
+    """A run over TCP that waits in its second file, and a way to ask the server by its socket.
+
+    At the end the gate opens.
+    """
+    database = create_database(server)
+    url = f"postgresql:///{database.dbname}?host={server.directory}&port={server.port}"
+    with closing(psycopg2.connect(url, user=database.user)) as inside:
+        inside.autocommit = True
+
+        def ask(sql: str) -> list[tuple[Any, ...]]:
+            with inside.cursor() as cursor:
+                cursor.execute(sql)
+                return cursor.fetchall()
+
+        ask("SELECT pg_advisory_lock(42)")
+        job = Job(database.url, write_folder(folder, files_with_gate(3, at=2)), LOCK_TIMEOUT="0")
+        until(lambda: ask(WAITS))
+        yield database, job, ask
+
+
 def test_when_packets_are_lost_and_the_run_lives_it_goes_on_by_itself(
     own_server: MakeServer, tmp_path: Path
 ) -> None:
     """Both sides give the connection up by their keepalives, and the run opens another."""
     server = own_server()
     server.start()
-    database = create_database(server)
-    folder = write_folder(tmp_path, files_with_gate(3, at=2))
-    url = f"postgresql:///{database.dbname}?host={server.directory}&port={server.port}"
-    with closing(psycopg2.connect(url, user=database.user)) as inside:
-        inside.cursor().execute("SELECT pg_advisory_lock(42)")
-        job = Job(database.url, folder, LOCK_TIMEOUT="0")
-        until(lambda: database.query(WAITS))
-        with dropped(server.port):
-            job.hear("migration.retry", timeout=120, reason="lost")
+    with flight_at_a_gate(server, tmp_path) as (database, job, _), dropped(server.port):
+        job.hear("migration.retry", timeout=120, reason="lost")
     result = job.result()
     assert_applied_once(database, [result], 3)
     assert len(result.of("plan.made")) == 1
@@ -241,29 +260,14 @@ def test_when_packets_are_lost_and_the_run_lives_it_goes_on_by_itself(
 def test_when_packets_are_lost_the_server_ends_the_orphan_by_its_own_keepalives(
     own_server: MakeServer, tmp_path: Path
 ) -> None:
-    """Nothing arrives any more on either side; the server is looked at over its socket."""
+    """Nothing arrives any more on either side."""
     server = own_server()
     server.start()
-    database = create_database(server)
-    folder = write_folder(tmp_path, files_with_gate(3, at=2))
-    url = f"postgresql:///{database.dbname}?host={server.directory}&port={server.port}"
-    with closing(psycopg2.connect(url, user=database.user)) as inside:
-        inside.autocommit = True
-        cursor = inside.cursor()
-
-        def waits() -> list[Any]:
-            cursor.execute(WAITS)
-            return cursor.fetchall()
-
-        cursor.execute("SELECT pg_advisory_lock(42)")
-        job = Job(database.url, folder, LOCK_TIMEOUT="0")
-        until(waits)
-        with dropped(server.port):
-            kill(job)
-            until(lambda: not waits(), timeout=60)
-            cursor.execute("SELECT to_regclass('t2')")
-            assert cursor.fetchall() == [(None,)]
-    result = run_job(database.url, folder)
+    with flight_at_a_gate(server, tmp_path) as (database, job, ask), dropped(server.port):
+        kill(job)
+        until(lambda: not ask(WAITS), timeout=60)
+        assert ask("SELECT to_regclass('t2')") == [(None,)]
+    result = run_job(database.url, tmp_path)
     assert (result.code, result.applied) == (0, ["002_step", "003_step"]), result.stderr
 
 
