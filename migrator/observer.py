@@ -176,6 +176,7 @@ class Observer:
         self._shown = True  # our statement was seen at the last look
         self._stale = False  # what is asked was asked in a wait before
         self._seen: dict[str, Any] | None = None
+        self._free_since = math.inf  # a look saw that what is in _seen was waited for no more
 
     def end(self) -> None:
         """Close the second connection; the next slow statement opens another."""
@@ -184,8 +185,8 @@ class Observer:
     def take_seen(self) -> dict[str, Any]:
         """Who was in the way just before a lock was refused, for the log; or why nobody knows."""
         seen, self._seen = self._seen, None
-        if seen is not None:
-            return seen
+        if seen is not None and time.monotonic() - self._free_since < GRACE_SECONDS:
+            return seen  # the newest look may have come when the refusal was on its way
         why = self.unavailable or "the wait was too short to look"
         if self._busy_since is not None:
             why = "the second connection was not answered while we waited"
@@ -253,10 +254,12 @@ class Observer:
     def _heard(self, found: dict[str, Any], waited: float) -> None:
         """Keep whom our statement waits for, and tell how far it has come when that is due."""
         blockers = found.pop("blockers", []) + found.pop("prepared_blockers", [])
-        self._seen = None
         if "waits_for" in found:
             found["blockers"] = blockers
             self._seen = {"waits_for": found["waits_for"], "blockers": blockers}
+            self._free_since = math.inf
+        else:
+            self._free_since = min(self._free_since, time.monotonic())
         self._look_at = waited + self._rhythm.look
         if waited >= self._tell_at:
             self._say(found, waited)

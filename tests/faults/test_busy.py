@@ -6,12 +6,19 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from threading import Thread
+from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 
+import psycopg2
 import pytest
 
+from migrator.durations import Rhythm
 from migrator.flight import lock_key
-from tests.builders import write_folder
+from migrator.model import Event
+from migrator.observer import Observer
+from tests.builders import RUN_ID, write_folder
 from tests.conftest import Database, MakePgBouncer
 from tests.job import Job, Result, run_job, run_listening, until
 
@@ -109,6 +116,7 @@ def test_a_row_lock_names_its_table_too(database: Database, block: Block, tmp_pa
     folder = write_folder(tmp_path, {"001_a.sql": "UPDATE hot SET id = 3;"})
     result = run_job(database.url, folder, **TWICE)
     assert result.code == 22
+    assert all("waits_for" in line for line in refused(result)), result.stderr
     assert {line["waits_for"]["locktype"] for line in refused(result)} == {"transactionid"}
     assert {line["waits_for"]["relation"] for line in refused(result)} == {"public.hot"}
 
@@ -292,6 +300,36 @@ def test_the_time_for_busy_tables_does_not_run_while_another_runner_works(
     job.hear("migration.retry", lambda line: line not in before)
     reader.close()
     assert job.result().code == 0
+
+
+def test_a_look_that_comes_just_after_the_refusal_does_not_hide_what_was_seen(
+    database: Database, block: Block
+) -> None:
+    reader = block("SELECT * FROM hot")
+    session: Any = SimpleNamespace(another=lambda: psycopg2.connect(database.url, async_=True))
+    told: list[Event] = []
+    observer = Observer(lambda: session, "001_a", Rhythm(0, 0.01, 0, 0.01), RUN_ID, told.append)
+    began = monotonic()
+
+    def looks(waiting: bool) -> bool:
+        observer.step(began)
+        return bool(told) and ("waits_for" in told[-1].fields) is waiting
+
+    with closing(database.connect()) as own:
+        wanted = f"/* migrator 001_a, run {RUN_ID} */ ALTER TABLE hot ADD x int"
+        thread = Thread(target=lambda: refused_by(own, wanted))
+        thread.start()
+        until(lambda: looks(waiting=True))
+        database.query("SELECT pg_cancel_backend(%s)", own.info.backend_pid)
+        thread.join()
+    until(lambda: looks(waiting=False))
+    assert observer.take_seen()["blockers"][0]["pid"] == pid_of(reader)
+    observer.end()
+
+
+def refused_by(connection: Any, sql: str) -> None:
+    with pytest.raises(psycopg2.errors.QueryCanceled):
+        connection.cursor().execute(sql)
 
 
 class Rival(io.StringIO):
