@@ -183,6 +183,9 @@ class Flier:
                     self.link.session.copy(message.sent, message.rows)
             except ServerError as error:
                 answered = self.link.session.answered
+                if _is_committed(message, answered) and not self.link.session.in_transaction:
+                    self.link.session.tidy()  # what was refused came after it: our own clean-up
+                    return None
                 self.link.settle(error)
                 if _may_be_committed(message, answered) and (done := self._arrived(version)):
                     return done.execution_time_ms
@@ -207,8 +210,8 @@ class Flier:
                 found = self.course.find(self.link.session, self.link.place, version)
                 done = self._ours(version, found)
                 return done, "" if done else rolled_back
-            if answered is not None:
-                return Done(version, None), ""  # COMMIT was answered
+            if _is_committed(message, answered):
+                return Done(version, None), ""
         if message.committed_at is None:
             return None, f"{called} is not applied: its COMMIT was never sent"
         return None, f"unknown: {called} was running, and the server did not answer any more"
@@ -243,9 +246,15 @@ class Flier:
 
 def _may_be_committed(message: Message, answered: int | None) -> bool:
     """Whether COMMIT may have been answered before whatever ended the message."""
-    if message.committed_at is None:
-        return False
-    return answered is None or answered >= message.committed_at
+    if answered is None:
+        return message.committed_at is not None
+    return _is_committed(message, answered)
+
+
+def _is_committed(message: Message, answered: int | None) -> bool:
+    """Whether COMMIT is known to have been answered before whatever ended the message."""
+    commit = message.committed_at
+    return commit is not None and answered is not None and answered >= commit
 
 
 def _chosen(own: int | None, general: int) -> int:

@@ -20,6 +20,7 @@ from migrator.model import Event
 from migrator.observer import Observer
 from tests.builders import RUN_ID, write_folder
 from tests.conftest import Database, MakePgBouncer
+from tests.gate import GATE, WAITS, gate
 from tests.job import Job, Result, run_job, run_listening, until
 
 BODY = "CREATE TABLE before ();\nALTER TABLE hot ADD COLUMN x int;\n"
@@ -119,6 +120,28 @@ def test_a_row_lock_names_its_table_too(database: Database, block: Block, tmp_pa
     assert all("waits_for" in line for line in refused(result)), result.stderr
     assert {line["waits_for"]["locktype"] for line in refused(result)} == {"transactionid"}
     assert {line["waits_for"]["relation"] for line in refused(result)} == {"public.hot"}
+
+
+def test_the_historys_table_that_is_locked_after_the_commit_is_no_refusal(
+    database: Database, tmp_path: Path
+) -> None:
+    """Somebody gets it as our COMMIT lets it go, before the answer has read the row's ms."""
+    folder = write_folder(tmp_path, {"001_a.sql": f"CREATE TABLE a ();\n{GATE}"})
+    lock = "LOCK TABLE schema_migrations IN ACCESS EXCLUSIVE MODE"
+    queued = "SELECT 1 FROM pg_locks WHERE relation = 'schema_migrations'::regclass AND NOT granted"
+    with closing(database.connect()) as keeper:
+        keeper.autocommit = False
+        locking = Thread(target=keeper.cursor().execute, args=(lock,))
+        with gate(database):
+            job = Job(database.url, folder, LOCK_TIMEOUT="0")
+            until(lambda: database.query(WAITS))
+            locking.start()
+            until(lambda: database.query(queued))
+        result = job.result()
+        locking.join()
+    assert (result.code, result.applied) == (0, ["001_a"]), result.stderr
+    assert result.of("migration.retry") == []
+    assert database.query("SELECT version FROM schema_migrations") == [("001_a",)]
 
 
 def test_a_prepared_transaction_is_named(database: Database, tmp_path: Path) -> None:
