@@ -24,6 +24,8 @@ Ends = tuple[list[Any], list[Any]]  # what is waited for: to be read from, to be
 
 #: How long a cancelled statement may take to end before the connection is dropped.
 CANCEL_SECONDS = 1.2
+#: When a cancel that has brought nothing is sent again.
+CANCEL_AGAIN_SECONDS = 0.25
 #: How long the clean-up after a stop may take.
 TIDY_SECONDS = 0.5
 
@@ -261,6 +263,7 @@ class Watch:
                     if self._connecting or (canceller and canceller.over()):
                         raise
                     canceller = canceller or _Canceller(connection)
+                    canceller.go_on()
         finally:
             if canceller:
                 canceller.end()
@@ -282,10 +285,23 @@ class Watch:
 
 
 class _Canceller:
-    """Cancels a statement from a child process: libpq's own cancel blocks every thread."""
+    """Cancels a statement from child processes: libpq's own cancel blocks every thread.
+
+    A cancel that comes too early is lost: PgBouncer drops it while the message stands in its
+    queue, the server while it still reads the message. So it is sent again, one at a time.
+    """
 
     def __init__(self, connection: Any) -> None:
+        self._connection = connection
         self._until = time.monotonic() + CANCEL_SECONDS
+        self._next = 0.0  #: when another may be sent
+        self._pid: int | None = None
+
+    def go_on(self) -> None:
+        """Send a cancel, unless one is at work or was sent a moment ago; never blocks."""
+        if time.monotonic() < self._next or self._at_work():
+            return
+        self._next = time.monotonic() + CANCEL_AGAIN_SECONDS
         with warnings.catch_warnings():
             # Python 3.12 warns of a fork beside threads; this child does nothing but cancel
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -294,7 +310,7 @@ class _Canceller:
             with contextlib.suppress(BaseException):
                 for number in (signal.SIGTERM, signal.SIGINT):
                     signal.signal(number, signal.SIG_IGN)  # Ctrl-C goes to the whole group
-                connection.cancel()
+                self._connection.cancel()
             os._exit(0)
 
     def over(self) -> bool:
@@ -305,13 +321,24 @@ class _Canceller:
 
         PgBouncer 1.18 dies of a cancel request whose sender hangs up before the answer.
         """
-        with contextlib.suppress(ChildProcessError):  # SIGCHLD is ignored: none is left
-            while os.waitpid(self._pid, os.WNOHANG) == (0, 0):
-                if self.over():
-                    os.kill(self._pid, signal.SIGKILL)
-                    os.waitpid(self._pid, 0)
-                    return
-                time.sleep(0.005)
+        while (pid := self._at_work()) is not None:
+            if self.over():
+                with contextlib.suppress(ChildProcessError):
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+                return
+            time.sleep(0.005)
+
+    def _at_work(self) -> int | None:
+        """The child that has not ended yet."""
+        if self._pid is not None:
+            try:
+                ended = os.waitpid(self._pid, os.WNOHANG) != (0, 0)
+            except ChildProcessError:  # SIGCHLD is ignored: none is left
+                ended = True
+            if ended:
+                self._pid = None
+        return self._pid
 
 
 def retry(

@@ -180,6 +180,31 @@ def test_in_a_statement_behind_a_pooler_which_passes_the_cancel_on(
     assert database.query(TABLES) == [(True, False)]
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_on_the_way_to_a_server_that_does_not_know_yet_what_to_cancel(
+    database: Database,
+    pgbouncer: MakePgBouncer,
+    proxy: MakeProxy,
+    job: StartJob,
+    termination_log: Path,
+    way: str,
+) -> None:
+    """The message comes after two cancels have come to nothing, and is ended by the next."""
+    url = way_to(database, pgbouncer, way)
+    slow = proxy(url)
+    slow.hold_at(b"CREATE TABLE b ")
+    run = job(slow.through(url), by=signal.SIGTERM)
+    until(lambda: slow.holding)
+    before = slow.connections
+    run.process.send_signal(signal.SIGTERM)
+    until(lambda: slow.connections == before + 2)
+    slow.let_go()
+    result = run.result(timeout=STOP_SECONDS)
+    is_told(result, signal.SIGTERM, f"002_b was rolled back; {STANDS}", termination_log)
+    until(lambda: not database.query(RUNNING, "%migrator 002_b%"))
+    assert database.query(TABLES) == [(True, False)]
+
+
 @EACH_WAY
 def test_while_waiting_in_wait(
     database: Database, job: StartJob, termination_log: Path, by: By
