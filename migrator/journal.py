@@ -380,8 +380,11 @@ def _after(progress: Progress, line: Line) -> Progress:
 
 
 def _lasting(place: Place, limits: Limits) -> list[str]:
-    """What is SET for the whole session."""
-    values = [*settings(place, limits), "idle_session_timeout = 0"]
+    """What is SET for the whole session. A runner that is frozen between two statements loses it.
+
+    Nothing else would end its hold of the lock: its kernel still answers keepalives.
+    """
+    values = [*settings(place, limits), "idle_session_timeout = 60000"]
     if limits.search_path:
         values.append(f"search_path = {', '.join(map(identifier, limits.search_path))}")
     return [f"SET {value}" for value in values]

@@ -290,6 +290,19 @@ def test_the_servers_own_limits_cut_no_migration(
             assert dict(cursor.fetchall()) == LIMITS
 
 
+def test_a_session_that_holds_the_lock_does_not_last_when_its_runner_is_frozen(
+    database: Database, tmp_path: Path
+) -> None:
+    limits = {**LIMITS, "idle_session_timeout": "1min"}
+    shown = "".join(
+        f"INSERT INTO shown VALUES ('{name}', current_setting('{name}'));\n" for name in limits
+    )
+    text = f"-- migrator: no-transaction\nCREATE TABLE shown (name text, value text);\n{shown}"
+    result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": text}))
+    assert (result.code, result.applied) == (0, ["001_a"]), result.stderr
+    assert dict(database.query("SELECT name, value FROM shown")) == limits
+
+
 @pytest.mark.parametrize(
     ("directive", "settings", "remedy"),
     [

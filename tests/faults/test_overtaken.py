@@ -9,7 +9,7 @@ import pytest
 
 from tests.builders import chain, write_folder
 from tests.conftest import Database, MakePgBouncer, MakeProxy
-from tests.gate import WAITS, assert_applied_once, files_with_gate, gate
+from tests.gate import GATE, WAITS, assert_applied_once, files_with_gate, gate
 from tests.job import Job, run_job, until
 from tests.ways import WAYS, way_to
 
@@ -55,6 +55,28 @@ def test_a_runner_that_is_frozen_between_two_flights_plans_again(
     result = frozen.result()
     assert_applied_once(database, [result, other], 4)
     assert len(result.of("plan.made")) == 2
+
+
+def test_a_runner_that_is_frozen_outside_a_transaction_loses_its_session_and_goes_on(
+    database: Database, tmp_path: Path
+) -> None:
+    """The file shortens the minute that the session may be idle."""
+    text = (
+        "-- migrator: no-transaction\nSET idle_session_timeout = '1s';\n"
+        f"CREATE TABLE a ();\n{GATE}VACUUM a;\n"
+    )
+    folder = write_folder(tmp_path, {"001_a.sql": text})
+    with gate(database):
+        frozen = Job(database.url, folder, LOCK_TIMEOUT="0")
+        until(lambda: database.query(WAITS))
+        frozen.process.send_signal(signal.SIGSTOP)
+    other = run_job(database.url, folder)  # waits until the server has ended the session
+    assert (other.code, other.applied) == (0, ["001_a"]), other.stderr
+    frozen.process.send_signal(signal.SIGCONT)
+    result = frozen.result()
+    assert (result.code, result.applied) == (0, []), result.stderr
+    done = "SELECT detail->>'statement' FROM schema_migrations_log WHERE event = 'outcome'"
+    assert database.query(f"{done} ORDER BY id") == [("2",), ("3",), ("4",)]
 
 
 @pytest.mark.parametrize("way", WAYS)
