@@ -147,7 +147,7 @@ LINES = """SELECT coalesce(jsonb_agg(
 #: or transaction ends.
 OURS = (
     "SET LOCAL SESSION AUTHORIZATION DEFAULT",
-    "SET LOCAL ROLE NONE",
+    "SET LOCAL role TO DEFAULT",  # as RESET ROLE: ALTER ROLE … SET role may have given another
     "SET LOCAL search_path = pg_catalog, pg_temp",
 )
 LOCK = """DO LANGUAGE plpgsql $migrator$

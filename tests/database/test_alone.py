@@ -85,6 +85,23 @@ def test_role_search_path_and_settings_of_the_file_last_to_its_end_and_no_furthe
     database.query(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
+def test_a_login_that_is_given_another_role_at_once_runs_such_files_as_that(
+    database: Database, tmp_path: Path
+) -> None:
+    """By ALTER ROLE … SET role; it may do nothing as itself, as it does not inherit."""
+    owner, login = f"{database.dbname}_owner", f"{database.dbname}_login"
+    database.query(
+        f"CREATE ROLE {owner}; GRANT CREATE ON SCHEMA public TO {owner};"
+        f"CREATE ROLE {login} LOGIN NOINHERIT PASSWORD 'x' IN ROLE {owner};"
+        f"ALTER ROLE {login} SET role = {owner}"
+    )
+    files = {**TABLE, "002_index.sql": f"{ALONE}SET ROLE NONE;\nSET ROLE {owner};\n"}
+    files["002_index.sql"] += "CREATE INDEX CONCURRENTLY t_a ON t (a);\nVACUUM t;\n"
+    result = run_job(database.as_user(login, "x").url, write_folder(tmp_path, files))
+    assert (result.code, result.applied) == (0, ["001_table", "002_index"]), result.stderr
+    database.query(f"DROP OWNED BY {owner}; DROP ROLE {login}, {owner}")
+
+
 def test_a_file_that_was_stopped_gets_its_settings_again(
     database: Database, proxy: MakeProxy, tmp_path: Path
 ) -> None:
