@@ -46,6 +46,7 @@ from migrator.settle import (
 from migrator.sights import look
 from migrator.steps import (
     Step,
+    check_settled,
     check_unchanged,
     escaped,
     in_the_way,
@@ -178,6 +179,7 @@ class _Visit:
                 self.at = step.number
                 self.waited = 0.0
                 self._again(partial(self._carry_out, step), lambda: self.waited)
+        check_settled(self.script, self.progress)
         spent_ms = self.progress.spent_ms
         text = self.errand.finish(self.place, self.script, spent_ms, self.also)
         with self._committing():

@@ -147,6 +147,22 @@ def escaped(kept_by: int | None) -> str:
     )
 
 
+def check_settled(script: Script, progress: Progress) -> None:
+    """DirtyError when a statement that was interrupted has been taken out of the file since."""
+    intent = progress.interrupted
+    if intent is None:
+        return
+    version, file = script.migration.version, script.migration.file
+    raise DirtyError(
+        f"{file}: statement {intent.number} ({intent.what}) was interrupted, and the file has it "
+        "no more: what has it left?",
+        remedy=f"Restore it, and the next `{COMMANDS[progress.way]}` settles it; or, once nothing "
+        f"of it is left: `repair --retry {version} --reason WHY`, which goes on without it.",
+        version=version,
+        file=file,
+    )
+
+
 def check_unchanged(script: Script, progress: Progress) -> None:
     """DirtyError when what has run is not what the file says; the rest may have been mended."""
     texts = {step.number: step.sha256 for step in steps(script)}

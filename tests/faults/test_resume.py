@@ -477,6 +477,25 @@ def test_a_statement_that_a_person_has_seen_done_is_not_run_again(
     assert database.query("SELECT n FROM steps ORDER BY n") == [(1,), (2,), (3,)]
 
 
+def test_an_interrupted_statement_that_the_file_has_no_more_is_not_forgotten(
+    killed: Kill,
+) -> None:
+    case = killed("create index")
+    file = case.folder / "001_alone.sql"
+    file.write_text(file.read_text().partition(case.statement)[0])
+    result = run_job(case.database.url, case.folder)
+    assert result.code == 14, result.stderr
+    assert result.error["message"] == (
+        "001_alone.sql: statement 3 (CREATE INDEX CONCURRENTLY new) was interrupted, and the file "
+        "has it no more: what has it left?"
+    )
+    assert result.report["outcome"].endswith("statement 3 is to be settled")
+    words = ("repair", "--retry", "001_alone", "--reason", "there is no such index")
+    assert run_job(case.database.url, case.folder, *words).code == 0
+    result = run_job(case.database.url, case.folder)
+    assert (result.code, result.applied) == (0, ["001_alone"]), result.stderr
+
+
 @pytest.mark.parametrize("number", [2, 3])
 def test_a_set_that_is_refused_leaves_an_interrupted_statement_to_be_asked_about(
     database: Database, proxy: MakeProxy, tmp_path: Path, number: int
