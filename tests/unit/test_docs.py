@@ -81,6 +81,13 @@ def test_every_heading_that_a_page_points_to_is_there(page: str) -> None:
         assert anchor in names, (page, path, anchor)
 
 
+def test_nobody_is_told_to_read_the_log_of_a_job_by_its_name() -> None:
+    """kubectl takes the oldest of its pods, and that is the verdict of a try that was repeated."""
+    manifests = [file for file in (ROOT / "k8s").rglob("*") if file.is_file()]
+    texts = [file.read_text() for file in (*(ROOT / page for page in PAGES), *manifests)]
+    assert [text for text in texts if "logs job/migrator" in text] == []
+
+
 def test_every_make_target_that_the_readme_names_is_there() -> None:
     makefile = (ROOT / "Makefile").read_text()
     named = set(re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE))

@@ -259,7 +259,7 @@ def test_waiting_for_a_job_ends_however_the_job_ends(
 cd {tmp_path}
 case "$*" in
   *waiting.reason*) echo ImagePullBackOff; exit 0 ;;
-  *job-name=migrator*) echo results; exit 0 ;;
+  *"job-name=migrator --sort-by=.metadata.creationTimestamp"*) echo results; exit 0 ;;
 esac
 [ -s answers ] || {{ echo no such Job >&2; exit 1; }}
 head -n 1 answers
