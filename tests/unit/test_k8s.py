@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from migrator.config import SETTINGS, URLS
+from migrator.durations import parse_duration
 from migrator.errors import MigratorError, TransientError
 
 ROOT = Path(__file__).parents[2]
@@ -155,6 +156,15 @@ def test_the_job_ends_whatever_happens(job: Object) -> None:
     assert spec["backoffLimit"] > 0
     assert spec["activeDeadlineSeconds"] > 0
     assert spec["ttlSecondsAfterFinished"] > 0
+
+
+def test_a_pod_ends_before_the_job_deletes_it_with_its_log(job: Object, migrate: Object) -> None:
+    """Both count in their own way: the Job's from its start, a pod's from when it runs."""
+    (deadline,) = [v["value"] for v in migrate["env"] if v["name"] == "DEADLINE"]
+    to_stop_seconds = job["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    to_start_seconds = 4 * 60  # as the manifest says
+    left_seconds = job["spec"]["activeDeadlineSeconds"] - parse_duration(deadline) / 1000
+    assert left_seconds >= to_start_seconds + to_stop_seconds
 
 
 @pytest.mark.parametrize("pod", POD_SPECS)
