@@ -101,14 +101,19 @@ def apply_alone(
                     "outcome", f"unknown: {version} was lost while it ran; the next run settles it"
                 )
             raise
+    called = _called(version, errand.way)
     raise StatementError(
         f"{script.migration.file}: the connection was lost {LOSSES} times while it ran",
         remedy="See the server's log: a statement may crash its backend, or a proxy may cut long "
         "ones. The next run settles what was begun.",
         version=version,
         file=script.migration.file,
-        outcome=f"{version} is not finished; `status` shows it as dirty",
+        outcome=f"{called} was not finished when last looked at; see `status`",
     )
+
+
+def _called(version: str, way: Way) -> str:
+    return f"the undo of {version}" if way is Way.BACK else version
 
 
 class _StillAtWorkError(Exception):
@@ -131,7 +136,7 @@ class _Visit:
         self.progress = Progress(way=self.way)
         self.at = 0  #: the number of the statement that was sent last
         self.waited = 0.0  #: seconds of LOCK_RETRY_TIMEOUT that a statement has had to itself
-        called = f"the undo of {self.version}" if self.way is Way.BACK else self.version
+        called = _called(self.version, self.way)
         self.running = f"{called} was running, and the server did not answer any more"
         #: Why nobody knows what there is of it; empty while `progress` is all of it.
         self.doubt = f"how far {called} has come was not read"

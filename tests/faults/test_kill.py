@@ -279,12 +279,17 @@ def can_ask(database: Database) -> bool:
         return False
 
 
+@pytest.mark.parametrize(
+    ("directive", "outcome"),
+    [("", "not applied"), ("-- migrator: no-transaction\n", "not finished")],
+)
 def test_a_body_that_ends_its_backend_every_time_stops_after_five_attempts(
-    database: Database, tmp_path: Path
+    database: Database, tmp_path: Path, directive: str, outcome: str
 ) -> None:
-    body = "SELECT pg_terminate_backend(pg_backend_pid());"
+    body = f"{directive}SELECT pg_terminate_backend(pg_backend_pid());"
     result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": body}))
     assert result.code == 15
+    assert result.report["outcome"] == f"001_a was {outcome} when last looked at; see `status`"
     assert len(result.of("migration.retry")) == 5
     assert database.query("SELECT count(*) FROM schema_migrations") == [(0,)]
 
