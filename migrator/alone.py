@@ -329,15 +329,16 @@ class _Visit:
         self, step: Step, message: Message, error: ServerError, answered: int | None
     ) -> MigratorError:
         """What a refused statement ends the run with; recorded, with what is left of it undone."""
-        from migrator.diagnosis import Standing, diagnose  # needed only when a statement failed
+        from migrator.diagnosis import Standing, diagnose, discreet  # only when one failed
 
-        found = diagnose(self.script, message, error.refusal, answered, Standing((), None, ()))
+        refusal = discreet(message, error.refusal)
+        found = diagnose(self.script, message, refusal, answered, Standing((), None, ()))
         undone = True
         with contextlib.suppress(ServerError, TablesBusyError):
             undone = self._undone(step)
             detail = {
-                "sqlstate": error.refusal.sqlstate,
-                "message": error.refusal.message,
+                "sqlstate": refusal.sqlstate,
+                "message": refusal.message,
                 "line": found.details.get("line"),
                 "undone": undone,
             }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from migrator.durations import format_duration
@@ -16,7 +16,7 @@ from migrator.statements import Statement, line_text, position
 if TYPE_CHECKING:
     from migrator.parse import Script
 
-NO_RIGHT, CANCELLED = "42501", "57014"
+NO_RIGHT, CANCELLED, SYNTAX = "42501", "57014", "42601"
 #: What a person does about the refusals that need more than mending the file.
 REMEDIES = {
     ESCAPED: "Take the statement that ends the transaction out of the file, see what it left "
@@ -27,6 +27,8 @@ REMEDIES = {
     "53100": "The server's disk is full: give it room, then run again.",
     NO_RIGHT: "Grant the role what the statement needs, or take the statement out.",
 }
+#: What stands before a password.
+PASSWORD = re.compile(r"\bpassword\s*=?\s*\Z", re.IGNORECASE)
 LINE_CHARS = 400  # of a source line in a log; a seed's line may be megabytes
 
 
@@ -66,6 +68,13 @@ class Standing:
     untried: Sequence[str]  #: versions that were to come after the refused one
 
 
+def discreet(message: Message, refusal: Refusal) -> Refusal:
+    """`refusal`, without the password that it quotes: one in the wrong quotes, or in none."""
+    if not _quotes_password(message, refusal):
+        return refusal
+    return replace(refusal, message=re.sub(r'".*"', '"***"', refusal.message, flags=re.DOTALL))
+
+
 def diagnose(
     script: Script,
     message: Message,
@@ -81,6 +90,9 @@ def diagnose(
     """
     migration = script.migration
     spot, in_file = locate(message, refusal, results)
+    if spot and _quotes_password(message, refusal):
+        spot = replace(spot, text=re.sub(r"(?i)(\bpassword\b).*", r"\1 ***", spot.text))
+        refusal = discreet(message, refusal)
     details: dict[str, Any] = {
         "version": migration.version,
         "file": migration.file,
@@ -196,11 +208,22 @@ def _inside(statement: str, refusal: Refusal) -> int:
     return blanks.end() if blanks else start
 
 
+def _quotes_password(message: Message, refusal: Refusal) -> bool:
+    """Whether the parser has stumbled over what stands where a password should."""
+    if refusal.sqlstate != SYNTAX:
+        return False
+    if refusal.internal_query and refusal.internal_position:
+        before = refusal.internal_query[: refusal.internal_position - 1]
+    else:
+        before = message.text[: (refusal.position or 1) - 1]
+    return bool(PASSWORD.search(before[-200:]))
+
+
 def _spot(message: Message, offset: int) -> Spot:
     line, column = position(message.body, offset)
     cut = message.column - 1 if line == 1 else 0
     text = line_text(message.body, line)
     before = message.body[: max(0, offset - (column - 1))]
-    if re.search(r"\bpassword\s*=?\s*\Z", before[-200:], re.IGNORECASE):
+    if PASSWORD.search(before[-200:]):
         text = re.sub(r"\S", "*", text)  # the password itself, broken off from its keyword
     return Spot(message.line + line - 1, column + cut, text, cut)

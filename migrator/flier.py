@@ -220,15 +220,16 @@ class Flier:
         self, script: Script, message: Message, error: ServerError, answered: int | None
     ) -> MigratorError:
         """What the refusal of a file's statement ends the run with; recorded in the log table."""
-        from migrator.diagnosis import diagnose  # needed only when a statement failed
+        from migrator.diagnosis import diagnose, discreet  # needed only when a statement failed
 
         version = script.migration.version
         general = self.link.config.statement_timeout
-        found = diagnose(script, message, error.refusal, answered, self.standing(), general)
+        refusal = discreet(message, error.refusal)
+        found = diagnose(script, message, refusal, answered, self.standing(), general)
         if isinstance(found, StatementError):
             detail = {
-                "sqlstate": error.refusal.sqlstate,
-                "message": error.refusal.message,
+                "sqlstate": refusal.sqlstate,
+                "message": refusal.message,
                 "line": found.details.get("line"),
             }
             row = log_row(self.link.place, version, self.course.failed, detail)

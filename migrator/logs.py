@@ -16,6 +16,8 @@ from migrator.model import Event, Tell
 from migrator.report import in_words
 
 HIDDEN = "***"
+#: A string in whatever quotes, within a string of its own too.
+QUOTED = r"(?:(?:E|U&)?'+(?:[^'\\]|\\.|'')*'*|(\$\w*\$).*?(?:\2|\Z))"
 #: What shows a password that is not one of ours: a sign of it, the pattern, what is left of it.
 #: The patterns are compiled when their sign is first met.
 PATTERNS = (
@@ -24,16 +26,10 @@ PATTERNS = (
     ("://", r"(\w+://[^\s:@/]*:)(?!PASSWORD@HOST)\S*@", rf"\1{HIDDEN}@"),
     # password=… of a connection string or a URL's query
     ("password", r"(?i)(password=)[^\s'\"&]+", rf"\1{HIDDEN}"),
-    # CREATE ROLE … PASSWORD '…', in whatever quotes, within a string of its own too
-    (
-        "password",
-        r"(?is)(\bpassword\s*(?:=\s*)?)"
-        r"(?:(?:E|U&)?'+(?:[^'\\]|\\.|'')*'*|(\$\w*\$).*?(?:\2|\Z))",
-        rf"\1'{HIDDEN}'",
-    ),
+    # CREATE ROLE … PASSWORD '…'; and MySQL's way, which PostgreSQL refuses
+    ("password", rf"(?is)(\bpassword\s*(?:=\s*)?){QUOTED}", rf"\1'{HIDDEN}'"),
+    ("identified", rf"(?is)(\bidentified\s+by\s+){QUOTED}", rf"\1'{HIDDEN}'"),
 )
-
-
 #: Fields whose values are the job's own words, names and numbers, which no password gets into:
 #: a short password that is part of such a word must not garble it, nor be guessed from that.
 OWN = frozenset(
