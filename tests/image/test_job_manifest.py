@@ -23,8 +23,9 @@ def options(database: Database, tmp_path: Path) -> dict[str, Any]:
     log = tmp_path / "termination-log"
     log.touch()
     log.chmod(0o666)
-    given = {"DATABASE_URL": database.url, "HOSTNAME": "migrator-7xk2p"}
-    asked = {variable["name"] for variable in container["env"]}
+    known = {"DATABASE_URL": database.url, "HOSTNAME": "migrator-7xk2p"}
+    env = {variable["name"]: variable.get("value") for variable in container["env"]}
+    given = {name: value or known.get(name) for name, value in env.items()}
     return {
         "command": container["args"],
         "user": f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}",
@@ -32,7 +33,7 @@ def options(database: Database, tmp_path: Path) -> dict[str, Any]:
         "cap_drop": closed["capabilities"]["drop"],
         "security_opt": ["no-new-privileges"] * (not closed["allowPrivilegeEscalation"]),
         "mem_limit": container["resources"]["limits"]["memory"].removesuffix("i").lower(),
-        "environment": {name: value for name, value in given.items() if name in asked},
+        "environment": {name: value for name, value in given.items() if value},
         "volumes": mounted(log, container["terminationMessagePath"], "rw"),
     }
 
