@@ -247,18 +247,44 @@ def test_while_files_are_split(
     is_told(stop(run, by), by, UNTOUCHED, termination_log)
 
 
-def test_before_there_is_a_handler(database: Database, tmp_path: Path) -> None:
-    def begin_with_a_signal() -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        os.kill(os.getpid(), signal.SIGTERM)
+#: Begins as `python entrypoint.py` does, and sends itself the signal when migrator.cli is imported.
+SIGNALLED_EARLY = """
+import os, runpy, sys
 
-    folder = write_folder(tmp_path, FILES)
-    environment = {**os.environ, "DATABASE_URL": database.url, "MIGRATIONS_DIR": str(folder)}
-    command = [sys.executable, str(ROOT / "entrypoint.py")]
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == "migrator.cli":
+            os.kill(os.getpid(), int(os.environ["NUMBER"]))
+
+sys.meta_path.insert(0, Finder())
+sys.argv = sys.argv[1:]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_before_there_is_a_handler(
+    database: Database, termination_log: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """It is kept until there is one; by itself it would end the process, as PID 1 be lost."""
+    environment = {
+        **os.environ,
+        "DATABASE_URL": database.url,
+        "MIGRATIONS_DIR": str(write_folder(tmp_path / "migrations", FILES)),
+        "TERMINATION_LOG": str(termination_log),
+        "NUMBER": str(int(number)),
+    }
     done = subprocess.run(
-        command, env=environment, preexec_fn=begin_with_a_signal, capture_output=True, check=False
+        [sys.executable, "-c", SIGNALLED_EARLY, str(ROOT / "entrypoint.py")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
-    assert done.returncode == 23, done.stderr
+    result = Result(done.returncode, done.stderr, done.stdout)
+    is_told(result, number, UNTOUCHED, termination_log)
     assert database.query(TABLES) == [(False, False)]
 
 
