@@ -193,29 +193,45 @@ def test_a_second_connection_that_is_ended_is_opened_once_more(
     assert result.of("observer.unavailable") == []
 
 
-def test_without_a_second_connection_the_run_goes_on_and_says_so_once(
-    database: Database, block: Block, tmp_path: Path
-) -> None:
+@pytest.fixture
+def single(database: Database) -> Iterator[Database]:
+    """The database for a role that may have one connection."""
     database.query("DROP ROLE IF EXISTS single")
     database.query("CREATE ROLE single LOGIN PASSWORD 'x' CONNECTION LIMIT 1")
     database.query(f'GRANT ALL ON DATABASE "{database.dbname}" TO single')
-    database.query("GRANT ALL ON SCHEMA public TO single; ALTER TABLE hot OWNER TO single")
+    database.query("GRANT ALL ON SCHEMA public TO single")
+    yield database.as_user("single", "x")
+    database.query("DROP OWNED BY single; DROP ROLE single")
+
+
+NO_SECOND = "too many connections for role"
+
+
+def test_without_a_second_connection_the_run_goes_on_and_says_so_once(
+    database: Database, single: Database, block: Block, tmp_path: Path
+) -> None:
+    database.query("ALTER TABLE hot OWNER TO single")
     reader = block("SELECT * FROM hot")
-    why = "too many connections for role"
-    try:
-        folder = write_folder(tmp_path, {"001_a.sql": BODY})
-        job = Job(database.as_user("single", "x").url, folder, LOCK_TIMEOUT="300ms")
-        told = job.hear("migration.retry", lambda line: why in line["blockers_unknown"])
-        job.hear("migration.retry", attempt=told["attempt"] + 2)
-        reader.close()
-        result = job.result()
-    finally:
-        database.query("DROP OWNED BY single; DROP ROLE single")
+    job = Job(single.url, write_folder(tmp_path, {"001_a.sql": BODY}), LOCK_TIMEOUT="300ms")
+    told = job.hear("migration.retry", lambda line: NO_SECOND in line["blockers_unknown"])
+    job.hear("migration.retry", attempt=told["attempt"] + 2)
+    reader.close()
+    result = job.result()
     assert (result.code, result.applied) == (0, ["001_a"]), result.stderr
     (unavailable,) = result.of("observer.unavailable")
-    assert why in unavailable["error"]
+    assert NO_SECOND in unavailable["error"]
     for line in result.of("migration.retry")[told["attempt"] :]:
-        assert why in line["blockers_unknown"]
+        assert NO_SECOND in line["blockers_unknown"]
+
+
+def test_for_the_next_slow_migration_it_is_not_said_again(single: Database, tmp_path: Path) -> None:
+    files = {f"{n:03}_slow.sql": "SELECT pg_sleep(1.5)" for n in (1, 2)}
+    result = run_job(single.url, write_folder(tmp_path, files), PROGRESS_INTERVAL="500ms")
+    assert (result.code, result.applied) == (0, ["001_slow", "002_slow"]), result.stderr
+    slow = {line["version"] for line in result.of("migration.progress")}
+    assert slow == {"001_slow", "002_slow"}
+    (unavailable,) = result.of("observer.unavailable")
+    assert NO_SECOND in unavailable["error"]
 
 
 @pytest.mark.parametrize("sqlstate", ["40P01", "40001"])
