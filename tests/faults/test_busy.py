@@ -17,7 +17,7 @@ import pytest
 from migrator.durations import Rhythm
 from migrator.flight import lock_key
 from migrator.model import Event
-from migrator.observer import Observer
+from migrator.observer import OPEN_SECONDS, Observer
 from tests.builders import RUN_ID, write_folder
 from tests.conftest import Database, MakePgBouncer
 from tests.gate import GATE, WAITS, gate
@@ -407,3 +407,8 @@ def test_young_transactions_are_nothing_to_tell(
     block("LOCK TABLE hot IN SHARE MODE")
     result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": "SELECT 1"}))
     assert (result.code, result.of("transaction.open")) == (0, [])
+
+
+def test_a_transaction_is_old_after_a_minute() -> None:
+    """The tests above make it shorter."""
+    assert OPEN_SECONDS == 60
