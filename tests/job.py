@@ -5,18 +5,23 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from select import select
+from threading import Timer, main_thread
 from time import monotonic, sleep
 from typing import Any
 
 from migrator.cli import main
 
 ROOT = Path(__file__).parent.parent
+RUN_SECONDS = 240.0  #: in this process a run that takes longer is stopped, and its test fails
+KILLED_SECONDS = 30.0  #: for the kernel to take what was killed out of the way
 STARTED: list[Job] = []  #: by the test at hand, which may have failed and left them at work
 
 
@@ -81,8 +86,29 @@ def run_listening(
 ) -> Result:
     """As `run_job`, and the log goes to a stream of the test's."""
     stdout = io.StringIO()
-    code = main(argv, _environment(url, folder, settings), stdout, stderr)
+    with _stopped_after(RUN_SECONDS) as stopped:
+        code = main(argv, _environment(url, folder, settings), stdout, stderr)
+    assert not stopped, f"at work for {RUN_SECONDS:.0f} s: {stderr.getvalue()}"
     return Result(code, stderr.getvalue(), stdout.getvalue())
+
+
+@contextmanager
+def _stopped_after(seconds: float) -> Iterator[list[str]]:
+    """Within, a run that takes longer hears SIGTERM, and the list says so."""
+    told: list[str] = []
+
+    def stop() -> None:
+        told.append("SIGTERM")
+        # any other thread would let the main one wait on
+        signal.pthread_kill(main_thread().ident or 0, signal.SIGTERM)
+
+    timer = Timer(seconds, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield told
+    finally:
+        timer.cancel()
 
 
 class Job:
@@ -112,6 +138,7 @@ class Job:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # its children can be killed with it
         )
 
     def hear(
@@ -139,19 +166,29 @@ class Job:
         return [json.loads(line) for line in whole.splitlines()]
 
     def end(self) -> None:
-        """Kill it, if it still runs, and close its pipes."""
-        with self.process:
-            self.process.kill()  # ends a stopped process, too
+        """Kill it and its children, if they still run, and close its pipes."""
+        assert self.process.stdout
+        assert self.process.stderr
+        if not self.process.stdout.closed:  # else all have ended, and the number may be another's
+            self._kill()
+        self.process.wait(timeout=KILLED_SECONDS)
+        self.process.stdout.close()
+        self.process.stderr.close()
 
     def result(self, timeout: float = 60.0) -> Result:
         """What it left; a run that is at work after `timeout` seconds is killed: TimeoutExpired."""
         try:
             stdout, stderr = self.process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.communicate()
+            self._kill()
+            self.process.communicate(timeout=KILLED_SECONDS)
             raise
         return Result(self.process.returncode, self._heard.decode() + stderr, stdout)
+
+    def _kill(self) -> None:
+        """Its children too, such as the one that cancels a statement: each holds the pipes open."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
 
 def until(condition: Callable[[], Any], timeout: float = 30.0) -> Any:

@@ -1,15 +1,18 @@
-"""The tests' own server, pooler and proxy do what the other tests believe of them."""
+"""The tests' own server, pooler, proxy and runs do what the other tests believe of them."""
 
 from __future__ import annotations
 
+import subprocess
 import time
 from contextlib import closing
+from pathlib import Path
 
 import psycopg2
 import pytest
 
+from tests.builders import write_folder
 from tests.conftest import Database, MakePgBouncer, MakeProxy, MakeSupabase
-from tests.job import until
+from tests.job import Job, run_job, until
 from tests.proxy import Cut
 
 
@@ -118,3 +121,21 @@ def test_a_silent_network_keeps_the_server_in_the_dark(
         for _ in range(1000):  # it would be gone at once otherwise
             cursor.execute(count, (database.dbname,))
             assert cursor.fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("words", ["sleep 600 & sleep 600", "sleep 600 &"])
+def test_a_run_that_misses_its_time_is_killed_with_its_children(tmp_path: Path, words: str) -> None:
+    """A child holds the pipes open, as does the one that cancels a statement."""
+    job = Job.inside(["sh", "-c", words], None, tmp_path)
+    with pytest.raises(subprocess.TimeoutExpired) as missed:
+        job.result(timeout=0.5)
+    assert missed.value.timeout == 0.5  # and not the time for being killed
+
+
+def test_a_run_in_this_process_is_stopped_after_its_time(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.job.RUN_SECONDS", 1.0)
+    folder = write_folder(tmp_path, {"001_a.sql": "SELECT pg_sleep(600)"})
+    with pytest.raises(AssertionError, match=r"(?s)at work for 1 s.*migration\.started"):
+        run_job(database.url, folder)
