@@ -67,6 +67,7 @@ test-matrix: $(VENV)/.dev ## database and fault tests on PostgreSQL 14 to 18, or
 
 .PHONY: faults
 faults: export REQUIRE_DATABASE := 1
+faults: export REQUIRE_DOCKER := 1
 faults: $(VENV)/.dev ## fault tests, in containers too, REPEAT=10 times in a row; the first failure ends it
 	@for ((n = 1; n <= $(REPEAT); n++)); do \
 	  printf '\n== %d of %d\n' $$n $(REPEAT); \

@@ -95,6 +95,11 @@ def test_every_make_target_that_the_readme_names_is_there() -> None:
     assert [name for name in named if not re.search(rf"^{name}:", makefile, re.M)] == []
 
 
+def test_make_faults_needs_a_database_and_an_engine() -> None:
+    exported = re.findall(r"^faults: export (\w+) := 1$", (ROOT / "Makefile").read_text(), re.M)
+    assert sorted(exported) == ["REQUIRE_DATABASE", "REQUIRE_DOCKER"]
+
+
 def test_the_changelog_speaks_of_the_version_that_the_code_has() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text()
     assert "## [Unreleased]" in changelog or "## [0.1.0]" in changelog
