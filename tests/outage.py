@@ -24,9 +24,9 @@ OWNER = re.compile(r"--comment \"?migrator-test-(\d+)")  # the process whose tes
 
 
 def lacking(what: str) -> NoReturn:
-    """Skip the test for want of it, or fail it where everything must be there."""
-    if os.environ.get("REQUIRE_DATABASE") == "1":
-        pytest.fail(f"REQUIRE_DATABASE=1, but this is missing: {what}")
+    """Skip the test for want of it, or fail it where the network's faults are a must."""
+    if os.environ.get("REQUIRE_NETWORK") == "1":
+        pytest.fail(f"REQUIRE_NETWORK=1, but this is missing: {what}")
     pytest.skip(f"needs {what}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from tests.builders import write_folder
 from tests.conftest import Database, MakePgBouncer, MakeProxy, MakeSupabase
 from tests.job import Job, run_job, until
+from tests.outage import dropped, unshared
 from tests.proxy import Cut
 
 
@@ -139,3 +141,17 @@ def test_a_run_in_this_process_is_stopped_after_its_time(
     folder = write_folder(tmp_path, {"001_a.sql": "SELECT pg_sleep(600)"})
     with pytest.raises(AssertionError, match=r"(?s)at work for 1 s.*migration\.started"):
         run_job(database.url, folder)
+
+
+@pytest.mark.parametrize("ask", [lambda: dropped(5432).__enter__(), lambda: unshared("net")])
+def test_iptables_and_namespaces_are_a_must_by_a_variable_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, ask: Callable[[], object]
+) -> None:
+    monkeypatch.setenv("REQUIRE_DATABASE", "1")
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    monkeypatch.delenv("REQUIRE_NETWORK", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="needs"):
+        ask()
+    monkeypatch.setenv("REQUIRE_NETWORK", "1")
+    with pytest.raises(pytest.fail.Exception, match="REQUIRE_NETWORK=1"):
+        ask()

@@ -100,6 +100,14 @@ def test_make_faults_needs_a_database_and_an_engine() -> None:
     assert sorted(exported) == ["REQUIRE_DATABASE", "REQUIRE_DOCKER"]
 
 
+def test_in_ci_nothing_is_skipped_for_want_of_a_program() -> None:
+    sources = [path.read_text() for path in (ROOT / "tests").rglob("*.py")]
+    read = {name for text in sources for name in re.findall(r'environ\.get\("(REQUIRE_\w+)"', text)}
+    assert {"REQUIRE_DATABASE", "REQUIRE_DOCKER", "REQUIRE_NETWORK"} <= read
+    ci = (ROOT / ".ci" / "run").read_text()
+    assert [name for name in read if not re.search(rf"^export .*\b{name}=1\b", ci, re.M)] == []
+
+
 def test_the_changelog_speaks_of_the_version_that_the_code_has() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text()
     assert "## [Unreleased]" in changelog or "## [0.1.0]" in changelog
