@@ -183,9 +183,8 @@ class Flier:
                     self.link.session.copy(message.sent, message.rows)
             except ServerError as error:
                 answered = self.link.session.answered
-                if _is_committed(message, answered) and not self.link.session.in_transaction:
-                    self.link.session.tidy()  # what was refused came after it: our own clean-up
-                    return None
+                if _is_committed(message, answered) and (done := self._stands(version)):
+                    return done.execution_time_ms
                 self.link.settle(error)
                 if _may_be_committed(message, answered) and (done := self._arrived(version)):
                     return done.execution_time_ms
@@ -197,6 +196,19 @@ class Flier:
                 error.details["outcome"] = outcome
                 raise
         return int(rows[0][0]) if rows and rows[0][0] is not None else None
+
+    def _stands(self, version: str) -> Done | None:
+        """After a refusal behind an answered COMMIT, which is of our own clean-up: our row.
+
+        The answers alone are no proof: a rule can give two for one statement. They will do when
+        the row cannot be read, as somebody locks the table or is the next runner.
+        """
+        self.link.session.tidy()
+        try:
+            found = self.course.find(self.link.session, self.link.place, version)
+        except ServerError:
+            return Done(version, None)
+        return self._ours(version, found)
 
     def _left_by_stop(self, message: Message, version: str) -> tuple[Done | None, str]:
         """What a stopped flight left: our row, if COMMIT was sooner; else the outcome in words."""

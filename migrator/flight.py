@@ -94,9 +94,9 @@ BEGIN  -- DEALLOCATE ALL would take the pooler's own statements along
 END $migrator$""",
     "SELECT pg_catalog.pg_advisory_unlock_all()",
 )
-#: The migration stands by then: nobody who locks the history's table may keep the run for its ms.
-ANSWER_SOON = "SET LOCAL lock_timeout = 1000"
-ANSWER = """SELECT execution_time_ms FROM {history}
+#: The migration stands by then: nobody who locks the table may keep the run for its ms.
+ANSWER = """LOCK TABLE {history} IN ACCESS SHARE MODE NOWAIT;
+SELECT execution_time_ms FROM {history}
  WHERE version::pg_catalog.text OPERATOR(pg_catalog.=) {version}::pg_catalog.text"""
 
 
@@ -325,7 +325,6 @@ def _closing(place: Place, record: Record, also: Sequence[str]) -> list[str]:
         *also,
         "COMMIT",
         *TAIL,
-        ANSWER_SOON,
         record.answer,
     ]
 

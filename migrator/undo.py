@@ -30,7 +30,8 @@ SELECT {run_id}, version, {event}, {runner}, jsonb_build_object(
     'execution_time_ms', {spent}, 'from', {origin}, 'checksum', checksum, 'kind', kind,
     'applied_at', applied_at, 'applied_by', gone.run_id)
   FROM gone"""
-ANSWER = """SELECT (detail OPERATOR(pg_catalog.->>) 'execution_time_ms')::pg_catalog.int4
+ANSWER = """LOCK TABLE {log} IN ACCESS SHARE MODE NOWAIT;
+SELECT (detail OPERATOR(pg_catalog.->>) 'execution_time_ms')::pg_catalog.int4
   FROM {log}
  WHERE run_id OPERATOR(pg_catalog.=) {run_id}::pg_catalog.uuid
    AND version::pg_catalog.text OPERATOR(pg_catalog.=) {version}::pg_catalog.text

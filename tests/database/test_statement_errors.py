@@ -137,3 +137,19 @@ def test_no_notice_is_lost_however_many_there_are(database: Database, tmp_path: 
     assert [line["notice"] for line in result.of("migration.notice")] == [
         f"w{n}" for n in range(1, 81)
     ]
+
+
+def test_a_commit_that_fails_is_no_commit_however_many_answers_came_before(
+    database: Database, tmp_path: Path
+) -> None:
+    """A rule gives two answers for one statement; a cursor that is kept is read at COMMIT."""
+    rule = "CREATE RULE r AS ON INSERT TO t DO ALSO (SELECT 1; SELECT 2)"
+    files = {
+        "001_a.sql": f"CREATE TABLE t (a int);\n{rule};\nINSERT INTO t VALUES (0);\n",
+        "002_b.sql": "INSERT INTO t VALUES (0);\n"
+        "DECLARE c CURSOR WITH HOLD FOR SELECT 1 / a FROM t;\n",
+    }
+    result = run_job(database.url, write_folder(tmp_path, files))
+    assert (result.code, result.applied) == (15, ["001_a"]), result.stderr
+    assert result.report["outcome"].startswith("002_b was rolled back")
+    assert database.query("SELECT version FROM schema_migrations") == [("001_a",)]

@@ -109,7 +109,7 @@ BEGIN  -- DEALLOCATE ALL would take the pooler's own statements along
   END LOOP;
 END $migrator$;
 SELECT pg_catalog.pg_advisory_unlock_all();
-SET LOCAL lock_timeout = 1000;
+LOCK TABLE "public".schema_migrations IN ACCESS SHARE MODE NOWAIT;
 SELECT execution_time_ms FROM "public".schema_migrations
  WHERE version::pg_catalog.text OPERATOR(pg_catalog.=) '007_orders'::pg_catalog.text;
 """  # noqa: E501 - as it is sent
