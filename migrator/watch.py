@@ -24,8 +24,8 @@ Ends = tuple[list[Any], list[Any]]  # what is waited for: to be read from, to be
 
 #: How long a cancelled statement may take to end before the connection is dropped.
 CANCEL_SECONDS = 1.2
-#: When a cancel that has brought nothing is sent again.
-CANCEL_AGAIN_SECONDS = 0.25
+#: When a cancel that has brought nothing is sent again, and how long each has to be answered.
+CANCEL_AGAIN_SECONDS, ANSWER_SECONDS = 0.2, 0.4
 #: How long the clean-up after a stop may take.
 TIDY_SECONDS = 0.5
 
@@ -299,9 +299,11 @@ class _Canceller:
 
     def go_on(self) -> None:
         """Send a cancel, unless one is at work or was sent a moment ago; never blocks."""
-        if time.monotonic() < self._next or self._at_work():
+        now = time.monotonic()
+        late = self._next and now > self._until - ANSWER_SECONDS
+        if now < self._next or late or self._at_work():
             return
-        self._next = time.monotonic() + CANCEL_AGAIN_SECONDS
+        self._next = now + CANCEL_AGAIN_SECONDS
         with warnings.catch_warnings():
             # Python 3.12 warns of a fork beside threads; this child does nothing but cancel
             warnings.simplefilter("ignore", DeprecationWarning)
