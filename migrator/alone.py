@@ -181,6 +181,8 @@ class _Visit:
         for step in steps(self.script):
             if step.number not in self.progress.done:
                 self.link.watch.check()
+                if not self.at:
+                    self._send(journal.LIVELY)
                 self.at = step.number
                 self.waited = 0.0
                 self._again(partial(self._carry_out, step), lambda: self.waited)

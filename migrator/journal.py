@@ -157,6 +157,9 @@ BEGIN
       DETAIL = coalesce(({holder})::text, '{{}}');
   END IF;
 END $migrator$"""
+#: From the first statement on; before it a large file is taken apart, which may last. Nothing else
+#: ends a frozen runner's hold of the lock: its kernel still answers keepalives.
+LIVELY = "SET idle_session_timeout = 60000"
 DROP_LOCK = """SELECT CASE WHEN held.pid = pg_backend_pid() THEN pg_advisory_unlock_all()::text
             WHEN activity.state = 'idle' THEN pg_terminate_backend(held.pid)::text END
   FROM pg_locks AS held LEFT JOIN pg_stat_activity AS activity ON activity.pid = held.pid
@@ -380,11 +383,8 @@ def _after(progress: Progress, line: Line) -> Progress:
 
 
 def _lasting(place: Place, limits: Limits) -> list[str]:
-    """What is SET for the whole session. A runner that is frozen between two statements loses it.
-
-    Nothing else would end its hold of the lock: its kernel still answers keepalives.
-    """
-    values = [*settings(place, limits), "idle_session_timeout = 60000"]
+    """What is SET for the whole session."""
+    values = [*settings(place, limits), "idle_session_timeout = 0"]
     if limits.search_path:
         values.append(f"search_path = {', '.join(map(identifier, limits.search_path))}")
     return [f"SET {value}" for value in values]

@@ -141,6 +141,21 @@ def test_a_refused_first_statement_leaves_nothing_dirty(database: Database, tmp_
     assert run_job(database.url, folder, "verify").code == 24
 
 
+def test_a_file_that_takes_long_to_be_taken_apart_keeps_its_session(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a second stands for the minute that the session may be silent."""
+    monkeypatch.setattr("migrator.journal.LIVELY", "SET idle_session_timeout = 500")
+    text = f"{ALONE}CREATE TABLE t (a int);\nSELECT 1/0;\n" + "SELECT 1;\n" * 100_000
+    folder = write_folder(tmp_path, {"001_a.sql": text})
+    for _ in range(2):
+        result = run_job(database.url, folder)
+        assert (result.code, result.error["sqlstate"]) == (15, "22012"), result.stderr
+        assert result.of("migration.retry") == []
+    [(begun,)] = database.query("SELECT count(*) FROM schema_migrations_log WHERE event = 'failed'")
+    assert begun == 2
+
+
 def test_what_has_run_may_not_be_changed(database: Database, tmp_path: Path) -> None:
     text = f"{ALONE}CREATE TABLE t (a int);\nSELECT 1/0;\n"
     folder = write_folder(tmp_path, {"001_a.sql": text})

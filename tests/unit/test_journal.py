@@ -207,7 +207,7 @@ def test_the_session_gets_limits_that_last_before_it_gets_the_lock() -> None:
     assert "SET tcp_user_timeout = 20000" in lines
     assert "SET lock_timeout = 500" in lines
     assert "SET statement_timeout = 0" in lines
-    assert "SET idle_session_timeout = 60000" in lines
+    assert "SET idle_session_timeout = 0" in lines
     assert lines[-1] == 'SET search_path = "s", "T"""'
     assert "search_path" not in take_lock(PLACE, Limits()).partition(f";\n{OURS}")[0]
 
