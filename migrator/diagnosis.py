@@ -28,7 +28,8 @@ REMEDIES = {
     NO_RIGHT: "Grant the role what the statement needs, or take the statement out.",
 }
 #: What stands before a password.
-PASSWORD = re.compile(r"\bpassword\s*=?\s*\Z", re.IGNORECASE)
+PASSWORD = re.compile(r"\bpassword\s*=?(?:\s|/\*.*?\*/|--[^\n]*\n)*\Z", re.IGNORECASE | re.DOTALL)
+PASSWORD_CHARS = 400  # that are searched for it
 LINE_CHARS = 400  # of a source line in a log; a seed's line may be megabytes
 
 
@@ -72,7 +73,8 @@ def discreet(message: Message, refusal: Refusal) -> Refusal:
     """`refusal`, without the password that it quotes: one in the wrong quotes, or in none."""
     if not _quotes_password(message, refusal):
         return refusal
-    return replace(refusal, message=re.sub(r'".*"', '"***"', refusal.message, flags=re.DOTALL))
+    # in whatever language it was, which has quotes of its own
+    return replace(refusal, message="syntax error at what stands for a password")
 
 
 def diagnose(
@@ -91,7 +93,7 @@ def diagnose(
     migration = script.migration
     spot, in_file = locate(message, refusal, results)
     if spot and _quotes_password(message, refusal):
-        spot = replace(spot, text=re.sub(r"(?i)(\bpassword\b).*", r"\1 ***", spot.text))
+        spot = _masked(spot)
         refusal = discreet(message, refusal)
     details: dict[str, Any] = {
         "version": migration.version,
@@ -216,7 +218,15 @@ def _quotes_password(message: Message, refusal: Refusal) -> bool:
         before = refusal.internal_query[: refusal.internal_position - 1]
     else:
         before = message.text[: (refusal.position or 1) - 1]
-    return bool(PASSWORD.search(before[-200:]))
+    return bool(PASSWORD.search(before[-PASSWORD_CHARS:]))
+
+
+def _masked(spot: Spot) -> Spot:
+    """Without what stands behind PASSWORD in its line, or else behind its column."""
+    text, found = re.subn(r"(?i)(\bpassword\b).*", r"\1 ***", spot.text)
+    if not found:
+        text = spot.text[: (spot.column or 1) - 1 - spot.cut] + "***"
+    return replace(spot, text=text)
 
 
 def _spot(message: Message, offset: int) -> Spot:
@@ -224,6 +234,6 @@ def _spot(message: Message, offset: int) -> Spot:
     cut = message.column - 1 if line == 1 else 0
     text = line_text(message.body, line)
     before = message.body[: max(0, offset - (column - 1))]
-    if PASSWORD.search(before[-200:]):
+    if PASSWORD.search(before[-PASSWORD_CHARS:]):
         text = re.sub(r"\S", "*", text)  # the password itself, broken off from its keyword
     return Spot(message.line + line - 1, column + cut, text, cut)

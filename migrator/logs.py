@@ -28,7 +28,7 @@ PATTERNS = (
     ("password", r"(?i)(password=)[^\s'\"&]+", rf"\1{HIDDEN}"),
     # CREATE ROLE … PASSWORD '…'; and MySQL's way, which PostgreSQL refuses
     ("password", rf"(?is)(\bpassword\s*(?:=\s*)?){QUOTED}", rf"\1'{HIDDEN}'"),
-    ("identified", rf"(?is)(\bidentified\s+by\s+){QUOTED}", rf"\1'{HIDDEN}'"),
+    ("identified", rf"(?is)(\bidentified\s+by\s+)(?:{QUOTED}|\S+)", rf"\1'{HIDDEN}'"),
 )
 #: Fields whose values are the job's own words, names and numbers, which no password gets into:
 #: a short password that is part of such a word must not garble it, nor be guessed from that.

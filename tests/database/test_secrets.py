@@ -136,6 +136,7 @@ def test_a_refused_statement_shows_no_password(login: Login, tmp_path: Path) -> 
         f"DO $$ BEGIN\n  EXECUTE {a_literal(f'ALTER ROLE nobody_here PASSWORD {word}')};\nEND $$;",
         "ALTER ROLE nobody_here PASSWORD $$s3cr3t w0rd$$;",
         "CREATE USER nobody_here IDENTIFIED BY 's3cr3t w0rd';",
+        "CREATE USER nobody_here IDENTIFIED BY s3cr3tw0rd;",
         "SELECT 'postgresql://other:s3cr3t w0rd@host/db'::int;",
         "SELECT 'host=h password=s3cr3tw0rd'::int;",
     ):
@@ -153,6 +154,7 @@ def test_a_refused_statement_shows_no_password(login: Login, tmp_path: Path) -> 
         "CREATE ROLE nobody_here ENCRYPTED PASSWORD = s3cr3tw0rd;",
         "DO $$ BEGIN\n  ALTER ROLE nobody_here PASSWORD s3cr3tw0rd;\nEND $$;",
         "DO $$ BEGIN\n  EXECUTE 'ALTER ROLE nobody_here ' || 'PASSWORD s3cr3tw0rd';\nEND $$;",
+        "CREATE ROLE nobody_here PASSWORD -- the\n/* real\n */ s3cr3tw0rd;",
     ],
 )
 def test_a_password_in_the_wrong_quotes_is_shown_nowhere(
@@ -161,7 +163,7 @@ def test_a_password_in_the_wrong_quotes_is_shown_nowhere(
     write_folder(tmp_path / "sql", {"001_a.sql": directive + sql})
     assert clean(tmp_path, "up", DATABASE_URL=database.url).code == 15
     rows = str(database.query("SELECT detail FROM schema_migrations_log"))
-    assert '"***"' in rows
+    assert "syntax error at what stands for a password" in rows
     assert not any(half in rows for half in HALVES), rows
     assert clean(tmp_path, "report", DATABASE_URL=database.url).code == 0
 
