@@ -201,12 +201,12 @@ class Flier:
         """After a refusal behind an answered COMMIT, which is of our own clean-up: our row.
 
         The answers alone are no proof: a rule can give two for one statement. They will do when
-        the row cannot be read, as somebody locks the table or is the next runner.
+        the row cannot be read, as somebody locks the table or is the next runner, or stops us.
         """
-        self.link.session.tidy()
         try:
+            self.link.session.tidy()
             found = self.course.find(self.link.session, self.link.place, version)
-        except ServerError:
+        except (ServerError, StoppedError):
             return Done(version, None)
         return self._ours(version, found)
 

@@ -349,6 +349,23 @@ def test_a_cancel_by_somebody_else_after_the_commit_is_no_failure(
     assert events == [("applied",)]
 
 
+def test_a_stop_while_the_row_behind_an_answered_commit_is_looked_for(
+    database: Database, tmp_path: Path
+) -> None:
+    """The message's clean-up is cancelled by somebody else, is done over, and waits again."""
+    with tidying(database, tmp_path) as job:
+        database.query(
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'migrator/tester' AND query LIKE '%migrator 002_b%'"
+        )
+        until(lambda: database.query(TIDIES) == [(False,)])
+        job.process.send_signal(signal.SIGTERM)
+        result = job.result(timeout=STOP_SECONDS)
+    assert (result.code, result.applied) == (23, ["001_a", "002_b"]), result.stderr
+    stands = "applied by this run and standing: 001_a, 002_b; nothing was left half done"
+    assert result.report["outcome"] == stands
+
+
 def test_before_the_look_after_a_lost_commit_nobody_says_rolled_back(
     database: Database, proxy: MakeProxy, job: StartJob, termination_log: Path
 ) -> None:
