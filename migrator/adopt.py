@@ -92,7 +92,8 @@ class _Adopting:
 
         def send() -> None:
             place = self.link.place
-            text = adopting(adoption, self.tool, spot, place, limits, seen, also)
+            tables = self.run.sync.tables
+            text = adopting(adoption, self.tool, spot, place, limits, seen, also, tables)
             try:
                 self.link.session.send(text)
             except ServerError as error:

@@ -8,20 +8,11 @@ from enum import Enum
 from typing import Any
 
 from migrator.errors import ConfigError, DirtyError, DriftError, MigratorError, MissingError
-from migrator.flight import (
-    HEAD_CHECK,
-    HOLDER,
-    MOVED,
-    OURS,
-    Limits,
-    Place,
-    identifier,
-    literal,
-    log_row,
-    opening,
-)
+from migrator.fence import DECLARE, Access, Table, Write, asked
+from migrator.flight import HEAD_CHECK, HOLDER, MOVED, OURS, Limits, Place, log_row, opening, write
 from migrator.model import Applied, Finding, Kind, Migration
 from migrator.parse import sets_floor
+from migrator.quoting import TAIL, do, identifier, literal
 from migrator.trackers import Entry, Reading, Tracker, slug
 
 FOREIGN_HELD = "MG004"  #: SQLSTATE of our own: the other tool holds its lock; DETAIL tells who
@@ -102,8 +93,12 @@ class Spot:
     database: str
 
     @property
+    def place(self) -> Table:
+        return Table(self.schema, self.table)
+
+    @property
     def name(self) -> str:
-        return f"{identifier(self.schema)}.{identifier(self.table)}"
+        return self.place.quoted
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.table}"
@@ -197,7 +192,8 @@ def adopting(
     place: Place,
     limits: Limits,
     seen: tuple[str, str],
-    also: Sequence[str] = (),
+    also: Sequence[Write] = (),
+    tables: Sequence[Table] = (),
 ) -> str:
     """The one message that writes `adoption.new`, when both histories are as they were `seen`.
 
@@ -205,16 +201,28 @@ def adopting(
     same transaction. The other tool's lock is tried, not waited for: FOREIGN_HELD.
     """
     head, digest = seen
-    statements = opening(place, limits, f"adopts the history of {tracker.name}", head)
+    what = f"adopts the history of {tracker.name}"
+    statements = opening(place, limits, what, head, tables=(*place.tables, *tables))
     if tracker.lock is not None:
         key = tracker.lock(spot.schema, spot.table, spot.database)
-        statements.append(LOCK.format(key=key, held=FOREIGN_HELD, holder=_holder(key)))
-    statements.append(SAME_CLOCK)
+        statements.append(do(LOCK.format(key=key, held=FOREIGN_HELD, holder=_holder(key))))
     check = HEAD_CHECK.format(query=digest_query(spot), head=digest, moved=MOVED)
-    statements.append(f"DO LANGUAGE plpgsql $migrator$\nBEGIN\n{check}END $migrator$")
-    for match, migration in adoption.new:
-        statements += [_row(migration, place), _log(match, migration, spot, place)]
-    return "".join(f"{statement};\n" for statement in (*statements, *also, "COMMIT"))
+    statements += [SAME_CLOCK, do(asked_of(spot, place) + check, DECLARE)]
+    writes = [
+        row
+        for match, migration in adoption.new
+        for row in (_row(migration, place), _log(match, migration, spot, place))
+    ]
+    statements += [write(place, (*writes, *also)), "COMMIT", *TAIL]
+    return ";\n".join(statements)
+
+
+def asked_of(spot: Spot, place: Place) -> str:
+    """Whether code of others could run when the other tool's table is read; statements of a block.
+
+    Its rows are another tool's, and who may forge them is not asked: they are proved otherwise.
+    """
+    return asked([spot.place], place.server_version, Access.READ, owners=False)
 
 
 #: Times become text, in the same way each time, and sort as text.
@@ -222,19 +230,17 @@ SAME_CLOCK = "SET LOCAL timezone = 'UTC'"
 ROWS = """SELECT coalesce(jsonb_agg(line ORDER BY line::text COLLATE "C"), '[]')::text
   FROM (SELECT jsonb_build_object({parts}) AS line FROM {table} AS t) AS lines"""
 DIGEST = "SELECT encode(sha256(convert_to(({rows}), 'UTF8')), 'hex')"
-LOCK = """DO LANGUAGE plpgsql $migrator$
-BEGIN
-  IF NOT pg_try_advisory_xact_lock({key}) THEN
+LOCK = """  IF NOT pg_try_advisory_xact_lock({key}) THEN
     RAISE EXCEPTION USING ERRCODE = '{held}', MESSAGE = 'the other tool is at work',
       DETAIL = coalesce(({holder})::text, '{{}}');
   END IF;
-END $migrator$"""
+"""
 RECORD = """INSERT INTO {history} (version, checksum, rollback_sql, kind, run_id, floor)
 VALUES ({version}, {checksum}, {rollback_sql}, 'adopted', {run_id}, {floor})"""
 
 
-def _row(migration: Migration, place: Place) -> str:
-    return RECORD.format(
+def _row(migration: Migration, place: Place) -> Write:
+    text = RECORD.format(
         history=place.history,
         version=literal(migration.version),
         checksum=literal(migration.checksum),
@@ -242,9 +248,10 @@ def _row(migration: Migration, place: Place) -> str:
         run_id=literal(place.run_id),
         floor=sets_floor(migration),
     )
+    return Write(text, history=1)
 
 
-def _log(match: Match, migration: Migration, spot: Spot, place: Place) -> str:
+def _log(match: Match, migration: Migration, spot: Spot, place: Place) -> Write:
     entry = match.entry
     detail = {
         "from": spot.tool,

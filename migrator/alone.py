@@ -25,6 +25,7 @@ from migrator.errors import (
     StatementError,
     StoppedError,
 )
+from migrator.fence import TAMPERED, UNTRUSTED, UNWRITTEN, Write
 from migrator.flight import ESCAPED, MOVED, Limits, Message, Place, head
 from migrator.history import find_run
 from migrator.journal import How, Intent, Progress, Way, marker
@@ -53,6 +54,7 @@ from migrator.steps import (
     question,
     standing,
     steps,
+    tampered,
 )
 from migrator.watch import retry
 
@@ -66,7 +68,7 @@ class Errand:
 
     way: Way = Way.FORTH
     #: What records it, with its ms, and what goes along.
-    finish: Callable[[Place, Script, int, Sequence[str]], str] = journal.finish
+    finish: Callable[[Place, Script, int, Sequence[Write], str], str] = journal.finish
     #: The run that is found to have done it, and its ms; None: it is not done.
     find: Callable[[Session, Place, str], tuple[str | None, int] | None] = find_run
 
@@ -78,7 +80,7 @@ def apply_alone(
     link: Link,
     script: Script,
     seen: Collection[tuple[str, str | None]],
-    also: Sequence[str] = (),
+    also: Sequence[Write] = (),
     errand: Errand = FORTH,
 ) -> Done:
     """Apply a no-transaction migration, or undo one, from where it stands, on a session of its own.
@@ -127,13 +129,14 @@ class _StillAtWorkError(Exception):
 class _Visit:
     """One hold of the lock, on one session."""
 
-    def __init__(self, link: Link, script: Script, also: Sequence[str], errand: Errand) -> None:
+    def __init__(self, link: Link, script: Script, also: Sequence[Write], errand: Errand) -> None:
         self.link, self.script, self.config = link, script, link.config
         self.also, self.errand, self.way = also, errand, errand.way
         self.version = script.migration.version
         self.session = link.own_session()
         self.place = link.place
         self.progress = Progress(way=self.way)
+        self.seen = ""  #: the head that the history must keep
         self.at = 0  #: the number of the statement that was sent last
         self.waited = 0.0  #: seconds of LOCK_RETRY_TIMEOUT that a statement has had to itself
         called = _called(self.version, self.way)
@@ -165,7 +168,8 @@ class _Visit:
 
     def _apply(self, seen: Collection[tuple[str, str | None]]) -> Done:
         try:
-            text = journal.read_progress(self.place, self.version, head(seen))
+            self.seen = head(seen)
+            text = journal.read_progress(self.place, self.version, self.seen)
             rows = self._again(lambda: self._send(text))
         except ServerError as error:
             if error.refusal.sqlstate != MOVED:
@@ -188,7 +192,7 @@ class _Visit:
                 self._again(partial(self._carry_out, step), lambda: self.waited)
         check_settled(self.script, self.progress)
         spent_ms = self.progress.spent_ms
-        text = self.errand.finish(self.place, self.script, spent_ms, self.also)
+        text = self.errand.finish(self.place, self.script, spent_ms, self.also, self.seen)
         with self._committing():
             self._again(lambda: self._send(text))
         return Done(self.version, self.progress.spent_ms)
@@ -293,14 +297,18 @@ class _Visit:
     def _commit(self, step: Step) -> None:
         """A statement that runs in a transaction, together with its outcome."""
         self.link.tell(Event("statement.started", "info", step.fields))
-        before, after = journal.atomic(self.place, self.version, step.number, step.text, self.way)
+        before, after = journal.atomic(
+            self.place, self.version, step.number, step.text, self.seen, self.way
+        )
         with self._committing():
-            rows = self._try(step, before + step.text + after, len(before))
+            rows = self._try(step, before + step.text + after, len(before), 1)
         self._is_done(step, rows, How.RAN)
 
     def _conclude(self, step: Step, how: How) -> None:
         """Record the outcome, again while the log is busy; the statement is not done over."""
-        text = journal.conclude(self.place, self.version, step.number, step.sha256, how, self.way)
+        text = journal.conclude(
+            self.place, self.version, step.number, step.sha256, how, self.seen, self.way
+        )
         self._is_done(step, self._again(lambda: self._send(text)), how)
 
     def _is_done(self, step: Step, rows: Rows, how: How) -> None:
@@ -310,21 +318,21 @@ class _Visit:
         fields = {**step.fields, "execution_time_ms": spent_ms, "how": how.value}
         self.link.tell(Event("statement.done", "info", fields))
 
-    def _try(self, step: Step, text: str, starts: int = 0) -> Rows:
-        """Send a text of the file's, which stands at `starts`; raises what its refusal means."""
+    def _try(self, step: Step, text: str, starts: int = 0, results_before: int = 0) -> Rows:
+        """Send a text of the file's, which begins at `starts`; raises what its refusal means."""
         self.session.count_results()
         began = time.monotonic()
         try:
             return self.session.send(text)
         except ServerError as error:
             answered = self.session.answered
-            if error.refusal.sqlstate == ESCAPED:
+            if error.refusal.sqlstate in {ESCAPED, UNTRUSTED, UNWRITTEN, TAMPERED}:
                 raise
             if error.refusal.sqlstate == LOCK_REFUSED and self._may_wait(step.effect):
                 self.waited = time.monotonic() - began
             if error.refusal.sqlstate in BUSY:
                 raise self.link.tables_busy(error) from error
-            message = step.message(text, starts)
+            message = step.message(text, starts, results_before)
             raise self._refused(step, message, error, answered) from error
 
     def _refused(
@@ -431,6 +439,9 @@ class _Visit:
         except ServerError as error:
             if error.refusal.sqlstate == ESCAPED:
                 raise
+            self.link.refuse_distrusted(error, self._standing)
+            if error.refusal.sqlstate == TAMPERED:
+                raise tampered(self.script, error.refusal.message, self._standing) from error
             raise AccessError(
                 f"the server refused what the job itself needs: {error}", outcome=self._standing
             ) from error

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from migrator import journal
 from migrator.errors import ConfigError
+from migrator.fence import Write
 from migrator.flight import Place
 from migrator.journal import Answer, Progress
 from migrator.model import Migration
@@ -64,7 +65,7 @@ class Assumption:
 
     words: str
     fields: dict[str, str]  #: the same for a machine, beside the version
-    records: tuple[str, ...]  #: the statements that record it, the log's line among them
+    records: tuple[Write, ...]  #: what records it, the log's line among them
 
 
 def choose(answers: Mapping[str, str | Sequence[str] | None], reason: str | None) -> Told:
@@ -93,7 +94,7 @@ def assume(known: Known, told: Told) -> Assumption:
     return Assumption(words, fields, (*changes, line))
 
 
-_Ruled = tuple[list[str], dict[str, str]]  # the changes of the history, and what is known
+_Ruled = tuple[list[Write], dict[str, str]]  # the changes of the history, and what is known
 
 
 def _applied(known: Known, told: Told) -> _Ruled:
@@ -109,7 +110,7 @@ def _not_applied(known: Known, told: Told) -> _Ruled:
     recorded = any(row.version == told.version for row in known.plan.applied)
     if not recorded and told.version not in known.dirty:
         raise _unfitting(f"{told.version} is neither applied nor begun")
-    return [journal.forget(known.place, told.version)], {}
+    return [journal.forget(known.place, told.version)] if recorded else [], {}
 
 
 def _interrupted(known: Known, told: Told) -> _Ruled:

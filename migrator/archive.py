@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from migrator.database import Session
-from migrator.flight import HERE, Limits, Place, literal, marker, opening
+from migrator.fence import DECLARE, Access, asked
+from migrator.flight import Place, looking, marker
 from migrator.journal import ROLLED_BACK
+from migrator.quoting import do, first, literal
 from migrator.undo import Kept
 
 #: A table that an older job left may have no column for the undo: hence to_jsonb.
-READ_KEPT = """{marker} {here};
-SELECT version::text, dense_rank() OVER (ORDER BY applied_at)::int,
+READ_KEPT = """SELECT version::text, dense_rank() OVER (ORDER BY applied_at)::int,
        to_jsonb(h) ->> 'rollback_sql'
   FROM {history} AS h"""
 FIND_UNDO = """SELECT EXISTS (SELECT FROM {history} WHERE version = {version}), (
@@ -23,9 +24,9 @@ def read_kept(session: Session, place: Place) -> dict[str, Kept]:
 
     The table is there and this role sees all its rows: `read_history` has seen to that.
     """
-    text = READ_KEPT.format(
-        marker=marker(place, "reads its tables"), here=HERE, history=place.history
-    )
+    check = asked([place.tables[0]], place.server_version, Access.READ, owners=False)
+    query = READ_KEPT.format(history=place.history)
+    text = first(marker(place, "reads its tables"), do(check, DECLARE), query)
     return {version: Kept(rank, sql) for version, rank, sql in session.send(text)}
 
 
@@ -34,7 +35,6 @@ def find_undo(session: Session, place: Place, version: str) -> tuple[str | None,
 
     None when the version is still in the history. Raises ServerError with HELD as `find_run`.
     """
-    _begin, *guard = opening(place, Limits(), version)
     find = FIND_UNDO.format(
         history=place.history,
         log=place.log,
@@ -42,7 +42,7 @@ def find_undo(session: Session, place: Place, version: str) -> tuple[str | None,
         run_id=literal(place.run_id),
         event=literal(ROLLED_BACK),
     )
-    stands, spent = session.send(";\n".join((*guard, find)))[0]
+    stands, spent = session.send(looking(place, version, find))[0]
     if stands:
         return None
     return (place.run_id, spent) if spent is not None else ("", 0)

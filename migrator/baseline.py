@@ -9,6 +9,7 @@ from functools import partial
 from migrator.catalog import read_snapshot
 from migrator.declare import choose, declared
 from migrator.errors import DriftError, MigratorError
+from migrator.fence import Write
 from migrator.flier import Course
 from migrator.link import MovedError
 from migrator.model import Event, Finding, Migration
@@ -33,11 +34,11 @@ def declare(run: Run, migrations: tuple[Migration, ...], at: str, *, check: bool
         if check:
             _check(run, chosen, migrations)
             check = False  # once: what may move is the history, which must be empty again
-        run.prepare(view.history)
-        run.sync.look()
         record, also = partial(declared, chosen=chosen), partial(_mirrored, chosen=chosen)
         run.course = Course(record, also, called="the baseline")
         with contextlib.suppress(MovedError):
+            run.prepare(view.history)
+            run.sync.look()
             run.fly(_nothing(chosen[-1]), dict(view.history.seen()))
             fields = {"version": chosen[-1].version, "count": len(chosen)}
             run.link.tell(Event("history.baselined", "info", fields))
@@ -54,7 +55,7 @@ def _nothing(last: Migration) -> Script:
     return Script(empty, layout.parts, layout.statements, layout.whole)
 
 
-def _mirrored(sync: Sync, _last: Migration, chosen: tuple[Migration, ...]) -> tuple[str, ...]:
+def _mirrored(sync: Sync, _last: Migration, chosen: tuple[Migration, ...]) -> tuple[Write, ...]:
     return tuple(row for migration in chosen for row in sync.rows(migration))
 
 

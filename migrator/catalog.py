@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from migrator.database import Session
-from migrator.flight import HERE, Place, literal, marker
+from migrator.flight import Place, marker
+from migrator.quoting import first, literal
 from migrator.snapshot import Snapshot, make_snapshot
 
 #: Each gives kind, schema, the relation or type that it is a part of, name, facts. {grants:…} and
@@ -156,8 +157,7 @@ ROWS = """SELECT 'rows', c.relnamespace::regnamespace::text, c.oid::regclass::te
        c.oid::regclass::text, jsonb_build_object('count', (xpath('/row/n/text()', query_to_xml(
            format('SELECT count(*) AS n FROM %s', c.oid::regclass), false, true, '')))[1]::text)
   FROM pg_class AS c WHERE {ours:c:relnamespace} AND c.relkind = 'r'"""
-QUERY = """{marker} {here};
-SELECT coalesce(jsonb_agg(jsonb_build_array(kind, schema, part_of, name, facts)), '[]')
+QUERY = """SELECT coalesce(jsonb_agg(jsonb_build_array(kind, schema, part_of, name, facts)), '[]')
   FROM ({parts}) AS item (kind, schema, part_of, name, facts)
  WHERE coalesce(part_of, name) NOT IN (coalesce(to_regclass({history})::text, ''),
                                        coalesce(to_regclass({log})::text, ''))"""
@@ -183,13 +183,12 @@ def read_snapshot(session: Session, place: Place, *, rows: bool = False) -> Snap
 def snapshot_query(place: Place, *, rows: bool = False) -> str:
     """One row of one column: JSON as `make_snapshot` takes it."""
     parts = (*PARTS, ROWS) if rows else PARTS
-    return QUERY.format(
-        marker=marker(place, "looks at the catalog"),
-        here=HERE,
+    query = QUERY.format(
         parts="\nUNION ALL\n".join(_filled(part) for part in parts),
         history=literal(place.history),
         log=literal(place.log),
     )
+    return first(marker(place, "looks at the catalog"), query)
 
 
 def _filled(part: str) -> str:

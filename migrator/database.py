@@ -10,7 +10,7 @@ import psycopg2
 from psycopg2 import extensions
 
 from migrator.errors import StoppedError
-from migrator.flight import TAIL
+from migrator.quoting import MISREAD, TAIL, first
 
 if TYPE_CHECKING:
     from migrator.diagnosis import Refusal
@@ -35,6 +35,10 @@ class LostError(Exception):
 
 class PoolFullError(LostError):
     """The pooler ended the connection for want of one to the server: nothing was sent there."""
+
+
+class MisreadError(PoolFullError):
+    """The session would have misread our text, as its last client left it: nothing was done."""
 
 
 class Session:
@@ -142,7 +146,7 @@ class Session:
 
     def is_direct(self) -> bool:
         """Whether no pooler stands between: the protocol's backend pid is the server's own."""
-        rows = self.send("SELECT pg_catalog.pg_backend_pid()")
+        rows = self.send(first("/* migrator */", "SELECT pg_backend_pid()"))
         return bool(rows[0][0] == self.backend_pid)
 
     @property
@@ -181,6 +185,9 @@ class Session:
             return self._watch.stopped()
         if diag is None or sqlstate is None or not self.alive:
             return _lost(str(error).strip().partition("\n")[0])
+        if sqlstate == MISREAD:
+            self.close()
+            return MisreadError(diag.message_detail or str(error))
         return ServerError(_refusal(diag))
 
 

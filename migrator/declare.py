@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from migrator.errors import ConfigError
-from migrator.flight import ANSWER, Place, Record, literal, log_row
+from migrator.fence import Write
+from migrator.flight import Place, log_row
 from migrator.model import Applied, Kind, Migration
 from migrator.parse import Script, sets_floor
+from migrator.quoting import literal
 
 BASELINE = "baseline"  #: the log's event
 ROWS = """INSERT INTO {history} (version, checksum, rollback_sql, kind, run_id, floor)
@@ -41,13 +43,13 @@ def choose(
     return chosen
 
 
-def declared(last: Script, place: Place, chosen: Sequence[Migration]) -> Record:
-    """That `chosen`, up to `last`, were there before: a row and a line of the log for each."""
+def declared(_last: Script, place: Place, chosen: Sequence[Migration]) -> tuple[Write, ...]:
+    """That `chosen` were there before: a row and a line of the log for each."""
     rows = (
         f"({literal(m.version)}, {literal(m.checksum)}, {literal(m.rollback_sql)}, "
         f"{literal(Kind.BASELINE.value)}, {literal(place.run_id)}, {sets_floor(m)})"
         for m in chosen
     )
-    lines = [log_row(place, m.version, BASELINE, {"checksum": m.checksum}) for m in chosen]
-    answer = ANSWER.format(history=place.history, version=literal(last.migration.version))
-    return Record((ROWS.format(history=place.history, rows=",\n  ".join(rows)), *lines), answer)
+    text = ROWS.format(history=place.history, rows=",\n  ".join(rows))
+    lines = (log_row(place, m.version, BASELINE, {"checksum": m.checksum}) for m in chosen)
+    return Write(text, len(chosen), history=len(chosen)), *lines

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from migrator.durations import format_duration
 from migrator.errors import AccessError, MigratorError, StatementError
-from migrator.flight import ESCAPED, Message
+from migrator.fence import TAMPERED
+from migrator.flight import ESCAPED, RECODED, Message
 from migrator.report import what_stands
 from migrator.statements import Statement, line_text, position
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 NO_RIGHT, CANCELLED, SYNTAX = "42501", "57014", "42601"
 #: What a person does about the refusals that need more than mending the file.
 REMEDIES = {
+    TAMPERED: "Take that out of the file, or keep the history out of its reach: set "
+    "MIGRATIONS_SCHEMA to a schema of its own.",
+    RECODED: "Take out of the file what changes client_encoding or standard_conforming_strings: "
+    "the rest of the file would be read otherwise than it is meant.",
     ESCAPED: "Take the statement that ends the transaction out of the file, see what it left "
     "behind, and run again.",
     CANCELLED: "Somebody cancelled the statement on the server: find out why, then run again.",
@@ -111,6 +116,8 @@ def diagnose(
     places = (migration.file, spot.line, spot.column) if spot else (migration.file,)
     where = ":".join(str(place) for place in places if place is not None)
     text = f"{where}: {refusal.severity} {refusal.sqlstate}: {refusal.message}"
+    if refusal.sqlstate == TAMPERED:
+        text = f"{migration.file}: the file changed migrator's own history: {refusal.message}"
     found = {key: value for key, value in details.items() if value is not None}
     if not in_file and refusal.sqlstate == NO_RIGHT:
         return AccessError(text, **found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,11 +18,25 @@ from migrator.errors import (
     StoppedError,
     UnreachableError,
 )
-from migrator.flight import Limits, Message, Place, Record, applied, head, log_row, make_flight
-from migrator.history import NO_SUCH_TABLE, find_run, is_standby
+from migrator.fence import Write
+from migrator.flight import (
+    BECAME,
+    MOVED,
+    SIGN,
+    Limits,
+    Message,
+    Place,
+    applied,
+    head,
+    log_alone,
+    log_row,
+    make_flight,
+)
+from migrator.history import find_run, is_standby
 from migrator.link import LOSSES, Link, MovedError
 from migrator.model import Applied, Migration
 from migrator.parse import Script
+from migrator.quoting import first
 from migrator.report import Done
 from migrator.sync import Sync
 
@@ -37,13 +52,33 @@ LOG_SECONDS = 3.0  #: for the row that records a failure; it may be done without
 class Course:
     """Which way a run's flights go: what records one, and by what it is known to have arrived."""
 
-    record: Callable[[Script, Place], Record] = applied
-    also: Callable[[Sync, Migration], tuple[str, ...]] = Sync.rows  #: goes along with that
+    record: Callable[[Script, Place], tuple[Write, ...]] = applied
+    also: Callable[[Sync, Migration], tuple[Write, ...]] = Sync.rows  #: goes along with that
     #: The run that a look under the lock finds to have done it, and its ms; None: it is not done.
     find: Callable[[Session, Place, str], tuple[str | None, int] | None] = find_run
     called: str = "{}"  #: what one is called in words, around its version
     busy: str = "{} was rolled back and is not applied"  #: what a refusal for want of locks means
     failed: str = "failed"  #: the log's event when PostgreSQL has refused one
+
+
+class _Closed:
+    """What the closing half of a flight reported of itself, before its COMMIT."""
+
+    def __init__(self, run_id: str) -> None:
+        self._run_id = run_id
+        self.xid: str | None = None  #: its transaction; None: it did not come to its end
+        self.ms: int | None = None
+
+    def hear(self, text: str) -> bool:
+        """Whether a notice is that report."""
+        _, sign, report = text.partition(SIGN)
+        if not sign:
+            return False
+        found = json.loads(report)
+        if found["run_id"] != self._run_id:
+            return False
+        self.xid, self.ms = found["xid"], found["ms"]
+        return True
 
 
 def check_time(link: Link, script: Script, called: str) -> None:
@@ -110,8 +145,10 @@ class Flier:
                 lambda: self.link.when_free(partial(self._look, version))
             )
         except (LostError, ServerError) as error:
-            if isinstance(error, ServerError) and error.refusal.sqlstate == NO_SUCH_TABLE:
-                raise MovedError from error  # a crash took the newest commits with it
+            if isinstance(error, ServerError):
+                if error.refusal.sqlstate == MOVED:
+                    raise MovedError from error  # a crash took the newest commits with it
+                self.link.refuse_distrusted(error, unknown)
             message = f"{called}: the connection was lost, and again when looking: {error}"
             raise UnreachableError(message, version=version, outcome=unknown) from error
         except MigratorError as error:
@@ -144,7 +181,8 @@ class Flier:
         place, limits = self.link.place, self._limits(script)
         record = self.course.record(script, place)
         also = self.course.also(self.sync, script.migration)
-        flight = partial(make_flight, script, head(seen.items()), place, limits, also, record)
+        seen_head, tables = head(seen.items()), self.sync.tables
+        flight = partial(make_flight, script, seen_head, place, limits, also, record, tables)
 
         def send() -> int | None:
             check_time(self.link, script, self._called(script.migration.version))
@@ -172,59 +210,80 @@ class Flier:
     def _send(self, script: Script, messages: Iterator[Message]) -> int | None:
         """Send one flight; the server's ms for it. Whatever is refused is rolled back."""
         version = script.migration.version
-        self.link.session.count_results()
-        self.link.session.hear = partial(self.link.tell_notice, version)
+        session, closed = self.link.session, _Closed(self.link.run_id)
+        session.count_results()
+        session.hear = partial(self._hear, version, closed)
         rows: list[tuple[Any, ...]] = []
         for message in messages:
             try:
                 if message.rows is None:
-                    rows = self.link.session.send(message.sent)
+                    rows = session.send(message.sent)
                 else:
-                    self.link.session.copy(message.sent, message.rows)
+                    session.copy(message.sent, message.rows)
             except ServerError as error:
-                answered = self.link.session.answered
-                if _is_committed(message, answered) and (done := self._stands(version)):
+                answered = session.answered
+                if not session.in_transaction and (done := self._committed(version, closed)):
                     return done.execution_time_ms
-                self.link.settle(error)
-                if _may_be_committed(message, answered) and (done := self._arrived(version)):
-                    return done.execution_time_ms
+                self.link.settle(error, f"{self._called(version)} was rolled back")
                 raise self._refused(script, message, error, answered) from error
             except StoppedError as error:
-                done, outcome = self._left_by_stop(message, version)
+                done, outcome = self._left_by_stop(message, version, closed)
                 if done is not None:
                     return done.execution_time_ms
                 error.details["outcome"] = outcome
                 raise
-        return int(rows[0][0]) if rows and rows[0][0] is not None else None
+        if rows:
+            self.link.read_back(rows[0][0])
+        return closed.ms
 
-    def _stands(self, version: str) -> Done | None:
-        """After a refusal behind an answered COMMIT, which is of our own clean-up: our row.
+    def _hear(self, version: str, closed: _Closed, text: str) -> None:
+        if not closed.hear(text):
+            self.link.tell_notice(version, text)
 
-        The answers alone are no proof: a rule can give two for one statement. They will do when
-        the row cannot be read, as somebody locks the table or is the next runner, or stops us.
+    def _committed(self, version: str, closed: _Closed) -> Done | None:
+        """After a refusal that left no transaction open: our flight, if it is committed after all.
+
+        Then our own clean-up was refused. How many statements were answered proves nothing, as a
+        rule may answer several times for one. The server is asked what became of the transaction;
+        None when that was rolled back, or never came to its end.
         """
+        if closed.xid is None:
+            return None
         try:
             self.link.session.tidy()
-            found = self.course.find(self.link.session, self.link.place, version)
-        except (ServerError, StoppedError):
-            return Done(version, None)
-        return self._ours(version, found)
+            [(became,)] = self.link.session.send(
+                first("/* migrator */", BECAME.format(xid=closed.xid))
+            )
+        except (ServerError, LostError):
+            return self._arrived(version)
+        except StoppedError as error:
+            with contextlib.suppress(Exception), self.link.watch.cleaning_up():
+                if found := self._ours(version, self._find(version)):
+                    return found
+            called = self._called(version)
+            error.details["outcome"] = f"unknown: {called} was being committed; see `status`"
+            raise
+        return Done(version, closed.ms) if became == "committed" else None
 
-    def _left_by_stop(self, message: Message, version: str) -> tuple[Done | None, str]:
+    def _find(self, version: str) -> tuple[str | None, int] | None:
+        return self.course.find(self.link.session, self.link.place, version)
+
+    def _left_by_stop(
+        self, message: Message, version: str, closed: _Closed
+    ) -> tuple[Done | None, str]:
         """What a stopped flight left: our row, if COMMIT was sooner; else the outcome in words."""
         called = self._called(version)
         rolled_back = f"{called} was rolled back"
-        answered = self.link.session.answered
         if self.link.session.alive:
-            if self.link.session.in_transaction or not _may_be_committed(message, answered):
+            if self.link.session.in_transaction or closed.xid is None:
                 return None, rolled_back
             with contextlib.suppress(Exception), self.link.watch.cleaning_up():
-                found = self.course.find(self.link.session, self.link.place, version)
-                done = self._ours(version, found)
-                return done, "" if done else rolled_back
-            if _is_committed(message, answered):
-                return Done(version, None), ""
-        if message.committed_at is None:
+                text = first("/* migrator */", BECAME.format(xid=closed.xid))
+                [(became,)] = self.link.session.send(text)
+                if became == "committed":
+                    return Done(version, closed.ms), ""
+                return None, rolled_back
+        if not message.commits:
             return None, f"{called} is not applied: its COMMIT was never sent"
         return None, f"unknown: {called} was running, and the server did not answer any more"
 
@@ -244,30 +303,16 @@ class Flier:
                 "message": refusal.message,
                 "line": found.details.get("line"),
             }
-            row = log_row(self.link.place, version, self.course.failed, detail)
-            brief = "SET LOCAL lock_timeout = 1000; SET LOCAL statement_timeout = 2000"
+            line = log_row(self.link.place, version, self.course.failed, detail)
             with (
                 contextlib.suppress(ServerError, LostError, StoppedError),
                 self.link.watch.limited(LOG_SECONDS),
             ):
-                self.link.session.send(f"{brief}; {row}")
+                self.link.session.send(log_alone(self.link.place, line))
         return found
 
     def _called(self, version: str) -> str:
         return self.course.called.format(version)
-
-
-def _may_be_committed(message: Message, answered: int | None) -> bool:
-    """Whether COMMIT may have been answered before whatever ended the message."""
-    if answered is None:
-        return message.committed_at is not None
-    return _is_committed(message, answered)
-
-
-def _is_committed(message: Message, answered: int | None) -> bool:
-    """Whether COMMIT is known to have been answered before whatever ended the message."""
-    commit = message.committed_at
-    return commit is not None and answered is not None and answered >= commit
 
 
 def _chosen(own: int | None, general: int) -> int:

@@ -13,6 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from migrator.fence import DECLARE, Access, Table, Write, asked, keep, untouched, writing
+from migrator.quoting import CLEAN, HERE, ISOLATION, TAIL, do, first, identifier, in_utf8, literal
+
 if TYPE_CHECKING:
     from migrator.parse import Script
     from migrator.parts import Part, Reader
@@ -20,8 +23,8 @@ if TYPE_CHECKING:
 MOVED = "MG001"  #: SQLSTATE of our own: the history is not what the plan saw
 HELD = "MG002"  #: another runner holds the lock; DETAIL tells who, as JSON
 ESCAPED = "MG003"  #: the file ended the transaction that it was run in
+RECODED = "MG009"  #: the file changed how the session reads text, in the middle of being sent
 
-HERE = "SET LOCAL search_path = pg_catalog, pg_temp"
 HOLDER = """SELECT jsonb_build_object(
     'pid', held.pid,
     'application_name', activity.application_name,
@@ -42,62 +45,52 @@ HEAD = """SELECT encode(sha256(convert_to(coalesce(string_agg(
     version::text || E'\\t' || coalesce(checksum::text, '') || E'\\n', ''
     ORDER BY version::text COLLATE "C"), ''), 'UTF8')), 'hex')
   FROM {history}"""
-OPENING_GUARD = """DO LANGUAGE plpgsql $migrator$
-BEGIN
-  IF NOT pg_try_advisory_xact_lock({key}) THEN
+TRY_LOCK = """  IF NOT pg_try_advisory_xact_lock({key}) THEN
     RAISE EXCEPTION USING ERRCODE = '{held}', MESSAGE = 'another runner holds the lock',
       DETAIL = coalesce(({holder})::text, '{{}}');
   END IF;
-{check}END $migrator$"""
+"""
+#: A table that is gone is the history of another runner's, or of nobody: read it again.
+PRESENT = """  IF to_regclass({history}) IS NULL OR to_regclass({log}) IS NULL THEN
+    RAISE EXCEPTION USING ERRCODE = '{moved}', MESSAGE = 'the history is not there';
+  END IF;
+"""
 HEAD_CHECK = """  IF ({query}) <> '{head}' THEN
     RAISE EXCEPTION USING ERRCODE = '{moved}', MESSAGE = 'the history has moved';
   END IF;
 """
-CLOSING_GUARD = """DO LANGUAGE plpgsql $migrator$
-BEGIN
-  IF NOT EXISTS (SELECT FROM pg_locks AS held
+STILL_LOCKED = """  IF NOT EXISTS (SELECT FROM pg_locks AS held
                   WHERE {ours} AND held.granted AND held.pid = pg_backend_pid()) THEN
-    RAISE EXCEPTION USING ERRCODE = '{escaped}', MESSAGE = 'the file ended its own transaction';
+    RAISE EXCEPTION USING ERRCODE = '{escaped}', MESSAGE = '{message}';
   END IF;
-END $migrator$"""
+"""
 SPENT = "(extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000)::integer"
+MS = "migrator_ms"  #: SPENT, in the block that records a flight
 RECORD = """INSERT INTO {history}
     (version, execution_time_ms, checksum, rollback_sql, kind, run_id, floor)
 VALUES ({version}, {spent}, {checksum}, {rollback_sql}, 'versioned', {run_id}, {floor})"""
 #: No ON CONFLICT: a table that an older job left may lack the key. The lock stands in for it.
-RECORD_REPEATABLE = """WITH again AS (
-    UPDATE {history}
-       SET applied_at = CURRENT_TIMESTAMP, execution_time_ms = {spent}, checksum = {checksum},
-           kind = 'repeatable', run_id = {run_id}
-     WHERE version = {version}
- RETURNING version)
-INSERT INTO {history} (version, execution_time_ms, checksum, kind, run_id)
-SELECT {version}, {spent}, {checksum}, 'repeatable', {run_id}
- WHERE NOT EXISTS (SELECT FROM again)"""
+RECORD_REPEATABLE = """UPDATE {history}
+     SET applied_at = CURRENT_TIMESTAMP, execution_time_ms = {spent}, checksum = {checksum},
+         kind = 'repeatable', run_id = {run_id}
+   WHERE version = {version};
+  GET DIAGNOSTICS migrator_rows = ROW_COUNT;
+  IF migrator_rows = 0 THEN
+    INSERT INTO {history} (version, execution_time_ms, checksum, kind, run_id)
+    VALUES ({version}, {spent}, {checksum}, 'repeatable', {run_id});
+  END IF"""
 RECORD_LOG = """INSERT INTO {log} (run_id, version, event, runner, detail)
 VALUES ({run_id}, {version}, {event}, {runner}, {detail})"""
-#: Gives the session back as it was; sent after failures too. DISCARD ALL may not stand in a
-#: message with other statements.
-TAIL = (
-    "RESET SESSION AUTHORIZATION",
-    "RESET ROLE",
-    "RESET ALL",
-    "CLOSE ALL",
-    "UNLISTEN *",
-    "DISCARD TEMP",
-    """DO LANGUAGE plpgsql $migrator$
-DECLARE statement text;
-BEGIN  -- DEALLOCATE ALL would take the pooler's own statements along
-  FOR statement IN SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql LOOP
-    EXECUTE pg_catalog.format('DEALLOCATE %I', statement);
-  END LOOP;
-END $migrator$""",
-    "SELECT pg_catalog.pg_advisory_unlock_all()",
-)
-#: The migration stands by then: nobody who locks the table may keep the run for its ms.
-ANSWER = """LOCK TABLE {history} IN ACCESS SHARE MODE NOWAIT;
-SELECT execution_time_ms FROM {history}
- WHERE version::pg_catalog.text OPERATOR(pg_catalog.=) {version}::pg_catalog.text"""
+#: Sent to the client whatever client_min_messages says, and kept by no server log. By the number
+#: of its transaction a flight can be asked for when its answer was lost: no table is needed.
+REPORT = """  RAISE INFO USING MESSAGE = '{sign}' || jsonb_build_object(
+    'run_id', {run_id}, 'xid', pg_current_xact_id()::text, 'ms', migrator_ms)::text;
+"""
+SIGN = "migrator-flight: "
+#: How the session reads texts after all: a pooler may have kept a SET of ours from the server.
+ANSWER = "SELECT pg_catalog.current_setting('client_encoding')"
+#: `committed`, `aborted` or `in progress`, for as long as the server remembers.
+BECAME = "SELECT pg_catalog.pg_xact_status('{xid}'::pg_catalog.xid8)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +103,20 @@ class Place:
     server_version: int  #: as libpq gives it, 150018
 
     @property
+    def tables(self) -> tuple[Table, Table]:
+        """The history and its log."""
+        return (
+            Table(self.schema, "schema_migrations"),
+            Table(self.schema, "schema_migrations_log"),
+        )
+
+    @property
     def history(self) -> str:
-        return f"{identifier(self.schema)}.schema_migrations"
+        return self.tables[0].quoted
 
     @property
     def log(self) -> str:
-        return f"{identifier(self.schema)}.schema_migrations_log"
+        return self.tables[1].quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ class Message:
     line: int = 1  #: the file's line on which the part begins
     column: int = 1
     statements: int = 0  #: how many the part has
-    committed_at: int | None = None  #: how many statements are answered once COMMIT is; None: none
+    commits: bool = False  #: it ends the flight: the COMMIT is in it
     rows: Iterator[str] | None = None  #: for the COPY in it; to be read before the next message
     rows_line: int = 0  #: the file's line on which they begin
 
@@ -150,14 +151,6 @@ class Message:
     def body(self) -> str:
         """What of the file the message carries."""
         return self.text[self.body_starts : self.body_ends]
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What a flight writes down behind its body."""
-
-    statements: tuple[str, ...]
-    answer: str  #: a query of one row, the server's ms for it; schema-qualified as TAIL is past
 
 
 def lock_key(schema: str) -> int:
@@ -172,18 +165,74 @@ def head(rows: Iterable[tuple[str, str | None]]) -> str:
     return hashlib.sha256(b"".join(b"%b\t%b\n" % line for line in lines)).hexdigest()
 
 
-def opening(place: Place, limits: Limits, what: str, seen: str | None = None) -> list[str]:
-    """BEGIN, the limits and the guard; with `seen`, the head that the history must have.
+def opening(
+    place: Place,
+    limits: Limits,
+    what: str,
+    seen: str | None = None,
+    *,
+    tables: Sequence[Table] | None = None,
+    owners: bool = True,
+) -> list[str]:
+    """The reset, BEGIN, the limits and the guard; with `seen`, the head that the history must have.
 
-    `what` is under way stands first, where pg_stat_activity shows it.
+    `what` is under way stands first, where pg_stat_activity shows it. The guard takes the runners'
+    lock and asks both questions of `tables`, ours and no other unless they are given; without
+    `owners` only the first one.
     """
-    check = ""
+    chosen = place.tables if tables is None else tables
+    checks = ""
+    if chosen:
+        checks += asked(chosen, place.server_version, Access.WRITE, owners=owners)
+    if set(place.tables) <= set(chosen):
+        checks = _present(place) + checks
+        checks += keep(*place.tables)
     if seen is not None:
-        check = HEAD_CHECK.format(query=head_query(place.history), head=seen, moved=MOVED)
-    key = lock_key(place.schema)
-    guard = OPENING_GUARD.format(key=key, held=HELD, holder=holder_query(place.schema), check=check)
-    begin = f"{marker(place, what)} BEGIN ISOLATION LEVEL READ COMMITTED"
-    return [begin, HERE, *(f"SET LOCAL {value}" for value in settings(place, limits)), guard]
+        checks += head_check(place, seen)
+    return [
+        f"{marker(place, what)} {CLEAN[0]}",
+        *CLEAN[1:],
+        "BEGIN ISOLATION LEVEL READ COMMITTED",
+        *_guarded(place, limits, checks),
+    ]
+
+
+def looking(place: Place, what: str, query: str) -> str:
+    """`query` under the runners' lock, when our tables run no code of others; its rows come back.
+
+    Refused with HELD while another holds the lock, with MOVED where the tables are not there.
+    """
+    checks = _present(place)
+    checks += asked(place.tables, place.server_version, Access.READ, owners=False)
+    begin = (f"{marker(place, what)} {CLEAN[0]}", *CLEAN[1:], ISOLATION)
+    return ";\n".join((*begin, *_guarded(place, Limits(), checks), query))
+
+
+def _present(place: Place) -> str:
+    return PRESENT.format(history=literal(place.history), log=literal(place.log), moved=MOVED)
+
+
+def _guarded(place: Place, limits: Limits, checks: str) -> list[str]:
+    key, holder = lock_key(place.schema), holder_query(place.schema)
+    lock = TRY_LOCK.format(key=key, held=HELD, holder=holder)
+    guard = do(lock + checks, DECLARE)
+    return [HERE, *(f"SET LOCAL {value}" for value in settings(place, limits)), guard]
+
+
+def head_check(place: Place, seen: str) -> str:
+    """Statements of a block that raise MOVED when the history's head is not `seen`."""
+    return HEAD_CHECK.format(query=head_query(place.history), head=seen, moved=MOVED)
+
+
+def still_locked(place: Place, message: str) -> str:
+    """Statements of a block that raise ESCAPED when this backend does not hold the lock."""
+    ours = our_lock(place.schema)
+    return STILL_LOCKED.format(ours=ours, escaped=ESCAPED, message=message)
+
+
+def write(place: Place, writes: Sequence[Write]) -> str:
+    """A block that writes, and raises UNWRITTEN unless just that was written."""
+    return do(writing(*place.tables, writes), DECLARE)
 
 
 def head_query(history: str) -> str:
@@ -215,35 +264,37 @@ def make_flight(
     seen: str,
     place: Place,
     limits: Limits,
-    also: Sequence[str] = (),
-    record: Record | None = None,
+    also: Sequence[Write] = (),
+    writes: Sequence[Write] | None = None,
+    tables: Sequence[Table] = (),
 ) -> Iterator[Message]:
     """The messages that guard, run and record `script` when the history's head is `seen`.
 
-    Without a `record` the migration is recorded as applied; `also` are statements that go with
-    that. The messages are made one by one, so that a large file is never held whole. Raises what
-    reading the file again does.
+    Without `writes` the migration is recorded as applied; `also` go with that, into `tables`. The
+    messages are made one by one, so that a large file is never held whole. Raises what reading the
+    file again does.
     """
     from migrator.parts import Reader  # a run with nothing pending does not need it
 
     path = ", ".join(identifier(name) for name in limits.search_path) or "DEFAULT"
     before = [
-        *opening(place, limits, script.migration.version, seen),
+        *opening(place, limits, script.migration.version, seen, tables=(*place.tables, *tables)),
         f"SET LOCAL search_path TO {path}",
     ]
-    closing = _closing(place, record or applied(script, place), also)
-    commit = closing.index("COMMIT") + 1
+    closing = _closing(place, seen, (*(writes or applied(script, place)), *also))
     start = _join(before)
-    end = "\n;\n" + _join(closing)
     reader = Reader(script.migration.pieces)
     if script.whole:
-        yield _part(reader, script.parts[0], start, end, len(before), commit)
+        end = "\n;\n" + _join(closing)
+        yield _part(reader, script.parts[0], start, end, len(before))
         return
     mark = marker(place, script.migration.version) + " "
     yield Message(start.encode(), len(before))
     for part in script.parts:
         yield _part(reader, part, mark)
-    yield Message((mark + end).encode(), 0, committed_at=commit)
+    # what the file says by then is read by the settings that it may have left
+    last = [do(in_utf8(RECODED)), *closing]
+    yield Message((mark + _join(last)).encode(), 0, commits=True)
 
 
 def settings(place: Place, limits: Limits) -> list[str]:
@@ -267,44 +318,29 @@ def settings(place: Place, limits: Limits) -> list[str]:
     return [f"{name} = {value}" for name, value in values.items()]
 
 
-def applied(script: Script, place: Place) -> Record:
+def applied(script: Script, place: Place) -> tuple[Write, ...]:
     """That `script` has run: its row of the history, and the log's line."""
     migration = script.migration
     version = literal(migration.version)
     detail = (
-        f"jsonb_build_object('execution_time_ms', {SPENT}, "
-        f"'checksum', {literal(migration.checksum)})"
+        f"jsonb_build_object('execution_time_ms', {MS}, 'checksum', {literal(migration.checksum)})"
     )
     row = (RECORD_REPEATABLE if migration.repeatable else RECORD).format(
         history=place.history,
         version=version,
-        spent=SPENT,
+        spent=MS,
         checksum=literal(migration.checksum),
         rollback_sql=literal(migration.rollback_sql),
         run_id=literal(place.run_id),
         floor=script.floor,
     )
-    line = log_row(place, migration.version, "applied", detail)
-    return Record((row, line), ANSWER.format(history=place.history, version=version))
+    return Write(row, history=1), log_row(place, migration.version, "applied", detail)
 
 
-def identifier(name: str) -> str:
-    """`name` quoted as an identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str | None) -> str:
-    """`text` quoted as a string, whatever standard_conforming_strings says; None is NULL."""
-    if text is None:
-        return "NULL"
-    quoted = text.replace("'", "''")
-    return "E'" + quoted.replace("\\", "\\\\") + "'" if "\\" in text else f"'{quoted}'"
-
-
-def log_row(place: Place, version: str | None, event: str, detail: dict[str, Any] | str) -> str:
+def log_row(place: Place, version: str | None, event: str, detail: dict[str, Any] | str) -> Write:
     """The INSERT of a line of schema_migrations_log; a str `detail` is an SQL expression."""
     written = literal(json.dumps(detail)) if isinstance(detail, dict) else detail
-    return RECORD_LOG.format(
+    text = RECORD_LOG.format(
         log=place.log,
         run_id=literal(place.run_id),
         version=literal(version),
@@ -312,20 +348,38 @@ def log_row(place: Place, version: str | None, event: str, detail: dict[str, Any
         runner=literal(place.runner),
         detail=written,
     )
+    return Write(text, log=1)
 
 
-def _closing(place: Place, record: Record, also: Sequence[str]) -> list[str]:
+def log_alone(place: Place, line: Write) -> str:
+    """A message that writes a line of the log and nothing else."""
+    check = asked(place.tables, place.server_version, Access.WRITE)
+    return first(
+        marker(place, "writes its log"),
+        "SET LOCAL lock_timeout = 1000",
+        "SET LOCAL statement_timeout = 2000",
+        do(check + writing(*place.tables, [line]), DECLARE),
+    )
+
+
+def _closing(place: Place, seen: str, writes: Sequence[Write]) -> list[str]:
+    history, log = place.tables
+    record = (
+        still_locked(place, "the file ended its own transaction")
+        + untouched(history, log, head_query(place.history), seen)
+        + f"  {MS} := {SPENT};\n"
+        + writing(history, log, writes, known=True)
+        + REPORT.format(sign=SIGN, run_id=literal(place.run_id))
+    )
     return [
         "SET CONSTRAINTS ALL IMMEDIATE",
         "RESET SESSION AUTHORIZATION",
         "RESET ROLE",
         HERE,
-        CLOSING_GUARD.format(ours=our_lock(place.schema), escaped=ESCAPED),
-        *record.statements,
-        *also,
+        do(record, DECLARE),
         "COMMIT",
         *TAIL,
-        record.answer,
+        ANSWER,
     ]
 
 
@@ -335,7 +389,6 @@ def _part(
     start: str = "",
     end: str = "",
     results_before: int = 0,
-    commit: int | None = None,
 ) -> Message:
     """A part of the file, between our own statements where it goes along with them."""
     return Message(
@@ -346,7 +399,7 @@ def _part(
         line=part.line,
         column=part.column,
         statements=part.statements,
-        committed_at=None if commit is None else results_before + part.statements + commit,
+        commits=bool(end),
         rows=reader.take(part.data.start, part.data.end) if part.data else None,
         rows_line=part.data.line if part.data else 0,
     )

@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from migrator.adoption import SAME_CLOCK, Spot, choose_spot, digest_query, rows_query
+from migrator.adoption import SAME_CLOCK, Spot, asked_of, choose_spot, digest_query, rows_query
 from migrator.database import Session
 from migrator.errors import AccessError
-from migrator.flight import HERE, Place, literal, marker
+from migrator.fence import DECLARE
+from migrator.flight import Place, marker
 from migrator.mirror import COLUMNS, TABLE
+from migrator.quoting import CLEAN, HERE, ISOLATION, do, first, literal
 from migrator.trackers import Row, Tracker
 
 #: Every table of that name outside the system's schemas, with what must be known of it; and the
 #: login role's own search_path, which is taken before ours is set.
-LOOK = """{marker} SELECT pg_catalog.set_config('migrator.path',
-  pg_catalog.array_to_json(pg_catalog.current_schemas(false))::pg_catalog.text, true);
-{here};
-SET LOCAL lock_timeout = {lock_timeout};
-SET LOCAL statement_timeout = 0;
-SELECT jsonb_build_object(
+LOOK_PATH = """SELECT pg_catalog.set_config('migrator.path',
+  pg_catalog.array_to_json(pg_catalog.current_schemas(false))::pg_catalog.text, true)"""
+LOOK = """SELECT jsonb_build_object(
   'path', current_setting('migrator.path')::jsonb,
   'database', current_database(),
   'role', current_user,
@@ -71,9 +70,15 @@ def read_rows(
     session: Session, place: Place, spot: Spot, lock_timeout_ms: int
 ) -> tuple[list[Row], str]:
     """The rows of that table, and their digest for the guard of the flight."""
+    query = f"SELECT ({rows_query(spot)}), ({digest_query(spot)})"
     text, digest = session.send(
-        f"{_begin(place, 'reads the history of another tool', lock_timeout_ms)}"
-        f"SELECT ({rows_query(spot)}), ({digest_query(spot)})"
+        first(
+            marker(place, "reads the history of another tool"),
+            *_limits(lock_timeout_ms),
+            SAME_CLOCK,
+            do(asked_of(spot, place), DECLARE),
+            query,
+        )
     )[0]
     rows: list[Row] = json.loads(text)
     return rows, digest
@@ -84,7 +89,7 @@ def read_mirror(session: Session, place: Place, lock_timeout_ms: int) -> tuple[s
 
     Raises AccessError for a role that may not write there, and ServerError.
     """
-    schema, _, name = TABLE.partition(".")
+    schema, name = TABLE
     found = _look(session, place, name, lock_timeout_ms)
     table = next((table for table in found["tables"] if table["schema"] == schema), None)
     if table is None:
@@ -98,18 +103,21 @@ def read_mirror(session: Session, place: Place, lock_timeout_ms: int) -> tuple[s
 
 
 def _look(session: Session, place: Place, table: str, lock_timeout_ms: int) -> dict[str, Any]:
-    text = LOOK.format(
-        marker=marker(place, "looks for the tables of another tool"),
-        here=HERE,
-        lock_timeout=lock_timeout_ms,
-        table=literal(table),
+    # the login role's own search_path is read by qualified names, before ours is set
+    text = ";\n".join(
+        (
+            f"{marker(place, 'looks for the tables of another tool')} {CLEAN[0]}",
+            *CLEAN[1:],
+            ISOLATION,
+            LOOK_PATH,
+            HERE,
+            *_limits(lock_timeout_ms),
+            LOOK.format(table=literal(table)),
+        )
     )
     found: dict[str, Any] = session.send(text)[0][0]
     return found
 
 
-def _begin(place: Place, what: str, lock_timeout_ms: int) -> str:
-    return (
-        f"{marker(place, what)} {HERE};\nSET LOCAL lock_timeout = {lock_timeout_ms};\n"
-        f"SET LOCAL statement_timeout = 0;\n{SAME_CLOCK};\n"
-    )
+def _limits(lock_timeout_ms: int) -> tuple[str, ...]:
+    return f"SET LOCAL lock_timeout = {lock_timeout_ms}", "SET LOCAL statement_timeout = 0"

@@ -10,44 +10,63 @@ from typing import Any
 
 from migrator.database import ServerError, Session
 from migrator.errors import AccessError, ConfigError
-from migrator.flight import HERE, Limits, Place, identifier, literal, log_row, marker, opening
+from migrator.fence import DECLARE, UNTRUSTED, Access, Distrust, asked, explain, plain, question
+from migrator.flight import Limits, Place, log_row, looking, marker, opening, write
 from migrator.journal import Progress, Way, fold, lines_query, read_lines
 from migrator.model import Applied, Kind
+from migrator.quoting import do, first, identifier, literal
 
 #: What `READ` gives as JSON; the columns that an older job's table lacks are null.
 COLUMNS = ("version", "checksum", "kind", "applied_at", "execution_time_ms", "run_id", "floor")
 
-#: One message and one implicit transaction: the block looks into the catalog first, because a
-#: query that names the table cannot stand where there is none, and hands its answer on in a
-#: setting that ends with the transaction.
-READ = """{marker} {here};
-SET LOCAL lock_timeout = {lock_timeout};
-SET LOCAL statement_timeout = 0;
-DO LANGUAGE plpgsql $migrator$
-DECLARE
-  place oid := (SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-                 WHERE n.nspname = {schema} AND c.relname = 'schema_migrations');
-  reads boolean := coalesce(has_table_privilege(place, 'SELECT'), false);
-  answer jsonb := jsonb_build_object(
+#: The block looks into the catalog first, because a query that names the table cannot exist where
+#: there is none, and because nothing that belongs to the table may be evaluated before `question`
+#: has its answer. It hands its own answer on in a setting that ends with the transaction.
+READ_DECLARE = """  place oid;
+  log oid;
+  reads boolean;
+  reads_log boolean;
+  fence jsonb;
+  answer jsonb;
+  columns jsonb := '{}';
+  journal jsonb;
+  wanted text;
+  rows jsonb;
+"""
+OID = """(SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+             WHERE n.nspname = {schema} AND c.relname = {name})"""
+READ = """  place := {oid};
+  log := {log_oid};
+  IF has_table_privilege(place, 'SELECT')
+     AND (SELECT relkind IN ('r', 'p') FROM pg_class WHERE oid = place) THEN
+    LOCK TABLE {history} IN ACCESS SHARE MODE;
+  END IF;
+  IF has_table_privilege(log, 'SELECT')
+     AND (SELECT relkind IN ('r', 'p') FROM pg_class WHERE oid = log) THEN
+    LOCK TABLE {log} IN ACCESS SHARE MODE;
+  END IF;
+  place := {oid};  -- what was there before may be gone
+  log := {log_oid};
+  reads := coalesce(has_table_privilege(place, 'SELECT'), false);
+  reads_log := coalesce(has_table_privilege(log, 'SELECT'), false);
+  fence := '{{"code": [], "owners": []}}';
+  IF place IS NOT NULL OR log IS NOT NULL THEN
+    IF NOT coalesce(({plain}), false) THEN
+      EXECUTE {question} INTO fence;
+    END IF;
+  END IF;
+  answer := jsonb_build_object(
     'role', current_user,
+    'fence', fence,
     'read_only', current_setting('transaction_read_only') = 'on',
     'schema_exists', EXISTS (SELECT FROM pg_namespace WHERE nspname = {schema}),
     'exists', place IS NOT NULL,
     'readable', reads,
     'log', (SELECT coalesce(jsonb_object_agg(a.attname, format_type(a.atttypid, NULL)), '{{}}')
-              FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
-              JOIN pg_namespace AS n ON n.oid = c.relnamespace
-             WHERE n.nspname = {schema} AND c.relname = 'schema_migrations_log'
-               AND a.attnum > 0 AND NOT a.attisdropped),
+              FROM pg_attribute AS a
+             WHERE a.attrelid = log AND a.attnum > 0 AND NOT a.attisdropped),
     'rails', EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
                       WHERE n.nspname = {schema} AND c.relname = 'ar_internal_metadata'));
-  columns jsonb := '{{}}';
-  log oid := (SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-               WHERE n.nspname = {schema} AND c.relname = 'schema_migrations_log');
-  journal jsonb;
-  wanted text;
-  rows jsonb;
-BEGIN
   IF place IS NOT NULL THEN
     columns := (SELECT coalesce(jsonb_object_agg(
                          a.attname, format_type(a.atttypid, a.atttypmod)), '{{}}')
@@ -77,26 +96,28 @@ BEGIN
                                              AND r.oid = ANY (p.polroles)
                                              AND pg_get_expr(p.polqual, place) = 'true'))));
   END IF;
-  IF reads AND columns ?& ARRAY['version', 'applied_at', 'checksum'] THEN
+  IF reads AND columns ?& ARRAY['version', 'applied_at', 'checksum']
+     AND NOT fence->'code' @> jsonb_build_array(jsonb_build_object('table', {name})) THEN
     SELECT string_agg(CASE WHEN NOT columns ? name THEN 'NULL'
                            WHEN name IN ('version', 'checksum') THEN 'h.' || name || '::text'
                            ELSE 'h.' || name END, ', ')
       INTO wanted
       FROM unnest({columns}::text[]) AS name;
-    EXECUTE 'SELECT jsonb_agg(jsonb_build_array(' || wanted || ')) FROM {history} AS h'
-      INTO rows;
-    IF has_table_privilege(log, 'SELECT') AND NOT row_security_active(log)
+    EXECUTE format({query}, wanted) INTO rows;
+    IF reads_log AND NOT row_security_active(log) AND fence->'code' = '[]'
        AND answer->'log' ?& ARRAY['id', 'run_id', 'version', 'event', 'detail'] THEN
-      EXECUTE '{journal}' INTO journal;
+      EXECUTE {journal} INTO journal;
     END IF;
   END IF;
   PERFORM set_config('migrator.answer', (answer || jsonb_build_object(
     'rows', coalesce(rows, '[]'), 'journal', coalesce(journal, '[]')))::text, true);
-END $migrator$;
-SELECT current_setting('migrator.answer')"""
+"""
 
-CREATE = (
-    """CREATE TABLE IF NOT EXISTS {history} (
+ROWS = "SELECT jsonb_agg(jsonb_build_array(%s)) FROM {history} AS h"
+
+#: No IF NOT EXISTS: a table that has appeared since the look is another role's, or another
+#: runner's, and is looked at again.
+CREATE = """CREATE TABLE {history} (
     version           varchar(255) PRIMARY KEY,
     applied_at        timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP,
     execution_time_ms integer,
@@ -105,14 +126,15 @@ CREATE = (
     kind              text NOT NULL DEFAULT 'versioned',
     run_id            uuid,
     floor             boolean NOT NULL DEFAULT false
-)""",
-    """ALTER TABLE {history}
+)"""
+#: What an older job's table lacks.
+COMPLETE = """ALTER TABLE {history}
     ADD COLUMN IF NOT EXISTS execution_time_ms integer,
     ADD COLUMN IF NOT EXISTS rollback_sql text,
     ADD COLUMN IF NOT EXISTS kind text NOT NULL DEFAULT 'versioned',
     ADD COLUMN IF NOT EXISTS run_id uuid,
-    ADD COLUMN IF NOT EXISTS floor boolean NOT NULL DEFAULT false""",
-    """CREATE TABLE IF NOT EXISTS {log} (
+    ADD COLUMN IF NOT EXISTS floor boolean NOT NULL DEFAULT false"""
+CREATE_LOG = """CREATE TABLE {log} (
     id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     run_id  uuid NOT NULL,
@@ -120,7 +142,9 @@ CREATE = (
     event   text NOT NULL,
     runner  text NOT NULL,
     detail  jsonb NOT NULL DEFAULT '{{}}'
-)""",
+)"""
+#: Shut to the Data API.
+CLOSE = (
     "ALTER TABLE {history} ENABLE ROW LEVEL SECURITY",
     "ALTER TABLE {log} ENABLE ROW LEVEL SECURITY",
     """DO LANGUAGE plpgsql $migrator$
@@ -159,8 +183,7 @@ UNFINISHED = """NOT EXISTS (
 FIND = """SELECT run_id::text, execution_time_ms FROM {history} WHERE version = {version}"""
 
 #: RLS shows no row, and no error, to a role that is neither owner nor BYPASSRLS.
-READ_LOG = """{marker} {here};
-SELECT row_security_active({name}::regclass), (
+READ_LOG = """SELECT row_security_active({name}::regclass), (
   SELECT jsonb_agg(to_jsonb(line) ORDER BY line.id)
     FROM (SELECT id, at, version, event, runner, run_id, detail
             FROM {log} ORDER BY id DESC LIMIT {limit}) AS line)"""
@@ -168,6 +191,8 @@ SELECT row_security_active({name}::regclass), (
 NO_RIGHT, NO_SUCH_ROLE, NO_SUCH_TABLE = "42501", "42704", "42P01"
 #: Refusals of a read that may pass by themselves: a lock, a conflict with recovery, a cancel.
 PASSING = frozenset({"55P03", "40001", "40P01", "57014"})
+#: Without these a table of that name is no history of ours.
+NEEDED = {"version", "applied_at", "checksum"}
 #: What the log's columns must be for our rows to fit in.
 LOG_COLUMNS = {"at", "run_id", "version", "event", "runner", "detail"}
 SUITABLE_VERSION = re.compile(r"text|character varying(\(\d+\))?")
@@ -200,12 +225,15 @@ class History:
 
     rows: tuple[Applied, ...]  #: rising by number and version
     schema_exists: bool
+    exists: bool  #: the table is there
+    log_exists: bool
     complete: bool  #: both tables are there with all their columns
     readers_lacking: tuple[str, ...]  #: of HISTORY_READERS, those who cannot read it yet
     read_only: bool  #: a standby, or a server in read-only mode
     #: No-transaction migrations that began and did not finish; none where the log cannot be read.
     dirty: dict[str, Progress] = field(default_factory=dict)
     undoing: dict[str, Progress] = field(default_factory=dict)  #: the same of their undos
+    distrust: Distrust = field(default_factory=Distrust)  #: who may have forged what is here
 
     def seen(self) -> list[tuple[str, str | None]]:
         """What the flight's guard compares, see `flight.head`."""
@@ -221,15 +249,27 @@ def read_history(
     when the tables are another tool's, ServerError for what may pass.
     """
     which = UNFINISHED.format(history=place.history, log=place.log)
-    text = READ.format(
-        marker=marker(place, "reads its tables"),
-        here=HERE,
-        lock_timeout=lock_timeout_ms,
-        schema=literal(place.schema),
-        history=place.history.replace("'", "''"),
+    schema, (history, log) = literal(place.schema), place.tables
+    block = READ.format(
+        schema=schema,
+        oid=OID.format(schema=schema, name=literal(history.name)),
+        log_oid=OID.format(schema=schema, name=literal(log.name)),
+        plain=plain(place.tables, Access.READ),
+        question=literal(question(place.tables, place.server_version, Access.READ)),
+        name=literal(str(history)),
+        history=place.history,
+        log=place.log,
         readers=_array(readers),
         columns=_array(COLUMNS),
-        journal=lines_query(place.log, which).replace("'", "''"),
+        query=literal(ROWS.format(history=place.history)),
+        journal=literal(lines_query(place.log, which)),
+    )
+    text = first(
+        marker(place, "reads its tables"),
+        f"SET LOCAL lock_timeout = {lock_timeout_ms}",
+        "SET LOCAL statement_timeout = 0",
+        do(block, READ_DECLARE),
+        "SELECT current_setting('migrator.answer')",
     )
     try:
         answer = json.loads(session.send(text)[0][0])
@@ -238,21 +278,29 @@ def read_history(
             raise
         raise _no_access("read", place, error, _role(session)) from error
     columns = answer.get("columns", {})
-    begun = fold(read_lines(answer["journal"]))
-    standing = {row[0] for row in answer["rows"]}
+    distrust = Distrust.of(answer["fence"])
     if answer["exists"]:
+        if set(columns) >= NEEDED:
+            distrust.refuse_code([str(history)])
         _check_ours(place, answer, columns)
         _check_visible(place, answer)
+    if set(answer["log"]) >= LOG_COLUMNS:
+        distrust.refuse_code()
     _check_log(place, answer["log"])
     _check_versions(place, [row[0] for row in answer["rows"]])
+    begun = fold(read_lines(answer["journal"])) if distrust.believable else {}
+    recorded = {row[0] for row in answer["rows"]}
     return History(
         rows=tuple(sorted((_applied(row) for row in answer["rows"]), key=_order)),
         schema_exists=answer["schema_exists"],
+        exists=answer["exists"],
+        log_exists=bool(answer["log"]),
         complete=bool(answer["log"]) and set(COLUMNS) | {"rollback_sql"} <= set(columns),
         readers_lacking=tuple(answer.get("readers_lacking", readers)),
         read_only=answer["read_only"],
-        dirty={v: p for v, p in begun.items() if p.way is Way.FORTH and v not in standing},
-        undoing={v: p for v, p in begun.items() if p.way is Way.BACK and v in standing},
+        dirty={v: p for v, p in begun.items() if p.way is Way.FORTH and v not in recorded},
+        undoing={v: p for v, p in begun.items() if p.way is Way.BACK and v in recorded},
+        distrust=distrust,
     )
 
 
@@ -262,19 +310,17 @@ def read_log(session: Session, place: Place, limit: int) -> list[dict[str, Any]]
     Raises AccessError for a role that may not read it or does not see all of it: who may read
     the history need not read the log.
     """
-    text = READ_LOG.format(
-        marker=marker(place, "reads its log"),
-        here=HERE,
-        log=place.log,
-        name=literal(place.log),
-        limit=limit,
-    )
+    check = asked([place.tables[1]], place.server_version, Access.READ, owners=False)
+    query = READ_LOG.format(log=place.log, name=literal(place.log), limit=limit)
+    text = first(marker(place, "reads its log"), do(check, DECLARE), query)
     try:
         hidden, lines = session.send(text)[0]
     except ServerError as error:
         session.tidy()
         if error.refusal.sqlstate == NO_SUCH_TABLE:
             return []
+        if error.refusal.sqlstate == UNTRUSTED:
+            raise explain(error.refusal.detail) from error
         raise _no_access("read", place, error, _role(session)) from error
     if hidden:
         raise AccessError(
@@ -284,8 +330,12 @@ def read_log(session: Session, place: Place, limit: int) -> list[dict[str, Any]]
     return list(lines or [])
 
 
-def prepare_history(session: Session, place: Place, limits: Limits, history: History) -> None:
+def prepare_history(
+    session: Session, place: Place, limits: Limits, history: History, *, owners: bool = True
+) -> None:
     """Create what is missing of the tables and admit the readers, under the lock.
+
+    What is there is asked about first, and without `owners` only whether it runs code of others.
 
     Raises AccessError, ConfigError for a reader that does not exist, and ServerError for what
     the guard or a busy table refused.
@@ -297,20 +347,28 @@ def prepare_history(session: Session, place: Place, limits: Limits, history: His
         "history_name": literal(place.history),
         "log_name": literal(place.log),
     }
-    statements = opening(place, limits, "prepares its tables")
+    there = (history.exists, history.log_exists)
+    tables = [table for table, exists in zip(place.tables, there, strict=True) if exists]
+    statements = opening(place, limits, "prepares its tables", tables=tables, owners=owners)
     if not history.schema_exists:
-        statements.append(f"CREATE SCHEMA IF NOT EXISTS {identifier(place.schema)}")
-    statements += [statement.format(**names) for statement in CREATE]
+        statements.append(f"CREATE SCHEMA {identifier(place.schema)}")
+    if not history.exists:
+        statements.append(CREATE.format(**names))
+    elif not history.complete:
+        statements.append(COMPLETE.format(**names))
+    if not history.log_exists:
+        statements.append(CREATE_LOG.format(**names))
+    statements += [statement.format(**names) for statement in CLOSE]
     for reader in history.readers_lacking:
         names |= {
             "reader": identifier(reader),
             "policy": identifier(f"migrator_reads_{reader}"[:63]),
         }
         statements += [statement.format(**names) for statement in ADMIT]
-    statements += [
-        log_row(place, None, "history.prepared", {"readers": list(history.readers_lacking)}),
-        "COMMIT",
-    ]
+    line = log_row(place, None, "history.prepared", {"readers": list(history.readers_lacking)})
+    # an event trigger may have put something on the new tables
+    check = asked(place.tables, place.server_version, Access.WRITE, owners=owners)
+    statements += [do(check, DECLARE), write(place, [line]), "COMMIT"]
     try:
         session.send(";\n".join(statements))
     except ServerError as error:
@@ -325,22 +383,21 @@ def find_run(session: Session, place: Place, version: str) -> tuple[str | None, 
     """The run that applied `version` and its ms, None if none did; looked up under the lock.
 
     A look without the lock can come before the COMMIT it looks for. Raises ServerError with
-    HELD while another holds the lock, the orphan of our own lost connection too.
+    HELD while another holds the lock, the orphan of our own lost connection too, and with MOVED
+    where the tables are gone.
     """
-    # without BEGIN the message is the transaction
-    _begin, *guard = opening(place, Limits(), version)
     find = FIND.format(history=place.history, version=literal(version))
-    rows = session.send(";\n".join((*guard, find)))
+    rows = session.send(looking(place, version, find))
     return (rows[0][0], rows[0][1] or 0) if rows else None
 
 
 def is_standby(session: Session) -> bool:
     """Whether the server replays another one's commits, and may lack the newest."""
-    return bool(session.send("SELECT pg_catalog.pg_is_in_recovery()")[0][0])
+    return bool(session.send(first("/* migrator */", "SELECT pg_is_in_recovery()"))[0][0])
 
 
 def _check_ours(place: Place, answer: dict[str, Any], columns: dict[str, str]) -> None:
-    known = {"version", "applied_at", "checksum"} <= set(columns)
+    known = set(columns) >= NEEDED
     if (
         known
         and answer["relkind"] in {"r", "p"}

@@ -14,23 +14,34 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from migrator.fence import (
+    DECLARE,
+    TAMPERED,
+    Access,
+    Write,
+    asked,
+    keep,
+    untouched,
+    writing,
+)
 from migrator.flight import (
-    ESCAPED,
     HELD,
-    MOVED,
+    MS,
+    RECORD,
     SPENT,
     Limits,
     Place,
-    Record,
+    head_check,
     head_query,
     holder_query,
-    identifier,
-    literal,
     lock_key,
     log_row,
     our_lock,
     settings,
+    still_locked,
 )
+from migrator.flight import marker as run_marker
+from migrator.quoting import CLEAN, HERE, do, first, identifier, literal
 
 if TYPE_CHECKING:
     from migrator.effects import Effect
@@ -148,15 +159,13 @@ LINES = """SELECT coalesce(jsonb_agg(
 OURS = (
     "SET LOCAL SESSION AUTHORIZATION DEFAULT",
     "SET LOCAL role TO DEFAULT",  # as RESET ROLE: ALTER ROLE … SET role may have given another
-    "SET LOCAL search_path = pg_catalog, pg_temp",
+    HERE,
 )
-LOCK = """DO LANGUAGE plpgsql $migrator$
-BEGIN
-  IF NOT pg_try_advisory_lock({key}) THEN
+LOCK = """  IF NOT pg_try_advisory_lock({key}) THEN
     RAISE EXCEPTION USING ERRCODE = '{held}', MESSAGE = 'another runner holds the lock',
       DETAIL = coalesce(({holder})::text, '{{}}');
   END IF;
-END $migrator$"""
+"""
 #: From the first statement on; before it a large file is taken apart, which may last. Nothing else
 #: ends a frozen runner's hold of the lock: its kernel still answers keepalives.
 LIVELY = "SET idle_session_timeout = 60000"
@@ -164,28 +173,29 @@ DROP_LOCK = """SELECT CASE WHEN held.pid = pg_backend_pid() THEN pg_advisory_unl
             WHEN activity.state = 'idle' THEN pg_terminate_backend(held.pid)::text END
   FROM pg_locks AS held LEFT JOIN pg_stat_activity AS activity ON activity.pid = held.pid
  WHERE {ours} AND held.pid = {pid}"""
-CHECK = """DO LANGUAGE plpgsql $migrator$
-BEGIN
-  IF ({query}) <> '{head}' THEN
-    RAISE EXCEPTION USING ERRCODE = '{moved}', MESSAGE = 'the history has moved';
+NOT_LOCKED = "this session does not hold the lock that it took"
+#: What a statement that goes alone may have done to the log is seen once it is done.
+INTENT_REMAINS = """  IF NOT EXISTS (SELECT FROM {log} AS l
+                  WHERE l.version = {version} AND l.event = 'intent' AND l.run_id = {run_id}) THEN
+    RAISE EXCEPTION USING ERRCODE = '{tampered}', MESSAGE = 'rows of the log were deleted';
   END IF;
-END $migrator$"""
-STILL_LOCKED = """DO LANGUAGE plpgsql $migrator$
-BEGIN
-  IF NOT EXISTS (SELECT FROM pg_locks AS held
-                  WHERE {ours} AND held.granted AND held.pid = pg_backend_pid()) THEN
-    RAISE EXCEPTION USING ERRCODE = '{escaped}',
-      MESSAGE = 'this session does not hold the lock that it took';
+"""
+#: The same of the history, whose head no statement of a file may change.
+HEAD_REMAINS = """  IF ({query}) <> '{head}' THEN
+    RAISE EXCEPTION USING ERRCODE = '{tampered}', MESSAGE = 'rows were changed';
   END IF;
-END $migrator$"""
+"""
+#: The settings that the file has made stay in force for its next statement.
+KEPT = """  PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+{keep}  PERFORM pg_catalog.set_config('search_path', migrator_path, true);
+"""
+KEPT_PATH = "  migrator_path pg_catalog.text := pg_catalog.current_setting('search_path');\n"
+SPENT_MS = "SELECT nullif(current_setting('migrator.ms', true), '')::bigint"
 PATIENCE = """SELECT pg_catalog.set_config('lock_timeout', '{instead}', false)
   FROM pg_catalog.pg_settings
  WHERE name OPERATOR(pg_catalog.=) 'lock_timeout' AND setting OPERATOR(pg_catalog.=) '{before}'"""
 SINCE_INTENT = """(SELECT (extract(epoch FROM clock_timestamp() - max(l.at)) * 1000)::bigint
   FROM {log} AS l WHERE l.version = {version} AND l.event = 'intent')"""
-RECORD = """INSERT INTO {history}
-    (version, execution_time_ms, checksum, rollback_sql, kind, run_id, floor)
-VALUES ({version}, {spent_ms}, {checksum}, {rollback_sql}, 'versioned', {run_id}, {floor})"""
 FORGET = "DELETE FROM {history} WHERE version = {version}"
 RENAME = "UPDATE {history} SET version = {new} WHERE version = {version}"
 ACCEPT = "UPDATE {history} SET checksum = {checksum}, floor = {floor} WHERE version = {version}"
@@ -194,12 +204,15 @@ ACCEPT = "UPDATE {history} SET checksum = {checksum}, floor = {floor} WHERE vers
 def take_lock(place: Place, limits: Limits) -> str:
     """Take the runners' lock for the session, or be refused with HELD; the backend's pid.
 
-    What holds for the whole session goes along: without keepalives of ours the server would keep
-    the lock of a client that is gone for as long as its own let it.
+    It is the session's first message. What holds for the whole session goes along: without
+    keepalives of ours the server would keep the lock of a client that is gone for as long as its
+    own let it.
     """
     key, holder = lock_key(place.schema), holder_query(place.schema)
-    lock = LOCK.format(key=key, held=HELD, holder=holder)
-    return ";\n".join((*_lasting(place, limits), _message([lock, "SELECT pg_backend_pid()"])))
+    lock = do(LOCK.format(key=key, held=HELD, holder=holder))
+    begin = f"{run_marker(place, 'takes its lock')} {CLEAN[0]}"
+    settled = (*CLEAN[1:], *_lasting(place, limits))
+    return ";\n".join((begin, *settled, _message([lock, "SELECT pg_backend_pid()"])))
 
 
 def drop_lock(place: Place, pid: int) -> str:
@@ -207,19 +220,14 @@ def drop_lock(place: Place, pid: int) -> str:
 
     No row comes back once it holds the lock no more.
     """
-    return _message([DROP_LOCK.format(ours=our_lock(place.schema), pid=pid)])
+    query = DROP_LOCK.format(ours=our_lock(place.schema), pid=pid)
+    return first(run_marker(place, "frees its lock"), query)
 
 
 def read_progress(place: Place, version: str, seen: str) -> str:
     """Refused with MOVED when the history's head is not `seen`; else the version's lines."""
-    query = head_query(place.history)
-    return _message(
-        [
-            _still_locked(place),
-            CHECK.format(query=query, head=seen, moved=MOVED),
-            lines_query(place.log, f"l.version = {literal(version)}"),
-        ]
-    )
+    check = do(_still_locked(place) + _asked(place) + head_check(place, seen), DECLARE)
+    return _message([check, lines_query(place.log, f"l.version = {literal(version)}")])
 
 
 def intend(place: Place, version: str, intent: Intent, way: Way = Way.FORTH) -> str:
@@ -233,18 +241,30 @@ def intend(place: Place, version: str, intent: Intent, way: Way = Way.FORTH) -> 
         "before": intent.before,
         **_said(way),
     }
-    return _message([_still_locked(place), log_row(place, version, INTENT, detail)])
+    return _recording(place, [log_row(place, version, INTENT, detail)])
 
 
 def conclude(
-    place: Place, version: str, number: int, digest: str, how: How, way: Way = Way.FORTH
+    place: Place,
+    version: str,
+    number: int,
+    digest: str,
+    how: How,
+    seen: str,
+    way: Way = Way.FORTH,
 ) -> str:
-    """Record that a statement is done; the server's ms since its intent come back, if it ran."""
+    """Record that a statement is done; the server's ms since its intent come back, if it ran.
+
+    Refused with TAMPERED when the history's head is not `seen`, or the intent is gone.
+    """
     detail = {"statement": number, "sha256": digest, "how": how.value, **_said(way)}
-    spent = "NULL::bigint"
+    words = {"log": place.log, "version": literal(version), "tampered": TAMPERED}
+    checks = HEAD_REMAINS.format(query=head_query(place.history), head=seen, tampered=TAMPERED)
+    spent = "NULL"
     if how is How.RAN:
-        spent = SINCE_INTENT.format(log=place.log, version=literal(version))
-    return _message([_still_locked(place), _outcome(place, version, detail, spent)])
+        checks += INTENT_REMAINS.format(**words, run_id=literal(place.run_id))
+        spent = SINCE_INTENT.format(**words)
+    return _recording(place, [_outcome(place, version, detail)], checks + _spent(spent), SPENT_MS)
 
 
 def fail(
@@ -255,24 +275,26 @@ def fail(
     Nor of an interrupted one of its number.
     """
     event = FAILED if way is Way.FORTH else ROLLBACK_FAILED
-    return _message([log_row(place, version, event, {"statement": number, **detail})])
+    line = log_row(place, version, event, {"statement": number, **detail})
+    return _message([do(_asked(place) + writing(*place.tables, [line]), DECLARE)])
 
 
 def atomic(
-    place: Place, version: str, number: int, text: str, way: Way = Way.FORTH
+    place: Place, version: str, number: int, text: str, seen: str, way: Way = Way.FORTH
 ) -> tuple[str, str]:
     """What stands before and after a statement that is committed together with its outcome.
 
-    Without BEGIN the whole message is one transaction; the server's ms come back.
+    Without BEGIN the whole message is one transaction; the server's ms come back. Refused with
+    TAMPERED when the statement changes our tables, whose head is `seen`.
     """
     detail = {"statement": number, "sha256": sha256(text), "how": How.RAN.value, **_said(way)}
-    after = [
-        "SET CONSTRAINTS ALL IMMEDIATE",
-        *OURS,
-        _still_locked(place),
-        _outcome(place, version, detail, SPENT),
-    ]
-    return marker(place.run_id, version, number), "\n;\n" + ";\n".join(after)
+    kept = do(KEPT.format(keep=keep(*place.tables)), KEPT_PATH)
+    checks = untouched(*place.tables, head_query(place.history), seen) + _spent(SPENT)
+    after = _recording(place, [_outcome(place, version, detail)], checks, SPENT_MS)
+    return (
+        f"{marker(place.run_id, version, number)}{kept};\n",
+        f"\n;\nSET CONSTRAINTS ALL IMMEDIATE;\n{after}",
+    )
 
 
 def drop_index(name: str) -> str:
@@ -286,64 +308,62 @@ def finalize(effect: Effect) -> str:
     return f"ALTER TABLE {on} DETACH PARTITION {name} FINALIZE"
 
 
-def finish(place: Place, script: Script, spent_ms: int, also: Sequence[str] = ()) -> str:
+def finish(place: Place, script: Script, spent_ms: int, also: Sequence[Write], seen: str) -> str:
     """The history's row and the log's, and what goes with it, once the last statement is done."""
     migration = script.migration
     detail = {"execution_time_ms": spent_ms, "checksum": migration.checksum}
-    return _message(
-        [
-            _still_locked(place),
-            record(place, migration, str(spent_ms), floor=script.floor),
-            log_row(place, migration.version, "applied", detail),
-            *also,
-        ]
-    )
+    row = record(place, migration, str(spent_ms), floor=script.floor)
+    writes = (row, log_row(place, migration.version, "applied", detail), *also)
+    return finish_with(place, writes, seen)
 
 
-def finish_undo(place: Place, record: Record, also: Sequence[str] = ()) -> str:
-    """What `finish` is to a migration, for its undo: `record` takes the history's row away."""
-    return _message([_still_locked(place), *record.statements, *also])
+def finish_with(place: Place, writes: Sequence[Write], seen: str) -> str:
+    """As `finish`, with other rows, such as those of an undo."""
+    return _recording(place, writes, head_check(place, seen))
 
 
-def record(place: Place, migration: Migration, spent_ms: str, *, floor: bool) -> str:
+def record(place: Place, migration: Migration, spent_ms: str, *, floor: bool) -> Write:
     """The INSERT of the history's row; `spent_ms` is an SQL expression."""
-    return RECORD.format(
+    text = RECORD.format(
         history=place.history,
         version=literal(migration.version),
-        spent_ms=spent_ms,
+        spent=spent_ms,
         checksum=literal(migration.checksum),
         rollback_sql=literal(migration.rollback_sql),
         run_id=literal(place.run_id),
         floor=floor,
     )
+    return Write(text, history=1)
 
 
 def answer(
     place: Place, version: str, answered: Answer, reason: str, assumed: str, **more: str | None
-) -> str:
+) -> Write:
     """The line that records what a person told `repair`, and `more` that a machine may read."""
     detail = {"answer": answered.value, "reason": reason, "assumed": assumed, **more}
     return log_row(place, version, REPAIRED, detail)
 
 
-def forget(place: Place, version: str) -> str:
+def forget(place: Place, version: str) -> Write:
     """Take a version out of the history; the log keeps all that happened."""
-    return FORGET.format(history=place.history, version=literal(version))
+    return Write(FORGET.format(history=place.history, version=literal(version)), history=1)
 
 
-def accept(place: Place, migration: Migration, *, floor: bool) -> str:
+def accept(place: Place, migration: Migration, *, floor: bool) -> Write:
     """Record of an applied migration the text that its file has now."""
-    return ACCEPT.format(
+    text = ACCEPT.format(
         history=place.history,
         version=literal(migration.version),
         checksum=literal(migration.checksum),
         floor=floor,
     )
+    return Write(text, history=1)
 
 
-def rename(place: Place, version: str, new: str) -> str:
+def rename(place: Place, version: str, new: str) -> Write:
     """Move a row of the history to the version that its file has now."""
-    return RENAME.format(history=place.history, version=literal(version), new=literal(new))
+    text = RENAME.format(history=place.history, version=literal(version), new=literal(new))
+    return Write(text, history=1)
 
 
 def patience(lock_timeout_ms: int, instead_ms: int) -> str:
@@ -396,14 +416,28 @@ def _said(way: Way) -> dict[str, str]:
 
 
 def _still_locked(place: Place) -> str:
-    return STILL_LOCKED.format(ours=our_lock(place.schema), escaped=ESCAPED)
+    return still_locked(place, NOT_LOCKED)
 
 
-def _outcome(place: Place, version: str, detail: dict[str, Any], spent: str) -> str:
-    """The INSERT of an outcome, with the ms that the expression `spent` gives."""
+def _asked(place: Place) -> str:
+    return asked(place.tables, place.server_version, Access.WRITE)
+
+
+def _spent(expression: str) -> str:
+    return f"  {MS} := {expression};\n  PERFORM set_config('migrator.ms', {MS}::text, true);\n"
+
+
+def _outcome(place: Place, version: str, detail: dict[str, Any]) -> Write:
+    """The INSERT of an outcome, with the ms that the block has."""
     known = literal(json.dumps(detail))
-    written = f"{known}::jsonb || jsonb_build_object('execution_time_ms', {spent})"
-    return log_row(place, version, OUTCOME, written) + " RETURNING detail->>'execution_time_ms'"
+    written = f"{known}::jsonb || jsonb_build_object('execution_time_ms', {MS})"
+    return log_row(place, version, OUTCOME, written)
+
+
+def _recording(place: Place, writes: Sequence[Write], checks: str = "", *queries: str) -> str:
+    """A message that writes when the lock is ours, and our tables run no code of others."""
+    block = _still_locked(place) + _asked(place) + checks + writing(*place.tables, writes)
+    return _message([do(block, DECLARE), *queries])
 
 
 def _message(statements: Sequence[str]) -> str:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from migrator.config import Config
 from migrator.connect import open_session
-from migrator.database import LostError, PoolFullError, ServerError, Session
+from migrator.database import LostError, MisreadError, PoolFullError, ServerError, Session
 from migrator.durations import Rhythm, limit_seconds
 from migrator.errors import AccessError, BusyError, ConfigError, LockedError
+from migrator.fence import UNTRUSTED, UNWRITTEN, explain, unwritten
 from migrator.flight import HELD, MOVED, Place
 from migrator.lock import Wait, as_holder, read_holder
 from migrator.model import Event, Tell
@@ -62,6 +63,8 @@ class Link:
     _losses: dict[str, int] = field(default_factory=dict)  #: by version, of the whole run
     _busy: dict[str, float] = field(default_factory=dict)  #: seconds of tries, by what was tried
     _own: Session | None = None  #: the same as _session, where that will do
+    _misread: bool = False  #: a session was given up for misreading our text
+    _encoding: str = "UTF8"  #: how a session read texts when a flight was over
 
     @property
     def session(self) -> Session:
@@ -177,7 +180,30 @@ class Link:
         fields = {"version": version, "notice": message.strip()}
         self.tell(Event("migration.notice", level, fields))
 
-    def settle(self, error: ServerError) -> None:
+    def read_back(self, encoding: str) -> None:
+        """How the session reads texts once a flight is over; `check_encoding` judges it."""
+        self._encoding = encoding
+
+    def check_encoding(self) -> None:
+        """AccessError when the last flight left a session that does not read UTF-8.
+
+        A pooler may keep a SET of ours from the server. What is sent next would be garbled.
+        """
+        if self._encoding != "UTF8":
+            raise AccessError(
+                f"the session reads text as {self._encoding}, not UTF8",
+                remedy="Connect without the pooler that changes client_encoding.",
+            )
+
+    def refuse_distrusted(self, error: ServerError, outcome: str) -> None:
+        """AccessError when our tables cannot be trusted, or a row was not written as sent."""
+        refusal = error.refusal
+        if refusal.sqlstate in {UNTRUSTED, UNWRITTEN}:
+            found = (explain if refusal.sqlstate == UNTRUSTED else unwritten)(refusal.detail)
+            found.details["outcome"] = outcome
+            raise found from error
+
+    def settle(self, error: ServerError, outcome: str = "nothing was changed") -> None:
         """After a refusal: give the session back clean, and raise what it means for the run.
 
         Returns when the refusal concerns the file; HELD rises as it is.
@@ -189,6 +215,7 @@ class Link:
             raise error
         if sqlstate == MOVED:
             raise MovedError from error
+        self.refuse_distrusted(error, outcome)
         if sqlstate in BUSY:
             raise busy from error
         if sqlstate == READ_ONLY:
@@ -312,6 +339,16 @@ class Link:
         def anew() -> T:
             try:
                 return send()
+            except MisreadError as error:
+                self.lost()
+                if self._misread:
+                    raise AccessError(
+                        f"the session would misread what is sent to it: {error}",
+                        remedy="Let the application that shares the pool leave these settings "
+                        "alone, or set DIRECT_URL to go around the pooler.",
+                    ) from error
+                self._misread = True
+                raise
             except PoolFullError:
                 self.lost()
                 raise

@@ -14,8 +14,9 @@ from typing import Any
 from migrator.database import LostError, Session
 from migrator.durations import limit_seconds
 from migrator.errors import LockedError
-from migrator.flight import HERE, holder_query
+from migrator.flight import holder_query
 from migrator.model import Event, Tell
+from migrator.quoting import first
 from migrator.watch import Watch, retry
 
 
@@ -86,7 +87,7 @@ class Wait:
 
 def read_holder(session: Session, schema: str) -> dict[str, Any] | None:
     """Who holds the lock now, None when nobody does."""
-    rows = session.send(f"{HERE};\n{holder_query(schema)}")
+    rows = session.send(first("/* migrator waits */", holder_query(schema)))
     return as_holder(rows[0][0]) if rows else None
 
 

@@ -6,19 +6,20 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 
-from migrator.flight import literal
+from migrator.fence import Table, Write
 from migrator.parts import GROUP_CHARS
+from migrator.quoting import literal
 from migrator.scanner import scan
 from migrator.statements import Data, Statement
 
-TABLE = "supabase_migrations.schema_migrations"
+TABLE = Table("supabase_migrations", "schema_migrations")
 #: Of its columns those that are written, and by which it is found again; early CLIs had the first.
 COLUMNS = ("version", "name", "statements")
 FORGET = "DELETE FROM {table} WHERE version = {version}"
 _BLANKS = " \t\n\r\f\v"
 
 
-def mirrored(version: str, pieces: Iterable[str], columns: Collection[str]) -> str:
+def mirrored(version: str, pieces: Iterable[str], columns: Collection[str]) -> Write:
     """The statement that records a migration there as well, in the `columns` that the table has.
 
     Run again it changes nothing but those columns. A text over GROUP_CHARS is left out, as it
@@ -33,16 +34,18 @@ def mirrored(version: str, pieces: Iterable[str], columns: Collection[str]) -> s
         values["statements"] = _array(parted)
     written = [column for column in COLUMNS if column in columns and column in values]
     changes = [f"{name} = EXCLUDED.{name}" for name in written if name != "version"]
-    return (
-        f"INSERT INTO {TABLE} ({', '.join(written)})\n"
+    text = (
+        f"INSERT INTO {TABLE.quoted} ({', '.join(written)})\n"
         f"VALUES ({', '.join(values[name] for name in written)})\n"
         f"ON CONFLICT (version) DO {'UPDATE SET ' + ', '.join(changes) if changes else 'NOTHING'}"
     )
+    return Write(text, 1 if changes else None)
 
 
-def forgotten(version: str) -> str:
+def forgotten(version: str) -> Write:
     """The statement that takes a migration out there as well."""
-    return FORGET.format(table=TABLE, version=literal(version.partition("_")[0]))
+    digits = literal(version.partition("_")[0])
+    return Write(FORGET.format(table=TABLE.quoted, version=digits), None)
 
 
 def split(text: str) -> tuple[str, ...] | None:

@@ -17,8 +17,8 @@ from psycopg2 import extensions
 
 from migrator.database import Session
 from migrator.durations import Rhythm
-from migrator.flight import HERE, literal
 from migrator.model import Event, Tell
+from migrator.quoting import first, literal
 
 #: How long the second connection may take to open, and to answer.
 ANSWER_SECONDS = 5.0
@@ -137,7 +137,8 @@ def read_open_transactions(session: Session) -> list[dict[str, Any]]:
     may have to wait for each of them. Raises whatever `Session.send` raises.
     """
     query = OPEN_TRANSACTIONS.format(who=WHO, relations=RELATIONS, seconds=OPEN_SECONDS)
-    rows = session.send(f"{HERE}; SET LOCAL statement_timeout = 5000;\n{query}")
+    limit = "SET LOCAL statement_timeout = 5000"
+    rows = session.send(first("/* migrator looks for old transactions */", limit, query))
     return list(rows[0][0] or [])
 
 
@@ -164,9 +165,8 @@ class Observer:
         self.unavailable = unavailable
         self._session, self._what, self._rhythm, self._tell = session, what, rhythm, tell
         query = LOOK.format(who=WHO, run_id=literal(run_id))
-        self._query = (
-            f"/* migrator observes */ {HERE}; SET LOCAL statement_timeout = 4000;\n{query}"
-        )
+        limit = "SET LOCAL statement_timeout = 4000"
+        self._query = first("/* migrator observes */", limit, query)
         self._connection: Any = None
         self._cursor: Any = None
         self._busy_since: float | None = None  # opening or asking since then

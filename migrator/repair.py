@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from migrator.answers import Known, Told, assume
 from migrator.database import LostError, ServerError
 from migrator.errors import StoppedError, UnreachableError
-from migrator.flight import TAIL, Limits, head, opening
+from migrator.flight import Limits, head, opening, write
 from migrator.link import MovedError
 from migrator.model import Event, Migration
+from migrator.quoting import TAIL
 
 if TYPE_CHECKING:
     from migrator.runner import Run
@@ -24,7 +25,10 @@ def record_answer(run: Run, migrations: tuple[Migration, ...], told: Told) -> st
     """
     while True:
         view = run.look(migrations)
-        run.prepare(view.history)
+        try:
+            run.prepare(view.history, owners=False)
+        except MovedError:
+            continue
         place, seen = run.link.place, head(view.history.seen())
         history = view.history
         known = Known(migrations, view.plan, history.dirty, place, history.undoing)
@@ -36,11 +40,13 @@ def record_answer(run: Run, migrations: tuple[Migration, ...], told: Told) -> st
             "why": told.reason,
         }
         run.link.tell(Event("repair.assuming", "warning", fields | assumed.fields))
-        begin = opening(place, Limits(run.config.lock_timeout), f"repair {told.version}", seen)
-        send = partial(_send, run, ";\n".join((*begin, *assumed.records, "COMMIT", *TAIL)))
+        limits, what = Limits(run.config.lock_timeout), f"repair {told.version}"
+        begin = opening(place, limits, what, seen, owners=False)
+        record = write(place, assumed.records)
+        send = partial(_send, run, ";\n".join((*begin, record, "COMMIT", *TAIL)))
         try:
             busy = partial(run.link.retrying, told.version, send, run.config.lock_timeout)
-            run.link.when_free(busy)
+            run.link.admitted(partial(run.link.when_free, busy))
         except MovedError:
             continue
         except LostError as error:

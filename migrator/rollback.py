@@ -11,6 +11,7 @@ from migrator import journal
 from migrator.alone import Errand, apply_alone
 from migrator.archive import find_undo, read_kept
 from migrator.errors import ConfigError, MigratorError, StatementError, StoppedError
+from migrator.fence import Write
 from migrator.flier import Course, Seen, check_time
 from migrator.flight import Place
 from migrator.history import History
@@ -63,8 +64,9 @@ def roll_back(
             shown = plan.versions
         if plan.steps:
             run.find_sessions(plan.scripts)
-            run.prepare(view.history)
         with contextlib.suppress(MovedError):
+            if plan.steps:
+                run.prepare(view.history)
             _undo_all(run, migrations, plan, view.history)
             run.course = Course()
             return
@@ -128,6 +130,7 @@ def _undo_all(
             raise
         del seen[version]
         run.rolled_back.append(done)
+        run.link.check_encoding()
         pending = {*run.pending, version}
         run.pending = tuple(m.version for m in migrations if m.version in pending)
         fields = {"version": version, "file": file, "execution_time_ms": done.execution_time_ms}
@@ -143,9 +146,10 @@ def _undo(run: Run, step: Step, seen: Seen) -> Done:
 
 
 def _finish(
-    origin: Origin, place: Place, script: Script, spent_ms: int, also: Sequence[str]
+    origin: Origin, place: Place, script: Script, spent_ms: int, also: Sequence[Write], seen: str
 ) -> str:
-    return journal.finish_undo(place, undone(script, place, origin, str(spent_ms)), also)
+    writes = (*undone(script, place, origin, str(spent_ms)), *also)
+    return journal.finish_with(place, writes, seen)
 
 
 def _course(step: Step) -> Course:

@@ -41,6 +41,9 @@ from migrator.watch import retry
 if TYPE_CHECKING:
     from migrator.diagnosis import Standing
 
+#: What was not there when it was looked for: a schema, a table or its type.
+DOUBTED = "Compare with the role that runs `up`; only that role's rows can be relied on."
+APPEARED = frozenset({"42P06", "42P07", "23505", "42710"})
 #: How often the history may be said to have moved and be found as it was.
 MOVES = 5
 
@@ -99,6 +102,7 @@ class Run:
     outcome: str | None = None  #: what a command did that applied nothing, in words
     shown: dict[str, Any] = field(default_factory=dict)  #: its answer, even when it is refused
     sync: Sync = field(init=False)
+    _doubted: set[str] = field(default_factory=set)  #: what has been said of the tables' owners
     _warned: bool = False  #: of old transactions, once in a run
 
     def __post_init__(self) -> None:
@@ -134,7 +138,20 @@ class Run:
             plan = make_plan(migrations, history.rows, needs)
         self.view = View(history, plan, plan.checked(policy))
         self.pending = tuple(migration.version for migration in self.view.decision.run)
+        self._doubt(history)
         return self.view
+
+    def _doubt(self, history: History) -> None:
+        """Say once who could have forged what is read here."""
+        for found in history.distrust.owners:
+            problem = (
+                f"it belongs to {found['owner']}, a role that {found['role']} has no reason to "
+                "trust: whoever that is could have written any row"
+            )
+            if (what := f"{problem} {found['table']}") not in self._doubted:
+                self._doubted.add(what)
+                fields = {"file": found["table"], "problem": problem, "remedy": DOUBTED}
+                self.link.tell(Event("plan.warning", "warning", fields))
 
     def read_log(self, limit: int) -> list[dict[str, Any]]:
         """The newest `limit` lines of the log, oldest first; a lost connection is opened anew."""
@@ -157,6 +174,7 @@ class Run:
             before = view.history
             self.link.tell(_plan_made(view))
             self.warn(view)
+            view.history.distrust.refuse_owners()
             view.decision.raise_failures()
             if view.undoing:
                 if undoing == view.history.undoing:
@@ -228,6 +246,7 @@ class Run:
                 )
             seen[script.migration.version] = script.migration.checksum
             self.applied.append(done)
+            self.link.check_encoding()
             self.pending = self.pending[1:]
             fields = {
                 "version": done.version,
@@ -260,11 +279,14 @@ class Run:
 
         return Standing([d.version for d in self.applied], self.current, self.pending[1:])
 
-    def prepare(self, history: History) -> None:
+    def prepare(self, history: History, *, owners: bool = True) -> None:
         """Have the history's tables as they should be; nothing is sent when they are.
 
-        Raises AccessError when the server is read-only.
+        Raises AccessError when the server is read-only and, with `owners`, when a role that is not
+        trusted may have written what they hold; MovedError when they were made meanwhile.
         """
+        if owners:
+            history.distrust.refuse_owners()
         if history.read_only:
             raise AccessError(
                 "the server is read-only: a standby, or a server whose disk is full",
@@ -274,16 +296,20 @@ class Run:
             limit = self.config.lock_timeout
             self.link.reconnecting(
                 lambda: self.link.when_free(
-                    lambda: self.link.retrying(HISTORY, lambda: self._prepare(history), limit)
+                    lambda: self.link.retrying(
+                        HISTORY, lambda: self._prepare(history, owners=owners), limit
+                    )
                 )
             )
 
-    def _prepare(self, history: History) -> None:
+    def _prepare(self, history: History, *, owners: bool) -> None:
         limits = Limits(self.config.lock_timeout)
         try:
-            prepare_history(self.link.session, self.link.place, limits, history)
+            prepare_history(self.link.session, self.link.place, limits, history, owners=owners)
         except ServerError as error:
             self.link.settle(error)
+            if error.refusal.sqlstate in APPEARED:
+                raise MovedError from error
             raise
         self.link.tell(Event("history.prepared", "info", {"schema": self.config.migrations_schema}))
 

@@ -10,18 +10,19 @@ from migrator.catalog import read_snapshot
 from migrator.config import OnLate
 from migrator.database import LostError, ServerError
 from migrator.errors import AccessError, ConfigError, MigratorError
-from migrator.flight import identifier
 from migrator.link import Link
 from migrator.model import Event
+from migrator.quoting import CLEAN, HERE, first, identifier
 from migrator.runner import Run
 from migrator.url import Target
 
+MARK = "/* migrator makes a scratch database */"
 MAY_CREATE = "SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
 #: template0 holds nothing that somebody may have added, and nobody is connected to it.
 CREATE = "CREATE DATABASE {name} TEMPLATE template0"
 DROP = "DROP DATABASE IF EXISTS {name} WITH (FORCE)"
 #: Seen from one session while another holds the lock, in the same database alone.
-SHOW_LOCK = "BEGIN; SELECT pg_catalog.pg_advisory_xact_lock({key})"
+SHOW_LOCK = "SELECT pg_advisory_xact_lock({key})"
 SEE_LOCK = """SELECT count(*) FROM pg_catalog.pg_locks
  WHERE locktype = 'advisory' AND classid = {high} AND objid = {low} AND objsubid = 1
    AND database = (SELECT oid FROM pg_catalog.pg_database
@@ -47,7 +48,7 @@ def scratch_run(run: Run) -> Iterator[Run]:
     if any(_place(shadow) & _place(target) for target in run.config.targets):
         raise _same(shadow)
     with _linked(run, shadow) as given:
-        if not given.session.send(MAY_CREATE)[0][0]:
+        if not given.session.send(first(MARK, MAY_CREATE))[0][0]:
             _refuse_same(run, given, shadow)
             trial = _run_on(run, given)
             _refuse_full(trial)
@@ -91,6 +92,7 @@ def _run_on(run: Run, link: Link) -> Run:
 
 def _create(given: Link, name: str) -> None:
     try:
+        given.session.send(first(MARK))  # CREATE DATABASE goes alone
         given.session.send(CREATE.format(name=identifier(name)))
     except ServerError as error:
         raise AccessError(f"cannot create a scratch database: {error}", remedy=NAME_IT) from error
@@ -128,10 +130,11 @@ def _refuse_same(run: Run, given: Link, shadow: Target) -> None:
         return
     key = int(run.link.run_id.replace("-", "")[:15], 16)
     session = run.link.session
-    session.send(SHOW_LOCK.format(key=key))
+    text = ";\n".join((f"{MARK} {CLEAN[0]}", *CLEAN[1:], "BEGIN", HERE, SHOW_LOCK.format(key=key)))
+    session.send(text)
     try:
         high, low = divmod(key, 2**32)
-        same = given.session.send(SEE_LOCK.format(high=high, low=low))[0][0]
+        same = given.session.send(first(MARK, SEE_LOCK.format(high=high, low=low)))[0][0]
     finally:
         session.tidy()
     if same:

@@ -7,8 +7,8 @@ from typing import Any
 
 from migrator.database import ServerError, Session
 from migrator.effects import Act, Effect
-from migrator.flight import identifier, literal
 from migrator.journal import OURS
+from migrator.quoting import identifier, literal
 from migrator.settle import Sight, read_sight
 
 #: The names mean what they mean to the file, under its role and search_path; all that follows is

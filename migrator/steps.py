@@ -65,11 +65,11 @@ class Step:
             self.number, run_id, self.sha256, self.what, self.line, effect, before.as_json()
         )
 
-    def message(self, text: str, starts: int) -> Message:
+    def message(self, text: str, starts: int, results_before: int = 0) -> Message:
         """`text`, in which the statement stands from `starts` on, as errors are located in."""
         return Message(
             text.encode(),
-            results_before=0,
+            results_before=results_before,
             body_starts=starts,
             body_ends=starts + len(self.text),
             line=self.statement.line,
@@ -182,3 +182,15 @@ def check_unchanged(script: Script, progress: Progress) -> None:
                 version=version,
                 file=file,
             )
+
+
+def tampered(script: Script, what: str, outcome: str) -> DirtyError:
+    """The file has changed our own tables, on which all depends that is known of it."""
+    return DirtyError(
+        f"{script.migration.file}: the file changed migrator's own history: {what}",
+        remedy="Take that out of the file, or keep the history out of its reach: set "
+        "MIGRATIONS_SCHEMA to a schema of its own. Restore what the history lost, from a backup "
+        "or with `repair`, before the next run.",
+        version=script.migration.version,
+        outcome=outcome,
+    )

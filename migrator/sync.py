@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from migrator.fence import Table, Write
 from migrator.link import Link
 from migrator.model import Event, Migration
 
@@ -29,7 +30,16 @@ class Sync:
         if not self._columns:
             self.link.tell(Event("mirror.absent", "warning"))
 
-    def rows(self, migration: Migration) -> tuple[str, ...]:
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The CLI's table while it is kept in step, or none."""
+        if not self._columns:
+            return ()
+        from migrator.mirror import TABLE
+
+        return (TABLE,)
+
+    def rows(self, migration: Migration) -> tuple[Write, ...]:
         """The statement that goes with the history's row of this migration, or none."""
         if not self._columns or migration.repeatable:  # the CLI knows no repeatables
             return ()
@@ -37,7 +47,7 @@ class Sync:
 
         return (mirrored(migration.version, migration.pieces, self._columns),)
 
-    def undone(self, migration: Migration) -> tuple[str, ...]:
+    def undone(self, migration: Migration) -> tuple[Write, ...]:
         """The statement that takes the row of an undone migration away there, or none."""
         if not self._columns:
             return ()

@@ -16,10 +16,12 @@ from migrator.errors import (
     MissingError,
     SourceError,
 )
-from migrator.flight import ESCAPED, SPENT, Place, Record, literal
+from migrator.fence import Write
+from migrator.flight import ESCAPED, MS, Place
 from migrator.journal import ROLLED_BACK, Progress
 from migrator.model import Applied, Finding, Kind, Migration
 from migrator.parse import Script, read_requirements, understand
+from migrator.quoting import literal
 
 TEXT_LINES = 8  #: of an undo that a plan shows
 
@@ -30,13 +32,6 @@ SELECT {run_id}, version, {event}, {runner}, jsonb_build_object(
     'execution_time_ms', {spent}, 'from', {origin}, 'checksum', checksum, 'kind', kind,
     'applied_at', applied_at, 'applied_by', gone.run_id)
   FROM gone"""
-ANSWER = """LOCK TABLE {log} IN ACCESS SHARE MODE NOWAIT;
-SELECT (detail OPERATOR(pg_catalog.->>) 'execution_time_ms')::pg_catalog.int4
-  FROM {log}
- WHERE run_id OPERATOR(pg_catalog.=) {run_id}::pg_catalog.uuid
-   AND version::pg_catalog.text OPERATOR(pg_catalog.=) {version}::pg_catalog.text
-   AND event OPERATOR(pg_catalog.=) {event}::pg_catalog.text
- ORDER BY id DESC LIMIT 1"""
 
 
 class Origin(Enum):
@@ -179,7 +174,7 @@ def check_begun(plan: UndoPlan, wish: Wish, begun: Mapping[str, Progress]) -> No
             )
 
 
-def undone(script: Script, place: Place, origin: Origin, spent_ms: str = SPENT) -> Record:
+def undone(script: Script, place: Place, origin: Origin, spent_ms: str = MS) -> tuple[Write, ...]:
     """That the undo `script` has run: its row goes, the log gets a line.
 
     `spent_ms` is an SQL expression.
@@ -194,7 +189,7 @@ def undone(script: Script, place: Place, origin: Origin, spent_ms: str = SPENT) 
         "spent": spent_ms,
         "origin": literal(origin.value),
     }
-    return Record((FORGET.format(**words),), ANSWER.format(**words))
+    return (Write(FORGET.format(**words), history=1, log=1),)
 
 
 def remedy(step: Step) -> str:

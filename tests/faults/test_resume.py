@@ -17,7 +17,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from migrator.journal import RECORD
+from migrator.flight import RECORD
 from migrator.snapshot import Snapshot
 from tests.builders import write_folder
 from tests.catalog import read_catalog

@@ -8,10 +8,11 @@ import pytest
 
 from migrator.adoption import Adoption, Spot, adopting, choose_spot, digest_query, make_adoption
 from migrator.errors import ConfigError, DirtyError, DriftError, MigratorError, MissingError
+from migrator.fence import Write
 from migrator.flight import Limits, head
 from migrator.model import Applied, Finding, Kind, Migration
 from migrator.trackers import TRACKERS, Entry, Evidence, Reading
-from tests.builders import PLACE, a_migration, an_applied
+from tests.builders import PLACE, RUN_ID, a_migration, an_applied
 
 EQUAL = Evidence("statements", ("SELECT 1",))  # what a_migration holds
 OTHER = Evidence("statements", ("SELECT 2",))
@@ -330,60 +331,35 @@ def test_only_the_columns_that_there_are_get_read() -> None:
 
 
 SPOT = Spot("goose", "public", "goose_db_version", ("id", "version_id"), "shop")
-TEXT = """DO LANGUAGE plpgsql $migrator$
-BEGIN
-  IF NOT pg_try_advisory_xact_lock(4097083626) THEN
-    RAISE EXCEPTION USING ERRCODE = 'MG004', MESSAGE = 'the other tool is at work',
-      DETAIL = coalesce((SELECT jsonb_build_object(
-    'pid', held.pid,
-    'application_name', activity.application_name,
-    'since', to_char(activity.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-    'prepared_transaction', prepared.gid)
-  FROM pg_locks AS held
-  LEFT JOIN pg_stat_activity AS activity ON activity.pid = held.pid
-  LEFT JOIN pg_locks AS own ON held.pid IS NULL AND own.locktype = 'transactionid'
-   AND own.pid IS NULL AND own.virtualtransaction = held.virtualtransaction
-  LEFT JOIN pg_prepared_xacts AS prepared ON prepared.transaction = own.transactionid
- WHERE held.locktype = 'advisory' AND held.objsubid = 1
-   AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-   AND held.classid = 0::oid AND held.objid = 4097083626::oid AND held.granted
- LIMIT 1)::text, '{}');
-  END IF;
-END $migrator$;
-SET LOCAL timezone = 'UTC';
-DO LANGUAGE plpgsql $migrator$
-BEGIN
-  IF (SELECT encode(sha256(convert_to((SELECT coalesce(jsonb_agg(line ORDER BY line::text COLLATE "C"), '[]')::text
-  FROM (SELECT jsonb_build_object('id', t."id", 'version_id', t."version_id") AS line FROM "public"."goose_db_version" AS t) AS lines), 'UTF8')), 'hex')) <> 'd1ge57' THEN
-    RAISE EXCEPTION USING ERRCODE = 'MG001', MESSAGE = 'the history has moved';
-  END IF;
-END $migrator$;
-INSERT INTO "public".schema_migrations (version, checksum, rollback_sql, kind, run_id, floor)
-VALUES ('001_init', 'CHECKSUM', 'DROP;', 'adopted', '11111111-2222-4333-8444-555555555555', False);
-INSERT INTO "public".schema_migrations_log (run_id, version, event, runner, detail)
-VALUES ('11111111-2222-4333-8444-555555555555', '001_init', 'adopted', 'migrator/pod-1', '{"from": "goose", "table": "public.goose_db_version", "as": "1", "content": "equal", "evidence": "1 statements", "applied_at": "2024", "checksum": "CHECKSUM"}');
-SELECT 'also';
-COMMIT;
-"""  # noqa: E501 - as it is sent
 
 
-def test_an_adoption_is_this_text() -> None:
+def test_an_adoption_is_one_message() -> None:
     files = (a_migration("001_init", rollback_sql="DROP;"), a_migration("002_add"))
     adoption = adopt(Entry("1", 1, None, EQUAL, "2024"), files=files)
-    text = adopting(
-        adoption,
-        TRACKERS["goose"],
-        SPOT,
-        PLACE,
-        Limits(),
-        (head([]), "d1ge57"),
-        ["SELECT 'also'"],
+    also = [Write("SELECT 'also'", None)]
+    seen, checksum = (head([]), "d1ge57"), files[0].checksum
+    text = adopting(adoption, TRACKERS["goose"], SPOT, PLACE, Limits(), seen, also)
+    assert text.startswith("/* migrator adopts the history of goose, run 11111111-2222-4333")
+    row = f"""VALUES ('001_init', '{files[0].checksum}', 'DROP;', 'adopted', '{RUN_ID}', False);"""
+    line = (
+        f"""VALUES ('{RUN_ID}', '001_init', 'adopted', 'migrator/pod-1', '{{"from": "goose", """
+        """"table": "public.goose_db_version", "as": "1", "content": "equal", """
+        f""""evidence": "1 statements", "applied_at": "2024", "checksum": "{checksum}"}}');"""
     )
-    begin, _, rest = text.partition("END $migrator$;\n")
-    checksum = files[0].checksum
-    assert begin.startswith("/* migrator adopts the history of goose, run 11111111-2222-4333")
-    assert f"<> '{head([])}'" in begin
-    assert rest == TEXT.replace("CHECKSUM", checksum)
+    parts = [
+        "BEGIN ISOLATION LEVEL READ COMMITTED;",
+        f"<> '{head([])}'",
+        "SET LOCAL timezone = 'UTC';",
+        """LOCK TABLE "public"."goose_db_version" IN ACCESS SHARE MODE;""",
+        "<> 'd1ge57'",
+        row,
+        line,
+        "SELECT 'also';",
+        "COMMIT;",
+        "RESET ALL;",
+    ]
+    places = [text.rindex(part) for part in parts]
+    assert places == sorted(places)
 
 
 def test_a_tool_without_a_lock_is_guarded_by_its_rows_alone() -> None:

@@ -14,7 +14,8 @@ import migrator
 #: Every module, floor by floor; each imports only modules that stand before it.
 GROUND = (
     *("model", "report", "errors", "durations", "text", "statements", "scanner", "parts"),
-    *("effects", "order", "parse", "url", "refusals", "config", "plan", "flight", "journal"),
+    *("effects", "order", "parse", "url", "refusals", "config", "plan"),
+    *("quoting", "fence", "flight", "journal"),
     *("undo", "declare", "snapshot", "diagnosis", "settle", "steps", "mirror", "trackers"),
     *("adoption", "answers", "overview"),
 )

@@ -57,10 +57,11 @@ def test_what_is_no_beginning_is_refused(at: str, history: list[Applied], messag
 def test_what_is_written_down() -> None:
     floor = "-- migrator: floor\nSELECT 1;\n"
     chosen = [a_migration(1, rollback_sql="DROP 'x';"), a_migration(2, floor)]
-    record = declared(a_script("", "002_step"), PLACE, chosen)
+    writes = declared(a_script("", "002_step"), PLACE, chosen)
     first, second = (migration.checksum for migration in chosen)
     log = 'INSERT INTO "public".schema_migrations_log (run_id, version, event, runner, detail)'
-    assert record.statements == (
+    assert [write.rows for write in writes] == [2, 1, 1]
+    assert tuple(write.sql for write in writes) == (
         'INSERT INTO "public".schema_migrations '
         "(version, checksum, rollback_sql, kind, run_id, floor)\n"
         f"VALUES ('001_step', '{first}', 'DROP ''x'';', 'baseline', '{RUN_ID}', False),\n"
@@ -70,4 +71,3 @@ def test_what_is_written_down() -> None:
         f"{log}\nVALUES ('{RUN_ID}', '002_step', 'baseline', 'migrator/pod-1', "
         f'\'{{"checksum": "{second}"}}\')',
     )
-    assert "'002_step'" in record.answer

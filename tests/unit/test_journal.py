@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from migrator.effects import Act, Effect
-from migrator.flight import Limits, Record, lock_key
+from migrator.fence import Write
+from migrator.flight import Limits, lock_key
 from migrator.journal import (
     Answer,
     How,
@@ -23,7 +24,7 @@ from migrator.journal import (
     fail,
     finalize,
     finish,
-    finish_undo,
+    finish_with,
     fold,
     forget,
     intend,
@@ -38,6 +39,7 @@ from migrator.journal import (
 )
 from tests.builders import PLACE, RUN_ID, a_migration, a_script
 
+SEEN = "5ee" * 21 + "5"  #: the head of the history
 INTENT = Intent(2, RUN_ID, sha256("VACUUM"), "VACUUM", 4, {"act": "repeat"}, {})
 
 
@@ -155,18 +157,18 @@ def test_a_migration_that_began_after_an_undo_owes_it_nothing() -> None:
 def test_the_lines_of_an_undo_say_so() -> None:
     texts = [
         intend(PLACE, "001_a", INTENT, Way.BACK),
-        conclude(PLACE, "001_a", 2, "0" * 64, How.RAN, Way.BACK),
-        atomic(PLACE, "001_a", 1, "SELECT 1", Way.BACK)[1],
+        conclude(PLACE, "001_a", 2, "0" * 64, How.RAN, SEEN, Way.BACK),
+        atomic(PLACE, "001_a", 1, "SELECT 1", SEEN, Way.BACK)[1],
     ]
     assert all('"way": "back"' in text for text in texts)
     assert "'rollback_failed'" in fail(PLACE, "001_a", 2, {}, Way.BACK)
 
 
 def test_the_row_goes_under_the_lock_with_what_else_goes() -> None:
-    text = finish_undo(PLACE, Record(("DELETE it", "LOG it"), "SELECT ms"), ["SELECT 'also'"])
+    text = finish_with(PLACE, [Write("DELETE it"), Write("SELECT 'also'", None)], SEEN)
     assert text.startswith(OURS)
-    assert text.index("MG003") < text.index("DELETE it")
-    assert text.endswith("DELETE it;\nLOG it;\nSELECT 'also'")
+    assert text.index("MG003") < text.index("MG001") < text.index("DELETE it")
+    assert text.index("DELETE it") < text.index("SELECT 'also'")
 
 
 def test_the_times_of_the_statements_are_added_up() -> None:
@@ -214,7 +216,8 @@ def test_the_session_gets_limits_that_last_before_it_gets_the_lock() -> None:
 
 def test_the_head_is_checked_under_the_lock_before_the_lines_are_read() -> None:
     text = read_progress(PLACE, "001_a", "0" * 64)
-    assert text.index("MG003") < text.index("MG001") < text.index("jsonb_agg")
+    assert text.index("MG003") < text.index("MG005") < text.index("MG001")
+    assert text.index("MG001") < text.rindex("l.version = '001_a'")
     assert "<> '" + "0" * 64 + "'" in text
     assert "l.version = '001_a'" in text
 
@@ -238,17 +241,20 @@ def test_an_intent_says_what_is_about_to_be_done_and_what_was_there() -> None:
 
 @pytest.mark.parametrize(("how", "timed"), [(How.RAN, True), (How.SETTLED, False)])
 def test_an_outcome_is_timed_from_its_intent_if_it_ran_here(how: How, timed: bool) -> None:
-    text = conclude(PLACE, "001_a", 2, "0" * 64, how)
-    assert ("clock_timestamp()" in text) is timed
+    text = conclude(PLACE, "001_a", 2, "0" * 64, how, SEEN)
+    assert ("FROM clock_timestamp() - max(l.at)" in text) is timed
     assert f'"how": "{how.value}"' in text
-    assert text.endswith("RETURNING detail->>'execution_time_ms'")
+    assert text.endswith("SELECT nullif(current_setting('migrator.ms', true), '')::bigint")
+    assert SEEN in text
+    assert ("rows of the log were deleted" in text) is timed
 
 
 def test_a_statement_that_can_commits_with_its_outcome() -> None:
-    before, after = atomic(PLACE, "001_a", 1, "SELECT 1")
-    assert before == marker(RUN_ID, "001_a", 1)
+    before, after = atomic(PLACE, "001_a", 1, "SELECT 1", SEEN)
+    assert before.startswith(marker(RUN_ID, "001_a", 1) + "DO LANGUAGE plpgsql")
     assert after.startswith(f"\n;\nSET CONSTRAINTS ALL IMMEDIATE;\n{OURS}")
     assert after.index("MG003") < after.index("'outcome'")
+    assert SEEN in after
     assert "BEGIN;" not in after
     assert "COMMIT" not in after
 
@@ -263,12 +269,12 @@ def test_a_failure_is_recorded_without_asking_for_the_lock() -> None:
 def test_the_row_of_the_history_comes_with_that_of_the_log() -> None:
     alone = "-- migrator: no-transaction\n"
     script = a_script(f"{alone}VACUUM", rollback_sql="DROP it")
-    text = finish(PLACE, script, 12, ["SELECT 'also'"])
+    text = finish(PLACE, script, 12, [Write("SELECT 'also'", None)], SEEN)
     assert text.index("schema_migrations_log") < text.index("SELECT 'also'")
     assert text.index("MG003") < text.index('INSERT INTO "public".schema_migrations\n')
     assert "'DROP it'" in text
     assert f"'{RUN_ID}', False)" in text
-    floor = finish(PLACE, a_script(f"{alone}-- migrator: floor\nVACUUM"), 12)
+    floor = finish(PLACE, a_script(f"{alone}-- migrator: floor\nVACUUM"), 12, [], SEEN)
     assert f"'{RUN_ID}', True)" in floor
     assert '"execution_time_ms": 12' in text
 
@@ -286,21 +292,21 @@ def test_patience_leaves_a_limit_of_the_file_s_own_alone() -> None:
 
 
 def test_an_answer_is_kept_with_its_reason() -> None:
-    text = answer(PLACE, "001_a", Answer.RETRY, "it isn't there", "nothing is left")
+    text = answer(PLACE, "001_a", Answer.RETRY, "it isn't there", "nothing is left").sql
     assert "'repaired'" in text
     assert '"answer": "retry", "reason": "it isn\'\'t there"' in text
-    more = answer(PLACE, "001_a", Answer.RENAME, "r", "a", was="002_b")
+    more = answer(PLACE, "001_a", Answer.RENAME, "r", "a", was="002_b").sql
     assert '"assumed": "a", "was": "002_b"' in more
 
 
 def test_what_an_answer_changes_of_the_history() -> None:
     rows = '"public".schema_migrations'
-    assert forget(PLACE, "001_a") == f"DELETE FROM {rows} WHERE version = '001_a'"
-    assert rename(PLACE, "001_a", "002_b") == (
+    assert forget(PLACE, "001_a").sql == f"DELETE FROM {rows} WHERE version = '001_a'"
+    assert rename(PLACE, "001_a", "002_b").sql == (
         f"UPDATE {rows} SET version = '002_b' WHERE version = '001_a'"
     )
     changed = a_migration(1)
-    assert accept(PLACE, changed, floor=True) == (
+    assert accept(PLACE, changed, floor=True).sql == (
         f"UPDATE {rows} SET checksum = '{changed.checksum}', floor = True "
         "WHERE version = '001_step'"
     )

@@ -48,12 +48,12 @@ def test_a_comment_before_the_semicolon_belongs_to_the_statement(
 
 
 def sync(sql: str, *columns: str) -> str:
-    return mirrored("20240101000000_it", (sql[:5], sql[5:]), columns)
+    return mirrored("20240101000000_it", (sql[:5], sql[5:]), columns).sql
 
 
 def test_a_row_is_written_or_brought_up_to_date() -> None:
     assert sync("select 'a';\nselect E'\\\\';", *COLUMNS) == (
-        "INSERT INTO supabase_migrations.schema_migrations (version, name, statements)\n"
+        'INSERT INTO "supabase_migrations".schema_migrations (version, name, statements)\n'
         "VALUES ('20240101000000', 'it', ARRAY['select ''a''', E'select E''\\\\\\\\''']::text[])\n"
         "ON CONFLICT (version) DO UPDATE SET name = EXCLUDED.name, "
         "statements = EXCLUDED.statements"
@@ -62,7 +62,7 @@ def test_a_row_is_written_or_brought_up_to_date() -> None:
 
 def test_only_the_columns_that_there_are_get_written() -> None:
     assert sync("select 1", "version") == (
-        "INSERT INTO supabase_migrations.schema_migrations (version)\n"
+        'INSERT INTO "supabase_migrations".schema_migrations (version)\n'
         "VALUES ('20240101000000')\n"
         "ON CONFLICT (version) DO NOTHING"
     )
@@ -78,6 +78,6 @@ def test_a_text_that_would_double_a_long_message_is_left_out() -> None:
 
 
 def test_what_is_undone_is_taken_out_by_its_number() -> None:
-    assert forgotten("20240101_notes") == (
-        "DELETE FROM supabase_migrations.schema_migrations WHERE version = '20240101'"
+    assert forgotten("20240101_notes").sql == (
+        "DELETE FROM \"supabase_migrations\".schema_migrations WHERE version = '20240101'"
     )

@@ -1,0 +1,93 @@
+"""What every message to the server is made of: quotes, blocks, the resets around our work."""
+
+from __future__ import annotations
+
+import hashlib
+
+MISREAD = "MG008"  #: SQLSTATE of our own: the session reads texts otherwise than they are meant
+
+#: No function or operator of another owner is found from here on.
+HERE = "SET LOCAL search_path = pg_catalog, pg_temp"
+#: What a message is to run as, when it is a transaction by itself, without BEGIN.
+ISOLATION = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
+
+
+def identifier(name: str) -> str:
+    """`name` quoted as an identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str | None) -> str:
+    """`text` quoted as a string, whatever standard_conforming_strings says; None is NULL."""
+    if text is None:
+        return "NULL"
+    quoted = text.replace("'", "''")
+    return "E'" + quoted.replace("\\", "\\\\") + "'" if "\\" in text else f"'{quoted}'"
+
+
+def do(body: str, declare: str = "") -> str:
+    """A DO block; its dollar quote occurs nowhere within, whatever names and texts that holds."""
+    text = (f"DECLARE\n{declare}" if declare else "") + f"BEGIN\n{body}END "
+    tag = "$migrator$"
+    while tag in text:
+        tag = f"$migrator_{hashlib.sha256((tag + text).encode()).hexdigest()[:12]}$"
+    return f"DO LANGUAGE plpgsql {tag}\n{text}{tag}"
+
+
+def in_utf8(code: str = MISREAD) -> str:
+    """What a block raises `code` with when the session does not read text as we write it.
+
+    Both settings act while a message is read, before any statement of it runs: a message cannot
+    set them for itself. Needs no search_path.
+    """
+    return f"""  IF pg_catalog.current_setting('client_encoding') OPERATOR(pg_catalog.<>) 'UTF8'
+     OR pg_catalog.current_setting('standard_conforming_strings') OPERATOR(pg_catalog.<>) 'on' THEN
+    RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'the session misreads text',
+      DETAIL = 'client_encoding=' OPERATOR(pg_catalog.||)
+        pg_catalog.current_setting('client_encoding') OPERATOR(pg_catalog.||)
+        ', standard_conforming_strings=' OPERATOR(pg_catalog.||)
+        pg_catalog.current_setting('standard_conforming_strings');
+  END IF;
+"""
+
+
+#: What the first message of a transaction or session begins with. A transaction pooler hands on a
+#: connection as its last client left it. The reset is a transaction of its own, so that the next
+#: one begins with the login's own defaults [M: eight kinds of leftovers, on 14, 15 and 18].
+CLEAN = (
+    do(in_utf8()),
+    "BEGIN",
+    "RESET SESSION AUTHORIZATION",
+    "RESET ROLE",
+    "RESET ALL",
+    "SET client_encoding = 'UTF8'",  # RESET ALL: as the pooler's connection began [M: LATIN1]
+    "DISCARD TEMP",
+    "COMMIT",
+)
+#: Gives the session back as it was; sent after failures too. DISCARD ALL is not allowed in a
+#: message with other statements.
+TAIL = (
+    "RESET SESSION AUTHORIZATION",
+    "RESET ROLE",
+    "RESET ALL",
+    "SET client_encoding = 'UTF8'",
+    "CLOSE ALL",
+    "UNLISTEN *",
+    "DISCARD TEMP",
+    """DO LANGUAGE plpgsql $migrator$
+DECLARE statement text;
+BEGIN  -- DEALLOCATE ALL would take the pooler's own statements along
+  FOR statement IN SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql LOOP
+    EXECUTE pg_catalog.format('DEALLOCATE %I', statement);
+  END LOOP;
+END $migrator$""",
+    "SELECT pg_catalog.pg_advisory_unlock_all()",
+)
+
+
+def first(marker: str, *statements: str) -> str:
+    """A message that nothing of ours precedes: reset, then a transaction of its own.
+
+    `marker` is a comment, where pg_stat_activity shows it.
+    """
+    return f"{marker} " + ";\n".join((*CLEAN, ISOLATION, HERE, *statements))
