@@ -281,7 +281,8 @@ SHAPE = """(SELECT string_agg(c.relnatts || ' ' || c.relforcerowsecurity, ', ' O
     FROM pg_class AS c WHERE c.oid IN ({oids}))"""
 KEEP = """  PERFORM set_config('migrator.before', ({state})::text, true),
     set_config('migrator.shape', {shape}, true);
-  IF current_setting('track_counts') <> 'on' THEN
+"""
+KEEP_COUNT = """  IF current_setting('track_counts') <> 'on' THEN
     PERFORM set_config('migrator.logged', (SELECT count(*) FROM {log})::text, true);
   END IF;
 """
@@ -343,9 +344,13 @@ PROVED = """  migrator_found := {state};
 CHANGED = "(migrator_found->>{0})::bigint - (migrator_before->>{0})::bigint"
 
 
-def keep(history: Table, log: Table) -> str:
-    """Statements of a block that remember, until the transaction ends, what `untouched` asks."""
-    return KEEP.format(state=_state(history, log), shape=_shape(history, log), log=log.quoted)
+def keep(history: Table, log: Table, *, count: bool = True) -> str:
+    """Statements of a block that remember, until the transaction ends, what `untouched` asks.
+
+    They read no row, but for the `count` of the log's where the server does no counting.
+    """
+    text = KEEP.format(state=_state(history, log), shape=_shape(history, log))
+    return text + KEEP_COUNT.format(log=log.quoted) if count else text
 
 
 def untouched(history: Table, log: Table, head_query: str, head: str) -> str:

@@ -288,7 +288,7 @@ def atomic(
     TAMPERED when the statement changes our tables, whose head is `seen`.
     """
     detail = {"statement": number, "sha256": sha256(text), "how": How.RAN.value, **_said(way)}
-    kept = do(KEPT.format(keep=keep(*place.tables)), KEPT_PATH)
+    kept = do(KEPT.format(keep=keep(*place.tables, count=False)), KEPT_PATH)
     checks = untouched(*place.tables, head_query(place.history), seen) + _spent(SPENT)
     after = _recording(place, [_outcome(place, version, detail)], checks, SPENT_MS)
     return (
