@@ -19,7 +19,7 @@ from migrator.flight import lock_key
 from migrator.quoting import CLEAN, TAIL
 from tests.builders import write_folder
 from tests.conftest import Database, create_database, drop_database
-from tests.job import Job, run_job, until
+from tests.job import Job, run_job
 from tests.wire import Query, Wire
 
 
