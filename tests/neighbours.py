@@ -7,8 +7,9 @@ from typing import Any
 
 import psycopg2
 
-#: What of a session outlives a transaction, and reaches a pool's next client.
-STATE = """
+#: What of a session outlives a transaction, and reaches a pool's next client. The block loads
+#: plpgsql, which brings settings of its own.
+STATE = """DO LANGUAGE plpgsql 'BEGIN END';
 SELECT 'role', current_user::text UNION ALL
 SELECT 'login', session_user::text UNION ALL
 SELECT 'setting ' || name, setting FROM pg_catalog.pg_settings
