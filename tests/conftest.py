@@ -156,10 +156,10 @@ def supabase_server() -> Iterator[Address]:
         yield from throw_away()
 
 
-def create_database(server: Address) -> Database:
-    """A new, empty database, for the superuser."""
+def create_database(server: Address, options: str = "") -> Database:
+    """A new, empty database, for the superuser; `options` are those of CREATE DATABASE."""
     name = "test_" + secrets.token_hex(6)
-    in_charge(server).query(f"CREATE DATABASE {name} TEMPLATE template0")
+    in_charge(server).query(f"CREATE DATABASE {name} TEMPLATE template0 {options}")
     return Database(server, name, server.superuser, server.password)
 
 

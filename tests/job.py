@@ -114,6 +114,8 @@ def _stopped_after(seconds: float) -> Iterator[list[str]]:
 class Job:
     """A run as a process of its own, for signals and for several at once."""
 
+    _release = ROOT
+
     def __init__(self, url: str | None, folder: Path, *argv: str, **settings: str) -> None:
         self._start((), _environment(url, folder, settings), argv)
 
@@ -126,6 +128,14 @@ class Job:
         made._start(command, _environment(url, folder, settings), argv)
         return made
 
+    @classmethod
+    def of(cls, release: Path, url: str | None, folder: Path, *argv: str, **settings: str) -> Job:
+        """As `Job`, of the release that lies in the directory `release`."""
+        made = cls.__new__(cls)
+        made._release = release
+        made._start((), _environment(url, folder, settings), argv)
+        return made
+
     def _start(
         self, inside: Sequence[str], settings: Mapping[str, str], argv: Sequence[str]
     ) -> None:
@@ -133,7 +143,7 @@ class Job:
         self._heard = b""
         STARTED.append(self)
         self.process = subprocess.Popen(
-            [*inside, sys.executable, str(ROOT / "entrypoint.py"), *argv],
+            [*inside, sys.executable, str(self._release / "entrypoint.py"), *argv],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -104,12 +104,12 @@ class PoolerStub:
     def _startup(self, client: socket.socket) -> bytes:
         """The client's startup packet, once it has made do without TLS; b"" for a cancel."""
         while True:
-            head = _receive(client, 8)
+            head = receive(client, 8)
             size, code = struct.unpack("!II", head)
             if code in {SSL_REQUEST, GSS_REQUEST}:
                 client.sendall(b"N")
                 continue
-            body = _receive(client, size - 8)
+            body = receive(client, size - 8)
             if code == CANCEL_REQUEST:
                 return b""
             words = body.decode().split("\0")[:-2]
@@ -126,23 +126,23 @@ class PoolerStub:
 
 def _error_response(refusal: Refuse) -> bytes:
     fields = {"S": "FATAL", "V": "FATAL", "C": refusal.sqlstate, "M": refusal.message}
-    return _message(b"E", *(f"{name}{value}" for name, value in fields.items()), "")
+    return message(b"E", *(f"{name}{value}" for name, value in fields.items()), "")
 
 
 def _greeting(welcome: Welcome) -> bytes:
     """AuthenticationOk, the parameters, BackendKeyData, ReadyForQuery."""
-    status = [_message(b"S", name, value) for name, value in welcome.parameters.items()]
+    status = [message(b"S", name, value) for name, value in welcome.parameters.items()]
     key = b"K" + struct.pack("!III", 12, 4711, 1)
     return b"R\0\0\0\x08\0\0\0\0" + b"".join(status) + key + b"Z\0\0\0\x05I"
 
 
-def _message(kind: bytes, *strings: str) -> bytes:
+def message(kind: bytes, *strings: str) -> bytes:
     """A message of NUL-ended strings (protocol manual, "Message Formats")."""
     body = b"".join(text.encode() + b"\0" for text in strings)
     return kind + struct.pack("!I", len(body) + 4) + body
 
 
-def _receive(source: socket.socket, size: int) -> bytes:
+def receive(source: socket.socket, size: int) -> bytes:
     data = b""
     while len(data) < size:
         chunk = source.recv(size - len(data))
