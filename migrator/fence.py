@@ -277,8 +277,10 @@ STATE = """jsonb_build_array({oids},
     pg_stat_get_xact_tuples_deleted({history}), pg_stat_get_xact_tuples_inserted({log}),
     pg_stat_get_xact_tuples_updated({log}), pg_stat_get_xact_tuples_deleted({log}))"""
 FILES, HISTORY_ROWS, LOG_ROWS = (0, 1, 2, 3), (4, 5, 6), (7, 8, 9)  # places in it
-SHAPE = """(SELECT string_agg(c.relnatts || ' ' || c.relforcerowsecurity, ', ' ORDER BY c.oid)
-    FROM pg_class AS c WHERE c.oid IN ({oids}))"""
+SHAPE = """(SELECT string_agg(concat_ws(' ', a.attname, a.atttypid, a.atttypmod, a.attnotnull,
+                               c.relchecks, c.relforcerowsecurity), ', ' ORDER BY c.oid, a.attnum)
+    FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
+   WHERE c.oid IN ({oids}))"""
 KEEP = """  PERFORM set_config('migrator.before', ({state})::text, true),
     set_config('migrator.shape', {shape}, true);
 """
@@ -286,24 +288,25 @@ KEEP_COUNT = """  IF current_setting('track_counts') <> 'on' THEN
     PERFORM set_config('migrator.logged', (SELECT count(*) FROM {log})::text, true);
   END IF;
 """
-#: Equal counters prove that nothing was done; other ones do not prove that something was, nor do
-#: any where counting is off. Then the rows are looked at: their head, and whether this transaction
-#: has written one, whose xmin then is not older than it.
-UNTOUCHED = """  migrator_before := nullif(current_setting('migrator.before', true), '')::jsonb;
-  migrator_found := {state};
-  IF {history_oid} IS NULL OR {log_oid} IS NULL THEN
+REMAINS = """  IF {history_oid} IS NULL OR {log_oid} IS NULL THEN
     RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'dropped or renamed';
-  END IF;
-  IF {moved} THEN
-    RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'truncated, or put in another''s place';
-  END IF;
-  IF nullif(current_setting('migrator.shape', true), '') <> {shape} THEN
-    RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'altered';
   END IF;
   IF NOT (has_table_privilege({history_oid}, 'INSERT') AND has_table_privilege({log_oid}, 'INSERT')
      AND has_table_privilege({history_oid}, 'SELECT') AND has_table_privilege({log_oid}, 'SELECT'))
   THEN
     RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'rights on it were revoked';
+  END IF;
+"""
+#: Equal counters prove that nothing was done; other ones do not prove that something was, nor do
+#: any where counting is off. Then the rows are looked at: their head, and whether this transaction
+#: has written one, whose xmin then is not older than it.
+UNTOUCHED = """  migrator_before := nullif(current_setting('migrator.before', true), '')::jsonb;
+  migrator_found := {state};
+  IF {moved} THEN
+    RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'truncated, or put in another''s place';
+  END IF;
+  IF nullif(current_setting('migrator.shape', true), '') <> {shape} THEN
+    RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'altered';
   END IF;
   IF migrator_before IS DISTINCT FROM migrator_found
      OR current_setting('track_counts') <> 'on' THEN
@@ -353,6 +356,11 @@ def keep(history: Table, log: Table, *, count: bool = True) -> str:
     return text + KEEP_COUNT.format(log=log.quoted) if count else text
 
 
+def remains(history: Table, log: Table) -> str:
+    """Statements of a block that raise TAMPERED when the tables are gone, or our rights on them."""
+    return REMAINS.format(history_oid=_oid(history), log_oid=_oid(log), code=TAMPERED)
+
+
 def untouched(history: Table, log: Table, head_query: str, head: str) -> str:
     """Statements of a block that raise TAMPERED when the file has changed our tables.
 
@@ -362,11 +370,9 @@ def untouched(history: Table, log: Table, head_query: str, head: str) -> str:
         history=history.quoted, log=log.quoted, head_query=head_query, head=head
     )
     moved = " OR ".join(f"migrator_before->{at} <> migrator_found->{at}" for at in FILES)
-    return UNTOUCHED.format(
+    return remains(history, log) + UNTOUCHED.format(
         state=_state(history, log),
         shape=_shape(history, log),
-        history_oid=_oid(history),
-        log_oid=_oid(log),
         moved=moved,
         deleted=LOG_ROWS[-1],
         changed=literal(changed),

@@ -70,12 +70,12 @@ RECORD = """INSERT INTO {history}
     (version, execution_time_ms, checksum, rollback_sql, kind, run_id, floor)
 VALUES ({version}, {spent}, {checksum}, {rollback_sql}, 'versioned', {run_id}, {floor})"""
 #: No ON CONFLICT: a table that an older job left may lack the key. The lock stands in for it.
-RECORD_REPEATABLE = """UPDATE {history}
-     SET applied_at = CURRENT_TIMESTAMP, execution_time_ms = {spent}, checksum = {checksum},
-         kind = 'repeatable', run_id = {run_id}
-   WHERE version = {version};
-  GET DIAGNOSTICS migrator_rows = ROW_COUNT;
-  IF migrator_rows = 0 THEN
+RECORD_REPEATABLE = """IF EXISTS (SELECT FROM {history} WHERE version = {version}) THEN
+    UPDATE {history}
+       SET applied_at = CURRENT_TIMESTAMP, execution_time_ms = {spent}, checksum = {checksum},
+           kind = 'repeatable', run_id = {run_id}
+     WHERE version = {version};
+  ELSE
     INSERT INTO {history} (version, execution_time_ms, checksum, kind, run_id)
     VALUES ({version}, {spent}, {checksum}, 'repeatable', {run_id});
   END IF"""
@@ -185,7 +185,7 @@ def opening(
     if chosen:
         checks += asked(chosen, place.server_version, Access.WRITE, owners=owners)
     if set(place.tables) <= set(chosen):
-        checks = _present(place) + checks
+        checks = present(place) + checks
         checks += keep(*place.tables)
     if seen is not None:
         checks += head_check(place, seen)
@@ -202,13 +202,14 @@ def looking(place: Place, what: str, query: str) -> str:
 
     Refused with HELD while another holds the lock, with MOVED where the tables are not there.
     """
-    checks = _present(place)
+    checks = present(place)
     checks += asked(place.tables, place.server_version, Access.READ, owners=False)
     begin = (f"{marker(place, what)} {CLEAN[0]}", *CLEAN[1:], ISOLATION)
     return ";\n".join((*begin, *_guarded(place, Limits(), checks), query))
 
 
-def _present(place: Place) -> str:
+def present(place: Place) -> str:
+    """Statements of a block that raise MOVED when the tables are not there."""
     return PRESENT.format(history=literal(place.history), log=literal(place.log), moved=MOVED)
 
 

@@ -21,6 +21,7 @@ from migrator.fence import (
     Write,
     asked,
     keep,
+    remains,
     untouched,
     writing,
 )
@@ -37,6 +38,7 @@ from migrator.flight import (
     lock_key,
     log_row,
     our_lock,
+    present,
     settings,
     still_locked,
 )
@@ -226,7 +228,8 @@ def drop_lock(place: Place, pid: int) -> str:
 
 def read_progress(place: Place, version: str, seen: str) -> str:
     """Refused with MOVED when the history's head is not `seen`; else the version's lines."""
-    check = do(_still_locked(place) + _asked(place) + head_check(place, seen), DECLARE)
+    checks = asked(place.tables, place.server_version, Access.WRITE) + head_check(place, seen)
+    check = do(_still_locked(place) + present(place) + checks, DECLARE)
     return _message([check, lines_query(place.log, f"l.version = {literal(version)}")])
 
 
@@ -420,7 +423,7 @@ def _still_locked(place: Place) -> str:
 
 
 def _asked(place: Place) -> str:
-    return asked(place.tables, place.server_version, Access.WRITE)
+    return remains(*place.tables) + asked(place.tables, place.server_version, Access.WRITE)
 
 
 def _spent(expression: str) -> str:

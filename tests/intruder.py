@@ -36,7 +36,12 @@ FORGED = f"""INSERT INTO schema_migrations (version, checksum, rollback_sql, run
   VALUES ('001_a', '{CHECKSUM}', 'SELECT evil.take();', '11111111-2222-4333-8444-555555555555');
 INSERT INTO schema_migrations_log (run_id, version, event, runner)
   VALUES ('11111111-2222-4333-8444-555555555555', '001_a', 'applied', 'migrator/forged');"""
-OPEN = "GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO PUBLIC;"
+#: Of all that the role has in the schema.
+OPEN = """DO $$ DECLARE made regclass; BEGIN
+  FOR made IN SELECT oid FROM pg_class WHERE relowner = current_user::regrole
+                 AND relnamespace = '{schema}'::regnamespace AND relkind IN ('r','p','v','m','f')
+  LOOP EXECUTE format('GRANT ALL ON %s TO PUBLIC', made); END LOOP;
+END $$;"""
 
 FOOTHOLD = """
 CREATE SCHEMA evil;
@@ -85,7 +90,7 @@ GAINED = """SELECT
 TAKEN_BACK = """ALTER ROLE mallory NOSUPERUSER; REVOKE deployer, pg_write_all_data FROM mallory;
 TRUNCATE evil.loot; ALTER SEQUENCE evil.ran RESTART"""
 ROLES = """DROP ROLE IF EXISTS mallory; DROP ROLE IF EXISTS deployer;
-CREATE ROLE mallory LOGIN PASSWORD 'x'; CREATE ROLE deployer LOGIN PASSWORD 'x'"""
+CREATE ROLE mallory LOGIN PASSWORD 'throwaway'; CREATE ROLE deployer LOGIN PASSWORD 'throwaway'"""
 RIGHTS = """DO $$ BEGIN
   EXECUTE format('GRANT CREATE ON DATABASE %I TO mallory, deployer', current_database());
 END $$;
@@ -103,12 +108,12 @@ class Stage:
 
     @property
     def mallory(self) -> Database:
-        return self.database.as_user("mallory", "x")
+        return self.database.as_user("mallory", "throwaway")
 
     @property
     def deployer(self) -> Database:
         """A login that may create in `public` and in the database, and owns neither."""
-        return self.database.as_user("deployer", "x")
+        return self.database.as_user("deployer", "throwaway")
 
     def login(self, name: str) -> Database:
         return self.deployer if name == "deployer" else self.database

@@ -369,7 +369,7 @@ def test_a_table_that_appeared_meanwhile_is_not_taken_for_ours(
     stage.plant(TABLES, planted("trigger").sql.format(t=table))
     network.let_go()
     result = job.result()
-    assert (result.code, stage.gained()) == (16, []), result.stderr
+    assert (result.code, stage.gained()) == (16, []), result.report["error"]
     assert "mallory" in result.error["message"]
     assert stage.has("public.a", "public.b") == []
 
@@ -390,7 +390,7 @@ def test_a_table_that_is_being_made_meanwhile_is_not_taken_for_ours(
         until(lambda: stage.database.query(waits))
         cursor.execute(end)
     result = job.result()
-    assert (result.code, stage.gained()) == (code, []), result.stderr
+    assert (result.code, stage.gained()) == (code, []), result.report["error"]
     assert stage.has("public.a") == ([] if code else ["public.a"])
     if code:
         assert "mallory" in result.error["message"]
@@ -401,39 +401,39 @@ OWNERS = {
     "itself": ("ALTER TABLE {t} OWNER TO deployer", 0),
     "a superuser": ("ALTER TABLE {t} OWNER TO {superuser}", 0),
     "the owner of the database": (
-        "ALTER DATABASE {db} OWNER TO app; ALTER TABLE {t} OWNER TO app",
+        "ALTER DATABASE {db} OWNER TO webapp; ALTER TABLE {t} OWNER TO webapp",
         0,
     ),
-    "a role that is inherited": ("GRANT app TO deployer; ALTER TABLE {t} OWNER TO app", 0),
+    "a role that is inherited": ("GRANT webapp TO deployer; ALTER TABLE {t} OWNER TO webapp", 0),
     "a role that is inherited through another": (
-        "GRANT app TO team; GRANT team TO deployer; ALTER TABLE {t} OWNER TO app",
+        "GRANT webapp TO team; GRANT team TO deployer; ALTER TABLE {t} OWNER TO webapp",
         0,
     ),
-    "a stranger": ("ALTER TABLE {t} OWNER TO app", 16),
+    "a stranger": ("ALTER TABLE {t} OWNER TO webapp", 16),
     "the owner of the schema": (
-        "ALTER SCHEMA public OWNER TO app; ALTER TABLE {t} OWNER TO app",
+        "ALTER SCHEMA public OWNER TO webapp; ALTER TABLE {t} OWNER TO webapp",
         16,
     ),
     "a role that is not inherited": (
-        "ALTER ROLE deployer NOINHERIT; GRANT app TO deployer; ALTER TABLE {t} OWNER TO app",
+        "ALTER ROLE deployer NOINHERIT; GRANT webapp TO deployer; ALTER TABLE {t} OWNER TO webapp",
         16,
     ),
     "a role that it only administers": (
-        "ALTER ROLE deployer NOINHERIT; GRANT app TO deployer WITH ADMIN OPTION;"
-        "ALTER TABLE {t} OWNER TO app",
+        "ALTER ROLE deployer NOINHERIT; GRANT webapp TO deployer WITH ADMIN OPTION;"
+        "ALTER TABLE {t} OWNER TO webapp",
         16,
     ),
-    "one of its members": ("GRANT deployer TO app; ALTER TABLE {t} OWNER TO app", 16),
+    "one of its members": ("GRANT deployer TO webapp; ALTER TABLE {t} OWNER TO webapp", 16),
 }
 
 
 @pytest.fixture
 def app(stage: Stage) -> Iterator[str]:
     """A login that neither deploys nor has any right of its own."""
-    stage.database.query("DROP ROLE IF EXISTS team, app")
-    stage.database.query("CREATE ROLE app LOGIN PASSWORD 'x'; CREATE ROLE team")
-    yield "app"
-    dismiss(stage.database, "app", "team")
+    stage.database.query("DROP ROLE IF EXISTS team, webapp")
+    stage.database.query("CREATE ROLE webapp LOGIN PASSWORD 'throwaway'; CREATE ROLE team")
+    yield "webapp"
+    dismiss(stage.database, "webapp", "team")
 
 
 @pytest.mark.parametrize("table", TABLE_AND_LOG)
@@ -447,7 +447,7 @@ def test_whose_tables_are_written(
     stage.database.query(given.format(**names))
     folder = write_folder(tmp_path, FILES)
     result = run_job(stage.deployer.url, folder)
-    assert result.code == code, result.stderr
+    assert result.code == code, result.report["error"]
     assert stage.has("public.a") == (["public.a"] if code == 0 else [])
     if code:
         message = result.error["message"]
@@ -465,7 +465,7 @@ def test_a_superuser_believes_no_member_by_its_bypass(
     for table in TABLE_AND_LOG:
         stage.database.query(f"ALTER TABLE {table} OWNER TO {app}")
     result = run_job(stage.database.url, write_folder(tmp_path, FILES))
-    assert (result.code, stage.has("public.a")) == (16, []), result.stderr
+    assert (result.code, stage.has("public.a")) == (16, []), result.report["error"]
     assert app in result.error["message"]
 
 
@@ -474,7 +474,7 @@ def test_a_reader_reads_the_history_of_a_plain_deployer(
 ) -> None:
     folder = write_folder(tmp_path, FILES)
     assert run_job(stage.deployer.url, folder, HISTORY_READERS=app).code == 0
-    reader = stage.database.as_user(app, "x").url
+    reader = stage.database.as_user(app, "throwaway").url
     for command in ("wait", "verify", "status", "plan", "up"):
         read = run_job(reader, folder, command, WAIT_TIMEOUT="10ms")
         assert read.code == 0, f"{command}: {read.stderr}"
@@ -492,7 +492,7 @@ def test_the_history_of_the_application_s_own_tool_is_adopted(
         files = {"000001_a.sql": "SELECT 1;", "000002_b.sql": "SELECT 2;"}
     folder = write_folder(tmp_path, files)
     result = run_job(stage.deployer.url, folder, "adopt", "--from", tool, **ELSEWHERE)
-    assert result.code == 0, result.stderr
+    assert result.code == 0, result.report["error"]
     assert app in result.stderr
     assert run_job(stage.deployer.url, folder, **ELSEWHERE).code == 0
 
@@ -530,14 +530,14 @@ CREATE EVENT TRIGGER watch_tables ON ddl_command_end EXECUTE FUNCTION public.wat
 
 @both_logins
 @pytest.mark.parametrize(("returned", "code"), [("NEW", 0), ("NULL", 16)])
-def test_an_audit_that_puts_a_trigger_on_every_new_table_is_let_be(
+def test_an_audit_that_puts_a_trigger_on_every_new_table_does_no_harm(
     stage: Stage, tmp_path: Path, returned: str, code: int, login: str
 ) -> None:
     """Unless it keeps the rows from being written: then it is named, and nothing has run."""
     stage.database.query(AUDIT.format(returned=returned))
     folder = write_folder(tmp_path, FILES)
     result = run_job(stage.login(login).url, folder)
-    assert result.code == code, result.stderr
+    assert result.code == code, result.report["error"]
     if code:
         assert "audited" in result.error["message"]
         assert stage.has("public.a") == []
@@ -561,7 +561,7 @@ def test_histories_that_are_there_already_go_on(stage: Stage, tmp_path: Path, lo
         row = "INSERT INTO schema_migrations (version) VALUES ('001_a')"
         stage.login(login).query(path + sql + row)
         result = run_job(stage.login(login).url, folder, MIGRATIONS_SCHEMA=schema)
-        assert (result.code, result.applied) == (0, ["002_b"]), result.stderr
+        assert (result.code, result.applied) == (0, ["002_b"]), result.report["error"]
         stage.database.query("DROP TABLE public.b")
         verified = run_job(stage.login(login).url, folder, "verify", MIGRATIONS_SCHEMA=schema)
         assert verified.code == 0

@@ -191,7 +191,7 @@ CHANGES = {
     "RENAME of a column": "ALTER TABLE public.schema_migrations RENAME checksum TO sum",
     "SET SCHEMA": "CREATE SCHEMA other; ALTER TABLE public.schema_migrations SET SCHEMA other",
     "a column that must be given": "ALTER TABLE public.schema_migrations_log"
-    " ADD x int NOT NULL DEFAULT 0, ALTER x DROP DEFAULT",
+    " ADD x int NOT NULL DEFAULT 0; ALTER TABLE public.schema_migrations_log ALTER x DROP DEFAULT",
     "a check that our row fails": "ALTER TABLE public.schema_migrations"
     " ADD CHECK (version <> '002_b') NOT VALID",
     "REVOKE": "REVOKE ALL ON public.schema_migrations FROM CURRENT_USER",
@@ -229,12 +229,12 @@ each_change = pytest.mark.parametrize("change", CHANGES)
 def plain(database: Database) -> Iterator[Database]:
     """A login that owns what it makes, and is subject to rights and policies."""
     database.query("DROP ROLE IF EXISTS plain")
-    database.query("CREATE ROLE plain LOGIN PASSWORD 'x'")
+    database.query("CREATE ROLE plain LOGIN PASSWORD 'throwaway'")
     database.query(
         f"GRANT CREATE ON SCHEMA public TO plain;"
         f"GRANT CREATE ON DATABASE {database.dbname} TO plain"
     )
-    yield database.as_user("plain", "x")
+    yield database.as_user("plain", "throwaway")
     database.query("DROP OWNED BY plain CASCADE")
     database.query("DROP ROLE plain")
 
@@ -418,7 +418,7 @@ def test_a_file_outside_a_transaction_may_vacuum_all_there_is(
 def test_what_is_shown_after_a_refusal_is_what_was_before(
     database: Database, tmp_path: Path
 ) -> None:
-    """The undo text of the first migration is the thing that cannot be had again."""
+    """The undo text of the first migration is what nothing else could restore."""
     folder = after_the_first(database, tmp_path, **{"002_b": CHANGES["TRUNCATE of all"] + ";\n"})
     assert_says_so(run_job(database.url, folder))
     shown = json.loads(run_job(database.url, folder, "status", "--json").stdout)["migrations"]
