@@ -33,6 +33,7 @@ from migrator.link import BUSY, LOCK_REFUSED, LOSSES, Link, MovedError, TablesBu
 from migrator.model import Event
 from migrator.orphan import free_lock
 from migrator.parse import Script
+from migrator.quoting import UTF8
 from migrator.report import Done
 from migrator.settle import (
     Next,
@@ -200,7 +201,7 @@ class _Visit:
     def _carry_out(self, step: Step) -> None:
         """One statement, from whatever state it was left in."""
         if step.effect.act is Act.SESSION:
-            self._try(step, step.text)
+            self._try(step, f"{step.text}\n;\n{UTF8}")
             return
         interrupted = self.progress.interrupted
         if interrupted is not None and self._settled(step, interrupted):

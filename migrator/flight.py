@@ -10,11 +10,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from migrator.fence import DECLARE, Access, Table, Write, asked, keep, untouched, writing
-from migrator.quoting import CLEAN, HERE, ISOLATION, TAIL, do, first, identifier, in_utf8, literal
+from migrator.quoting import (
+    CLEAN,
+    HERE,
+    ISOLATION,
+    TAIL,
+    UTF8,
+    do,
+    first,
+    identifier,
+    in_utf8,
+    literal,
+)
 
 if TYPE_CHECKING:
     from migrator.parse import Script
@@ -287,12 +298,12 @@ def make_flight(
     reader = Reader(script.migration.pieces)
     if script.whole:
         end = "\n;\n" + _join(closing)
-        yield _part(reader, script.parts[0], start, end, len(before))
+        yield replace(_part(reader, script.parts[0], start, end, len(before)), commits=True)
         return
     mark = marker(place, script.migration.version) + " "
     yield Message(start.encode(), len(before))
     for part in script.parts:
-        yield _part(reader, part, mark)
+        yield _part(reader, part, mark, "" if part.data else f"\n;\n{UTF8}")
     # what the file says by then is read by the settings that it may have left
     last = [do(in_utf8(RECODED)), *closing]
     yield Message((mark + _join(last)).encode(), 0, commits=True)
@@ -400,7 +411,6 @@ def _part(
         line=part.line,
         column=part.column,
         statements=part.statements,
-        commits=bool(end),
         rows=reader.take(part.data.start, part.data.end) if part.data else None,
         rows_line=part.data.line if part.data else 0,
     )

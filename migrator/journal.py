@@ -43,7 +43,7 @@ from migrator.flight import (
     still_locked,
 )
 from migrator.flight import marker as run_marker
-from migrator.quoting import CLEAN, HERE, do, first, identifier, literal
+from migrator.quoting import CLEAN, HERE, UTF8, do, first, identifier, literal
 
 if TYPE_CHECKING:
     from migrator.effects import Effect
@@ -161,6 +161,7 @@ LINES = """SELECT coalesce(jsonb_agg(
 OURS = (
     "SET LOCAL SESSION AUTHORIZATION DEFAULT",
     "SET LOCAL role TO DEFAULT",  # as RESET ROLE: ALTER ROLE … SET role may have given another
+    UTF8,
     HERE,
 )
 LOCK = """  IF NOT pg_try_advisory_lock({key}) THEN

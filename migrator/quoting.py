@@ -51,6 +51,8 @@ def in_utf8(code: str = MISREAD) -> str:
 """
 
 
+#: Behind a pooler RESET ALL, ours or a file's, brings back its own beginning [M: LATIN1].
+UTF8 = "SET client_encoding = 'UTF8'"
 #: What the first message of a transaction or session begins with. A transaction pooler hands on a
 #: connection as its last client left it. The reset is a transaction of its own, so that the next
 #: one begins with the login's own defaults [M: eight kinds of leftovers, on 14, 15 and 18].
@@ -60,7 +62,7 @@ CLEAN = (
     "RESET SESSION AUTHORIZATION",
     "RESET ROLE",
     "RESET ALL",
-    "SET client_encoding = 'UTF8'",  # RESET ALL: as the pooler's connection began [M: LATIN1]
+    UTF8,
     "DISCARD TEMP",
     "COMMIT",
 )
@@ -70,7 +72,7 @@ TAIL = (
     "RESET SESSION AUTHORIZATION",
     "RESET ROLE",
     "RESET ALL",
-    "SET client_encoding = 'UTF8'",
+    UTF8,
     "CLOSE ALL",
     "UNLISTEN *",
     "DISCARD TEMP",

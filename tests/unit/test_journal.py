@@ -189,6 +189,7 @@ def test_the_marker_stands_before_the_statement() -> None:
 OURS = (
     "SET LOCAL SESSION AUTHORIZATION DEFAULT;\n"
     "SET LOCAL role TO DEFAULT;\n"
+    "SET client_encoding = 'UTF8';\n"
     "SET LOCAL search_path = pg_catalog, pg_temp;\n"
 )
 
