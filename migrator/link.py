@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from migrator.config import Config
 from migrator.connect import open_session
 from migrator.database import LostError, PoolFullError, ServerError, Session
+from migrator.display import held
 from migrator.durations import Rhythm, limit_seconds
 from migrator.errors import AccessError, BusyError, ConfigError, LockedError
 from migrator.flight import HELD, MOVED, Place
 from migrator.lock import Wait, as_holder, read_holder
+from migrator.masking import Hider
 from migrator.model import Event, Tell
 from migrator.report import blockers_in_words
 from migrator.url import in_session_mode
@@ -62,6 +64,10 @@ class Link:
     _losses: dict[str, int] = field(default_factory=dict)  #: by version, of the whole run
     _busy: dict[str, float] = field(default_factory=dict)  #: seconds of tries, by what was tried
     _own: Session | None = None  #: the same as _session, where that will do
+    hide: Hider = field(init=False)  #: for what is stored, or made of what is cut
+
+    def __post_init__(self) -> None:
+        self.hide = Hider(self.config.secrets)
 
     @property
     def session(self) -> Session:
@@ -172,7 +178,7 @@ class Link:
 
     def tell_notice(self, version: str, text: str) -> None:
         """What the server says while a file runs."""
-        severity, _, message = text.strip().partition(":")
+        severity, _, message = held(text).strip().partition(":")
         level = "warning" if severity == "WARNING" else "debug"
         fields = {"version": version, "notice": message.strip()}
         self.tell(Event("migration.notice", level, fields))

@@ -20,6 +20,7 @@ from migrator.flight import ESCAPED, SPENT, Place, Record, literal
 from migrator.journal import ROLLED_BACK, Progress
 from migrator.model import Applied, Finding, Kind, Migration
 from migrator.parse import Script, read_requirements, understand
+from migrator.sensitive import masked
 
 TEXT_LINES = 8  #: of an undo that a plan shows
 
@@ -78,7 +79,7 @@ class Step:
             "applied_at": self.row.applied_at,
             "statements": self.script.statements,
             "from": self.origin.value,
-            "undo": beginning("".join(self.script.migration.pieces)),
+            "undo": beginning(masked("".join(self.script.migration.pieces))),
         }
 
 

@@ -35,8 +35,9 @@ def test_a_password_on_a_line_of_its_own_is_not_shown() -> None:
     (message,) = fly(script)
     refusal = Refusal("42601", "no", position=message.text.index("FOO") + 1)
     error = diagnose(script, message, refusal, None, Standing([], None, []))
-    assert error.details["source_line"] == "  ********* ****"
-    assert error.details["caret"] == "            ^"
+    assert error.details["source_line"] == "  '***' FOO;"
+    assert error.details["caret"] == "        ^"
+    assert (error.details["line"], error.details["column"]) == (2, 13)
 
 
 def test_an_error_at_the_end_of_the_file_lies_behind_its_last_character() -> None:
