@@ -171,10 +171,11 @@ def regex(pattern: str, flags: int = 0) -> re.Pattern[str]:
 def _in_urls(text: str, *, is_cut: bool) -> Iterator[Span]:
     """postgresql://user:password@host, and other URLs.
 
-    A password that was pasted into one of PostgreSQL's may hold anything but a line end: it goes
-    on to the last @ of the line.
+    A password that was pasted into one of PostgreSQL's may hold anything: it goes on to the last @
+    of the line, or of the next one.
     """
     lines, runs = _LastAt(text, r"[^\n]*+"), _LastAt(text, r"\S*+")
+    more = _LastAt(text, r"[^\n]*+(?:\n[^\n]*+)?")
     at = text.find("://")
     while at >= 0:
         ours = regex(r"postgres[\w+]*+\Z", re.IGNORECASE).search(text[max(0, at - 30) : at])
@@ -183,6 +184,8 @@ def _in_urls(text: str, *, is_cut: bool) -> Iterator[Span]:
         if user and not text.startswith("PASSWORD@HOST", user.end()):  # the form that we advise
             start = user.end()
             last, end = (lines if ours else runs).before(start)
+            if last is None and ours:
+                last, end = more.before(start)
             if last is None and is_cut and end == len(text):
                 last = end
             if last is not None:
