@@ -132,7 +132,10 @@ def test_a_row_that_another_wrote_breaks_no_command(
     for more in ([], ["--json"]):
         ending.write_text("")
         result = run_job(
-            *(database.url, forged, *words, *more),
+            database.url,
+            forged,
+            *words,
+            *more,
             LOG_FORMAT=log_format,
             LOG_LEVEL="debug",
             ON_MISSING="warn",

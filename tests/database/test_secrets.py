@@ -212,8 +212,8 @@ DEALINGS = {
     f"'{SECRET}', DETAIL = 'it is ' || '{SECRET}', HINT = '{SECRET}', ERRCODE = 'P0001'; END $$;",
     "an exception that names it": f"DO $$ DECLARE password text := '{SECRET}'; BEGIN "
     "RAISE EXCEPTION 'no % here', password; END $$;",
-    "a call": "CREATE OR REPLACE FUNCTION made_of(word text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN "
-    "EXECUTE format('ALTER ROLE nobody_here PASSWORD %L', word); END $$;\n"
+    "a call": "CREATE OR REPLACE FUNCTION made_of(word text) RETURNS void LANGUAGE plpgsql AS $$ "
+    "BEGIN EXECUTE format('ALTER ROLE nobody_here PASSWORD %L', word); END $$;\n"
     f"SELECT made_of('{SECRET}');",
     "a column": "CREATE TABLE IF NOT EXISTS secrets_of (password int);\n"
     f"INSERT INTO secrets_of (password) VALUES ('{SECRET}');",
