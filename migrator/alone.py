@@ -342,7 +342,7 @@ class _Visit:
         """What a refused statement ends the run with; recorded, with what is left of it undone."""
         from migrator.diagnosis import Standing, diagnose, discreet  # only when one failed
 
-        refusal = discreet(message, error.refusal)
+        refusal = discreet(message, error.refusal, answered, self.link.hide)
         found = diagnose(self.script, message, refusal, answered, Standing((), None, ()))
         undone = True
         with contextlib.suppress(ServerError, TablesBusyError):

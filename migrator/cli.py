@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -17,6 +16,7 @@ from migrator import __version__
 from migrator.commands import COMMANDS
 from migrator.config import SETTINGS, URLS, Config, LogFormat, LogLevel, read_config
 from migrator.database import LostError, ServerError
+from migrator.display import as_json, visible_text
 from migrator.errors import (
     AccessError,
     ConfigError,
@@ -26,7 +26,8 @@ from migrator.errors import (
     UnreachableError,
 )
 from migrator.link import Link
-from migrator.logs import Hider, make_tell
+from migrator.logs import make_tell
+from migrator.masking import Hider
 from migrator.model import Event, Tell
 from migrator.report import Report, as_text, fit, what_is_undone, what_stands
 from migrator.runner import Run
@@ -137,11 +138,12 @@ class _Job:
         command, *words = self.words
         self.answer = COMMANDS[command].do(run, *words, **self.options)
 
-    def ask(self, question: str) -> bool:
+    def ask(self, question: str, about: dict[str, Any]) -> bool:
         """The answer of whoever sits at a terminal; where nobody does, the words were a yes."""
         if self.run is None or not (_is_terminal(sys.stdin) and _is_terminal(self.stderr)):
             return True
-        self.stderr.write(f"{self.hide(question)} [y/N] ")
+        shown = as_text(self.command, self.hide(about), {})
+        self.stderr.write(visible_text(f"{shown}{question} [y/N] "))
         self.stderr.flush()
         with self.run.link.watch.thinking():
             return sys.stdin.readline().strip().lower() in {"y", "yes"}
@@ -167,7 +169,7 @@ class _Job:
         _write_termination_log(self.termination_log, result, tell)
         answer = self.hide(self.answer or (self.run.shown if self.run else {}))
         if self.as_json:
-            self._print(json.dumps({**result, **answer}, ensure_ascii=False) + "\n")
+            self._print(as_json({**result, **answer}) + "\n")
         elif error is None or answer:
             self._print(as_text(self.command, answer, result))
         return report.exit_code
@@ -176,9 +178,9 @@ class _Job:
         return make_tell(self.stderr, log_format, level, self.run_id, self.hide)
 
     def _print(self, text: str) -> None:
-        """A name that is no UTF-8, a reader who has gone or a full disk changes no result."""
+        """A reader who has gone or a full disk changes no result."""
         with contextlib.suppress(OSError):
-            self.stdout.write(text.encode(errors="backslashreplace").decode())
+            self.stdout.write(visible_text(text))
             self.stdout.flush()
 
 

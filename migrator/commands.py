@@ -199,7 +199,9 @@ def report(run: Run, *, markdown: bool) -> Answer:
         "log": log,
         "log_unseen": unseen,
     }
-    return {**shown, "markdown": as_markdown(shown)} if markdown else shown
+    if markdown:  # a page cuts what it shows, so what is secret must be hidden by then
+        shown["markdown"] = as_markdown(run.link.hide(shown))
+    return shown
 
 
 def repair(run: Run, reason: str | None, **answers: str | list[str] | None) -> Answer:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 from psycopg2 import extensions
 
+from migrator.display import held
 from migrator.errors import StoppedError
 from migrator.quoting import MISREAD, TAIL, first
 
@@ -184,7 +185,7 @@ class Session:
         if self._watch.stopped_by and (sqlstate in {None, "57014"} or not self.alive):
             return self._watch.stopped()
         if diag is None or sqlstate is None or not self.alive:
-            return _lost(str(error).strip().partition("\n")[0])
+            return _lost(held(str(error)).strip().partition("\n")[0])
         if sqlstate == MISREAD:
             self.close()
             return MisreadError(diag.message_detail or str(error))
@@ -313,13 +314,16 @@ def _refusal(diag: Any) -> Refusal:
     def number(text: str | None) -> int | None:
         return int(text) if text else None
 
+    def kept(text: str | None) -> str | None:
+        return None if text is None else held(text)
+
     return Refusal(
         sqlstate=diag.sqlstate,
-        message=diag.message_primary or "",
+        message=held(diag.message_primary or ""),
         severity=diag.severity or "ERROR",
-        detail=diag.message_detail,
-        hint=diag.message_hint,
-        context=diag.context,
+        detail=kept(diag.message_detail),
+        hint=kept(diag.message_hint),
+        context=kept(diag.context),
         position=number(diag.statement_position),
         internal_position=number(diag.internal_position),
         internal_query=diag.internal_query,

@@ -7,17 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from migrator import sensitive
+from migrator.display import TEXT_CHARS
 from migrator.durations import format_duration
 from migrator.errors import AccessError, MigratorError, StatementError
 from migrator.fence import TAMPERED
 from migrator.flight import ESCAPED, RECODED, Message
+from migrator.masking import FILL, Hider, Span
 from migrator.report import what_stands
-from migrator.statements import Statement, line_text, position
+from migrator.sensitive import Secrets, masked_line, mentions, secrets_of, statements
+from migrator.statements import Statement, position
 
 if TYPE_CHECKING:
     from migrator.parse import Script
 
-NO_RIGHT, CANCELLED, SYNTAX = "42501", "57014", "42601"
+NO_RIGHT, CANCELLED, SYNTAX, NO_COLUMN = "42501", "57014", "42601", "42703"
+#: NOT NULL, CHECK and WITH CHECK OPTION: their DETAIL and CONTEXT hold the whole row.
+ROW_REFUSED = frozenset({"23502", "23514", "44000"})
 #: What a person does about the refusals that need more than mending the file.
 REMEDIES = {
     TAMPERED: "Take that out of the file, or keep the history out of its reach: set "
@@ -33,7 +39,9 @@ REMEDIES = {
     NO_RIGHT: "Grant the role what the statement needs, or take the statement out.",
 }
 #: What stands before a password.
-PASSWORD = re.compile(r"\bpassword\s*=?(?:\s|/\*.*?\*/|--[^\n]*\n)*\Z", re.IGNORECASE | re.DOTALL)
+PASSWORD = re.compile(rf"\bpassword{FILL}=?{FILL}\Z", re.IGNORECASE)
+#: What stands before an argument that may be a secret, in the wrong quotes.
+CALL = re.compile(r"(?:crypt|secret|pgp_|hmac|digest|dblink)\w*\s*\([^()]*\Z", re.IGNORECASE)
 PASSWORD_CHARS = 400  # that are searched for it
 LINE_CHARS = 400  # of a source line in a log; a seed's line may be megabytes
 
@@ -61,8 +69,8 @@ class Spot:
 
     line: int
     column: int | None  #: None in the rows of a COPY
-    text: str  #: the line, as far as the message holds it
-    cut: int = 0  #: how many characters of the line stand before `text`
+    text: str  #: the line, as far as the message holds it, without secrets
+    cut: int = 0  #: how much less than `column` the place in `text` is; negative behind a secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +82,33 @@ class Standing:
     untried: Sequence[str]  #: versions that were to come after the refused one
 
 
-def discreet(message: Message, refusal: Refusal) -> Refusal:
-    """`refusal`, without the password that it quotes: one in the wrong quotes, or in none."""
-    if not _quotes_password(message, refusal):
-        return refusal
-    # in whatever language it was, which has quotes of its own
-    return replace(refusal, message="syntax error at what stands for a password")
+def discreet(message: Message, refusal: Refusal, results: int | None, hide: Hider) -> Refusal:
+    """`refusal` as it may be shown and stored: without secrets, and cut.
+
+    Hidden are the literals of a statement that deals in secrets, a password in the wrong quotes
+    or in none, and the values of a row that a constraint refuses. Where it lies is kept, and so is
+    the `internal_query`, which is not for showing.
+    """
+    secrets = _secrets(message, refusal, results)
+
+    def shown(text: str | None, more: Sequence[Span] = ()) -> str | None:
+        if text is None:
+            return None
+        return hide.text(text, more=[*secrets.spans(text, TEXT_CHARS), *more])
+
+    said = refusal.message
+    if _quotes_password(message, refusal):
+        # in whatever language it was, which has quotes of its own
+        said = "syntax error at what stands for a password"
+    elif _quotes_argument(message, refusal):
+        said = "no column has the name that stands for a secret: strings are in single quotes"
+    return replace(
+        refusal,
+        message=shown(said) or "",
+        detail=shown(refusal.detail, _row_values(refusal)),
+        hint=shown(refusal.hint),
+        context=shown(refusal.context, _copied_values(refusal, secrets)),
+    )
 
 
 def diagnose(
@@ -92,14 +121,14 @@ def diagnose(
 ) -> MigratorError:
     """The refusal as the person who wrote the file needs it: a StatementError, in most cases.
 
+    It must be `discreet` already: its texts are taken as they are.
     `results` is how many statements of the message had been answered, None if unknown;
     `general_timeout_ms` is STATEMENT_TIMEOUT.
     """
     migration = script.migration
     spot, in_file = locate(message, refusal, results)
-    if spot and _quotes_password(message, refusal):
+    if spot and (_quotes_password(message, refusal) or _quotes_argument(message, refusal)):
         spot = _masked(spot)
-        refusal = discreet(message, refusal)
     details: dict[str, Any] = {
         "version": migration.version,
         "file": migration.file,
@@ -137,20 +166,20 @@ def locate(message: Message, refusal: Refusal, results: int | None) -> tuple[Spo
         offset = refusal.position - 1 - message.body_starts
         if not (message.body and 0 <= offset <= len(message.body) + 1):
             return None, False  # the semicolon that follows the body is the one position beyond it
-        return _spot(message, min(offset, len(message.body))), True
+        return _spot(message, min(offset, len(message.body)), refusal), True
     if message.rows is not None:
         row = re.search(r"^COPY .*, line (\d+)", refusal.context or "", re.MULTILINE)
         if row:
             return Spot(message.rows_line + int(row[1]) - 1, None, ""), True
-        return _spot(message, 0), True
+        return _spot(message, 0, refusal), True
     if results is None:
         return None, True
     index = results - message.results_before
     if not 0 <= index < message.statements:
         return None, False
-    statement = _statements(message)[index]
+    statement = statements(message.body)[index]
     text = message.body[statement.start : statement.end]
-    return _spot(message, statement.start + _inside(text, refusal)), True
+    return _spot(message, statement.start + _inside(text, refusal), refusal), True
 
 
 def _what_it_means(version: str, refusal: Refusal, standing: Standing) -> str:
@@ -195,12 +224,6 @@ def _shown(spot: Spot) -> dict[str, str]:
     return {"source_line": spot.text[start : start + LINE_CHARS], "caret": blanks + "^"}
 
 
-def _statements(message: Message) -> list[Statement]:
-    from migrator.scanner import scan  # only when there is no position
-
-    return [found for found in scan((message.body,)) if isinstance(found, Statement)]
-
-
 def _inside(statement: str, refusal: Refusal) -> int:
     """The offset in a statement of an error inside its DO block or function, else 0."""
     query = refusal.internal_query
@@ -217,15 +240,84 @@ def _inside(statement: str, refusal: Refusal) -> int:
     return blanks.end() if blanks else start
 
 
+def _secrets(message: Message, refusal: Refusal, results: int | None) -> Secrets:
+    """What the refusal may quote of statements that deal in secrets.
+
+    A statement does so by its own words, or by those of what it calls.
+    """
+    body = message.body
+    called = mentions(refusal.internal_query) or mentions(refusal.context)
+    if not called and not mentions(body):
+        return Secrets()
+    found = statements(body)
+    blamed = _blamed(message, refusal, results, found)
+    texts = [body[statement.start : statement.end] for statement in found]
+    own = body[blamed.start : blamed.end] if blamed else ""
+    chosen = [own] if called or mentions(own) else []
+    if called or blamed is None:
+        chosen += [text for text in texts if mentions(text)]
+    if not called and not chosen:
+        return Secrets()
+    if message.rows is not None and refusal.context:
+        return Secrets(too_many=True)  # the rows that the server quotes are not in the statement
+    quoted = (refusal.context or "").replace('"', " ")  # which stands around whole statements
+    return secrets_of([*chosen, refusal.internal_query or "", quoted])
+
+
+def _blamed(
+    message: Message, refusal: Refusal, results: int | None, found: Sequence[Statement]
+) -> Statement | None:
+    """The statement that was refused, as far as is known."""
+    if refusal.position:
+        offset = refusal.position - 1 - message.body_starts
+        return next((s for s in reversed(found) if 0 <= s.start <= offset), None)
+    index = -1 if results is None else results - message.results_before
+    return found[index] if 0 <= index < len(found) else None
+
+
+def _row_values(refusal: Refusal) -> list[Span]:
+    """Where DETAIL holds the row that a constraint refuses, in whatever language."""
+    detail = refusal.detail or ""
+    start, end = detail.find("("), detail.rfind(")")
+    if refusal.sqlstate not in ROW_REFUSED or start < 0:
+        return []
+    return [Span(start + 1, end if end > start else len(detail))]
+
+
+def _copied_values(refusal: Refusal, secrets: Secrets) -> list[Span]:
+    """Where CONTEXT holds a whole row of a COPY; or one value of it, where that is a secret."""
+    context = refusal.context or ""
+    row = re.search(r"^COPY [^\n\"«»„“「]*+[\"«»„“「]", context, re.MULTILINE)
+    if row is None:
+        return []
+    is_value = re.match(r"COPY .*, line \d+, column ", row[0]) is not None
+    if is_value and not secrets.too_many and refusal.sqlstate not in ROW_REFUSED:
+        return []
+    return [Span(row.end(), len(context), '***"')]  # a row may hold line ends
+
+
 def _quotes_password(message: Message, refusal: Refusal) -> bool:
     """Whether the parser has stumbled over what stands where a password should."""
     if refusal.sqlstate != SYNTAX:
         return False
+    before, _ = _around(message, refusal)
+    return bool(PASSWORD.search(before))
+
+
+def _quotes_argument(message: Message, refusal: Refusal) -> bool:
+    """Whether what a column is missed for is an argument in double quotes that is a secret."""
+    if refusal.sqlstate != NO_COLUMN:
+        return False
+    before, sign = _around(message, refusal)
+    return sign == '"' and bool(CALL.search(before))
+
+
+def _around(message: Message, refusal: Refusal) -> tuple[str, str]:
+    """The end of what stands before the place of a refusal, and the sign that is there."""
+    text, at = message.text, (refusal.position or 1) - 1
     if refusal.internal_query and refusal.internal_position:
-        before = refusal.internal_query[: refusal.internal_position - 1]
-    else:
-        before = message.text[: (refusal.position or 1) - 1]
-    return bool(PASSWORD.search(before[-PASSWORD_CHARS:]))
+        text, at = refusal.internal_query, refusal.internal_position - 1
+    return text[max(0, at - PASSWORD_CHARS) : at], text[at : at + 1]
 
 
 def _masked(spot: Spot) -> Spot:
@@ -236,11 +328,27 @@ def _masked(spot: Spot) -> Spot:
     return replace(spot, text=text)
 
 
-def _spot(message: Message, offset: int) -> Spot:
-    line, column = position(message.body, offset)
+def _spot(message: Message, offset: int, refusal: Refusal) -> Spot:
+    body = message.body
+    line, column = position(body, offset)
     cut = message.column - 1 if line == 1 else 0
-    text = line_text(message.body, line)
-    before = message.body[: max(0, offset - (column - 1))]
-    if PASSWORD.search(before[-PASSWORD_CHARS:]):
+    start = offset - (column - 1)
+    end = body.find("\n", offset)
+    text, at = masked_line(
+        body, start, len(body) if end < 0 else end, _hidden(body, offset, refusal), offset
+    )
+    before = body[max(0, start - PASSWORD_CHARS) : start]
+    if PASSWORD.search(before) and not text.lstrip().startswith(sensitive.MASK):
         text = re.sub(r"\S", "*", text)  # the password itself, broken off from its keyword
-    return Spot(message.line + line - 1, column + cut, text, cut)
+    return Spot(message.line + line - 1, column + cut, text, column + cut - 1 - at)
+
+
+def _hidden(body: str, offset: int, refusal: Refusal) -> Sequence[Span]:
+    """The literals of statements that deal in secrets, by their words or those of what they call.
+
+    Of the latter there is one, the refused statement at `offset`.
+    """
+    if mentions(refusal.internal_query) or mentions(refusal.context):
+        blamed = [s for s in statements(body) if s.start <= offset <= s.end]
+        return sensitive.spans(body, blamed)
+    return sensitive.spans(body)

@@ -295,7 +295,7 @@ class Flier:
 
         version = script.migration.version
         general = self.link.config.statement_timeout
-        refusal = discreet(message, error.refusal)
+        refusal = discreet(message, error.refusal, answered, self.link.hide)
         found = diagnose(script, message, refusal, answered, self.standing(), general)
         if isinstance(found, StatementError):
             detail = {

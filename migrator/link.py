@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from migrator.config import Config
 from migrator.connect import open_session
 from migrator.database import LostError, MisreadError, PoolFullError, ServerError, Session
+from migrator.display import held
 from migrator.durations import Rhythm, limit_seconds
 from migrator.errors import AccessError, BusyError, ConfigError, LockedError
 from migrator.fence import UNTRUSTED, UNWRITTEN, explain, unwritten
 from migrator.flight import HELD, MOVED, Place
 from migrator.lock import Wait, as_holder, read_holder
+from migrator.masking import Hider
 from migrator.model import Event, Tell
 from migrator.report import blockers_in_words
 from migrator.url import in_session_mode
@@ -65,6 +67,10 @@ class Link:
     _own: Session | None = None  #: the same as _session, where that will do
     _misread: bool = False  #: a session was given up for misreading our text
     _encoding: str = "UTF8"  #: how a session read texts when a flight was over
+    hide: Hider = field(init=False)  #: for what is stored, or made of what is cut
+
+    def __post_init__(self) -> None:
+        self.hide = Hider(self.config.secrets)
 
     @property
     def session(self) -> Session:
@@ -175,7 +181,7 @@ class Link:
 
     def tell_notice(self, version: str, text: str) -> None:
         """What the server says while a file runs."""
-        severity, _, message = text.strip().partition(":")
+        severity, _, message = held(text).strip().partition(":")
         level = "warning" if severity == "WARNING" else "debug"
         fields = {"version": version, "notice": message.strip()}
         self.tell(Event("migration.notice", level, fields))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from migrator.database import LostError, Session
+from migrator.display import visible
 from migrator.durations import limit_seconds
 from migrator.errors import LockedError
 from migrator.flight import holder_query
@@ -100,7 +101,7 @@ def as_holder(found: Any) -> dict[str, Any]:
 def describe(holder: dict[str, Any]) -> str:
     """The holder in words."""
     if "prepared_transaction" in holder:
-        return f"the prepared transaction {holder['prepared_transaction']}"
+        return visible(f"the prepared transaction {holder['prepared_transaction']}")
     name = holder.get("application_name") or "an unnamed application"
     since = f" since {holder['since']}" if "since" in holder else ""
-    return f"{name} (pid {holder.get('pid', 'unknown')}){since}"
+    return visible(f"{name} (pid {holder.get('pid', 'unknown')}){since}")

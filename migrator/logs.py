@@ -1,78 +1,33 @@
-"""Events -> lines on stderr, JSON or text; and the hiding of secrets."""
+"""Events -> lines on stderr, JSON or text; each on one line, without secrets, and not too many."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
-import re
 import select
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
 from migrator.config import LogFormat, LogLevel
+from migrator.display import escaped_json, visible, visible_lines, visible_text
+from migrator.masking import Hider
 from migrator.model import Event, Tell
-from migrator.report import in_words
+from migrator.report import findings_left_out, in_words
 
-HIDDEN = "***"
-#: A string in whatever quotes, within a string of its own too.
-QUOTED = r"(?:(?:E|U&)?'+(?:[^'\\]|\\.|'')*'*|(\$\w*\$).*?(?:\2|\Z))"
-#: What shows a password that is not one of ours: a sign of it, the pattern, what is left of it.
-#: The patterns are compiled when their sign is first met.
-PATTERNS = (
-    # postgresql://user:password@host, where a pasted password may hold blanks; and other URLs
-    ("://", r"(?i)(postgres[\w+]*://[^:@/\n]*:)(?!PASSWORD@HOST).*@", rf"\1{HIDDEN}@"),
-    ("://", r"(\w+://[^\s:@/]*:)(?!PASSWORD@HOST)\S*@", rf"\1{HIDDEN}@"),
-    # password=… of a connection string or a URL's query
-    ("password", r"(?i)(password=)[^\s'\"&]+", rf"\1{HIDDEN}"),
-    # CREATE ROLE … PASSWORD '…'; and MySQL's way, which PostgreSQL refuses
-    ("password", rf"(?is)(\bpassword\s*(?:=\s*)?){QUOTED}", rf"\1'{HIDDEN}'"),
-    ("identified", rf"(?is)(\bidentified\s+by\s+)(?:{QUOTED}|\S+)", rf"\1'{HIDDEN}'"),
-)
-#: Fields whose values are the job's own words, names and numbers, which no password gets into:
-#: a short password that is part of such a word must not garble it, nor be guessed from that.
-OWN = frozenset(
-    (
-        *("applied", "applied_at", "command", "created", "current", "drifted", "instead", "kind"),
-        *("backend_type", "locktype", "mode", "phase", "unit", "wait_event"),
-        *("late", "migrator", "missing", "parameters", "pending", "reason"),
-        *("rolled_back", "run_id", "schema", "setting", "sqlstate", "state", "target", "type"),
-        *("version", "would_undo"),
-    )
-)
-
-
-class Hider:
-    """Takes passwords out of whatever is printed."""
-
-    def __init__(self, secrets: Sequence[str] = ()) -> None:
-        self.secrets = list(secrets)
-
-    def __call__(self, value: Any, *, own: bool = False) -> Any:
-        """`value` with every secret in its texts replaced; keys are ours and stay.
-
-        In the job's `own` words only what looks like a password by its surroundings is.
-        """
-        if isinstance(value, str):
-            for secret in () if own else sorted(self.secrets, key=len, reverse=True):
-                value = value.replace(secret, HIDDEN)
-            low = value.lower()
-            for sign, pattern, rest in PATTERNS:
-                if sign in low:
-                    value = re.sub(pattern, rest, value)
-            return value
-        if isinstance(value, dict):
-            return {key: self(item, own=key in OWN) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [self(item, own=own) for item in value]
-        return value
+#: How many notices of one migration and level are shown; the rest is counted.
+NOTICES = 200
 
 
 def make_tell(
     stream: TextIO, log_format: LogFormat, level: LogLevel, run_id: str, hide: Hider
 ) -> Tell:
-    """A `tell` that writes each event of at least `level` as one line to `stream`."""
+    """A `tell` that writes each event of at least `level` as one line to `stream`.
+
+    An event below the level costs nothing.
+    """
     text = log_format is LogFormat.TEXT or (log_format is LogFormat.AUTO and stream.isatty())
     unhurried = _Unhurried(stream)
     out = cast(TextIO, unhurried)
@@ -80,15 +35,43 @@ def make_tell(
     handler.setFormatter(_TextFormatter() if text else _json_formatter(run_id))
     logger = logging.Logger("migrator", level.value.upper())
     logger.addHandler(handler)
+    levels = logging.getLevelNamesMapping()
+    notices = _Notices()
 
     def tell(event: Event) -> None:
-        number = logging.getLevelNamesMapping()[event.level.upper()]
-        logger.log(number, event.name, extra={"fields": hide(event.fields)})
+        number = levels[event.level.upper()]
+        if not logger.isEnabledFor(number):
+            return
+        for line in notices.admit(event):
+            logger.log(levels[line.level.upper()], line.name, extra={"fields": hide(line.fields)})
         if lines := unhurried.missed:
             unhurried.missed = 0
             tell(Event("lines.lost", "warning", {"lines": lines}))
 
     return tell
+
+
+class _Notices:
+    """Lets the first NOTICES of a migration pass, and says how many more there were."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[tuple[str, str]] = Counter()
+        self._left_out: Counter[tuple[str, str]] = Counter()
+
+    def admit(self, event: Event) -> Iterator[Event]:
+        """What is to be said: `event`, and before it what was left out since, once that is over."""
+        if event.name == "migration.notice":
+            key = str(event.fields.get("version")), event.level
+            self._seen[key] += 1
+            if self._seen[key] > NOTICES:
+                self._left_out[key] += 1
+                return
+        elif event.name != "migration.progress":
+            for (version, level), number in self._left_out.items():
+                fields = {"version": version, "notice": f"… {number} more", "more": number}
+                yield Event("migration.notice", level, fields)
+            self._left_out.clear()
+        yield event
 
 
 def _json_formatter(run_id: str) -> logging.Formatter:
@@ -104,6 +87,9 @@ def _json_formatter(run_id: str) -> logging.Formatter:
                 "run_id": run_id,
                 **fields,
             }
+
+        def format(self, record: logging.LogRecord) -> str:
+            return escaped_json(super().format(record))
 
     return Formatter(["levelname", "message"], timestamp=True, json_ensure_ascii=False)
 
@@ -155,19 +141,23 @@ class _TextFormatter(logging.Formatter):
     """Aligned text for a person: time, event, version, and the rest as name=value."""
 
     def format(self, record: logging.LogRecord) -> str:
+        return visible_text(self._format(record))  # whatever a line is made of
+
+    def _format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = dict(record.__dict__["fields"])
         error = fields.pop("error", None) if record.msg == "run.finished" else None
         if error is not None:
             return _error_text(fields, error)
         if record.msg == "run.finished":
-            return f"done: {fields['command']}, {fields['outcome']}, in {fields['duration_ms']} ms"
+            outcome = visible(fields["outcome"])
+            return f"done: {fields['command']}, {outcome}, in {fields['duration_ms']} ms"
         if record.msg == "migration.failed":  # told in full by run.finished
             fields = {"version": fields["version"], "sqlstate": fields.get("sqlstate")}
         if "version" in fields:
             fields.pop("file", None)  # it says no more to a person
         if "blockers" in fields:
             fields["blockers"] = [in_words(blocker) for blocker in fields["blockers"]]
-        words = [str(fields.pop(name)) for name in ("version",) if fields.get(name)]
+        words = [visible(str(fields.pop(name))) for name in ("version",) if fields.get(name)]
         if "step" in fields:
             words.append(f"{fields.pop('step')} of {fields.pop('steps')}")
         if "execution_time_ms" in fields:
@@ -196,19 +186,32 @@ class _ProgressHandler(logging.StreamHandler[TextIO]):
         self.flush()
 
 
+#: What the further lines of a text of several begin with in the error's block, where none of ours
+#: begins so.
+CONTINUED = "  | "
+
+
 def _error_text(result: dict[str, Any], error: dict[str, Any]) -> str:
     """The end of a failed run, as somebody reads it at three in the morning."""
-    lines = [f"\nFAILED ({error['type']}, exit code {result['exit_code']})", error["message"]]
+    message = visible_lines(error["message"], CONTINUED)
+    lines = [f"\nFAILED ({error['type']}, exit code {result['exit_code']})", message]
     if error.get("source_line") is not None:
-        lines += [f"    {error['source_line']}", f"    {error['caret']}"]
+        source = "\t".join(map(visible, error["source_line"].split("\t")))
+        lines += [f"    {source}", f"    {error['caret']}"]
     for finding in result.get("findings", ()):
-        place = finding["file"] + (f":{finding['line']}" if finding["line"] else "")
-        lines.append(f"  - {place}: {finding['problem']}. {finding['remedy']}")
-    labels = {"detail": "detail", "hint": "hint", "context": "inside", "holder": "holder"}
-    lines += [f"  {label}: {error[name]}" for name, label in labels.items() if error.get(name)]
-    lines += [f"  database: {result['outcome']}", f"  what to do: {error['remedy']}"]
+        place = visible(finding["file"]) + (f":{finding['line']}" if finding["line"] else "")
+        words = visible(f"{finding['problem']}. {finding['remedy']}")
+        lines.append(f"  - {place}: {words}")
+    if more := findings_left_out(result):
+        lines.append(f"  - … {more} more")
+    labels = {"detail": "detail", "hint": "hint", "context": "inside"}
+    said = {label: error[name] for name, label in labels.items() if error.get(name)}
+    if error.get("holder"):
+        said["holder"] = in_words(error["holder"])
+    said |= {"database": result["outcome"], "what to do": error["remedy"]}
+    lines += [f"  {label}: {visible_lines(str(text), CONTINUED)}" for label, text in said.items()]
     if error.get("traceback"):
-        lines.append(error["traceback"])
+        lines.append(visible_lines(error["traceback"], CONTINUED))
     return "\n".join(lines)
 
 
@@ -218,8 +221,8 @@ def _says(value: Any) -> bool:
 
 def _short(value: Any) -> str:
     if isinstance(value, dict):
-        return ",".join(str(item) for item in value.values())
+        return ",".join(visible(str(item)) for item in value.values())
     if isinstance(value, list):
         return ",".join(_short(item) for item in value)
-    text = str(value)
+    text = visible(str(value))
     return f'"{text}"' if " " in text else text

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from migrator.display import visible
 from migrator.errors import MigratorError
 from migrator.journal import Progress, Way
-from migrator.report import details
+from migrator.report import details, findings_left_out
 
 NOTHING = "none\n"
 
@@ -52,6 +53,7 @@ def as_markdown(answer: dict[str, Any]) -> str:
         _table(_FACTS, ([name, code(answer[key])] for name, key in _FACTS_SHOWN)),
         "## Findings\n",
         _table(_FINDING, map(_finding, answer["findings"])),
+        *([f"… {more} more\n"] if (more := findings_left_out(answer)) else []),
         "## Dirty migrations\n",
         _table(_DIRTY, map(_dirty, answer["dirty"])),
         "## Migrations\n",
@@ -69,7 +71,8 @@ def text(value: object) -> str:
 
     What stands between back-ticks, as names and commands do in our own texts, stays code.
     """
-    pieces = re.split("(?<!`)`([^`]+)`(?!`)", str(value))
+    said = visible(" ".join(str(value).split()))  # a line end in prose is a blank
+    pieces = re.split("(?<!`)`([^`]+)`(?!`)", said)
     words = (code(p) if place % 2 else _escaped(p) for place, p in enumerate(pieces))
     return " ".join("".join(words).split())
 
@@ -78,7 +81,7 @@ def code(value: object) -> str:
     """`value` as it is, as a name in a page or a cell; nothing for None."""
     if value is None:
         return ""
-    words = " ".join(str(value).split()).replace("|", "\\|")
+    words = " ".join(visible(str(value)).split()).replace("|", "\\|")
     fence = "`" * (1 + max(map(len, re.findall("`+", words)), default=0))
     blank = " " if words.startswith("`") or words.endswith("`") else ""
     return f"{fence}{blank}{words}{blank}{fence}"

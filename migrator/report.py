@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from migrator.display import as_json, visible
+
 if TYPE_CHECKING:
     from migrator.model import Finding
 
@@ -70,7 +72,7 @@ def what_is_undone(versions: Sequence[str]) -> str:
 def as_text(command: str, answer: dict[str, Any], result: dict[str, Any]) -> str:
     """What a command answers on stdout, for a person; empty where the log has said it all."""
     if command == "status":
-        return _table(answer.get("migrations", [])) + _findings(result["findings"])
+        return _table(answer.get("migrations", [])) + _findings(result)
     show = _ANSWERS.get(command)
     return show(answer) if show else ""
 
@@ -81,8 +83,10 @@ def undo_text(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         count = "1 statement" if row["statements"] == 1 else f"{row['statements']} statements"
         where = f"the {row['from']} undo" if row["from"] == "stored" else "the undo of the folder"
-        lines.append(f"{row['version']} ({row['kind']}, {row['applied_at']}): {where}, {count}")
-        lines += [f"    {line}".rstrip() for line in row["undo"].splitlines()]
+        name = visible(row["version"])
+        lines.append(f"{name} ({row['kind']}, {row['applied_at']}): {where}, {count}")
+        text = row["undo"].expandtabs(4).replace("\r\n", "\n")
+        lines += [f"    {visible(line)}".rstrip() for line in text.split("\n") if text]
     return "".join(f"{line}\n" for line in lines) or "nothing to undo\n"
 
 
@@ -90,7 +94,7 @@ def blockers_in_words(seen: dict[str, Any]) -> str:
     """Whom an observer saw in the way, as the end of a sentence; empty where nobody was seen."""
     words = "; ".join(in_words(blocker) for blocker in seen.get("blockers", ()))
     relation = seen.get("waits_for", {}).get("relation")
-    place = f" on {relation}" if relation else ""
+    place = f" on {visible(relation)}" if relation else ""
     return f"; the lock{place} is held or awaited by {words}" if words else ""
 
 
@@ -102,7 +106,7 @@ def in_words(other: dict[str, Any]) -> str:
     details = [f"{label}{other[key]}" for key, label in _DETAILS.items() if key in other]
     if "open_seconds" in other:
         details.append(f"transaction open for {other['open_seconds']} s")
-    return f"{name} ({', '.join(details)})" if details else name
+    return visible(f"{name} ({', '.join(details)})" if details else name)
 
 
 _DETAILS = {"pid": "pid ", "user": "user ", "state": ""}
@@ -115,7 +119,7 @@ _FOR_MACHINES = frozenset({"checksum", "sha256", "effect", "before"})
 def details(detail: dict[str, Any]) -> str:
     """What a line of the log says beyond its columns, for a person."""
     return ", ".join(
-        f"{name} {_shorten(str(value), 80)}"
+        visible(f"{name} {_shorten(str(value), 80)}")
         for name, value in detail.items()
         if name not in _FOR_MACHINES and value not in (None, [], "")
     )
@@ -140,7 +144,7 @@ def _table(
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "" if value is None else str(value)
+    return "" if value is None else visible(str(value))
 
 
 def _log(lines: list[dict[str, Any]]) -> str:
@@ -155,21 +159,31 @@ def _whole(answer: dict[str, Any]) -> str:
     """What `report` answers, part by part."""
     names = ("database", "server", "history", "folder", "migrator", "taken_at", "newest")
     facts = "".join(f"{name:<10}{_cell(answer[name])}\n" for name in names)
-    log = f"{answer['log_unseen']}\n" if answer["log_unseen"] else _log(answer["log"])
+    log = f"{_cell(answer['log_unseen'])}\n" if answer["log_unseen"] else _log(answer["log"])
     parts = [
-        f"{facts}\n{answer['verdict']}\n",
+        f"{facts}\n{_cell(answer['verdict'])}\n",
         _table(answer["migrations"]),
-        _findings(answer["findings"]),
+        _findings(answer),
         _table(answer["dirty"], ""),
         log,
     ]
     return "\n".join(part for part in parts if part)
 
 
-def _findings(findings: list[dict[str, Any]]) -> str:
-    return "".join(
-        f"{finding['file']}: {finding['problem']}. {finding['remedy']}\n" for finding in findings
-    )
+def _findings(answer: dict[str, Any]) -> str:
+    lines = [
+        visible(f"{finding['file']}: {finding['problem']}. {finding['remedy']}")
+        for finding in answer["findings"]
+    ]
+    if more := findings_left_out(answer):
+        lines.append(f"… {more} more")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def findings_left_out(answer: dict[str, Any]) -> int:
+    """How many findings there are beyond those that a result or an answer lists."""
+    listed = len(answer.get("findings", ()))
+    return max(0, int(answer.get("findings_count", listed)) - listed)
 
 
 def fit(result: dict[str, Any], limit: int) -> str:
@@ -179,10 +193,9 @@ def fit(result: dict[str, Any], limit: int) -> str:
     the count is kept as `<name>_count`).
     """
     for text_limit, list_limit in ((None, None), (600, 20), (300, 8), (120, 3), (60, 1), (24, 0)):
-        text = json.dumps(_cut(result, text_limit, list_limit), ensure_ascii=False)
-        data = text.encode(errors="backslashreplace")  # half a surrogate pair, as JSON escapes it
-        if len(data) <= limit:
-            return data.decode()
+        text = as_json(_cut(result, text_limit, list_limit))
+        if len(text.encode()) <= limit:
+            return text
     return json.dumps({"exit_code": result.get("exit_code")})
 
 
@@ -196,7 +209,7 @@ def _cut(value: Any, text_limit: int | None, list_limit: int | None) -> Any:
         for key, item in value.items():
             found[key] = _cut(item, text_limit, list_limit)
             if list_limit is not None and isinstance(item, list) and len(item) > list_limit:
-                found[f"{key}_count"] = len(item)
+                found[f"{key}_count"] = value.get(f"{key}_count", len(item))
         return found
     return value
 
@@ -226,6 +239,6 @@ _ANSWERS: dict[str, Callable[[dict[str, Any]], str]] = {
     "rehearse": lambda answer: _table(answer["rehearsed"]),
     "history": lambda answer: _log(answer.get("log", [])),
     "report": lambda answer: str(answer["markdown"]) if "markdown" in answer else _whole(answer),
-    "repair": lambda answer: f"assumed: {answer['assumed']}\n",
-    "new": lambda answer: "".join(f"{path}\n" for path in answer["created"]),
+    "repair": lambda answer: f"assumed: {_cell(answer['assumed'])}\n",
+    "new": lambda answer: "".join(f"{_cell(path)}\n" for path in answer["created"]),
 }

@@ -19,7 +19,7 @@ from migrator.journal import ROLLBACK_FAILED, Way
 from migrator.link import MovedError
 from migrator.model import Event, Migration
 from migrator.parse import Script
-from migrator.report import Done, undo_text
+from migrator.report import Done
 from migrator.runner import MOVES, Run
 from migrator.sync import Sync
 from migrator.undo import (
@@ -106,7 +106,7 @@ def _agree(
     if sure or not plan.steps:
         return
     rows = [step.as_dict() for step in plan.steps]
-    if not run.ask(f"{undo_text(rows)}Undo this?"):
+    if not run.ask("Undo this?", {"would_undo": rows}):
         raise StoppedError("stopped at the question", stopped_by="no", remedy="Nothing to do.")
 
 

@@ -92,8 +92,9 @@ class Run:
     config: Config
     link: Link
     started_at: datetime
-    #: Puts a question to whoever sits at a terminal; True where nobody does.
-    ask: Callable[[str], bool] = field(default=lambda _question: True)
+    #: Puts a question to whoever sits at a terminal, with the answer of the command that it is
+    #: about; True where nobody does.
+    ask: Callable[[str, dict[str, Any]], bool] = field(default=lambda _question, _shown: True)
     course: Course = field(default_factory=Course)
     applied: list[Done] = field(default_factory=list)
     rolled_back: list[Done] = field(default_factory=list)

@@ -22,6 +22,7 @@ from migrator.journal import ROLLED_BACK, Progress
 from migrator.model import Applied, Finding, Kind, Migration
 from migrator.parse import Script, read_requirements, understand
 from migrator.quoting import literal
+from migrator.sensitive import masked
 
 TEXT_LINES = 8  #: of an undo that a plan shows
 
@@ -73,7 +74,7 @@ class Step:
             "applied_at": self.row.applied_at,
             "statements": self.script.statements,
             "from": self.origin.value,
-            "undo": beginning("".join(self.script.migration.pieces)),
+            "undo": beginning(masked("".join(self.script.migration.pieces))),
         }
 
 

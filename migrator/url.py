@@ -80,6 +80,7 @@ class Target:
     hosts: tuple[tuple[str, int], ...]  #: tried in order; a host that begins with / is a socket
     params: Mapping[str, str] = field(default_factory=dict, repr=False)
     dropped: tuple[str, ...] = ()  #: parameters of other drivers that were left out
+    typed: tuple[str, ...] = field(default=(), repr=False)  #: passwords as they are in the URL
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -87,7 +88,8 @@ class Target:
         public = {"", self.params.get("user"), self.params.get("dbname")}
         public.update(host for host, _ in self.hosts)
         words = {self.params.get("password", ""), self.params.get("sslpassword", "")} - public
-        return tuple(form for word in words for form in {word, _encode(word)})
+        forms = {form for word in words for form in (word, _encode(word))}
+        return tuple(sorted(forms | ({*self.typed} - public)))
 
     def __str__(self) -> str:
         where = ",".join(
@@ -117,7 +119,8 @@ def read_url(url: str, name: str, environment: Mapping[str, str] | None = None) 
     if own.get("host"):
         params.pop("hostaddr", None)  # it belongs to PGHOST, not to this host
     params |= {key: value for key, value in own.items() if value}
-    return _target(name, params, dropped)
+    typed = (userinfo.partition(":")[2], *_typed(query))
+    return replace(_target(name, params, dropped), typed=tuple(filter(None, typed)))
 
 
 def read_environment(environment: Mapping[str, str]) -> Target | None:
@@ -211,6 +214,12 @@ def _read_query(query: str, name: str) -> tuple[dict[str, str], tuple[str, ...]]
         elif value:
             found[key] = _decode(SSL_WORDS.get(value, value) if key == "sslmode" else value)
     return found, tuple(dropped)
+
+
+def _typed(query: str) -> list[str]:
+    """The passwords in a query, encoded as they are."""
+    pairs = (item.partition("=") for item in query.split("&"))
+    return [value for key, _, value in pairs if key in {"password", "sslpassword"}]
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, str]:

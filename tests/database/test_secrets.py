@@ -30,7 +30,22 @@ PASSWORDS = {
     "question mark": "s3cr3t?w0rd",
     "backslash": "s3cr3t\\w0rd",
     "all": "s3cr3t@ : / % ^ # ' \\ \"w0rd",
+    "half encoded": "s3cr3t%4w0rd",
+    "plus": "s3cr3t+w0rd",
+    "metacharacters": "s3cr3t(.*)[a-z]+$|\\1{2}w0rd",
+    "dollars": "s3cr3t$$w0rd",
+    "a marker of ours": "s3cr3t… 5 more w0rd",
+    "letters of two cases in one": "s3cr3tİß\u017fw0rd",
+    "another script": "s3cr3t密码パスワードw0rd",
+    "an emoji": "s3cr3t👩‍🚀w0rd",
+    "turned round": "s3cr3t\u202ew0rd",
+    "a line end": "s3cr3t\nw0rd",
+    "an escape": "s3cr3t\x1b[2Jw0rd",
+    "a tab": "s3cr3t\tw0rd",
+    "long": "s3cr3t" + "x" * 900 + "w0rd",
 }
+#: Passwords that are part of the log's own words: hidden by their place alone.
+SHORT = ("a", "e", "1", "up", "run", "***", ":", "@a", "'a'", "a b", "(", "\\", "é")
 FORMATS = ("json", "text")
 
 
@@ -132,8 +147,8 @@ def test_a_refused_statement_shows_no_password(login: Login, tmp_path: Path) -> 
         f"ALTER ROLE nobody_here PASSWORD {word};",
         f"ALTER ROLE nobody_here\n  LOGIN PASSWORD {word} VALID;",
         f"CREATE ROLE nobody_here PASSWORD {word} NONSENSE;",
-        f"DO $$ BEGIN\n  ALTER ROLE nobody_here PASSWORD {word};\nEND $$;",
-        f"DO $$ BEGIN\n  EXECUTE {a_literal(f'ALTER ROLE nobody_here PASSWORD {word}')};\nEND $$;",
+        f"DO $do$ BEGIN\n  ALTER ROLE nobody_here PASSWORD {word};\nEND $do$;",
+        f"DO $do$ BEGIN\n EXECUTE {a_literal(f'ALTER ROLE nobody PASSWORD {word}')};\nEND $do$;",
         "ALTER ROLE nobody_here PASSWORD $$s3cr3t w0rd$$;",
         "CREATE USER nobody_here IDENTIFIED BY 's3cr3t w0rd';",
         "CREATE USER nobody_here IDENTIFIED BY s3cr3tw0rd;",
@@ -142,6 +157,106 @@ def test_a_refused_statement_shows_no_password(login: Login, tmp_path: Path) -> 
     ):
         write_folder(tmp_path / "sql", {"001_a.sql": sql})
         assert clean(tmp_path, "up", **given).code == 15, sql
+
+
+SHOWN = "001_a was rolled back; nothing is applied"
+
+
+@pytest.mark.parametrize("password", SHORT)
+def test_a_short_password_is_shown_in_none_of_its_places_and_garbles_nothing(
+    database: Database, tmp_path: Path, password: str
+) -> None:
+    user = "login_" + secrets.token_hex(4)
+    database.query(f"CREATE ROLE {user} LOGIN PASSWORD %s", password)
+    database.query(f"GRANT CREATE ON SCHEMA public TO {user}")
+    login = Login(user, password, database.host, database.port, database.dbname)
+    word, encoded = a_literal(password), quote(password, safe="")
+    dsn = f"host=h password={encoded} user=u"
+    files = {"001_a.sql": f"ALTER ROLE nobody_here PASSWORD {word} NONSENSE {login.url(encoded)};"}
+    given = login.percent_encoded(tmp_path)
+    misplaced = {"DEADLINE": f"{login.url(password)}", "LOG_LEVEL": dsn}
+    write_folder(tmp_path / "sql", files)
+    try:
+        results = [run_job(None, tmp_path / "sql", "up", **given)]
+        results += [run_job(None, tmp_path / "sql", "up", **login.for_libpq(tmp_path))]
+        results += [
+            run_job(None, tmp_path / "sql", "up", **given, **{name: value})
+            for name, value in misplaced.items()
+        ]
+    finally:
+        database.query(f"DROP OWNED BY {user}")
+        database.query(f"DROP ROLE {user}")
+    assert [result.code for result in results] == [15, 15, 2, 2]
+    for result, outcome in zip(results, [SHOWN, SHOWN, *["nothing was changed"] * 2], strict=True):
+        assert result.report["outcome"] == outcome
+        for form in {password, encoded} - {"***"}:
+            for place in (f"{user}:{form}@", f"password={form}", f"PASSWORD {a_literal(form)}"):
+                assert place not in result.stderr + result.stdout, place
+
+
+SECRET = "s3cr3t-w0rd"
+#: Statements that deal in a secret which is not the connection's, and are refused.
+DEALINGS = {
+    "a format": f"DO $$ BEGIN EXECUTE format('ALTER ROLE %I PASSWORD %L', 'nobody', '{SECRET}'); "
+    "END $$;",
+    "a word and dollars": "ALTER ROLE nobody_here PASSWORD$$s3cr3tw0rd$$;",
+    "a server": f"CREATE SERVER s FOREIGN DATA WRAPPER nothing OPTIONS (host '{SECRET}');",
+    "a mapping": f"CREATE USER MAPPING FOR public SERVER nothing OPTIONS (user '{SECRET}');",
+    "a subscription": "CREATE SUBSCRIPTION s CONNECTION 'host=h passwort=s3cr3t-w0rd' PUBLICATION "
+    "p WITH (connect = false, slot_name = NONE, nonsense = 's3cr3t-w0rd');",
+    "crypt": f"SELECT crypt('{SECRET}', nothing);",
+    "crypt in a cast": f"SELECT 1, /* crypt */ '{SECRET}'::int;",
+    "a vault": f"SELECT vault.create_secret('{SECRET}');",
+    "encryption": f"SELECT pgp_sym_encrypt('{SECRET}', '{SECRET}'::xml::text);",
+    "an exception": "DO $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'the secret is ' || "
+    f"'{SECRET}', DETAIL = 'it is ' || '{SECRET}', HINT = '{SECRET}', ERRCODE = 'P0001'; END $$;",
+    "an exception that names it": f"DO $$ DECLARE password text := '{SECRET}'; BEGIN "
+    "RAISE EXCEPTION 'no % here', password; END $$;",
+    "a call": "CREATE OR REPLACE FUNCTION made_of(word text) RETURNS void LANGUAGE plpgsql AS $$ "
+    "BEGIN EXECUTE format('ALTER ROLE nobody_here PASSWORD %L', word); END $$;\n"
+    f"SELECT made_of('{SECRET}');",
+    "a column": "CREATE TABLE IF NOT EXISTS secrets_of (password int);\n"
+    f"INSERT INTO secrets_of (password) VALUES ('{SECRET}');",
+    "an argument in the wrong quotes": f'SELECT pg_temp.crypt("{SECRET}");',
+    "a row": "CREATE TABLE IF NOT EXISTS rows_of (a text, b int NOT NULL);\n"
+    f"INSERT INTO rows_of SELECT\n'{SECRET}', NULL;",
+    "a row of a check": "CREATE TABLE IF NOT EXISTS checks_of (a text CHECK (a = 'x'));\n"
+    f"INSERT INTO checks_of SELECT\n'{SECRET}';",
+    "rows": f"CREATE TEMP TABLE t (a text, b int NOT NULL);\nCOPY t FROM stdin;\n{SECRET}\t\\N\n",
+    "a row with too much": "CREATE TEMP TABLE t (a text);\nCOPY t FROM stdin;\n"
+    f"{SECRET}\t{SECRET}\n",
+    "rows of a column": "CREATE TEMP TABLE t (password int);\nCOPY t (password) FROM stdin;\n"
+    f"{SECRET}\n",
+}
+
+
+@pytest.mark.parametrize("directive", ["", "-- migrator: no-transaction\n"])
+@pytest.mark.parametrize("name", DEALINGS)
+def test_the_literals_of_a_statement_that_deals_in_secrets_are_shown_nowhere(
+    database: Database, tmp_path: Path, name: str, directive: str
+) -> None:
+    sql = DEALINGS[name]
+    if directive and "COPY" in sql:
+        return  # such a file takes no rows
+    write_folder(tmp_path / "sql", {"001_a.sql": directive + sql})
+    assert clean(tmp_path, "up", DATABASE_URL=database.url).code == 15
+    rows = str(database.query("SELECT detail FROM schema_migrations_log"))
+    assert not any(half in rows for half in HALVES), rows
+    for words in (["history"], ["history", "--json"], ["report"], ["report", "--markdown"]):
+        assert clean(tmp_path, *words, DATABASE_URL=database.url).code == 0
+
+
+def test_an_undo_that_deals_in_secrets_is_shown_without_them(
+    database: Database, tmp_path: Path
+) -> None:
+    undo = f"ALTER ROLE nobody_here PASSWORD '{SECRET}';\nSELECT crypt('{SECRET}');"
+    folder = {"001_a.sql": "SELECT 1;", "001_a.down.sql": undo}
+    write_folder(tmp_path / "sql", folder)
+    assert clean(tmp_path, "up", DATABASE_URL=database.url).code == 0
+    for words in (["rollback", "--plan"], ["rollback", "--plan", "--json"]):
+        result = clean(tmp_path, *words, DATABASE_URL=database.url)
+        assert result.code == 0
+        assert "crypt('***')" in result.stdout
 
 
 @pytest.mark.parametrize("directive", ["", "-- migrator: no-transaction\n"])

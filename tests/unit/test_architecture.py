@@ -13,9 +13,9 @@ import migrator
 
 #: Every module, floor by floor; each imports only modules that stand before it.
 GROUND = (
-    *("model", "report", "errors", "durations", "text", "statements", "scanner", "parts"),
-    *("effects", "order", "parse", "url", "refusals", "config", "plan"),
-    *("quoting", "fence", "flight", "journal"),
+    *("display", "masking", "model", "report", "errors", "durations", "text", "statements"),
+    *("scanner", "sensitive", "parts", "effects", "order", "parse", "url", "refusals"),
+    *("config", "plan", "quoting", "fence", "flight", "journal"),
     *("undo", "declare", "snapshot", "diagnosis", "settle", "steps", "mirror", "trackers"),
     *("adoption", "answers", "overview"),
 )

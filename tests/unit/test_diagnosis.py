@@ -6,8 +6,17 @@ from typing import Any
 
 import pytest
 
-from migrator.diagnosis import LINE_CHARS, Refusal, Spot, Standing, diagnose, locate
+from migrator.diagnosis import (
+    LINE_CHARS,
+    Refusal,
+    Spot,
+    Standing,
+    diagnose,
+    discreet,
+    locate,
+)
 from migrator.errors import AccessError, StatementError
+from migrator.masking import Hider
 from tests.builders import a_big_script, a_script, fly
 
 
@@ -35,8 +44,9 @@ def test_a_password_on_a_line_of_its_own_is_not_shown() -> None:
     (message,) = fly(script)
     refusal = Refusal("42601", "no", position=message.text.index("FOO") + 1)
     error = diagnose(script, message, refusal, None, Standing([], None, []))
-    assert error.details["source_line"] == "  ********* ****"
-    assert error.details["caret"] == "            ^"
+    assert error.details["source_line"] == "  '***' FOO;"
+    assert error.details["caret"] == "        ^"
+    assert (error.details["line"], error.details["column"]) == (2, 13)
 
 
 def test_an_error_at_the_end_of_the_file_lies_behind_its_last_character() -> None:
@@ -332,3 +342,105 @@ def test_of_a_long_line_the_part_around_the_column_is_shown() -> None:
     line, caret = error.details["source_line"], error.details["caret"]
     assert len(line) <= LINE_CHARS
     assert line[len(caret) - 1 :] == "nope"
+
+
+def refused(sql: str, needle: str | None, **values: Any) -> Any:
+    """What becomes of a refusal at `needle`, as it is shown."""
+    script = a_script(sql)
+    (message,) = fly(script)
+    at = None if needle is None else message.text.index(needle) + 1
+    refusal = Refusal(**{"sqlstate": "22023", "message": "no", "position": at, **values})
+    results = message.results_before if needle is None else None
+    shown = discreet(message, refusal, results, Hider())
+    return diagnose(script, message, shown, results, Standing((), None, ()))
+
+
+def test_a_caret_stays_under_its_column_behind_a_hidden_literal() -> None:
+    error = refused("SELECT crypt('hunter2-long', nope), 'tail'", "nope")
+    assert error.details["source_line"] == "SELECT crypt('***', nope), '***'"
+    assert error.details["caret"] == "                    ^"
+    assert error.details["column"] == 30
+
+
+def test_a_caret_at_a_hidden_literal_stands_under_its_beginning() -> None:
+    error = refused("SELECT crypt('hunter2-long')", "'hunter2")
+    assert (error.details["source_line"], error.details["caret"]) == (
+        "SELECT crypt('***')",
+        "             ^",
+    )
+
+
+def test_the_literals_of_what_deals_in_secrets_are_hidden_in_each_text() -> None:
+    error = refused(
+        "SELECT crypt('hunter2-long', 'ab')",
+        None,
+        message='near "hunter2-long" and "hunter2"',
+        detail="Key (a)=(ab) is there",
+        hint="Say 'ab' or hunter2-long",
+        context="SQL statement \"SELECT crypt('hunter2-long', 'ab')\"",
+    )
+    assert error.message == '007_orders.sql:1:1: ERROR 22023: near "***" and "***"'
+    assert error.details["detail"] == "Key (a)=(***) is there"
+    assert error.details["hint"] == "Say '***' or ***"
+    assert "hunter2" not in error.details["context"]
+    assert error.details["source_line"] == "SELECT crypt('***', '***')"
+
+
+def test_a_statement_beside_one_that_deals_in_secrets_is_told_whole() -> None:
+    sql = "ALTER ROLE a PASSWORD 'orders-long'; SELECT 'orders-long'::int"
+    error = refused(sql, "'orders-long'::", message='invalid: "orders-long"')
+    assert error.message.endswith('invalid: "orders-long"')
+    assert error.details["source_line"] == "ALTER ROLE a PASSWORD '***'; SELECT 'orders-long'::int"
+
+
+def test_what_a_statement_calls_may_deal_in_secrets() -> None:
+    context = "SQL statement \"ALTER ROLE a PASSWORD 'made-of-it'\"\nPL/pgSQL function f() line 1"
+    error = refused(
+        "SELECT f('hunter2-long')", None, message="not made-of-it, hunter2-long", context=context
+    )
+    assert error.message.endswith("not ***, ***")
+    assert error.details["source_line"] == "SELECT f('***')"
+
+
+@pytest.mark.parametrize("sqlstate", ["23502", "23514", "44000"])
+def test_the_values_of_a_row_that_is_refused_are_shown_in_no_language(sqlstate: str) -> None:
+    detail = "Fehlgeschlagene Zeile enthält (1, a (b), null)."
+    error = refused("SELECT 1", None, sqlstate=sqlstate, detail=detail)
+    assert error.details["detail"] == "Fehlgeschlagene Zeile enthält (***)."
+    assert refused("SELECT 1", None, sqlstate="23505", detail=detail).details["detail"] == detail
+    assert refused("SELECT 1", None, sqlstate=sqlstate, detail="none").details["detail"] == "none"
+    cut = refused("SELECT 1", None, sqlstate=sqlstate, detail="Zeile (1, a").details["detail"]
+    assert cut == "Zeile (***"
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "context", "left"),
+    [
+        ("22P02", 'COPY t, line 2, column a: "x"', 'COPY t, line 2, column a: "x"'),
+        ("23502", 'COPY t, line 2, column a: "x"', 'COPY t, line 2, column a: "***"'),
+        ("22P04", 'COPY t, line 2: "x\ny"', 'COPY t, line 2: "***"'),
+        ("22P04", "COPY t, Zeile 2: »x\ny«", 'COPY t, Zeile 2: »***"'),
+        ("22P04", "COPY t, line 2", "COPY t, line 2"),
+    ],
+)
+def test_a_whole_row_of_a_copy_is_not_shown(sqlstate: str, context: str, left: str) -> None:
+    error = refused("SELECT 1", None, sqlstate=sqlstate, context=context)
+    assert error.details["context"] == left
+
+
+def test_an_argument_in_double_quotes_is_no_name_of_a_column() -> None:
+    error = refused(
+        'SELECT crypt(\n"hunter2")',
+        '"hunter2"',
+        sqlstate="42703",
+        message='column "hunter2" does not exist',
+    )
+    assert "hunter2" not in error.message + error.details["source_line"]
+    other = refused('SELECT "nope"', '"nope"', sqlstate="42703", message='column "nope" is not')
+    assert other.message.endswith('column "nope" is not')
+
+
+def test_a_text_of_any_length_is_cut() -> None:
+    error = refused("SELECT 1", None, message="x" * 10_000, detail="y" * 10_000)
+    assert error.details["detail"] == "y" * 2_000 + "… 8000 more"
+    assert error.message.endswith("x… 8000 more")

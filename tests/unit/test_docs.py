@@ -9,6 +9,9 @@ import pytest
 
 from migrator.commands import COMMANDS
 from migrator.config import SETTINGS, URLS
+from migrator.display import LENGTHS, TEXT_CHARS
+from migrator.logs import NOTICES
+from migrator.masking import BY_VALUE_CHARS, FINDINGS
 from tests.pages import error_classes, table, told_events
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +59,7 @@ def test_every_setting_is_in_the_design() -> None:
 PAGES = [
     *("README.md", "docs/design.md", "docs/troubleshooting.md", "docs/no-transaction.md"),
     *("docs/adopting.md", "docs/best-practices.md", "docs/workflow.md", "docs/rollback.md"),
-    "CHANGELOG.md",
+    *("CHANGELOG.md", "SECURITY.md"),
 ]
 
 
@@ -106,6 +109,15 @@ def test_in_ci_nothing_is_skipped_for_want_of_a_program() -> None:
     assert {"REQUIRE_DATABASE", "REQUIRE_DOCKER", "REQUIRE_NETWORK"} <= read
     ci = (ROOT / ".ci" / "run").read_text()
     assert [name for name in read if not re.search(rf"^export .*\b{name}=1\b", ci, re.M)] == []
+
+
+def test_the_security_page_has_the_numbers_of_the_code() -> None:
+    page = " ".join((ROOT / "SECURITY.md").read_text().split())
+    assert f"A text is cut at {TEXT_CHARS:,} characters" in page
+    assert f"an undo at {LENGTHS['undo']:,} and a traceback at {LENGTHS['traceback']:,}" in page
+    assert f"{NOTICES} notices of each level are logged, and {FINDINGS} findings" in page
+    assert BY_VALUE_CHARS == 6
+    assert "password of under six characters" in page
 
 
 def test_the_changelog_speaks_of_the_version_that_the_code_has() -> None:

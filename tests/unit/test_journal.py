@@ -217,8 +217,8 @@ def test_the_session_gets_limits_that_last_before_it_gets_the_lock() -> None:
 
 def test_the_head_is_checked_under_the_lock_before_the_lines_are_read() -> None:
     text = read_progress(PLACE, "001_a", "0" * 64)
-    assert text.index("MG003") < text.index("MG005") < text.index("MG001")
-    assert text.index("MG001") < text.rindex("l.version = '001_a'")
+    assert text.index("MG003") < text.index("MG005") < text.rindex("MG001")
+    assert text.rindex("MG001") < text.rindex("l.version = '001_a'")
     assert "<> '" + "0" * 64 + "'" in text
     assert "l.version = '001_a'" in text
 

@@ -58,6 +58,7 @@ def test_how_far_a_dirty_migration_has_come() -> None:
     [
         ("plain words, 1 < 2", "plain words, 1 &lt; 2"),
         ("a|b\nc", r"a\|b c"),
+        ("a\x1b[2J\u2029b\x7f", r"a\\x1b\[2J b\\x7f"),
         ("*y* _z_ [l](u) #1 ~s~ \\", r"\*y\* \_z\_ \[l\](u) \#1 \~s\~ \\"),
         ("Run `a_b | c` or ``d` or _e_", r"Run `a_b \| c` or \`\`d\` or \_e\_"),
         ("<script>&amp;", "&lt;script>&amp;amp;"),
@@ -72,7 +73,8 @@ def test_words_stay_words(value: str, escaped: str) -> None:
     [
         ("001_a_b", "`001_a_b`"),
         (None, ""),
-        ("a|b\nc", r"`a\|b c`"),
+        ("a|b\nc", r"`a\|b\nc`"),
+        ("a\x1b[2J\u202e", r"`a\x1b[2J\u202e`"),
         ("a`b``c", "```a`b``c```"),
         ("`a", "`` `a ``"),
         ("a`", "`` a` ``"),
