@@ -227,9 +227,9 @@ def test_a_statement_alone_is_one_statement(text: str) -> None:
 )
 def test_the_time_grows_with_the_length_alone(head: str, unit: str) -> None:
     text = head + unit * (100_000 // len(unit))
-    began = time.perf_counter()
+    began = time.process_time()  # whatever else the machine does
     found_in(text, range(1000, len(text), 1000))
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(
