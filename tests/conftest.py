@@ -6,7 +6,6 @@ import atexit
 import os
 import secrets
 import signal
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ import pytest
 from tests.job import STARTED
 from tests.pgbouncer import PgBouncer
 from tests.pooler_stub import Answer, PoolerStub
-from tests.postgres import Address, NoServerError, Server
+from tests.postgres import Address, NoServerError, Server, throw_away_directory
 from tests.proxy import Proxy
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -95,7 +94,7 @@ def without(what: str, error: NoServerError) -> NoReturn:
 def throw_away() -> Iterator[Address]:
     """A server made for these tests, from the binaries on the machine."""
     try:
-        server = Server.create(Path(tempfile.mkdtemp(prefix="postgres-")), BOOTSTRAP)
+        server = Server.create(throw_away_directory(), BOOTSTRAP)
         atexit.register(server.remove)
         server.start()
     except NoServerError as error:
@@ -123,7 +122,7 @@ def own_server() -> Iterator[MakeServer]:
 
         def make() -> Server:
             try:
-                made = Server.create(Path(tempfile.mkdtemp(prefix="postgres-")), BOOTSTRAP)
+                made = Server.create(throw_away_directory(), BOOTSTRAP)
             except NoServerError as error:
                 without("a PostgreSQL server", error)
             atexit.register(made.remove)
