@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
 import secrets
 import signal
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 import psycopg2
 import psycopg2.extensions
 import pytest
+from xdist.workermanage import NodeManager
 
 from tests.job import STARTED
 from tests.pgbouncer import PgBouncer
@@ -24,6 +26,7 @@ from tests.postgres import Address, NoServerError, Server, throw_away_directory
 from tests.proxy import Proxy
 
 FIXTURES = Path(__file__).parent / "fixtures"
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ  # one of several, by pytest-xdist
 BOOTSTRAP = "supabase_admin"  # what the Supabase fixture asks for: its `postgres` is no superuser
 
 
@@ -75,13 +78,66 @@ class Database:
             return cursor.fetchall() if cursor.description else []
 
 
+#: Seconds for the workers of an interrupted run to end their servers and containers.
+CLEAN_UP_SECONDS = 60
+
+
 def pytest_configure() -> None:
     """Let SIGTERM end the tests as Ctrl-C does, so that no server outlives them.
 
     In the background of a script a shell has SIGINT ignored, and so would all that the tests start.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, end_worker if IS_WORKER else signal.default_int_handler)
+    NodeManager.EXIT_TIMEOUT = CLEAN_UP_SECONDS
+
+
+def end_worker(*_: object) -> NoReturn:
+    """Once: what asks again would interrupt the fixtures that end servers (execnet asks twice)."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+#: The order in which tests are given out, by the folder: what takes long begins early.
+FOLDERS = ("image", "faults", "database", "unit")
+ALONE = "alone"
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run side by side: the image's by one worker, and the `alone` ones last."""
+    if not IS_WORKER:
+        return
+    for item in items:
+        if item.get_closest_marker(ALONE):
+            item.add_marker(pytest.mark.xdist_group(ALONE))
+        elif folder_of(item) == "image":
+            item.add_marker(pytest.mark.xdist_group("image"))
+    items.sort(key=lambda item: (bool(item.get_closest_marker(ALONE)), turn_of(folder_of(item))))
+
+
+def folder_of(item: pytest.Item) -> str:
+    return item.path.relative_to(Path(__file__).parent).parts[0]
+
+
+def turn_of(folder: str) -> int:
+    return FOLDERS.index(folder) if folder in FOLDERS else -1
+
+
+@pytest.fixture(autouse=True)
+def room_to_itself(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """While a test that is marked `alone` runs, the other workers run none."""
+    if not IS_WORKER:
+        yield
+        return
+    alone = request.node.get_closest_marker(ALONE) is not None
+    # the parent is the run's, whichever the worker (pytest-xdist's "How-tos")
+    with (tmp_path_factory.getbasetemp().parent / "running").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
 
 
 def without(what: str, error: NoServerError) -> NoReturn:
