@@ -9,6 +9,7 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' migrator/__init__.py)
 REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 ARGS ?=
 VERSIONS ?=
+MATRIX ?= tests/database tests/faults
 REPEAT ?= 1
 # Tests run side by side, each worker with servers of its own. A single test needs one worker, and
 # so does a server that all of them would share.
@@ -17,7 +18,11 @@ WORKERS ?= $(if $(TEST_DATABASE_URL)$(findstring ::,$(ARGS)),0,$(shell expr 3 '*
 # The bytecode of the tests is kept, whatever the environment says: each worker reads it.
 export PYTHONDONTWRITEBYTECODE :=
 PYTEST := $(BIN)/python -m pytest
-BESIDE := --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+BESIDE := --numprocesses $(WORKERS)
+# the files that touch nothing outside, as the test of the architecture has them
+export PURE := from tests.unit.test_architecture import GROUND; \
+  print(",".join(f"migrator/{name}.py" for name in GROUND))
+COVERED := 95
 comma := ,
 # what pip in the build of the image must trust, behind a proxy that inspects TLS
 BUILD_CA ?= $(PIP_CERT)
@@ -71,11 +76,18 @@ test: $(VENV)/.dev ## unit, database and image tests, side by side: WORKERS=0 fo
 unit: $(VENV)/.dev ## unit tests alone, which need nothing
 	$(PYTEST) tests/unit $(ARGS)
 
+.PHONY: cov
+cov: $(VENV)/.dev ## branch coverage: 100 % of the pure files, and a floor under the rest
+	$(PYTEST) $(BESIDE) --cov --cov-report= tests/unit tests/database tests/faults $(ARGS)
+	@pure=$$($(BIN)/python -c "$$PURE"); \
+	  $(BIN)/coverage report --include="$$pure" --fail-under=100 && \
+	  $(BIN)/coverage report --omit="$$pure" --fail-under=$(COVERED)
+
 .PHONY: test-matrix
 test-matrix: export REQUIRE_DATABASE := 1
 test-matrix: $(VENV)/.dev ## database and fault tests on PostgreSQL 14 to 18, or VERSIONS='17 18'
 	@$(BIN)/python -m tests.servers run .local/pg $(VERSIONS) -- \
-	  $(BIN)/python -m pytest $(BESIDE) $(wildcard tests/database tests/faults) $(ARGS)
+	  $(BIN)/python -m pytest $(BESIDE) $(MATRIX) $(ARGS)
 
 .PHONY: faults
 faults: export REQUIRE_DATABASE := 1

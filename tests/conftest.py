@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import psycopg2
 import psycopg2.extensions
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import NodeManager
 
 from tests.job import STARTED
@@ -104,25 +105,31 @@ FOLDERS = ("image", "faults", "database", "unit")
 ALONE = "alone"
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run side by side: the image's by one worker, and the `alone` ones last."""
-    if not IS_WORKER:
-        return
-    for item in items:
-        if item.get_closest_marker(ALONE):
-            item.add_marker(pytest.mark.xdist_group(ALONE))
-        elif folder_of(item) == "image":
-            item.add_marker(pytest.mark.xdist_group("image"))
-    items.sort(key=lambda item: (bool(item.get_closest_marker(ALONE)), turn_of(folder_of(item))))
+    """The longest first, where tests run side by side, and those that are marked `alone` last."""
+    if IS_WORKER:
+        items.sort(key=turn)
 
 
-def folder_of(item: pytest.Item) -> str:
-    return item.path.relative_to(Path(__file__).parent).parts[0]
+def turn(item: pytest.Item) -> tuple[bool, int]:
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    alone = item.get_closest_marker(ALONE) is not None
+    return alone, FOLDERS.index(folder) if folder in FOLDERS else -1
 
 
-def turn_of(folder: str) -> int:
-    return FOLDERS.index(folder) if folder in FOLDERS else -1
+class OneByOne(LoadScopeScheduling):
+    """Gives a worker one test at a time, but all that need the engine to one worker.
+
+    The marks of `--dist loadgroup` are lost [M: pytest-xdist 3.8 with pytest 9.2].
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "image" if nodeid.startswith("tests/image/") else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneByOne:
+    config.option.loadscopereorder = False  # the order is ours
+    return OneByOne(config, log)
 
 
 @pytest.fixture(autouse=True)

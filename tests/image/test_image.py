@@ -178,7 +178,6 @@ def docker_stop(running: Job) -> None:
     running.container.stop(timeout=10)
 
 
-@pytest.mark.alone
 @pytest.mark.faults
 @pytest.mark.parametrize(
     "stop",
@@ -218,7 +217,6 @@ def test_docker_kill_leaves_an_orphan_that_the_server_ends(
     goes_on(job, database, tmp_path)
 
 
-@pytest.mark.alone
 @pytest.mark.faults
 def test_a_stop_is_heard_while_nobody_answers(job: Runner) -> None:
     url = "postgresql://u:p@127.0.0.1:1/x"
