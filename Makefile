@@ -9,7 +9,20 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' migrator/__init__.py)
 REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 ARGS ?=
 VERSIONS ?=
+MATRIX ?= tests/database tests/faults
 REPEAT ?= 1
+# Tests run side by side, each worker with servers of its own. A single test needs one worker, and
+# so does a server that all of them would share.
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+WORKERS ?= $(if $(TEST_DATABASE_URL)$(findstring ::,$(ARGS)),0,$(shell expr 3 '*' $(CORES)))
+# The bytecode of the tests is kept, whatever the environment says: each worker reads it.
+export PYTHONDONTWRITEBYTECODE :=
+PYTEST := $(BIN)/python -m pytest
+BESIDE := --numprocesses $(WORKERS)
+# the files that touch nothing outside, as the test of the architecture has them
+export PURE := from tests.unit.test_architecture import GROUND; \
+  print(",".join(f"migrator/{name}.py" for name in GROUND))
+COVERED := 93
 comma := ,
 # what pip in the build of the image must trust, behind a proxy that inspects TLS
 BUILD_CA ?= $(PIP_CERT)
@@ -56,14 +69,25 @@ format: $(VENV)/.dev ## put the code into the house format
 	$(BIN)/ruff check --fix .
 
 .PHONY: test
-test: $(VENV)/.dev ## unit, database and image tests
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev ## unit, database and image tests, side by side: WORKERS=0 for one by one
+	$(PYTEST) $(BESIDE) $(ARGS)
+
+.PHONY: unit
+unit: $(VENV)/.dev ## unit tests alone, which need nothing
+	$(PYTEST) tests/unit $(ARGS)
+
+.PHONY: cov
+cov: $(VENV)/.dev ## branch coverage: 100 % of the pure files, and a floor under the rest
+	$(PYTEST) $(BESIDE) --cov --cov-report= tests/unit tests/database tests/faults $(ARGS)
+	@pure=$$($(BIN)/python -c "$$PURE"); \
+	  $(BIN)/coverage report --include="$$pure" --fail-under=100 && \
+	  $(BIN)/coverage report --omit="$$pure" --fail-under=$(COVERED)
 
 .PHONY: test-matrix
 test-matrix: export REQUIRE_DATABASE := 1
 test-matrix: $(VENV)/.dev ## database and fault tests on PostgreSQL 14 to 18, or VERSIONS='17 18'
 	@$(BIN)/python -m tests.servers run .local/pg $(VERSIONS) -- \
-	  $(BIN)/python -m pytest $(wildcard tests/database tests/faults) $(ARGS)
+	  $(BIN)/python -m pytest $(BESIDE) $(MATRIX) $(ARGS)
 
 .PHONY: faults
 faults: export REQUIRE_DATABASE := 1
@@ -71,7 +95,7 @@ faults: export REQUIRE_DOCKER := 1
 faults: $(VENV)/.dev ## fault tests, in containers too, REPEAT=10 times in a row; the first failure ends it
 	@for ((n = 1; n <= $(REPEAT); n++)); do \
 	  printf '\n== %d of %d\n' $$n $(REPEAT); \
-	  $(BIN)/python -m pytest -m faults tests/faults tests/image $(ARGS) || exit; \
+	  $(PYTEST) $(BESIDE) -m faults tests/faults tests/image $(ARGS) || exit; \
 	done
 
 .PHONY: bench

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
 import secrets
 import signal
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -17,14 +17,17 @@ from urllib.parse import urlsplit
 import psycopg2
 import psycopg2.extensions
 import pytest
+from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import NodeManager
 
 from tests.job import STARTED
 from tests.pgbouncer import PgBouncer
 from tests.pooler_stub import Answer, PoolerStub
-from tests.postgres import Address, NoServerError, Server
+from tests.postgres import Address, NoServerError, Server, throw_away_directory
 from tests.proxy import Proxy
 
 FIXTURES = Path(__file__).parent / "fixtures"
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ  # one of several, by pytest-xdist
 BOOTSTRAP = "supabase_admin"  # what the Supabase fixture asks for: its `postgres` is no superuser
 
 
@@ -76,13 +79,72 @@ class Database:
             return cursor.fetchall() if cursor.description else []
 
 
+#: Seconds for the workers of an interrupted run to end their servers and containers.
+CLEAN_UP_SECONDS = 60
+
+
 def pytest_configure() -> None:
     """Let SIGTERM end the tests as Ctrl-C does, so that no server outlives them.
 
     In the background of a script a shell has SIGINT ignored, and so would all that the tests start.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, end_worker if IS_WORKER else signal.default_int_handler)
+    NodeManager.EXIT_TIMEOUT = CLEAN_UP_SECONDS
+
+
+def end_worker(*_: object) -> NoReturn:
+    """Once: what asks again would interrupt the fixtures that end servers (execnet asks twice)."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+#: The order in which tests are given out, by the folder: what takes long begins early.
+FOLDERS = ("image", "faults", "database", "unit")
+ALONE = "alone"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, where tests run side by side, and those that are marked `alone` last."""
+    if IS_WORKER:
+        items.sort(key=turn)
+
+
+def turn(item: pytest.Item) -> tuple[bool, int]:
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    alone = item.get_closest_marker(ALONE) is not None
+    return alone, FOLDERS.index(folder) if folder in FOLDERS else -1
+
+
+class OneByOne(LoadScopeScheduling):
+    """Gives a worker one test at a time, but a whole file of those that need the engine.
+
+    The marks of `--dist loadgroup` are lost [M: pytest-xdist 3.8 with pytest 9.2].
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.partition("::")[0] if nodeid.startswith("tests/image/") else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneByOne:
+    config.option.loadscopereorder = False  # the order is ours
+    return OneByOne(config, log)
+
+
+@pytest.fixture(autouse=True)
+def room_to_itself(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """While a test that is marked `alone` runs, the other workers run none."""
+    if not IS_WORKER:
+        yield
+        return
+    alone = request.node.get_closest_marker(ALONE) is not None
+    # the parent is the run's, whichever the worker (pytest-xdist's "How-tos")
+    with (tmp_path_factory.getbasetemp().parent / "running").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
 
 
 def without(what: str, error: NoServerError) -> NoReturn:
@@ -95,7 +157,7 @@ def without(what: str, error: NoServerError) -> NoReturn:
 def throw_away() -> Iterator[Address]:
     """A server made for these tests, from the binaries on the machine."""
     try:
-        server = Server.create(Path(tempfile.mkdtemp(prefix="postgres-")), BOOTSTRAP)
+        server = Server.create(throw_away_directory(), BOOTSTRAP)
         atexit.register(server.remove)
         server.start()
     except NoServerError as error:
@@ -123,7 +185,7 @@ def own_server() -> Iterator[MakeServer]:
 
         def make() -> Server:
             try:
-                made = Server.create(Path(tempfile.mkdtemp(prefix="postgres-")), BOOTSTRAP)
+                made = Server.create(throw_away_directory(), BOOTSTRAP)
             except NoServerError as error:
                 without("a PostgreSQL server", error)
             atexit.register(made.remove)

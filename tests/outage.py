@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -17,8 +18,8 @@ from typing import NoReturn
 
 import pytest
 
-#: Where a NameServer listens: a loopback address that no name server of the machine's own has.
-NAME_SERVER = ("127.9.9.9", 53)
+#: Where a NameServer listens: loopback addresses that no name server of the machine's own has.
+NAME_SERVERS = [f"127.9.9.{last}" for last in range(1, 255)]
 SYN_SENT, ESTABLISHED = "02", "01"  # in /proc/net/tcp (the kernel's include/net/tcp_states.h)
 OWNER = re.compile(r"--comment \"?migrator-test-(\d+)")  # the process whose tests made a rule
 
@@ -106,11 +107,7 @@ class NameServer:
         self.answer = answer
         self.asked: list[str] = []
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            self._socket.bind(NAME_SERVER)
-        except PermissionError:
-            self._socket.close()
-            lacking("root: a name server listens on port 53")
+        self.address = self._take(NAME_SERVERS)
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self) -> None:
@@ -121,8 +118,23 @@ class NameServer:
     def inside(self, directory: Path) -> list[str]:
         """The beginning of a command that asks this server and no other."""
         file = directory / "resolv.conf"
-        file.write_text(f"nameserver {NAME_SERVER[0]}\n")
+        file.write_text(f"nameserver {self.address}\n")
         return unshared(over={"/etc/resolv.conf": file})
+
+    def _take(self, addresses: Sequence[str]) -> str:
+        """Listen at the first address that no other test listens at, and return it."""
+        for address in addresses:
+            try:
+                self._socket.bind((address, 53))
+            except PermissionError:
+                self._socket.close()
+                lacking("root: a name server listens on port 53")
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                return address
+        raise AssertionError("every address for a name server is in use")
 
     def _serve(self) -> None:
         with suppress(OSError):

@@ -50,6 +50,10 @@ full_page_writes = off
 synchronous_commit = off
 max_prepared_transactions = 5
 """
+#: In memory a new database takes a fifteenth of the CPU time that it takes on ext4 [M: 0.02 s and
+#: 0.32 s, PostgreSQL 15, Linux 6]; its tables and indexes are small files too.
+IN_MEMORY = Path("/dev/shm")
+ROOM_BYTES = 4 << 30  # a container has 64 MB there, unless it was given more
 #: The superuser needs no password here; everybody else does, so that a wrong one is refused.
 HBA = """\
 local all {superuser} trust
@@ -270,6 +274,15 @@ def home(directory: Path) -> Path:
     return elsewhere
 
 
+def throw_away_directory() -> Path:
+    """A new directory for a server whose data nobody misses: in memory where there is room."""
+    try:
+        room = shutil.disk_usage(IN_MEMORY).free >= ROOM_BYTES and os.access(IN_MEMORY, os.W_OK)
+    except OSError:  # macOS
+        room = False
+    return Path(tempfile.mkdtemp(prefix="postgres-", dir=IN_MEMORY if room else None))
+
+
 def _hand_over(directory: Path) -> bool:
     account = plain_user()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -321,7 +334,7 @@ def scratch(command: list[str]) -> int:
     if any(os.environ.get(f"{prefix}SHADOW_DATABASE_URL") for prefix in ("", "MIGRATOR_")):
         os.execvp(command[0], command)  # noqa: S606 (the caller's own command)
     install_where_we_may()
-    server = Server.create(Path(tempfile.mkdtemp(prefix="postgres-")), "postgres")
+    server = Server.create(throw_away_directory(), "postgres")
     try:
         server.start()
         return _obey(command, {**os.environ, "SHADOW_DATABASE_URL": server.url("postgres")})

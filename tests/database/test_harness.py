@@ -69,6 +69,7 @@ def test_flights_are_counted_after_the_connection_is_up(
     assert counting.bytes_down > statements * 1_000_000
 
 
+@pytest.mark.alone
 def test_a_delay_adds_to_the_round_trip_and_not_to_the_volume(
     database: Database, proxy: MakeProxy
 ) -> None:

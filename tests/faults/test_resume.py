@@ -312,10 +312,10 @@ def test_an_orphan_is_waited_for_and_found_to_have_done_it(
     holder = hold(interrupted.database)
     killed = Job(interrupted.database.url, interrupted.folder)
     until(lambda: running(interrupted))
+    job = Job(interrupted.database.url, interrupted.folder)
+    job.hear("lock.waiting")  # before the kill: the server ends an orphan that waits after 5 s
     killed.process.kill()
     killed.result()
-    job = Job(interrupted.database.url, interrupted.folder)
-    job.hear("lock.waiting")
     assert running(interrupted)
     holder.close()
     result = job.result()

@@ -404,6 +404,7 @@ def test_twenty_stops_leave_the_pooler_alive(
 SLEEP = "SELECT pg_sleep(600);"
 
 
+@pytest.mark.alone
 def test_when_nobody_reads_the_log_any_more(
     database: Database, tmp_path: Path, termination_log: Path
 ) -> None:

@@ -46,7 +46,7 @@ class Compose:
 
     def ended(self, service: str) -> int:
         """The code of a service that ends by itself."""
-        until(lambda: self.state(service)[0] == "exited", 60, f"{service} ended")
+        until(lambda: self.state(service)[0] == "exited", 300, f"{service} ended")
         return self.state(service)[1]
 
     def applied(self) -> list[str]:
@@ -71,6 +71,8 @@ def compose(
         "POSTGRES_PASSWORD": "p@ss/w:rd %41#'",
     }
     made = Compose(env, tmp_path)
+    # a minute is too little for a new cluster on a machine that runs other tests beside
+    made.override({"migrate": {"environment": {"CONNECT_TIMEOUT": "5min"}}})
     yield made
     made("down", "--volumes", "--remove-orphans", "--timeout", "1", check=True)
 

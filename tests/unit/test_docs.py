@@ -107,8 +107,12 @@ def test_in_ci_nothing_is_skipped_for_want_of_a_program() -> None:
     sources = [path.read_text() for path in (ROOT / "tests").rglob("*.py")]
     read = {name for text in sources for name in re.findall(r'environ\.get\("(REQUIRE_\w+)"', text)}
     assert {"REQUIRE_DATABASE", "REQUIRE_DOCKER", "REQUIRE_NETWORK"} <= read
-    ci = (ROOT / ".ci" / "run").read_text()
-    assert [name for name in read if not re.search(rf"^export .*\b{name}=1\b", ci, re.M)] == []
+    machine = (ROOT / ".ci" / "machine").read_text()
+    exported = [name for name in read if re.search(rf"^export .*\b{name}=1\b", machine, re.M)]
+    assert sorted(exported) == sorted(read)
+    for script in ("run", "full"):
+        text = (ROOT / ".ci" / script).read_text()
+        assert re.search(r'^source "\$\(dirname .*\)/machine"$', text, re.M), script
 
 
 def test_the_security_page_has_the_numbers_of_the_code() -> None:
