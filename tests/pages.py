@@ -35,7 +35,7 @@ def told_events() -> set[str]:
     """The names of all events that the code makes: Event("noun.verb", …)."""
     return {
         str(node.args[0].value)
-        for path in (ROOT / "migrator").glob("*.py")
+        for path in (ROOT / "migrator").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call)
         and getattr(node.func, "id", "") == "Event"

@@ -110,7 +110,7 @@ import ast, importlib, pathlib, sys
 sys.path.insert(0, "/app")
 names = {"psycopg2." + name for name in ("errors", "extensions", "extras", "sql")}
 names |= {"tenacity", "pythonjsonlogger.json", "traceback", "psycopg2.errorcodes"}
-for file in pathlib.Path("/app/migrator").glob("*.py"):
+for file in pathlib.Path("/app/migrator").rglob("*.py"):
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}

@@ -25,7 +25,7 @@ HARD = table(PAGE, "Hard connections")
 
 def texts() -> Iterator[str]:
     """Every text of the code, as a pattern: what an f-string fills in may be anything."""
-    for path in (ROOT / "migrator").glob("*.py"):
+    for path in (ROOT / "migrator").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield re.escape(node.value)
