@@ -10,7 +10,7 @@ Ground floor (values and rules; no file, socket, clock or environment is touched
 First floor (one module for each thing outside): `source`, `files`, `git`, `watch`, `database`,
 `connect`, `observer`, `lock`, `history`, `archive`, `catalog`, `sights`, `foreign`, `orphan`.
 Second floor and roof: `link`, `sync`, `alone`, `reader`, `flier`, `runner`, `rollback`,
-`scratch`, `rehearse`, `baseline`, `repair`, `adopt`, `logs`, `commands`, `cli`.
+`scratch`, `rehearse`, `baseline`, `repair`, `adopt`, `logs`, `commands`, `cli`, `__main__`.
 """
 
 __version__ = "0.1.0"

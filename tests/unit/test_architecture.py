@@ -25,7 +25,7 @@ FIRST = (
 )
 SECOND = (
     *("link", "sync", "alone", "reader", "flier", "runner", "rollback", "scratch", "rehearse"),
-    *("baseline", "repair", "adopt", "logs", "commands", "cli"),  # the roof
+    *("baseline", "repair", "adopt", "logs", "commands", "cli", "__main__"),  # the roof
 )
 MODULES = (*GROUND, *FIRST, *SECOND)
 
@@ -38,7 +38,7 @@ OUTSIDE = frozenset(
 )
 #: Modules that may be imported in some places only.
 RESERVED = {
-    "psycopg2": {*FIRST, *SECOND} - {"commands", "cli"},
+    "psycopg2": {*FIRST, *SECOND} - {"commands", "cli", "__main__"},
     "tenacity": {"watch"},
     "pythonjsonlogger": {"logs"},
 }

@@ -1,0 +1,11 @@
+"""The job where the package is installed: `migrator [command]`, `python -m migrator [command]`."""
+
+import signal
+
+# A signal without a handler ends the process at once; it is kept until `migrator.cli` has one.
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+
+from migrator.cli import program  # noqa: E402
+
+if __name__ == "__main__":
+    program()
