@@ -65,9 +65,10 @@ class _Adopting:
                 self.link.session, self.link.place, self.tool, self.wanted, self.lock_timeout
             )
         )
-        rows, digest = self.link.reading(
+        rows, digest, doubts = self.link.reading(
             lambda: read_rows(self.link.session, self.link.place, spot, self.lock_timeout)
         )
+        self.run.doubt(doubts)
         history = view.history.rows
         adoption = make_adoption(self.tool.name, self.tool.read(rows), self.migrations, history)
         self.run.shown = {"adoption": adoption.rows()}

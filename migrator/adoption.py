@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from migrator.errors import ConfigError, DirtyError, DriftError, MigratorError, MissingError
-from migrator.fence import DECLARE, Access, Table, Write, asked
+from migrator.fence import DECLARE, Access, Owners, Table, Write, asked
 from migrator.flight import HEAD_CHECK, HOLDER, MOVED, OURS, Limits, Place, log_row, opening, write
 from migrator.model import Applied, Finding, Kind, Migration
 from migrator.parse import sets_floor
@@ -222,7 +222,7 @@ def asked_of(spot: Spot, place: Place) -> str:
 
     Its rows are another tool's, and who may forge them is not asked: they are proved otherwise.
     """
-    return asked([spot.place], place.server_version, Access.READ, owners=False)
+    return asked([spot.place], place.server_version, Access.READ, Owners.ANY)
 
 
 #: Times become text, in the same way each time, and sort as text.

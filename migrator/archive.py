@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from migrator.database import Session
-from migrator.fence import DECLARE, Access, asked
+from migrator.fence import DECLARE, Access, Owners, asked
 from migrator.flight import Place, looking, marker
 from migrator.journal import ROLLED_BACK
 from migrator.quoting import do, first, literal
@@ -24,7 +24,7 @@ def read_kept(session: Session, place: Place) -> dict[str, Kept]:
 
     The table is there and this role sees all its rows: `read_history` has seen to that.
     """
-    check = asked([place.tables[0]], place.server_version, Access.READ, owners=False)
+    check = asked([place.tables[0]], place.server_version, Access.READ, Owners.ANY)
     query = READ_KEPT.format(history=place.history)
     text = first(marker(place, "reads its tables"), do(check, DECLARE), query)
     return {version: Kept(rank, sql) for version, rank, sql in session.send(text)}

@@ -31,6 +31,14 @@ class Access(Enum):
     WRITE = "ROW EXCLUSIVE"
 
 
+class Owners(Enum):
+    """Whose tables will do."""
+
+    TRUSTED = "of a role that is trusted, as any row may be acted upon"
+    OF_SCHEMA = "of the schema's owner too, as a person judges what is read there"
+    ANY = "of any role, as nothing depends on the rows"
+
+
 class Table(NamedTuple):
     """A table that messages of ours read or write."""
 
@@ -72,9 +80,11 @@ class Distrust:
         if found:
             raise _refused_code(found)
 
-    def refuse_owners(self) -> None:
-        """AccessError when a role that is not trusted may write any row."""
-        if self.owners:
+    def refuse_owners(self, owners: Owners = Owners.TRUSTED) -> None:
+        """AccessError when a role for which `owners` does not do may write any row."""
+        if owners is Owners.OF_SCHEMA and self.believable:
+            return
+        if self.owners and owners is not Owners.ANY:
             raise _refused_owner(self.owners[0])
 
     @property
@@ -116,8 +126,10 @@ def question(tables: Sequence[Table], server_version: int, access: Access) -> st
     """
     names = ", ".join(f"({literal(table.schema)}, {literal(table.name)})" for table in tables)
     inherits = "m.inherit_option" if server_version >= 160000 else "member.rolinherit"
+    # a default is evaluated by a write alone, a virtual column by whoever reads it
+    evaluated = "true" if access is Access.WRITE else "d.attgenerated = 'v'"
     triggers = TRIGGERS if access is Access.WRITE else ""
-    return QUESTION.format(names=names, inherits=inherits, triggers=triggers)
+    return QUESTION.format(names=names, inherits=inherits, evaluated=evaluated, triggers=triggers)
 
 
 def plain(tables: Sequence[Table], access: Access) -> str:
@@ -128,17 +140,22 @@ def plain(tables: Sequence[Table], access: Access) -> str:
 
 
 def asked(
-    tables: Sequence[Table], server_version: int, access: Access, *, owners: bool = True
+    tables: Sequence[Table],
+    server_version: int,
+    access: Access,
+    owners: Owners = Owners.TRUSTED,
 ) -> str:
-    """The questions as statements of a block, which raise UNTRUSTED; `owners` asks for both.
+    """The questions as statements of a block, which raise UNTRUSTED.
 
     The lock is taken first, and the answer is read by a statement of its own: with the snapshot
     of the one before it could be out of date.
     """
     locked = ", ".join(table.quoted for table in tables)
     trouble = "migrator_found->'code' <> '[]'"
-    if owners:
+    if owners is Owners.TRUSTED:
         trouble += " OR migrator_found->'owners' <> '[]'"
+    if owners is Owners.OF_SCHEMA:
+        trouble += """ OR migrator_found->'owners' @? '$[*] ? (@.owns_schema == false)'"""
     return ASKED.format(
         locked=locked,
         mode=access.value,
@@ -201,8 +218,10 @@ QUESTION = """WITH RECURSIVE own (oid) AS (
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
    WHERE (n.nspname, c.relname) IN (VALUES {names})
 ), parts (tab, class, oid, what) AS (
-  SELECT o.oid, 'pg_attrdef'::regclass, d.oid, 'a default or generated column'
-    FROM ours AS o JOIN pg_attrdef AS d ON d.adrelid = o.oid
+  SELECT o.oid, 'pg_attrdef'::regclass, e.oid, 'the column ' || d.attname
+    FROM ours AS o JOIN pg_attrdef AS e ON e.adrelid = o.oid
+    JOIN pg_attribute AS d ON d.attrelid = o.oid AND d.attnum = e.adnum
+   WHERE {evaluated}
   UNION ALL
   SELECT o.oid, 'pg_constraint'::regclass, k.oid, 'the constraint ' || k.conname
     FROM ours AS o JOIN pg_constraint AS k ON k.conrelid = o.oid
@@ -212,7 +231,11 @@ QUESTION = """WITH RECURSIVE own (oid) AS (
     JOIN pg_class AS c ON c.oid = i.indexrelid
   UNION ALL
   SELECT o.oid, 'pg_statistic_ext'::regclass, s.oid, 'the statistics ' || s.stxname
-    FROM ours AS o JOIN pg_statistic_ext AS s ON s.stxrelid = o.oid{triggers}
+    FROM ours AS o JOIN pg_statistic_ext AS s ON s.stxrelid = o.oid
+  UNION ALL
+  SELECT o.oid, 'pg_policy'::regclass, p.oid, 'the policy ' || p.polname
+    FROM ours AS o JOIN pg_policy AS p ON p.polrelid = o.oid
+   WHERE o.relkind IN ('r', 'p') AND row_security_active(o.oid){triggers}
 ), code (tab, what, owner) AS (
   SELECT o.oid, CASE o.relkind WHEN 'v' THEN 'it is a view'
                   WHEN 'm' THEN 'it is a materialized view'
@@ -421,8 +444,9 @@ def _oid(table: Table) -> str:
 def _refused_code(found: Sequence[Mapping[str, str]]) -> AccessError:
     first = found[0]
     what = "; ".join(dict.fromkeys(f"{one['table']}: {one['what']}" for one in found[:5]))
+    owners = ", ".join(dict.fromkeys(one["owner"] for one in found))
     return AccessError(
-        f"code of the role {first['owner']} could run here ({what}); nothing was evaluated",
+        f"code of {owners} could run here ({what}); nothing of it was evaluated",
         remedy=f"Find out who put that on {first['table']}. Drop it, or, if it is meant, have it "
         "owned by the role that runs the job; then run again.",
     )

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from migrator.fence import DECLARE, Access, Table, Write, asked, keep, untouched, writing
+from migrator.fence import DECLARE, Access, Owners, Table, Write, asked, keep, untouched, writing
 from migrator.quoting import (
     CLEAN,
     HERE,
@@ -183,18 +183,17 @@ def opening(
     seen: str | None = None,
     *,
     tables: Sequence[Table] | None = None,
-    owners: bool = True,
+    owners: Owners = Owners.TRUSTED,
 ) -> list[str]:
     """The reset, BEGIN, the limits and the guard; with `seen`, the head that the history must have.
 
     `what` is under way stands first, where pg_stat_activity shows it. The guard takes the runners'
-    lock and asks both questions of `tables`, ours and no other unless they are given; without
-    `owners` only the first one.
+    lock and asks both questions of `tables`, ours and no other unless they are given.
     """
     chosen = place.tables if tables is None else tables
     checks = ""
     if chosen:
-        checks += asked(chosen, place.server_version, Access.WRITE, owners=owners)
+        checks += asked(chosen, place.server_version, Access.WRITE, owners)
     if set(place.tables) <= set(chosen):
         checks = present(place) + checks
         checks += keep(*place.tables)
@@ -214,7 +213,7 @@ def looking(place: Place, what: str, query: str) -> str:
     Refused with HELD while another holds the lock, with MOVED where the tables are not there.
     """
     checks = present(place)
-    checks += asked(place.tables, place.server_version, Access.READ, owners=False)
+    checks += asked(place.tables, place.server_version, Access.READ, Owners.ANY)
     begin = (f"{marker(place, what)} {CLEAN[0]}", *CLEAN[1:], ISOLATION)
     return ";\n".join((*begin, *_guarded(place, Limits(), checks), query))
 

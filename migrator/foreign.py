@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from migrator.adoption import SAME_CLOCK, Spot, asked_of, choose_spot, digest_query, rows_query
-from migrator.database import Session
+from migrator.database import ServerError, Session
 from migrator.errors import AccessError
-from migrator.fence import DECLARE
+from migrator.fence import DECLARE, UNTRUSTED, Access, Distrust, explain, question
 from migrator.flight import Place, marker
 from migrator.mirror import COLUMNS, TABLE
 from migrator.quoting import CLEAN, HERE, ISOLATION, do, first, literal
@@ -31,6 +31,7 @@ LOOK = """SELECT jsonb_build_object(
                    AND has_table_privilege(c.oid, 'UPDATE')
                    AND has_schema_privilege(n.oid, 'USAGE'),
              'hidden', row_security_active(c.oid),
+             'owner', pg_get_userbyid(c.relowner),
              'beside', (SELECT coalesce(jsonb_agg(o.relname), '[]') FROM pg_class AS o
                          WHERE o.relnamespace = c.relnamespace AND o.relkind = 'r'),
              'columns', (SELECT coalesce(jsonb_object_agg(
@@ -61,27 +62,36 @@ def find_spot(
     if not table["reads"] or table["hidden"]:
         what = "does not see all rows of" if table["reads"] else "may not read"
         raise AccessError(
-            f"the role {found['role']} {what} {spot}", remedy="Run as the owner of that table."
+            f"the role {found['role']} {what} {spot}, which belongs to {table['owner']}",
+            remedy="Run as the owner of that table, if it is what you mean.",
         )
     return spot
 
 
 def read_rows(
     session: Session, place: Place, spot: Spot, lock_timeout_ms: int
-) -> tuple[list[Row], str]:
-    """The rows of that table, and their digest for the guard of the flight."""
-    query = f"SELECT ({rows_query(spot)}), ({digest_query(spot)})"
-    text, digest = session.send(
-        first(
-            marker(place, "reads the history of another tool"),
-            *_limits(lock_timeout_ms),
-            SAME_CLOCK,
-            do(asked_of(spot, place), DECLARE),
-            query,
-        )
-    )[0]
+) -> tuple[list[Row], str, Distrust]:
+    """The rows of that table, their digest for the guard of the flight, and who may forge them.
+
+    Raises AccessError when code of others could run, and ServerError.
+    """
+    asks = question([spot.place], place.server_version, Access.READ)
+    query = f"SELECT ({rows_query(spot)}), ({digest_query(spot)}), ({asks})"
+    message = first(
+        marker(place, "reads the history of another tool"),
+        *_limits(lock_timeout_ms),
+        SAME_CLOCK,
+        do(asked_of(spot, place), DECLARE),
+        query,
+    )
+    try:
+        text, digest, doubts = session.send(message)[0]
+    except ServerError as error:
+        if error.refusal.sqlstate == UNTRUSTED:
+            raise explain(error.refusal.detail) from error
+        raise
     rows: list[Row] = json.loads(text)
-    return rows, digest
+    return rows, digest, Distrust.of(doubts)
 
 
 def read_mirror(session: Session, place: Place, lock_timeout_ms: int) -> tuple[str, ...]:

@@ -10,7 +10,17 @@ from typing import Any
 
 from migrator.database import ServerError, Session
 from migrator.errors import AccessError, ConfigError
-from migrator.fence import DECLARE, UNTRUSTED, Access, Distrust, asked, explain, plain, question
+from migrator.fence import (
+    DECLARE,
+    UNTRUSTED,
+    Access,
+    Distrust,
+    Owners,
+    asked,
+    explain,
+    plain,
+    question,
+)
 from migrator.flight import Limits, Place, log_row, looking, marker, opening, write
 from migrator.journal import Progress, Way, fold, lines_query, read_lines
 from migrator.model import Applied, Kind
@@ -186,7 +196,7 @@ FIND = """SELECT run_id::text, execution_time_ms FROM {history} WHERE version = 
 READ_LOG = """SELECT row_security_active({name}::regclass), (
   SELECT jsonb_agg(to_jsonb(line) ORDER BY line.id)
     FROM (SELECT id, at, version, event, runner, run_id, detail
-            FROM {log} ORDER BY id DESC LIMIT {limit}) AS line)"""
+            FROM {log} ORDER BY id DESC LIMIT {limit}) AS line), ({question})"""
 
 NO_RIGHT, NO_SUCH_ROLE, NO_SUCH_TABLE = "42501", "42704", "42P01"
 #: Refusals of a read that may pass by themselves: a lock, a conflict with recovery, a cancel.
@@ -304,21 +314,24 @@ def read_history(
     )
 
 
-def read_log(session: Session, place: Place, limit: int) -> list[dict[str, Any]]:
-    """The newest `limit` lines of the log, oldest first; none where there is no log yet.
+def read_log(session: Session, place: Place, limit: int) -> tuple[list[dict[str, Any]], Distrust]:
+    """The newest `limit` lines of the log, oldest first, and who could have forged them.
+
+    None where there is no log yet.
 
     Raises AccessError for a role that may not read it or does not see all of it: who may read
     the history need not read the log.
     """
-    check = asked([place.tables[1]], place.server_version, Access.READ, owners=False)
-    query = READ_LOG.format(log=place.log, name=literal(place.log), limit=limit)
+    check = asked([place.tables[1]], place.server_version, Access.READ, Owners.ANY)
+    asks = question([place.tables[1]], place.server_version, Access.READ)
+    query = READ_LOG.format(log=place.log, name=literal(place.log), limit=limit, question=asks)
     text = first(marker(place, "reads its log"), do(check, DECLARE), query)
     try:
-        hidden, lines = session.send(text)[0]
+        hidden, lines, doubts = session.send(text)[0]
     except ServerError as error:
         session.tidy()
         if error.refusal.sqlstate == NO_SUCH_TABLE:
-            return []
+            return [], Distrust()
         if error.refusal.sqlstate == UNTRUSTED:
             raise explain(error.refusal.detail) from error
         raise _no_access("read", place, error, _role(session)) from error
@@ -327,15 +340,19 @@ def read_log(session: Session, place: Place, limit: int) -> list[dict[str, Any]]
             f"the role {_role(session)} does not see all rows of {place.log}",
             remedy="Run as the owner of that table.",
         )
-    return list(lines or [])
+    return list(lines or []), Distrust.of(doubts)
 
 
 def prepare_history(
-    session: Session, place: Place, limits: Limits, history: History, *, owners: bool = True
+    session: Session,
+    place: Place,
+    limits: Limits,
+    history: History,
+    owners: Owners = Owners.TRUSTED,
 ) -> None:
     """Create what is missing of the tables and admit the readers, under the lock.
 
-    What is there is asked about first, and without `owners` only whether it runs code of others.
+    What is there is asked about first, with `owners`.
 
     Raises AccessError, ConfigError for a reader that does not exist, and ServerError for what
     the guard or a busy table refused.
@@ -367,7 +384,7 @@ def prepare_history(
         statements += [statement.format(**names) for statement in ADMIT]
     line = log_row(place, None, "history.prepared", {"readers": list(history.readers_lacking)})
     # an event trigger may have put something on the new tables
-    check = asked(place.tables, place.server_version, Access.WRITE, owners=owners)
+    check = asked(place.tables, place.server_version, Access.WRITE, owners)
     statements += [do(check, DECLARE), write(place, [line]), "COMMIT"]
     try:
         session.send(";\n".join(statements))

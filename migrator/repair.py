@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from migrator.answers import Known, Told, assume
 from migrator.database import LostError, ServerError
 from migrator.errors import StoppedError, UnreachableError
+from migrator.fence import Owners
 from migrator.flight import Limits, head, opening, write
 from migrator.link import MovedError
 from migrator.model import Event, Migration
@@ -26,7 +27,7 @@ def record_answer(run: Run, migrations: tuple[Migration, ...], told: Told) -> st
     while True:
         view = run.look(migrations)
         try:
-            run.prepare(view.history, owners=False)
+            run.prepare(view.history, Owners.OF_SCHEMA)
         except MovedError:
             continue
         place, seen = run.link.place, head(view.history.seen())
@@ -41,7 +42,7 @@ def record_answer(run: Run, migrations: tuple[Migration, ...], told: Told) -> st
         }
         run.link.tell(Event("repair.assuming", "warning", fields | assumed.fields))
         limits, what = Limits(run.config.lock_timeout), f"repair {told.version}"
-        begin = opening(place, limits, what, seen, owners=False)
+        begin = opening(place, limits, what, seen, owners=Owners.OF_SCHEMA)
         record = write(place, assumed.records)
         send = partial(_send, run, ";\n".join((*begin, record, "COMMIT", *TAIL)))
         try:

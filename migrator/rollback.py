@@ -56,6 +56,7 @@ def roll_back(
     unmoved = 0
     while unmoved < MOVES:
         view = run.look(migrations)
+        view.history.distrust.refuse_owners()
         unmoved = unmoved + 1 if before and before.rows == view.history.rows else 0
         before = view.history
         plan = _plan(run, migrations, view.history, wish, origin)

@@ -16,6 +16,7 @@ from migrator.errors import (
     DirtyError,
     PendingError,
 )
+from migrator.fence import Distrust, Owners
 from migrator.flier import Course, Flier, Seen, check_time
 from migrator.flight import (
     Limits,
@@ -139,12 +140,12 @@ class Run:
             plan = make_plan(migrations, history.rows, needs)
         self.view = View(history, plan, plan.checked(policy))
         self.pending = tuple(migration.version for migration in self.view.decision.run)
-        self._doubt(history)
+        self.doubt(history.distrust)
         return self.view
 
-    def _doubt(self, history: History) -> None:
+    def doubt(self, distrust: Distrust) -> None:
         """Say once who could have forged what is read here."""
-        for found in history.distrust.owners:
+        for found in distrust.owners:
             problem = (
                 f"it belongs to {found['owner']}, a role that {found['role']} has no reason to "
                 "trust: whoever that is could have written any row"
@@ -156,7 +157,11 @@ class Run:
 
     def read_log(self, limit: int) -> list[dict[str, Any]]:
         """The newest `limit` lines of the log, oldest first; a lost connection is opened anew."""
-        return self.link.reconnecting(lambda: read_log(self.link.session, self.link.place, limit))
+        lines, distrust = self.link.reconnecting(
+            lambda: read_log(self.link.session, self.link.place, limit)
+        )
+        self.doubt(distrust)
+        return lines
 
     def warn(self, view: View) -> None:
         """Say what the policies let pass."""
@@ -280,14 +285,13 @@ class Run:
 
         return Standing([d.version for d in self.applied], self.current, self.pending[1:])
 
-    def prepare(self, history: History, *, owners: bool = True) -> None:
+    def prepare(self, history: History, owners: Owners = Owners.TRUSTED) -> None:
         """Have the history's tables as they should be; nothing is sent when they are.
 
-        Raises AccessError when the server is read-only and, with `owners`, when a role that is not
-        trusted may have written what they hold; MovedError when they were made meanwhile.
+        Raises AccessError when the server is read-only, or when a role for which `owners` does not
+        do may have written what they hold; MovedError when they were made meanwhile.
         """
-        if owners:
-            history.distrust.refuse_owners()
+        history.distrust.refuse_owners(owners)
         if history.read_only:
             raise AccessError(
                 "the server is read-only: a standby, or a server whose disk is full",
@@ -298,15 +302,15 @@ class Run:
             self.link.reconnecting(
                 lambda: self.link.when_free(
                     lambda: self.link.retrying(
-                        HISTORY, lambda: self._prepare(history, owners=owners), limit
+                        HISTORY, lambda: self._prepare(history, owners), limit
                     )
                 )
             )
 
-    def _prepare(self, history: History, *, owners: bool) -> None:
+    def _prepare(self, history: History, owners: Owners) -> None:
         limits = Limits(self.config.lock_timeout)
         try:
-            prepare_history(self.link.session, self.link.place, limits, history, owners=owners)
+            prepare_history(self.link.session, self.link.place, limits, history, owners)
         except ServerError as error:
             self.link.settle(error)
             if error.refusal.sqlstate in APPEARED:
