@@ -22,7 +22,7 @@ BESIDE := --numprocesses $(WORKERS)
 # the files that touch nothing outside, as the test of the architecture has them
 export PURE := from tests.unit.test_architecture import GROUND; \
   print(",".join(f"migrator/{name}.py" for name in GROUND))
-COVERED := 95
+COVERED := 93
 comma := ,
 # what pip in the build of the image must trust, behind a proxy that inspects TLS
 BUILD_CA ?= $(PIP_CERT)

@@ -118,13 +118,13 @@ def turn(item: pytest.Item) -> tuple[bool, int]:
 
 
 class OneByOne(LoadScopeScheduling):
-    """Gives a worker one test at a time, but all that need the engine to one worker.
+    """Gives a worker one test at a time, but a whole file of those that need the engine.
 
     The marks of `--dist loadgroup` are lost [M: pytest-xdist 3.8 with pytest 9.2].
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "image" if nodeid.startswith("tests/image/") else nodeid
+        return nodeid.partition("::")[0] if nodeid.startswith("tests/image/") else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneByOne:

@@ -201,7 +201,7 @@ def until(condition: Callable[[], Any], timeout: float = 30.0) -> Any:
     while not (found := condition()):
         waited = monotonic() - started
         assert waited < timeout, "the condition did not come to hold"
-        sleep(min(max(0.01, waited / 10), 0.1))
+        sleep(min(max(0.01, waited / 10), 0.05))
     return found
 
 

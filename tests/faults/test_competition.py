@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg2
+import psycopg2.extensions
 import pytest
 
 from migrator.flight import lock_key
@@ -120,9 +122,17 @@ def a_full_pool(database: Database, pgbouncer: MakePgBouncer, mode: str) -> Iter
     settings = {"query_wait_timeout": 1}
     pooler = pgbouncer(database, pool_mode=mode, pool_size=1, settings=settings)
     url = pooler.url(database.dbname)
-    with closing(psycopg2.connect(url)) as greedy:
+    with closing(until(partial(connected, url))) as greedy:
         greedy.cursor().execute("SELECT 1")  # in a transaction that stays open
         yield url
+
+
+def connected(url: str) -> psycopg2.extensions.connection | None:
+    """None when the pooler gave up: on a busy machine its own login takes longer than a second."""
+    try:
+        return psycopg2.connect(url)
+    except psycopg2.OperationalError:
+        return None
 
 
 FULL_MODES = pytest.mark.parametrize("mode", ["session", "transaction"])
