@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from typing import Any
 
 #: Characters that are shown of one text. The texts of one error then stay within the 16 KiB at
@@ -27,20 +28,19 @@ _UNSAFE = (
     "\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
 )
-_ESCAPED = re.compile(f"[{_UNSAFE}]")
-_ESCAPED_IN_TEXT = re.compile(f"(?![\n\t])[{_UNSAFE}]")
-_CUT = re.compile(r"… (\d{1,18}) more\Z")
 _NAMES = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
 def visible(text: str) -> str:
     r"""`text` on one line, its control and invisible characters as \n, \x1b or \u202e."""
-    return _ESCAPED.sub(_name, text)
+    return text if text.isprintable() else _unsafe().sub(_name, text)
 
 
 def visible_text(text: str) -> str:
     """As `visible`, of a text of ours that has line ends and tabs of its own."""
-    return _ESCAPED_IN_TEXT.sub(_name, text)
+    if text.replace("\n", "").isprintable():
+        return text
+    return _unsafe().sub(lambda found: found[0] if found[0] in "\n\t" else _name(found), text)
 
 
 def visible_lines(text: str, before: str) -> str:
@@ -55,7 +55,9 @@ def as_json(value: Any) -> str:
 
 def escaped_json(text: str) -> str:
     r"""JSON of one line, with `visible`'s characters as \uXXXX. They occur in its strings alone."""
-    return _ESCAPED.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    if text.isprintable():
+        return text
+    return _unsafe().sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def held(text: str) -> str:
@@ -70,8 +72,16 @@ def with_rest(text: str, left_out: int) -> str:
 
 def without_rest(text: str) -> tuple[str, int]:
     """What `with_rest` was given."""
-    found = _CUT.search(text, max(0, len(text) - 30))
-    return (text[: found.start()], int(found[1])) if found else (text, 0)
+    if not text.endswith(" more"):
+        return text, 0
+    found = re.search(r"… (\d{1,18}) more\Z", text[-30:])
+    return (text[: found.start() - min(30, len(text))], int(found[1])) if found else (text, 0)
+
+
+@cache
+def _unsafe() -> re.Pattern[str]:
+    """Compiled when first needed. None of it is printable, and most texts are."""
+    return re.compile(f"[{_UNSAFE}]")
 
 
 def _name(found: re.Match[str]) -> str:

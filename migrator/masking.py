@@ -175,7 +175,7 @@ def _in_urls(text: str, *, is_cut: bool) -> Iterator[Span]:
     of the line, or of the next one.
     """
     lines, runs = _LastAt(text, r"[^\n]*+"), _LastAt(text, r"\S*+")
-    more = _LastAt(text, r"[^\n]*+(?:\n[^\n]*+)?")
+    next_lines = _LastAt(text, r"[^\n]*+")
     at = text.find("://")
     while at >= 0:
         ours = regex(r"postgres[\w+]*+\Z", re.IGNORECASE).search(text[max(0, at - 30) : at])
@@ -185,7 +185,7 @@ def _in_urls(text: str, *, is_cut: bool) -> Iterator[Span]:
             start = user.end()
             last, end = (lines if ours else runs).before(start)
             if last is None and ours:
-                last, end = more.before(start)
+                last, end = next_lines.before(min(end + 1, len(text)))
             if last is None and is_cut and end == len(text):
                 last = end
             if last is not None:

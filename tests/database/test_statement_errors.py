@@ -88,16 +88,16 @@ def test_it_says_what_stands_and_what_was_not_tried(database: Database, tmp_path
 def test_detail_and_hint_are_told_but_the_log_table_keeps_no_row_values(
     database: Database, tmp_path: Path
 ) -> None:
-    sql = "CREATE TABLE u (a text UNIQUE); INSERT INTO u VALUES ('secret-row'), ('secret-row');"
+    sql = "CREATE TABLE u (a text UNIQUE); INSERT INTO u VALUES ('told-row'), ('told-row');"
     error = run_job(database.url, write_folder(tmp_path, {"001_a.sql": sql})).error
-    assert error["detail"] == "Key (a)=(secret-row) already exists."
+    assert error["detail"] == "Key (a)=(told-row) already exists."
     assert error["constraint"] == "u_a_key"
     logged = database.query(
         "SELECT event, detail::text FROM schema_migrations_log ORDER BY id DESC"
     )
     assert logged[0][0] == "failed"
     assert '"23505"' in logged[0][1]
-    assert "secret-row" not in logged[0][1]
+    assert "told-row" not in logged[0][1]
 
 
 def test_a_right_that_the_body_lacks_is_15_and_one_that_we_lack_is_16(

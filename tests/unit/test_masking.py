@@ -95,6 +95,11 @@ def test_a_password_is_known_in_quotes_too(secret: str, written: str) -> None:
         pytest.param(
             "Failing row contains (1, p(w)\n, x).", "Failing row contains (***).", id="a row"
         ),
+        pytest.param(
+            "postgresql://u:p\nw@h and postgresql://u:p\nw@h",
+            "postgresql://u:***@h and postgresql://u:***@h",
+            id="a line end in a URL, twice",
+        ),
         pytest.param("İ password='pw'", "İ password='***'", id="a letter that grows"),
         pytest.param(
             "https://h:8080/ and amqp://u:pw@h", "https://h:8080/ and amqp://u:***@h", id="a port"
@@ -139,7 +144,18 @@ def test_of_many_findings_the_first_are_listed_and_all_are_counted() -> None:
 
 
 HOSTILE = (
-    *("x", "://", "https://", "https://a", "a://b:", "postgres://u:", "https://u:p@x ", ":", "@"),
+    *(
+        "x",
+        "://",
+        "https://",
+        "https://a",
+        "a://b:",
+        "postgres://u:",
+        "postgres://u:\n",
+        "https://u:p@x ",
+        ":",
+        "@",
+    ),
     *("password", "password ", "password=", "password'", "password$$", "password$a", 'password: "'),
     *("password/*", "password--", "password/* */", "'password', '", "PASSWORD 'x' ", "identified "),
     *("identified by ", "failing row contains (", "'", "$", "\\'", "s3cre", "s3cret"),
