@@ -2,10 +2,10 @@
 
 import signal
 
-# As PID 1 a signal without a handler is lost: it is kept until `migrator.cli` has one.
+# As PID 1 a signal without a handler is lost: it is kept until `migrator.cli.main` has one.
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
 
-from migrator.cli import program  # noqa: E402
+from migrator.cli.main import program  # noqa: E402
 
 if __name__ == "__main__":
     program()

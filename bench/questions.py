@@ -28,7 +28,7 @@ from bench.ground import (
 )
 from bench.measure import Figure, Spent, cpu_ms, race, wall_ms
 from bench.report import section, verdict
-from migrator.parts import lay_out
+from migrator.sql.parts import lay_out
 
 FILES = 40
 SEED_MB = 200

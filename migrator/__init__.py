@@ -1,16 +1,21 @@
 """Applies a folder of SQL to PostgreSQL, once and in order.
 
-A module imports only modules named before it.
+The rooms, in the order of a run. A file uses its own room and those below it.
 
-Ground floor (values and rules; no file, socket, clock or environment is touched): `display`,
-`masking`, `model`, `report`, `errors`, `durations`, `text`, `statements`, `scanner`, `sensitive`,
-`parts`, `effects`, `order`, `parse`, `url`, `refusals`, `config`, `plan`, `quoting`, `fence`,
-`flight`, `journal`, `undo`, `declare`, `snapshot`, `diagnosis`, `settle`, `steps`, `mirror`,
-`trackers`, `adoption`, `answers`, `overview`.
-First floor (one module for each thing outside): `source`, `files`, `git`, `watch`, `database`,
-`connect`, `observer`, `lock`, `history`, `archive`, `catalog`, `sights`, `foreign`, `orphan`.
-Second floor and roof: `link`, `sync`, `alone`, `reader`, `flier`, `runner`, `rollback`,
-`scratch`, `rehearse`, `baseline`, `repair`, `adopt`, `logs`, `commands`, `cli`, `__main__`.
+__main__        `migrator` and `python -m migrator`
+cli             words -> command; terminal, JSON lines, exit code
+commands        one function for each command, and the rules beside it
+adopt           the histories of other tools, and taking one over
+scratch         scratch databases, and snapshots of what a database holds
+no_transaction  files whose statements cannot share a transaction
+apply           one migration as one guarded message; the loop over pending ones
+history         our two tables: guard, rows, log
+plan            folder beside history -> what is to be done (pure)
+folder          files on disk -> migrations
+sql             text -> statements -> script (pure)
+config          the settings
+postgres        the driver's room: connect, session, retry, stop, blockers
+model, errors, durations, report, display, masking: the hall, which every room uses
 """
 
 __version__ = "0.1.0"

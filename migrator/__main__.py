@@ -2,10 +2,11 @@
 
 import signal
 
-# A signal without a handler ends the process at once; it is kept until `migrator.cli` has one.
+# A signal without a handler ends the process at once; it is kept until `migrator.cli.main`
+# has one.
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
 
-from migrator.cli import program  # noqa: E402
+from migrator.cli.main import program  # noqa: E402
 
 if __name__ == "__main__":
     program()

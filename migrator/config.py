@@ -10,7 +10,7 @@ from typing import Any
 
 from migrator.durations import parse_duration
 from migrator.errors import ConfigError
-from migrator.url import Target, read_environment, read_url
+from migrator.postgres.url import Target, read_environment, read_url
 
 
 class OnFinding(Enum):

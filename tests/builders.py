@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from migrator.flight import Limits, Message, Place, head, make_flight
+from migrator.history.flight import Limits, Message, Place, head, make_flight
 from migrator.model import Applied, Migration
-from migrator.parse import Script, understand
+from migrator.sql.script import Script, understand
 
 RUN_ID = "11111111-2222-4333-8444-555555555555"
 PLACE = Place("public", "migrator/pod-1", RUN_ID, 150018)

@@ -7,13 +7,16 @@ from typing import Any
 
 from psycopg2.extensions import connection
 
-from migrator.catalog import snapshot_query
-from migrator.snapshot import Snapshot, make_snapshot
+from migrator.scratch.snapshot import Snapshot, make_snapshot
+from migrator.scratch.snapshot_query import snapshot_query
 from tests.builders import PLACE
 
 
 def read_catalog(session: connection) -> Snapshot:
-    """Everything of the users' schemas but what extensions brought; see migrator/catalog.py."""
+    """Everything of the users' schemas but what extensions brought.
+
+    See migrator/scratch/snapshot_query.py.
+    """
     with session.cursor() as cursor:
         cursor.execute(snapshot_query(PLACE))
         ((rows,),) = cursor.fetchall()

@@ -17,7 +17,7 @@ from threading import Timer, main_thread
 from time import monotonic, sleep
 from typing import Any
 
-from migrator.cli import main
+from migrator.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 RUN_SECONDS = 240.0  #: in this process a run that takes longer is stopped, and its test fails

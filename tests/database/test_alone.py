@@ -12,8 +12,8 @@ from typing import Any
 import psycopg2
 import pytest
 
-from migrator.flight import Limits
-from migrator.journal import take_lock
+from migrator.history.flight import Limits
+from migrator.history.journal import take_lock
 from tests.builders import PLACE, write_folder
 from tests.conftest import Database, MakePgBouncer, MakeProxy
 from tests.job import Job, Listener, run_job, run_listening, until
@@ -145,7 +145,7 @@ def test_a_file_that_takes_long_to_be_taken_apart_keeps_its_session(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half a second stands for the minute that the session may be silent."""
-    monkeypatch.setattr("migrator.journal.LIVELY", "SET idle_session_timeout = 500")
+    monkeypatch.setattr("migrator.history.journal.LIVELY", "SET idle_session_timeout = 500")
     text = f"{ALONE}CREATE TABLE t (a int);\nSELECT 1/0;\n" + "SELECT 1;\n" * 40_000
     folder = write_folder(tmp_path, {"001_a.sql": text})
     for _ in range(2):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.measure import spend
-from migrator.flight import lock_key
+from migrator.history.flight import lock_key
 from tests.builders import write_folder
 from tests.conftest import Database, MakeProxy
 from tests.job import ROOT, Job, run_job

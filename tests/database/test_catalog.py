@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.snapshot import differences
+from migrator.scratch.snapshot import differences
 from tests.builders import write_folder
 from tests.catalog import read_catalog
 from tests.conftest import Database

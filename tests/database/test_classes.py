@@ -7,8 +7,8 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from migrator.scanner import scan
-from migrator.statements import Statement, StatementKind
+from migrator.sql.scanner import scan
+from migrator.sql.statements import Statement, StatementKind
 from tests.conftest import Database
 
 SETUP = """

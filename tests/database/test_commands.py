@@ -304,7 +304,7 @@ def test_a_bug_of_ours_is_1_with_a_traceback(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr("migrator.runner.make_plan", broken)
+    monkeypatch.setattr("migrator.apply.run.make_plan", broken)
     result = run_job(database.url, write_folder(tmp_path, TWO))
     assert (result.code, result.error["type"]) == (1, "ZeroDivisionError")
     assert "test_commands.py" in result.error["traceback"]

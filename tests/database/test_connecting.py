@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator import refusals
+from migrator.postgres import connect_failures as refusals
 from tests.builders import write_folder
 from tests.conftest import Database, MakePgBouncer, MakeStub
 from tests.job import Result, run_job

@@ -7,10 +7,10 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from migrator.flight import lock_key
+from migrator.history.flight import lock_key
 from migrator.model import Finding, Migration
-from migrator.parse import Script
-from migrator.parts import lay_out
+from migrator.sql.parts import lay_out
+from migrator.sql.script import Script
 from tests.builders import write_folder
 from tests.conftest import Database, MakePgBouncer
 from tests.job import Job, run_job, until
@@ -156,7 +156,7 @@ def test_a_transaction_that_was_ended_by_the_file_is_seen_even_if_the_scanner_mi
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, escape: str
 ) -> None:
     """The scanner refuses these; here it is made blind, so that the guard alone must see it."""
-    monkeypatch.setattr("migrator.reader.understand", blind)
+    monkeypatch.setattr("migrator.apply.scripts.understand", blind)
     folder = write_folder(tmp_path, {"001_a.sql": f"CREATE TABLE a ();\n{escape};\nSELECT 1;\n"})
     result = run_job(database.url, folder)
     assert (result.code, result.error["sqlstate"]) == (15, "MG003")

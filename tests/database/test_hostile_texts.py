@@ -9,8 +9,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from migrator.flight import lock_key
-from migrator.logs import NOTICES
+from migrator.cli.logs import NOTICES
+from migrator.history.flight import lock_key
 from tests.builders import write_folder
 from tests.conftest import Database
 from tests.job import Job, run_job

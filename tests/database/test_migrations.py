@@ -12,7 +12,7 @@ import pytest
 from psycopg2 import errors
 from psycopg2.extensions import connection
 
-from migrator.snapshot import Item, Snapshot
+from migrator.scratch.snapshot import Item, Snapshot
 from tests.catalog import read_catalog, read_rows
 from tests.conftest import Database, MakeSupabase, create_database, drop_database, in_charge
 from tests.postgres import Address, NoServerError, binary

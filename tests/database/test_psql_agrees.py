@@ -19,10 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from migrator.parts import Reader, lay_out
-from migrator.scanner import scan
-from migrator.statements import Problem
-from migrator.text import Text, read_text
+from migrator.sql.parts import Reader, lay_out
+from migrator.sql.scanner import scan
+from migrator.sql.statements import Problem
+from migrator.sql.text import Text, read_text
 from tests.conftest import Database
 from tests.postgres import binary
 

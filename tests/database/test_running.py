@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.flight import lock_key
+from migrator.history.flight import lock_key
 from tests.builders import chain, write_folder
 from tests.conftest import Database, MakeProxy
 from tests.job import ROOT, Job, run_job, until
@@ -79,7 +79,7 @@ def test_what_cannot_be_looked_up_after_a_lost_commit_is_unknown(
 def test_a_history_that_can_never_be_what_was_read_is_not_planned_for_ever(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("migrator.flier.head", lambda rows: "0" * 64)
+    monkeypatch.setattr("migrator.apply.send.head", lambda rows: "0" * 64)
     result = run_job(database.url, write_folder(tmp_path, chain(1)))
     assert (result.code, result.events.count("plan.made")) == (1, 6)
     assert database.query("SELECT to_regclass('t1')") == [(None,)]

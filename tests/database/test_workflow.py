@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrator.commands import COMMANDS
+from migrator.commands.table import COMMANDS
 from tests.builders import write_folder
 from tests.conftest import Database, create_database, drop_database
 from tests.job import run_job

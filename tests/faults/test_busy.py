@@ -15,9 +15,9 @@ import psycopg2
 import pytest
 
 from migrator.durations import Rhythm
-from migrator.flight import lock_key
+from migrator.history.flight import lock_key
 from migrator.model import Event
-from migrator.observer import OPEN_SECONDS, Observer
+from migrator.postgres.blockers import OPEN_SECONDS, Observer
 from tests.builders import RUN_ID, write_folder
 from tests.conftest import Database, MakePgBouncer
 from tests.gate import GATE, WAITS, gate
@@ -276,7 +276,7 @@ def test_a_real_deadlock_is_told_by_pids_and_retried(
 def test_old_transactions_that_hold_locks_are_told_before_the_first_attempt(
     database: Database, block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("migrator.observer.OPEN_SECONDS", 0)
+    monkeypatch.setattr("migrator.postgres.blockers.OPEN_SECONDS", 0)
     holder = block("LOCK TABLE hot IN SHARE MODE", "report")
     idle = block("SELECT 1", "harmless")  # a transaction that holds no table
     result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": "SELECT 1"}))
@@ -293,7 +293,7 @@ def test_an_old_prepared_transaction_is_told_of_too(
 ) -> None:
     if database.query("SHOW max_prepared_transactions") == [("0",)]:
         pytest.skip("needs max_prepared_transactions: unset TEST_DATABASE_URL")
-    monkeypatch.setattr("migrator.observer.OPEN_SECONDS", 0)
+    monkeypatch.setattr("migrator.postgres.blockers.OPEN_SECONDS", 0)
     name = f"forgotten in {database.dbname}"
     database.query("CREATE TABLE hot (id int)")
     database.query(f"BEGIN; LOCK TABLE hot IN SHARE MODE; PREPARE TRANSACTION '{name}'")

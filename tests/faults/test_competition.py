@@ -13,7 +13,7 @@ import psycopg2
 import psycopg2.extensions
 import pytest
 
-from migrator.flight import lock_key
+from migrator.history.flight import lock_key
 from tests.builders import chain, write_folder
 from tests.conftest import Database, MakePgBouncer, MakeProxy
 from tests.gate import GATE, WAITS, assert_applied_once, files_with_gate, gate
@@ -63,7 +63,7 @@ def test_wait_timeout_is_for_all_of_a_wait_however_often_the_lock_comes_free(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The poll finds it free each time, and each time somebody else is sooner."""
-    monkeypatch.setattr("migrator.link.read_holder", lambda session, schema: None)
+    monkeypatch.setattr("migrator.apply.database.read_holder", lambda session, schema: None)
     with closing(database.connect()) as connection:
         connection.cursor().execute(f"SELECT pg_advisory_lock({lock_key('public')})")
         result = run_job(database.url, write_folder(tmp_path, chain(1)), WAIT_TIMEOUT="700ms")

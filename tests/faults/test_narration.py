@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from migrator.observer import GRACE_SECONDS
+from migrator.postgres.blockers import GRACE_SECONDS
 from tests.builders import write_folder
 from tests.conftest import Database, MakePgBouncer, MakeProxy
 from tests.job import Job, Listener, Result, run_job, run_listening, until

@@ -17,8 +17,8 @@ from typing import Any
 import psycopg2
 import pytest
 
-from migrator.flight import RECORD
-from migrator.snapshot import Snapshot
+from migrator.history.flight import RECORD
+from migrator.scratch.snapshot import Snapshot
 from tests.builders import write_folder
 from tests.catalog import read_catalog
 from tests.conftest import Database, MakeProxy, create_database, drop_database, in_charge

@@ -19,7 +19,7 @@ from time import monotonic
 
 import pytest
 
-from migrator.flight import lock_key
+from migrator.history.flight import lock_key
 from tests.builders import write_folder
 from tests.conftest import (
     Database,
@@ -247,13 +247,14 @@ def test_while_files_are_split(
     is_told(stop(run, by), by, UNTOUCHED, termination_log)
 
 
-#: Begins as `python entrypoint.py` does, and sends itself the signal when migrator.cli is imported.
+#: Begins as `python entrypoint.py` does, and sends itself the signal when
+#: migrator.cli.main is imported.
 SIGNALLED_EARLY = """
 import os, runpy, sys
 
 class Finder:
     def find_spec(self, name, path, target=None):
-        if name == "migrator.cli":
+        if name == "migrator.cli.main":
             os.kill(os.getpid(), int(os.environ["NUMBER"]))
 
 sys.meta_path.insert(0, Finder())

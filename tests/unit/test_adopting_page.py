@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.source import read_source
+from migrator.folder.read import read_source
 from tests.builders import write_folder
 
 PAGE = (Path(__file__).parents[2] / "docs" / "adopting.md").read_text()

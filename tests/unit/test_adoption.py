@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from migrator.adoption import Adoption, Spot, adopting, choose_spot, digest_query, make_adoption
+from migrator.adopt.rules import Adoption, Spot, adopting, choose_spot, digest_query, make_adoption
+from migrator.adopt.tools import TRACKERS, Entry, Evidence, Reading
 from migrator.errors import ConfigError, DirtyError, DriftError, MigratorError, MissingError
-from migrator.fence import Write
-from migrator.flight import Limits, head
+from migrator.history.fence import Write
+from migrator.history.flight import Limits, head
 from migrator.model import Applied, Finding, Kind, Migration
-from migrator.trackers import TRACKERS, Entry, Evidence, Reading
 from tests.builders import PLACE, RUN_ID, a_migration, an_applied
 
 EQUAL = Evidence("statements", ("SELECT 1",))  # what a_migration holds

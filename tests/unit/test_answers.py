@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from migrator import journal
-from migrator.answers import ANSWERS, Known, Told, assume, choose
+from migrator.commands.repair_rules import ANSWERS, Known, Told, assume, choose
 from migrator.errors import ConfigError
-from migrator.fence import Write
-from migrator.journal import Answer, Intent, Progress, Way
+from migrator.history import journal
+from migrator.history.fence import Write
+from migrator.history.journal import Answer, Intent, Progress, Way
 from migrator.model import Applied, Kind, Migration
-from migrator.plan import make_plan
+from migrator.plan.plan import make_plan
 from tests.builders import PLACE, RUN_ID, a_migration, an_applied
 
 WHY = "seen by eye"

@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 import pytest
 
 from migrator import __version__
-from migrator.cli import main
-from migrator.commands import COMMANDS, Command, Option
+from migrator.cli.main import main
+from migrator.commands.table import COMMANDS, Command, Option
 from migrator.config import SETTINGS, URLS
 from tests.job import Result
 
@@ -51,7 +51,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     )
     command = Command(new, words=("NAME",), options=options, needs_database=False)
     monkeypatch.setitem(COMMANDS, "new", command)
-    monkeypatch.setattr("migrator.cli._OPTIONS", {option.name: option for option in options})
+    monkeypatch.setattr("migrator.cli.main._OPTIONS", {option.name: option for option in options})
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.declare import choose, declared
+from migrator.commands.baseline_rules import choose, declared
 from migrator.errors import ConfigError
 from migrator.model import Applied, Kind
 from tests.builders import PLACE, RUN_ID, a_migration, a_script, an_applied

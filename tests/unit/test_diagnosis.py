@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from migrator.diagnosis import (
+from migrator.apply.diagnosis import (
     LINE_CHARS,
     Refusal,
     Spot,

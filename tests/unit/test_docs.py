@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from migrator.commands import COMMANDS
+from migrator.cli.logs import NOTICES
+from migrator.commands.table import COMMANDS
 from migrator.config import SETTINGS, URLS
 from migrator.display import LENGTHS, TEXT_CHARS
-from migrator.logs import NOTICES
 from migrator.masking import BY_VALUE_CHARS, FINDINGS
 from tests.pages import error_classes, table, told_events
 

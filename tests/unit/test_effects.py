@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.effects import Act, Effect, alone_refusals, effect_of, read_effect
-from migrator.parts import texts
-from migrator.statements import StatementKind
+from migrator.sql.effects import Act, Effect, alone_refusals, effect_of, read_effect
+from migrator.sql.parts import texts
+from migrator.sql.statements import StatementKind
 
 
 def effect(text: str) -> Effect | None:

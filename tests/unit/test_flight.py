@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from migrator import flight
-from migrator.fence import Write
-from migrator.flight import (
+from migrator.history import flight
+from migrator.history.fence import Write
+from migrator.history.flight import (
     Limits,
     Place,
     head,
@@ -22,9 +22,9 @@ from migrator.flight import (
     make_flight,
     opening,
 )
-from migrator.parse import Script, understand
-from migrator.parts import GROUP_CHARS
-from migrator.quoting import identifier, literal
+from migrator.postgres.quoting import identifier, literal
+from migrator.sql.parts import GROUP_CHARS
+from migrator.sql.script import Script, understand
 from tests.builders import PLACE, RUN_ID, a_big_script, a_migration, a_script, fly
 
 LIMITS = Limits()

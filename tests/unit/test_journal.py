@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from migrator.effects import Act, Effect
-from migrator.fence import Write
-from migrator.flight import Limits, lock_key
-from migrator.journal import (
+from migrator.history.fence import Write
+from migrator.history.flight import Limits, lock_key
+from migrator.history.journal import (
     Answer,
     How,
     Intent,
@@ -37,6 +36,7 @@ from migrator.journal import (
     sha256,
     take_lock,
 )
+from migrator.sql.effects import Act, Effect
 from tests.builders import PLACE, RUN_ID, a_migration, a_script
 
 SEEN = "5ee" * 21 + "5"  #: the head of the history

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from migrator.cli.logs import make_tell
 from migrator.config import LogFormat, LogLevel
-from migrator.logs import make_tell
 from migrator.masking import Hider
 from migrator.model import Event
 

@@ -176,6 +176,6 @@ def test_hiding_takes_a_time_that_grows_with_the_length_alone(begins: str) -> No
 
 
 def test_our_own_advice_is_not_taken_for_a_url_with_a_password() -> None:
-    from migrator.url import ENCODE, FORM
+    from migrator.postgres.url import ENCODE, FORM
 
     assert Hider()(f"{FORM} {ENCODE}") == f"{FORM} {ENCODE}"

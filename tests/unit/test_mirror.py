@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from migrator.mirror import COLUMNS, forgotten, mirrored, split
-from migrator.parts import GROUP_CHARS
+from migrator.apply.supabase_history_rules import COLUMNS, forgotten, mirrored, split
+from migrator.sql.parts import GROUP_CHARS
 
 #: What the CLI itself recorded of tests/fixtures/adopt/supabase/migrations; history.sql has it.
 RECORDED = {

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.model import Migration
-from migrator.order import COLOURS, Requirement, arrange, closure, cycles, mermaid, unmet
+from migrator.plan.order import COLOURS, Requirement, arrange, closure, cycles, mermaid, unmet
 from tests.builders import a_migration
 
 FILES = [*(a_migration(f"00{n}_{letter}") for n, letter in enumerate("abcdef", 1))]

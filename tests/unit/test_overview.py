@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from migrator.cli.markdown import as_markdown, begun, code, text, verdict
 from migrator.errors import DriftError, LateError, MigratorError
-from migrator.journal import Intent, Progress, Way
+from migrator.history.journal import Intent, Progress, Way
 from migrator.model import Finding
-from migrator.overview import as_markdown, begun, code, text, verdict
 from migrator.report import as_text
 from tests.builders import RUN_ID
 

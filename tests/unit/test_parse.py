@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from migrator.model import Finding, Kind
-from migrator.order import Requirement
-from migrator.parse import gather, read_requirements, sets_floor, understand, versions
+from migrator.plan.order import Requirement
+from migrator.sql.script import gather, read_requirements, sets_floor, understand, versions
 from tests.builders import a_migration
 
 CANNOT_READ = Finding("003_c.sql", "cannot be read: Permission denied", "Make it readable.")

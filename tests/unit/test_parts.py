@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator import parts
-from migrator.parts import Reader, lay_out, texts
+from migrator.sql import parts
+from migrator.sql.parts import Reader, lay_out, texts
 
 
 def sent(text: str, limit: int) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ import pytest
 from migrator.config import OnFinding, OnLate
 from migrator.errors import DriftError, LateError, MigratorError, MissingError
 from migrator.model import Applied, Kind, Migration
-from migrator.plan import Decision, Policy, behind, make_plan
+from migrator.plan.plan import Decision, Policy, behind, make_plan
 from tests.builders import a_migration, an_applied
 
 CHANGED = "SELECT 2;\n"

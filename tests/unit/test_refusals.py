@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.refusals import BANNED, IPV6, MESSAGES, REACH, SUPABASE_REACH, Answer, Verdict, judge
-from migrator.url import Target
+from migrator.postgres.connect_failures import (
+    BANNED,
+    IPV6,
+    MESSAGES,
+    REACH,
+    SUPABASE_REACH,
+    Answer,
+    Verdict,
+    judge,
+)
+from migrator.postgres.url import Target
 
 HERE = Target("DATABASE_URL", (("10.0.0.1", 5432),))
 SUPABASE = Target("DIRECT_URL", (("db.abcdefghijklmnopqrst.supabase.co", 5432),))

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.scanner import scan
-from migrator.statements import (
+from migrator.sql.scanner import scan
+from migrator.sql.statements import (
     Data,
     Directive,
     Found,

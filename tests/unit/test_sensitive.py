@@ -7,7 +7,7 @@ from time import process_time
 import pytest
 
 from migrator.masking import Hider
-from migrator.sensitive import LITERALS, Secrets, literals, masked, mentions, secrets_of
+from migrator.sql.sensitive import LITERALS, Secrets, literals, masked, mentions, secrets_of
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from migrator.effects import Act, Effect
-from migrator.settle import (
+from migrator.no_transaction.settle import (
     Index,
     Next,
     Sight,
@@ -15,6 +14,7 @@ from migrator.settle import (
     settle_changed,
     settle_first,
 )
+from migrator.sql.effects import Act, Effect
 
 NOTHING = Sight()
 OURS = Sight(

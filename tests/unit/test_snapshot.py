@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from migrator.snapshot import Snapshot, differences, make_snapshot, schemas, within
+from migrator.scratch.snapshot import Snapshot, differences, make_snapshot, schemas, within
 
 TABLE = ("table", "public", None, "public.t", {"owner": "a", "row level security": True})
 COLUMN = ("column", "public", "public.t", "public.t.c", {"type": "text", "default": None})

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from migrator.errors import SourceError
+from migrator.folder.read import read_source
 from migrator.model import Migration
-from migrator.source import read_source
 from tests.builders import write_folder
 
 

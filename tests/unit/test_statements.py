@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.scanner import scan
-from migrator.statements import Statement, StatementKind, line_text, position, refusals
+from migrator.sql.scanner import scan
+from migrator.sql.statements import Statement, StatementKind, line_text, position, refusals
 
 
 def statements_of(text: str) -> list[Statement]:

@@ -2,11 +2,18 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.effects import Act
 from migrator.errors import DirtyError
-from migrator.journal import Intent, Progress, Way, sha256
-from migrator.settle import Next, Sight, Verdict
-from migrator.steps import check_unchanged, escaped, in_the_way, question, standing, steps
+from migrator.history.journal import Intent, Progress, Way, sha256
+from migrator.no_transaction.settle import Next, Sight, Verdict
+from migrator.no_transaction.steps import (
+    check_unchanged,
+    escaped,
+    in_the_way,
+    question,
+    standing,
+    steps,
+)
+from migrator.sql.effects import Act
 from tests.builders import RUN_ID, a_script
 
 SQL = "-- migrator: no-transaction\nSELECT 'secret';\n\nDROP INDEX CONCURRENTLY s.i;\n"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.model import Finding
-from migrator.text import Text, read_text
+from migrator.sql.text import Text, read_text
 
 MIXED = st.text() | st.text(st.sampled_from("a\r\n\ufeffé\0"))
 

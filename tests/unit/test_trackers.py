@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from migrator.errors import ConfigError
-from migrator.trackers import (
+from migrator.adopt.tools import (
     TRACKERS,
     Entry,
     Evidence,
@@ -18,6 +17,7 @@ from migrator.trackers import (
     statements_of,
     tracker,
 )
+from migrator.errors import ConfigError
 from tests.builders import a_migration
 
 ONE = "CREATE TABLE a (id int);\n"

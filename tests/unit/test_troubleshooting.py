@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from migrator import errors
-from migrator.refusals import MESSAGES
+from migrator.postgres.connect_failures import MESSAGES
 from tests.pages import ROOT, TROUBLESHOOTING, error_classes, section, table, told_events
 
 PAGE = TROUBLESHOOTING.read_text()

@@ -15,11 +15,11 @@ from migrator.errors import (
     MissingError,
     SourceError,
 )
-from migrator.fence import Write
-from migrator.flight import ESCAPED, make_flight
-from migrator.journal import Progress, Way
+from migrator.history.fence import Write
+from migrator.history.flight import ESCAPED, make_flight
+from migrator.history.journal import Progress, Way
 from migrator.model import Applied, Kind, Migration
-from migrator.undo import (
+from migrator.plan.undo import (
     Kept,
     Origin,
     Step,

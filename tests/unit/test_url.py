@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from migrator import url
 from migrator.errors import ConfigError
-from migrator.url import (
+from migrator.postgres import url
+from migrator.postgres.url import (
     DROPPED,
     ENVIRONMENT,
     PASSED_ON,

@@ -5,8 +5,8 @@ from typing import cast
 
 import pytest
 
-from migrator.refusals import Answer, Verdict
-from migrator.watch import Watch, retry
+from migrator.postgres.connect_failures import Answer, Verdict
+from migrator.postgres.stop import Watch, retry
 
 CIRCUIT_OPEN = Verdict(Answer.RETRY, "pooler", "", wait_seconds=30.0)
 

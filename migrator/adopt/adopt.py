@@ -1,0 +1,143 @@
+"""Takes over the history that another tool left, once and under both tools' locks."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import partial
+from typing import Any
+
+from migrator.adopt.read import find_spot, read_rows
+from migrator.adopt.rules import FOREIGN_HELD, Adoption, Spot, adopting, make_adoption
+from migrator.adopt.tools import Tracker, tracker
+from migrator.apply.database import HISTORY, MovedError
+from migrator.apply.run import MOVES, Run, View
+from migrator.errors import (
+    ConfigError,
+    LockedError,
+    MigratorError,
+    StoppedError,
+    UnreachableError,
+)
+from migrator.history.flight import Limits, head
+from migrator.history.lock_wait import as_holder, describe
+from migrator.model import Event, Migration
+from migrator.postgres.session import LostError, ServerError
+
+
+def adopt_history(
+    run: Run,
+    migrations: tuple[Migration, ...],
+    tool: str | None,
+    table: str | None,
+    *,
+    only_plan: bool,
+) -> dict[str, Any]:
+    """Record as `adopted` what `tool` has applied; the table for people is the answer.
+
+    Raises ConfigError, DirtyError, MissingError or DriftError when its history cannot be taken
+    over as it is, LockedError while that tool is at work, and whatever a run raises.
+    """
+    task = _Adopting(run, migrations, tracker(tool), _parted(table))
+    for _ in range(MOVES):
+        with contextlib.suppress(MovedError):
+            return task.go(only_plan=only_plan)
+    raise RuntimeError("the guard sees another history than the one that is read")
+
+
+class _Adopting:
+    """One adoption, from the look at both histories to the row of each file."""
+
+    def __init__(
+        self,
+        run: Run,
+        migrations: tuple[Migration, ...],
+        tool: Tracker,
+        wanted: tuple[str, str] | None,
+    ) -> None:
+        self.run, self.link, self.migrations = run, run.link, migrations
+        self.tool, self.wanted = tool, wanted
+        self.lock_timeout = run.config.lock_timeout
+
+    def go(self, *, only_plan: bool) -> dict[str, Any]:
+        view = self.run.look(self.migrations, self.run.config.history_readers)
+        spot = self.link.reading(
+            lambda: find_spot(
+                self.link.session, self.link.place, self.tool, self.wanted, self.lock_timeout
+            )
+        )
+        rows, digest, doubts = self.link.reading(
+            lambda: read_rows(self.link.session, self.link.place, spot, self.lock_timeout)
+        )
+        self.run.doubt(doubts)
+        history = view.history.rows
+        adoption = make_adoption(self.tool.name, self.tool.read(rows), self.migrations, history)
+        self.run.shown = {"adoption": adoption.rows()}
+        adoption.raise_failures()
+        if only_plan:
+            self.run.outcome = f"{len(adoption.new)} to adopt"
+            return self.run.shown
+        if adoption.new:
+            self._write(adoption, view, spot, digest)
+            self.run.shown = {"adoption": adoption.rows(written=True)}
+            view = self.run.look(self.migrations)
+        ours = [row.version for row in view.history.rows if row.run_id == self.link.run_id]
+        self.run.outcome = f"{len(ours)} adopted from {spot}" if ours else "nothing to adopt"
+        return self.run.shown
+
+    def _write(self, adoption: Adoption, view: View, spot: Spot, digest: str) -> None:
+        self.run.prepare(view.history)
+        self.run.sync.look()
+        also = [row for _, migration in adoption.new for row in self.run.sync.rows(migration)]
+        seen = (head(view.history.seen()), digest)
+        limits = Limits(self.lock_timeout)
+
+        def send() -> None:
+            place = self.link.place
+            tables = self.run.sync.tables
+            text = adopting(adoption, self.tool, spot, place, limits, seen, also, tables)
+            try:
+                self.link.session.send(text)
+            except ServerError as error:
+                self.link.settle(error)
+                if error.refusal.sqlstate == FOREIGN_HELD:
+                    raise self._at_work(error) from error
+                raise
+            except StoppedError as error:
+                if not self.link.session.surely_rolled_back:
+                    error.details["outcome"] = unknown
+                raise
+            except LostError:
+                lost.append(True)
+                raise
+
+        unknown = "unknown: the adoption was being written; see `status`"
+        lost: list[bool] = []
+        busy = partial(self.link.retrying, HISTORY, send, self.lock_timeout)
+        try:
+            self.link.reconnecting(lambda: self.link.when_free(busy))
+        except LostError as error:
+            raise UnreachableError(f"the connection was lost: {error}", outcome=unknown) from error
+        except MigratorError as error:
+            if lost:
+                error.details.setdefault("outcome", unknown)
+            raise
+        fields = {"from": self.tool.name, "table": str(spot), "count": len(adoption.new)}
+        self.link.tell(Event("history.adopted", "info", fields))
+
+    def _at_work(self, error: ServerError) -> LockedError:
+        holder = as_holder(error.refusal.detail)
+        return LockedError(
+            f"{self.tool.name} is at work: its lock is held by {describe(holder)}",
+            remedy=f"Let {self.tool.name} end and keep its jobs from starting, then run again.",
+            holder=holder,
+        )
+
+
+def _parted(table: str | None) -> tuple[str, str] | None:
+    """Schema and name of --table."""
+    if table is None:
+        return None
+    schema, dot, name = table.partition(".")
+    if not (schema and dot and name):
+        raise ConfigError("--table takes SCHEMA.TABLE", remedy="Write --table public.migrations.")
+    return schema, name

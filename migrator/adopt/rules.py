@@ -1,0 +1,390 @@
+"""Another tool's history beside the folder -> what is to be adopted, and the text that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+from migrator.adopt.tools import Entry, Reading, Tracker, slug
+from migrator.errors import ConfigError, DirtyError, DriftError, MigratorError, MissingError
+from migrator.history.fence import DECLARE, Access, Owners, Table, Write, asked
+from migrator.history.flight import (
+    HEAD_CHECK,
+    HOLDER,
+    MOVED,
+    OURS,
+    Limits,
+    Place,
+    log_row,
+    opening,
+    write,
+)
+from migrator.model import Applied, Finding, Kind, Migration
+from migrator.postgres.quoting import TAIL, do, identifier, literal
+from migrator.sql.script import sets_floor
+
+FOREIGN_HELD = "MG004"  #: SQLSTATE of our own: the other tool holds its lock; DETAIL tells who
+
+
+class Content(Enum):
+    """What is known of a file, beside the text that the other tool ran."""
+
+    EQUAL = "equal"
+    DIFFERS = "differs"
+    NOT_PROVABLE = "not provable"  #: that tool keeps neither the text nor a hash
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One applied migration of the other tool, and the file that it is here."""
+
+    entry: Entry
+    migration: Migration | None
+    content: Content
+    recorded: bool = False  #: our history has it already
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """The other tool's history beside the folder and ours. Finding raises nothing."""
+
+    tool: str
+    matches: tuple[Match, ...]  #: rising by number, what has no file last
+    pending: tuple[Migration, ...]  #: what that tool does not hold to be applied, nor do we
+    repeatable: tuple[str, ...]
+    failures: tuple[MigratorError, ...] = ()
+
+    @property
+    def new(self) -> tuple[tuple[Match, Migration], ...]:
+        """What there is to write."""
+        return tuple((m, m.migration) for m in self.matches if m.migration and not m.recorded)
+
+    def rows(self, *, written: bool = False) -> list[dict[str, Any]]:
+        """The table for people, before or after it was `written`."""
+        rows = [
+            {
+                "version": match.migration.version if match.migration else None,
+                self.tool: match.entry.key,
+                "found": "file" if match.migration else "no file",
+                "content": match.content.value if match.migration else None,
+                "state": _state(match, written=written),
+            }
+            for match in self.matches
+        ]
+        newest = max((m.migration.order for m in self.matches if m.migration), default=None)
+        absent = {self.tool: None, "found": f"not in {self.tool}", "content": None}
+        rows += [
+            {"version": m.version, **absent, "state": "late" if late else "pending"}
+            for m in self.pending
+            for late in [newest is not None and m.order < newest]
+        ]
+        passed = {"version": None, "found": "repeatable", "content": None, "state": "passed over"}
+        return rows + [{**passed, self.tool: name} for name in self.repeatable]
+
+    def raise_failures(self) -> None:
+        """Raise the first failure, carrying the findings of all of them."""
+        if self.failures:
+            message = "; ".join(failure.message for failure in self.failures)
+            findings = [finding for failure in self.failures for finding in failure.findings]
+            first = self.failures[0]
+            raise type(first)(message, findings=findings, remedy=first.remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where the other tool's table lies."""
+
+    tool: str
+    schema: str
+    table: str
+    columns: tuple[str, ...]  #: those of them that are read
+    database: str
+
+    @property
+    def place(self) -> Table:
+        return Table(self.schema, self.table)
+
+    @property
+    def name(self) -> str:
+        return self.place.quoted
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.table}"
+
+
+def choose_spot(
+    tracker: Tracker, found: Mapping[str, Any], wanted: tuple[str, str] | None, ours: str
+) -> Spot:
+    """The table to read, of those that `foreign.LOOK` found; ConfigError where there is none.
+
+    Without `wanted` it is the first in the search_path and public that looks like the tool's; one
+    in the schema of our own history comes last, as that may be ours.
+    """
+    path = [tracker.schema] if tracker.schema else [*found["path"], "public"]
+    path = list(dict.fromkeys(path))
+    schemas = [wanted[0]] if wanted else sorted(path, key=lambda schema: schema == ours)
+    tables = {table["schema"]: table for table in found["tables"]}
+    for schema in schemas:
+        table = tables.get(schema)
+        if table is None or not tracker.fits(table["columns"]) or _beside(tracker, table, wanted):
+            continue
+        names = (*tracker.columns, *tracker.others)
+        columns = tuple(name for name in names if name in table["columns"])
+        name = wanted[1] if wanted else tracker.table
+        return Spot(tracker.name, schema, name, columns, found["database"])
+    name = f"{wanted[0]}.{wanted[1]}" if wanted else tracker.table
+    others = [
+        f"{schema}.{tracker.table}"
+        for schema, table in tables.items()
+        if schema not in schemas and tracker.fits(table["columns"])
+    ]
+    remedy = f"Name it with --table SCHEMA.TABLE, when it is not in {', '.join(schemas)}."
+    if others:
+        remedy = f"Name it with --table; one such table is {others[0]}."
+    raise ConfigError(f"there is no table {name} that looks like {tracker.name}'s", remedy=remedy)
+
+
+def make_adoption(
+    tool: str, reading: Reading, migrations: Sequence[Migration], history: Sequence[Applied]
+) -> Adoption:
+    """Set another tool's history beside the folder and beside ours. Opens and raises nothing.
+
+    Repeatables of the folder are no part of it: they run, as on a new database.
+    """
+    versioned = [migration for migration in migrations if not migration.repeatable]
+    recorded = {row.version for row in history}
+    entries = list(reading.entries)
+    named = {entry.number for entry in entries}
+    if reading.up_to is not None:
+        entries += [
+            Entry(f"up to {reading.up_to}", m.number)
+            for m in versioned
+            if m.number <= reading.up_to and m.number not in named
+        ]
+    matches: list[Match] = []
+    taken: dict[str, str] = {}
+    for entry in entries:
+        migration = _file_of(entry, versioned)
+        if migration is not None and migration.version in taken:
+            migration = None
+        if migration is None:
+            matches.append(Match(entry, None, Content.NOT_PROVABLE))
+            continue
+        taken[migration.version] = entry.key
+        known = migration.version in recorded
+        matches.append(Match(entry, migration, _content(entry, migration), known))
+    adoption = Adoption(
+        tool,
+        tuple(sorted(matches, key=_order)),
+        tuple(m for m in migrations if m.version not in taken and m.version not in recorded),
+        reading.repeatable,
+    )
+    return replace(adoption, failures=_failures(adoption, reading, versioned, history))
+
+
+def rows_query(spot: Spot) -> str:
+    """All rows of the other tool's table as one JSON text, the same each time nothing changed."""
+    parts = ", ".join(f"{literal(name)}, t.{identifier(name)}" for name in spot.columns)
+    return ROWS.format(parts=parts, table=spot.name)
+
+
+def digest_query(spot: Spot) -> str:
+    """SHA-256 of that text, for the guard."""
+    return DIGEST.format(rows=rows_query(spot))
+
+
+def adopting(
+    adoption: Adoption,
+    tracker: Tracker,
+    spot: Spot,
+    place: Place,
+    limits: Limits,
+    seen: tuple[str, str],
+    also: Sequence[Write] = (),
+    tables: Sequence[Table] = (),
+) -> str:
+    """The one message that writes `adoption.new`, when both histories are as they were `seen`.
+
+    `seen` is the head of ours and the digest of the other's; `also` are more statements for the
+    same transaction. The other tool's lock is tried, not waited for: FOREIGN_HELD.
+    """
+    head, digest = seen
+    what = f"adopts the history of {tracker.name}"
+    statements = opening(place, limits, what, head, tables=(*place.tables, *tables))
+    if tracker.lock is not None:
+        key = tracker.lock(spot.schema, spot.table, spot.database)
+        statements.append(do(LOCK.format(key=key, held=FOREIGN_HELD, holder=_holder(key))))
+    check = HEAD_CHECK.format(query=digest_query(spot), head=digest, moved=MOVED)
+    statements += [SAME_CLOCK, do(asked_of(spot, place) + check, DECLARE)]
+    writes = [
+        row
+        for match, migration in adoption.new
+        for row in (_row(migration, place), _log(match, migration, spot, place))
+    ]
+    statements += [write(place, (*writes, *also)), "COMMIT", *TAIL]
+    return ";\n".join(statements)
+
+
+def asked_of(spot: Spot, place: Place) -> str:
+    """Whether code of others could run when the other tool's table is read; statements of a block.
+
+    Its rows are another tool's, and who may forge them is not asked: they are proved otherwise.
+    """
+    return asked([spot.place], place.server_version, Access.READ, Owners.ANY)
+
+
+#: Times become text, in the same way each time, and sort as text.
+SAME_CLOCK = "SET LOCAL timezone = 'UTC'"
+ROWS = """SELECT coalesce(jsonb_agg(line ORDER BY line::text COLLATE "C"), '[]')::text
+  FROM (SELECT jsonb_build_object({parts}) AS line FROM {table} AS t) AS lines"""
+DIGEST = "SELECT encode(sha256(convert_to(({rows}), 'UTF8')), 'hex')"
+LOCK = """  IF NOT pg_try_advisory_xact_lock({key}) THEN
+    RAISE EXCEPTION USING ERRCODE = '{held}', MESSAGE = 'the other tool is at work',
+      DETAIL = coalesce(({holder})::text, '{{}}');
+  END IF;
+"""
+RECORD = """INSERT INTO {history} (version, checksum, rollback_sql, kind, run_id, floor)
+VALUES ({version}, {checksum}, {rollback_sql}, 'adopted', {run_id}, {floor})"""
+
+
+def _row(migration: Migration, place: Place) -> Write:
+    text = RECORD.format(
+        history=place.history,
+        version=literal(migration.version),
+        checksum=literal(migration.checksum),
+        rollback_sql=literal(migration.rollback_sql),
+        run_id=literal(place.run_id),
+        floor=sets_floor(migration),
+    )
+    return Write(text, history=1)
+
+
+def _log(match: Match, migration: Migration, spot: Spot, place: Place) -> Write:
+    entry = match.entry
+    detail = {
+        "from": spot.tool,
+        "table": str(spot),
+        "as": entry.key,
+        "content": match.content.value,
+        "evidence": str(entry.evidence) if entry.evidence else None,
+        "applied_at": entry.at,
+        "checksum": migration.checksum,
+    }
+    known = {name: value for name, value in detail.items() if value is not None}
+    return log_row(place, migration.version, "adopted", known)
+
+
+def _holder(key: int) -> str:
+    high, low = divmod(key % 2**64, 2**32)
+    return HOLDER.format(ours=OURS.format(high=high, low=low))
+
+
+def _beside(tracker: Tracker, table: Mapping[str, Any], wanted: tuple[str, str] | None) -> bool:
+    """Whether a table beside it says that it is some other tool's; who names it knows better."""
+    return wanted is None and tracker.not_beside in table["beside"]
+
+
+def _file_of(entry: Entry, migrations: Sequence[Migration]) -> Migration | None:
+    """The file of the entry's number, unless a name and the content speak against it.
+
+    A file with another number counts when its name is the same and its content is proved; so does
+    the only one of that name for an entry without a number.
+    """
+    for migration in migrations:
+        if migration.number == entry.number and (
+            entry.name in (None, _name(migration)) or _content(entry, migration) is Content.EQUAL
+        ):
+            return migration
+    alike = [m for m in migrations if entry.name is not None and _name(m) == entry.name]
+    equal = [m for m in alike if _content(entry, m) is Content.EQUAL]
+    found = equal or (alike if entry.number is None else [])
+    return found[0] if len(found) == 1 else None
+
+
+def _name(migration: Migration) -> str:
+    return slug(migration.version.partition("_")[2])
+
+
+def _content(entry: Entry, migration: Migration) -> Content:
+    if entry.evidence is None:
+        return Content.NOT_PROVABLE
+    return Content.EQUAL if entry.evidence.fits(migration) else Content.DIFFERS
+
+
+def _order(match: Match) -> tuple[bool, int, str]:
+    if match.migration is None:
+        return True, match.entry.number or 0, match.entry.key
+    return False, match.migration.number, match.migration.version
+
+
+def _state(match: Match, *, written: bool) -> str:
+    if match.recorded:
+        return "recorded"
+    if match.migration is None or match.content is Content.DIFFERS:
+        return "refused"
+    return "adopted" if written else "to adopt"
+
+
+def _failures(
+    adoption: Adoption,
+    reading: Reading,
+    migrations: Sequence[Migration],
+    history: Sequence[Applied],
+) -> tuple[MigratorError, ...]:
+    """Why nothing may be written, the worst first."""
+    tool = adoption.tool
+    failures: list[MigratorError] = []
+    if reading.dirty:
+        keys = ", ".join(finding.file for finding in reading.dirty)
+        remedy = f"Bring the history of {tool} in order with {tool} first; nothing was written."
+        message = f"the history of {tool} is not clean: {keys}"
+        failures.append(DirtyError(message, findings=reading.dirty, remedy=remedy))
+    if gone := [match for match in adoption.matches if match.migration is None]:
+        keys = ", ".join(match.entry.key for match in gone)
+        remedy = (
+            "Put the files that ran into MIGRATIONS_DIR, unchanged; docs/adopting.md says under "
+            "which names."
+        )
+        found = tuple(_without_file(match.entry, tool, migrations) for match in gone)
+        message = f"no file for what {tool} has applied: {keys}"
+        failures.append(MissingError(message, findings=found, remedy=remedy))
+    if changed := [pair for pair in adoption.new if pair[0].content is Content.DIFFERS]:
+        found = tuple(_changed(match, migration, tool) for match, migration in changed)
+        files = ", ".join(finding.file for finding in found)
+        failures.append(DriftError(f"not what {tool} ran: {files}", findings=found))
+    own = [row.version for row in history if row.kind is not Kind.ADOPTED]
+    if own and adoption.new:
+        versions = ", ".join(migration.version for _, migration in adoption.new)
+        failures.append(
+            ConfigError(
+                f"this history has begun without {tool}, it holds {own[-1]}, and {tool} has "
+                f"applied what it lacks: {versions}",
+                remedy="Adopt before the first `up`. Now `up` would run these files: record each "
+                "that is applied with `repair --applied VERSION --reason WHY`.",
+            )
+        )
+    return tuple(failures)
+
+
+def _without_file(entry: Entry, tool: str, migrations: Sequence[Migration]) -> Finding:
+    problem = f"{tool} has applied it, and the folder has no file for it"
+    alike = [
+        m.file
+        for m in migrations
+        if m.number == entry.number or (entry.name is not None and _name(m) == entry.name)
+    ]
+    if alike:
+        problem += f" ({', '.join(alike)} is not shown to be it)"
+    what = f"NNN_{entry.name}.sql" if entry.name else "NNN_name.sql"
+    number = "a number" if entry.number is None else f"the number {entry.number}"
+    return Finding(entry.key, problem, f"Put the file that ran there as {what}, with {number}.")
+
+
+def _changed(match: Match, migration: Migration, tool: str) -> Finding:
+    return Finding(
+        migration.file,
+        f"is not what {tool} ran as {match.entry.key} ({match.entry.evidence})",
+        "Restore the text that ran; put the change into a new migration.",
+    )

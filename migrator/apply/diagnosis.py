@@ -1,0 +1,354 @@
+"""What PostgreSQL refused -> where in the file, why, and what it means for the database."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from migrator.display import TEXT_CHARS
+from migrator.durations import format_duration
+from migrator.errors import AccessError, MigratorError, StatementError
+from migrator.history.fence import TAMPERED
+from migrator.history.flight import ESCAPED, RECODED, Message
+from migrator.masking import FILL, Hider, Span
+from migrator.report import what_stands
+from migrator.sql import sensitive
+from migrator.sql.sensitive import Secrets, masked_line, mentions, secrets_of, statements
+from migrator.sql.statements import Statement, position
+
+if TYPE_CHECKING:
+    from migrator.sql.script import Script
+
+NO_RIGHT, CANCELLED, SYNTAX, NO_COLUMN = "42501", "57014", "42601", "42703"
+#: NOT NULL, CHECK and WITH CHECK OPTION: their DETAIL and CONTEXT hold the whole row.
+ROW_REFUSED = frozenset({"23502", "23514", "44000"})
+#: What a person does about the refusals that need more than mending the file.
+REMEDIES = {
+    TAMPERED: "Take that out of the file, or keep the history out of its reach: set "
+    "MIGRATIONS_SCHEMA to a schema of its own.",
+    RECODED: "Take out of the file what changes client_encoding or standard_conforming_strings: "
+    "the rest of the file would be read otherwise than it is meant.",
+    ESCAPED: "Take the statement that ends the transaction out of the file, see what it left "
+    "behind, and run again.",
+    CANCELLED: "Somebody cancelled the statement on the server: find out why, then run again.",
+    "53200": "The server has no more memory, or no more room for the locks of one transaction: put "
+    "the file's statements into several files, or raise max_locks_per_transaction.",
+    "53100": "The server's disk is full: give it room, then run again.",
+    NO_RIGHT: "Grant the role what the statement needs, or take the statement out.",
+}
+#: What stands before a password.
+PASSWORD = re.compile(rf"\bpassword{FILL}=?{FILL}\Z", re.IGNORECASE)
+#: What stands before an argument that may be a secret, in the wrong quotes.
+CALL = re.compile(r"(?:crypt|secret|pgp_|hmac|digest|dblink)\w*\s*\([^()]*\Z", re.IGNORECASE)
+PASSWORD_CHARS = 400  # that are searched for it
+LINE_CHARS = 400  # of a source line in a log; a seed's line may be megabytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What PostgreSQL answered instead of a result; psycopg2's `diag` as plain values."""
+
+    sqlstate: str
+    message: str
+    severity: str = "ERROR"
+    detail: str | None = None
+    hint: str | None = None
+    context: str | None = None
+    position: int | None = None  #: 1-based, in characters of the whole message
+    internal_position: int | None = None
+    internal_query: str | None = None
+    constraint: str | None = None
+    table: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where in a file an error lies; line and column count from 1, column in characters."""
+
+    line: int
+    column: int | None  #: None in the rows of a COPY
+    text: str  #: the line, as far as the message holds it, without secrets
+    cut: int = 0  #: how much less than `column` the place in `text` is; negative behind a secret
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a run had done when it was refused."""
+
+    applied: Sequence[str]  #: versions that this run applied
+    current: str | None  #: the newest applied version of all
+    untried: Sequence[str]  #: versions that were to come after the refused one
+
+
+def discreet(message: Message, refusal: Refusal, results: int | None, hide: Hider) -> Refusal:
+    """`refusal` as it may be shown and stored: without secrets, and cut.
+
+    Hidden are the literals of a statement that deals in secrets, a password in the wrong quotes
+    or in none, and the values of a row that a constraint refuses. Where it lies is kept, and so is
+    the `internal_query`, which is not for showing.
+    """
+    secrets = _secrets(message, refusal, results)
+
+    def shown(text: str | None, more: Sequence[Span] = ()) -> str | None:
+        if text is None:
+            return None
+        return hide.text(text, more=[*secrets.spans(text, TEXT_CHARS), *more])
+
+    said = refusal.message
+    if _quotes_password(message, refusal):
+        # in whatever language it was, which has quotes of its own
+        said = "syntax error at what stands for a password"
+    elif _quotes_argument(message, refusal):
+        said = "no column has the name that stands for a secret: strings are in single quotes"
+    return replace(
+        refusal,
+        message=shown(said) or "",
+        detail=shown(refusal.detail, _row_values(refusal)),
+        hint=shown(refusal.hint),
+        context=shown(refusal.context, _copied_values(refusal, secrets)),
+    )
+
+
+def diagnose(
+    script: Script,
+    message: Message,
+    refusal: Refusal,
+    results: int | None,
+    standing: Standing,
+    general_timeout_ms: int = 0,
+) -> MigratorError:
+    """The refusal as the person who wrote the file needs it: a StatementError, in most cases.
+
+    It must be `discreet` already: its texts are taken as they are.
+    `results` is how many statements of the message had been answered, None if unknown;
+    `general_timeout_ms` is STATEMENT_TIMEOUT.
+    """
+    migration = script.migration
+    spot, in_file = locate(message, refusal, results)
+    if spot and (_quotes_password(message, refusal) or _quotes_argument(message, refusal)):
+        spot = _masked(spot)
+    details: dict[str, Any] = {
+        "version": migration.version,
+        "file": migration.file,
+        "line": spot.line if spot else None,
+        "column": spot.column if spot else None,
+        "sqlstate": refusal.sqlstate,
+        "detail": refusal.detail,
+        "hint": refusal.hint,
+        "context": refusal.context,
+        "constraint": refusal.constraint,
+        "outcome": _what_it_means(migration.version, refusal, standing),
+        **(_shown(spot) if spot else {}),
+    }
+    places = (migration.file, spot.line, spot.column) if spot else (migration.file,)
+    where = ":".join(str(place) for place in places if place is not None)
+    text = f"{where}: {refusal.severity} {refusal.sqlstate}: {refusal.message}"
+    if refusal.sqlstate == TAMPERED:
+        text = f"{migration.file}: the file changed migrator's own history: {refusal.message}"
+    found = {key: value for key, value in details.items() if value is not None}
+    if not in_file and refusal.sqlstate == NO_RIGHT:
+        return AccessError(text, **found)
+    remedy = REMEDIES.get(refusal.sqlstate)
+    if refusal.sqlstate == CANCELLED and "statement timeout" in refusal.message:
+        remedy = _timeout_remedy(script, general_timeout_ms)
+    return StatementError(text, remedy=remedy, **found)
+
+
+def locate(message: Message, refusal: Refusal, results: int | None) -> tuple[Spot | None, bool]:
+    """Where in the file the server's refusal of `message` lies, and whether it lies in the file.
+
+    `results` is how many statements of the message had been answered, None if unknown. An error
+    without a position is laid to the statement that was not answered any more.
+    """
+    if refusal.position:
+        offset = refusal.position - 1 - message.body_starts
+        if not (message.body and 0 <= offset <= len(message.body) + 1):
+            return None, False  # the semicolon that follows the body is the one position beyond it
+        return _spot(message, min(offset, len(message.body)), refusal), True
+    if message.rows is not None:
+        row = re.search(r"^COPY .*, line (\d+)", refusal.context or "", re.MULTILINE)
+        if row:
+            return Spot(message.rows_line + int(row[1]) - 1, None, ""), True
+        return _spot(message, 0, refusal), True
+    if results is None:
+        return None, True
+    index = results - message.results_before
+    if not 0 <= index < message.statements:
+        return None, False
+    statement = statements(message.body)[index]
+    text = message.body[statement.start : statement.end]
+    return _spot(message, statement.start + _inside(text, refusal), refusal), True
+
+
+def _what_it_means(version: str, refusal: Refusal, standing: Standing) -> str:
+    """The state of the database after a refusal, for whoever is woken by it."""
+    parts = [f"{version} was rolled back"]
+    if refusal.sqlstate == ESCAPED:
+        parts = [f"what {version} did before its own COMMIT stands, and it is not recorded"]
+    if standing.applied:
+        parts.append(what_stands(standing.applied))
+    elif standing.current:
+        parts.append(f"the database is at {standing.current}")
+    else:
+        parts.append("nothing is applied")
+    if standing.untried:
+        parts.append(f"not tried: {', '.join(standing.untried)}")
+    return "; ".join(parts)
+
+
+def _timeout_remedy(script: Script, general_ms: int) -> str:
+    """Which limit cut the statement, and where to raise it."""
+    own_ms = script.statement_timeout_ms
+    if own_ms:
+        return (
+            f"Its own line `-- migrator: statement-timeout {format_duration(own_ms)}` cut it: "
+            "raise the limit there."
+        )
+    if own_ms is None and general_ms:
+        return (
+            f"STATEMENT_TIMEOUT={format_duration(general_ms)} cut it: raise that, or give this "
+            "file a line `-- migrator: statement-timeout 30min`."
+        )
+    return "The file sets statement_timeout itself: raise it there; no limit of the job's was set."
+
+
+def _shown(spot: Spot) -> dict[str, str]:
+    """The line, cut around the column where it is long, and a caret under the column."""
+    if spot.column is None:
+        return {}
+    at = spot.column - 1 - spot.cut
+    start = max(0, at - LINE_CHARS // 2) if len(spot.text) > LINE_CHARS else 0
+    blanks = "".join("\t" if char == "\t" else " " for char in spot.text[start:at])
+    return {"source_line": spot.text[start : start + LINE_CHARS], "caret": blanks + "^"}
+
+
+def _inside(statement: str, refusal: Refusal) -> int:
+    """The offset in a statement of an error inside its DO block or function, else 0."""
+    query = refusal.internal_query
+    if query and refusal.internal_position and statement.count(query) == 1:
+        return statement.index(query) + refusal.internal_position - 1
+    block = re.search(r"inline_code_block line (\d+)", refusal.context or "")
+    quote = re.search(r"\$(?:[^\W\d]\w*)?\$|'", statement)
+    if block is None or quote is None:
+        return 0
+    start = quote.end()
+    for _ in range(int(block[1]) - 1):
+        start = statement.find("\n", start) + 1 or start
+    blanks = re.compile(r"[^\S\n]*").match(statement, start)
+    return blanks.end() if blanks else start
+
+
+def _secrets(message: Message, refusal: Refusal, results: int | None) -> Secrets:
+    """What the refusal may quote of statements that deal in secrets.
+
+    A statement does so by its own words, or by those of what it calls.
+    """
+    body = message.body
+    called = mentions(refusal.internal_query) or mentions(refusal.context)
+    if not called and not mentions(body):
+        return Secrets()
+    found = statements(body)
+    blamed = _blamed(message, refusal, results, found)
+    texts = [body[statement.start : statement.end] for statement in found]
+    own = body[blamed.start : blamed.end] if blamed else ""
+    chosen = [own] if called or mentions(own) else []
+    if called or blamed is None:
+        chosen += [text for text in texts if mentions(text)]
+    if not called and not chosen:
+        return Secrets()
+    if message.rows is not None and refusal.context:
+        return Secrets(too_many=True)  # the rows that the server quotes are not in the statement
+    quoted = (refusal.context or "").replace('"', " ")  # which stands around whole statements
+    return secrets_of([*chosen, refusal.internal_query or "", quoted])
+
+
+def _blamed(
+    message: Message, refusal: Refusal, results: int | None, found: Sequence[Statement]
+) -> Statement | None:
+    """The statement that was refused, as far as is known."""
+    if refusal.position:
+        offset = refusal.position - 1 - message.body_starts
+        return next((s for s in reversed(found) if 0 <= s.start <= offset), None)
+    index = -1 if results is None else results - message.results_before
+    return found[index] if 0 <= index < len(found) else None
+
+
+def _row_values(refusal: Refusal) -> list[Span]:
+    """Where DETAIL holds the row that a constraint refuses, in whatever language."""
+    detail = refusal.detail or ""
+    start, end = detail.find("("), detail.rfind(")")
+    if refusal.sqlstate not in ROW_REFUSED or start < 0:
+        return []
+    return [Span(start + 1, end if end > start else len(detail))]
+
+
+def _copied_values(refusal: Refusal, secrets: Secrets) -> list[Span]:
+    """Where CONTEXT holds a whole row of a COPY; or one value of it, where that is a secret."""
+    context = refusal.context or ""
+    row = re.search(r"^COPY [^\n\"«»„“「]*+[\"«»„“「]", context, re.MULTILINE)
+    if row is None:
+        return []
+    is_value = re.match(r"COPY .*, line \d+, column ", row[0]) is not None
+    if is_value and not secrets.too_many and refusal.sqlstate not in ROW_REFUSED:
+        return []
+    return [Span(row.end(), len(context), '***"')]  # a row may hold line ends
+
+
+def _quotes_password(message: Message, refusal: Refusal) -> bool:
+    """Whether the parser has stumbled over what stands where a password should."""
+    if refusal.sqlstate != SYNTAX:
+        return False
+    before, _ = _around(message, refusal)
+    return bool(PASSWORD.search(before))
+
+
+def _quotes_argument(message: Message, refusal: Refusal) -> bool:
+    """Whether what a column is missed for is an argument in double quotes that is a secret."""
+    if refusal.sqlstate != NO_COLUMN:
+        return False
+    before, sign = _around(message, refusal)
+    return sign == '"' and bool(CALL.search(before))
+
+
+def _around(message: Message, refusal: Refusal) -> tuple[str, str]:
+    """The end of what stands before the place of a refusal, and the sign that is there."""
+    text, at = message.text, (refusal.position or 1) - 1
+    if refusal.internal_query and refusal.internal_position:
+        text, at = refusal.internal_query, refusal.internal_position - 1
+    return text[max(0, at - PASSWORD_CHARS) : at], text[at : at + 1]
+
+
+def _masked(spot: Spot) -> Spot:
+    """Without what stands behind PASSWORD in its line, or else behind its column."""
+    text, found = re.subn(r"(?i)(\bpassword\b).*", r"\1 ***", spot.text)
+    if not found:
+        text = spot.text[: (spot.column or 1) - 1 - spot.cut] + "***"
+    return replace(spot, text=text)
+
+
+def _spot(message: Message, offset: int, refusal: Refusal) -> Spot:
+    body = message.body
+    line, column = position(body, offset)
+    cut = message.column - 1 if line == 1 else 0
+    start = offset - (column - 1)
+    end = body.find("\n", offset)
+    text, at = masked_line(
+        body, start, len(body) if end < 0 else end, _hidden(body, offset, refusal), offset
+    )
+    before = body[max(0, start - PASSWORD_CHARS) : start]
+    if PASSWORD.search(before) and not text.lstrip().startswith(sensitive.MASK):
+        text = re.sub(r"\S", "*", text)  # the password itself, broken off from its keyword
+    return Spot(message.line + line - 1, column + cut, text, column + cut - 1 - at)
+
+
+def _hidden(body: str, offset: int, refusal: Refusal) -> Sequence[Span]:
+    """The literals of statements that deal in secrets, by their words or those of what they call.
+
+    Of the latter there is one, the refused statement at `offset`.
+    """
+    if mentions(refusal.internal_query) or mentions(refusal.context):
+        blamed = [s for s in statements(body) if s.start <= offset <= s.end]
+        return sensitive.spans(body, blamed)
+    return sensitive.spans(body)

@@ -1,0 +1,382 @@
+"""The only place that decides what happens in which order."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from migrator.apply.database import HISTORY, Link, MovedError
+from migrator.apply.scripts import Reader
+from migrator.apply.send import Course, Flier, Seen, check_time
+from migrator.apply.supabase_history import Sync
+from migrator.config import Config
+from migrator.durations import limit_seconds
+from migrator.errors import (
+    AccessError,
+    DirtyError,
+    PendingError,
+)
+from migrator.history.fence import Distrust, Owners
+from migrator.history.flight import (
+    Limits,
+)
+from migrator.history.journal import Progress
+from migrator.history.read import (
+    History,
+    find_run,
+    prepare_history,
+    read_history,
+    read_log,
+)
+from migrator.model import Event, Migration
+from migrator.plan.order import Needs
+from migrator.plan.plan import Decision, Plan, Policy, make_plan
+from migrator.postgres.session import ServerError
+from migrator.postgres.stop import retry
+from migrator.report import Done
+from migrator.sql.script import Script
+
+if TYPE_CHECKING:
+    from migrator.apply.diagnosis import Standing
+
+#: What was not there when it was looked for: a schema, a table or its type.
+DOUBTED = "Compare with the role that runs `up`; only that role's rows can be relied on."
+APPEARED = frozenset({"42P06", "42P07", "23505", "42710"})
+#: How often the history may be said to have moved and be found as it was.
+MOVES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one look at the database showed, beside the folder."""
+
+    history: History
+    plan: Plan
+    decision: Decision
+
+    @property
+    def dirty(self) -> tuple[str, ...]:
+        """Versions that began outside a transaction and never finished, in order."""
+        return tuple(m.version for m in self.plan.pending if m.version in self.history.dirty)
+
+    @property
+    def undoing(self) -> tuple[str, ...]:
+        """Versions whose undo began outside a transaction and never finished, in order."""
+        return tuple(
+            row.version for row in self.history.rows if row.version in self.history.undoing
+        )
+
+    def undo_error(self) -> DirtyError:
+        """What keeps `up` from running anything while there are such."""
+        return DirtyError(
+            f"undone in part, and not finished: {', '.join(self.undoing)}",
+            remedy="Run `rollback --steps 1`, or --to the version that is to stay: it settles by "
+            "the catalog what was interrupted, and goes on. To give the undo up, once all of the "
+            "migration is there again: `repair --applied VERSION --reason WHY`.",
+        )
+
+    def raise_dirty(self) -> None:
+        """DirtyError for all of them."""
+        if self.undoing:
+            raise self.undo_error()
+        if self.dirty:
+            raise DirtyError(f"begun and not finished: {', '.join(self.dirty)}")
+
+
+@dataclass
+class Run:
+    """One run of one command: what it was given, and what it has done so far."""
+
+    config: Config
+    link: Link
+    started_at: datetime
+    #: Puts a question to whoever sits at a terminal, with the answer of the command that it is
+    #: about; True where nobody does.
+    ask: Callable[[str, dict[str, Any]], bool] = field(default=lambda _question, _shown: True)
+    course: Course = field(default_factory=Course)
+    applied: list[Done] = field(default_factory=list)
+    rolled_back: list[Done] = field(default_factory=list)
+    view: View | None = None  #: the newest look
+    pending: tuple[str, ...] = ()  #: what is still to be applied, in order, as far as is known
+    outcome: str | None = None  #: what a command did that applied nothing, in words
+    shown: dict[str, Any] = field(default_factory=dict)  #: its answer, even when it is refused
+    sync: Sync = field(init=False)
+    _doubted: set[str] = field(default_factory=set)  #: what has been said of the tables' owners
+    _warned: bool = False  #: of old transactions, once in a run
+
+    def __post_init__(self) -> None:
+        self.sync = Sync(self.link)
+        self._reader = Reader(self.link.watch)
+
+    @property
+    def current(self) -> str | None:
+        """The newest applied version, as far as is known; a repeatable is none."""
+        if self.view is None:
+            return None
+        done = {entry.version for entry in self.applied}
+        undone = {entry.version for entry in self.rolled_back}
+        rows = [row for row in self.view.plan.applied if row.version not in undone]
+        found = [row.order for row in rows if not row.repeatable]
+        found += [m.order for m in self.view.plan.pending if m.version in done and not m.repeatable]
+        return max(found)[-1] if found else None
+
+    def look(self, migrations: tuple[Migration, ...], readers: tuple[str, ...] = ()) -> View:
+        """Read the history and plan; a connection that was idle too long is opened anew."""
+        limit = self.config.lock_timeout
+        history = self.link.reading(
+            lambda: read_history(self.link.session, self.link.place, limit, readers)
+        )
+        # a crash of the server may take commits along, with synchronous_commit off
+        stand = {row.version for row in history.rows}
+        self.applied = [done for done in self.applied if done.version in stand]
+        self.rolled_back = [done for done in self.rolled_back if done.version not in stand]
+        policy = Policy(self.config.on_drift, self.config.on_missing, self.config.on_late)
+        plan = make_plan(migrations, history.rows)
+        if plan.late:
+            needs = self._reader.needs(plan.late, migrations)
+            plan = make_plan(migrations, history.rows, needs)
+        self.view = View(history, plan, plan.checked(policy))
+        self.pending = tuple(migration.version for migration in self.view.decision.run)
+        self.doubt(history.distrust)
+        return self.view
+
+    def doubt(self, distrust: Distrust) -> None:
+        """Say once who could have forged what is read here."""
+        for found in distrust.owners:
+            problem = (
+                f"it belongs to {found['owner']}, a role that {found['role']} has no reason to "
+                "trust: whoever that is could have written any row"
+            )
+            if (what := f"{problem} {found['table']}") not in self._doubted:
+                self._doubted.add(what)
+                fields = {"file": found["table"], "problem": problem, "remedy": DOUBTED}
+                self.link.tell(Event("plan.warning", "warning", fields))
+
+    def read_log(self, limit: int) -> list[dict[str, Any]]:
+        """The newest `limit` lines of the log, oldest first; a lost connection is opened anew."""
+        lines, distrust = self.link.reconnecting(
+            lambda: read_log(self.link.session, self.link.place, limit)
+        )
+        self.doubt(distrust)
+        return lines
+
+    def warn(self, view: View) -> None:
+        """Say what the policies let pass."""
+        for finding in view.decision.warnings:
+            fields = {"file": finding.file, "problem": finding.problem, "remedy": finding.remedy}
+            self.link.tell(Event("plan.warning", "warning", fields))
+
+    def apply_pending(self, migrations: tuple[Migration, ...]) -> None:
+        """Bring the database to where the folder is, however often others move the history."""
+        unmoved = 0
+        before: History | None = None
+        undoing: dict[str, Progress] = {}
+        while unmoved < MOVES:
+            view = self.look(migrations, self.config.history_readers)
+            unmoved = unmoved + 1 if before and before.rows == view.history.rows else 0
+            before = view.history
+            self.link.tell(_plan_made(view))
+            self.warn(view)
+            view.history.distrust.refuse_owners()
+            view.decision.raise_failures()
+            if view.undoing:
+                if undoing == view.history.undoing:
+                    raise view.undo_error()
+                undoing = view.history.undoing
+                self._wait_for_undo(view.undoing[0])
+                continue
+            scripts = self.understand(view, migrations)
+            _check_begun(scripts, view)
+            if not scripts and not view.history.readers_lacking:
+                return
+            with contextlib.suppress(MovedError):
+                self._apply_all(scripts, view.history)
+                return
+        raise RuntimeError("the guard sees another history than the one that is read")
+
+    def _wait_for_undo(self, version: str) -> None:
+        """Whoever is at it holds the lock: once that is free, nobody is."""
+        self.link.reconnecting(
+            lambda: self.link.when_free(
+                lambda: find_run(self.link.session, self.link.place, version)
+            )
+        )
+
+    def needs(self, migrations: tuple[Migration, ...]) -> Needs:
+        """What each file requires, the applied ones too."""
+        return self._reader.needs(migrations, migrations)
+
+    def understand(self, view: View, migrations: tuple[Migration, ...]) -> tuple[Script, ...]:
+        """What is to be run, read and put in order before any of it is run."""
+        known = [row.version for row in view.plan.applied]
+        scripts = self._reader.understand(view.decision, migrations, known)
+        self.pending = tuple(script.migration.version for script in scripts)
+        return scripts
+
+    def find_sessions(self, scripts: tuple[Script, ...]) -> None:
+        """Have what the scripts need, before the first of them is sent.
+
+        Raises ConfigError when a no-transaction file has no session of its own to run on.
+        """
+        if not all(script.transactional for script in scripts):
+            self.link.own_session()
+
+    def _apply_all(self, scripts: tuple[Script, ...], history: History) -> None:
+        self.find_sessions(scripts)
+        self.prepare(history)
+        if scripts:
+            self.sync.look()
+            if not self._warned:
+                self._warned = True
+                self._warn_of_open_transactions()
+        seen = dict(history.seen())
+        for step, script in enumerate(scripts, 1):
+            check_time(self.link, script, script.migration.version)
+            fields = {
+                "version": script.migration.version,
+                "file": script.migration.file,
+                "step": step,
+                "steps": len(scripts),
+            }
+            self.link.tell(Event("migration.started", "info", fields))
+            if script.transactional:
+                done = self.fly(script, seen)
+            else:
+                from migrator.no_transaction.run import apply_alone  # seldom needed
+
+                done = apply_alone(
+                    self.link, script, seen.items(), self.sync.rows(script.migration)
+                )
+            seen[script.migration.version] = script.migration.checksum
+            self.applied.append(done)
+            self.link.check_encoding()
+            self.pending = self.pending[1:]
+            fields = {
+                "version": done.version,
+                "file": script.migration.file,
+                "execution_time_ms": done.execution_time_ms,
+            }
+            self.link.tell(Event("migration.applied", "info", fields))
+
+    def _warn_of_open_transactions(self) -> None:
+        """Say whose old transactions hold locks on tables, before the first attempt."""
+        from migrator.postgres.blockers import (
+            read_open_transactions,  # only a run with work needs it
+        )
+
+        def look() -> list[dict[str, Any]]:
+            try:
+                return read_open_transactions(self.link.session)
+            except ServerError:
+                self.link.session.tidy()
+                return []  # no more than a warning is lost
+
+        for found in self.link.reconnecting(look):
+            self.link.tell(Event("transaction.open", "warning", found))
+
+    def fly(self, script: Script, seen: Seen) -> Done:
+        """One flight, as the run's course has it; see `Flier.fly`."""
+        rows = self.view.history.rows if self.view else ()
+        return Flier(self.link, self.sync, self.course, rows, self._standing).fly(script, seen)
+
+    def _standing(self) -> Standing:
+        from migrator.apply.diagnosis import Standing  # needed only when a statement failed
+
+        return Standing([d.version for d in self.applied], self.current, self.pending[1:])
+
+    def prepare(self, history: History, owners: Owners = Owners.TRUSTED) -> None:
+        """Have the history's tables as they should be; nothing is sent when they are.
+
+        Raises AccessError when the server is read-only, or when a role for which `owners` does not
+        do may have written what they hold; MovedError when they were made meanwhile.
+        """
+        history.distrust.refuse_owners(owners)
+        if history.read_only:
+            raise AccessError(
+                "the server is read-only: a standby, or a server whose disk is full",
+                remedy="Connect to the primary; on Supabase, leave read-only mode first.",
+            )
+        if history.readers_lacking or not history.complete:
+            limit = self.config.lock_timeout
+            self.link.reconnecting(
+                lambda: self.link.when_free(
+                    lambda: self.link.retrying(
+                        HISTORY, lambda: self._prepare(history, owners), limit
+                    )
+                )
+            )
+
+    def _prepare(self, history: History, owners: Owners) -> None:
+        limits = Limits(self.config.lock_timeout)
+        try:
+            prepare_history(self.link.session, self.link.place, limits, history, owners)
+        except ServerError as error:
+            self.link.settle(error)
+            if error.refusal.sqlstate in APPEARED:
+                raise MovedError from error
+            raise
+        self.link.tell(Event("history.prepared", "info", {"schema": self.config.migrations_schema}))
+
+
+def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
+    """Poll until the database holds every migration of the folder.
+
+    Raises PendingError after WAIT_TIMEOUT, and MissingError for an image that is below a floor.
+    Needs no lock and writes nothing.
+    """
+
+    class _NotYetError(Exception):
+        pass
+
+    def tell_retry(_error: _NotYetError, attempt: int) -> None:
+        fields = {"pending": lacking(), "attempt": attempt}
+        run.link.tell(Event("migrations.waiting", "info", fields))
+
+    def lacking() -> list[str]:
+        return [*run.pending, *(run.view.undoing if run.view else ())]
+
+    def look() -> None:
+        view = run.look(migrations)
+        if view.plan.below_floor:
+            raise view.plan.too_old()
+        if lacking():
+            raise _NotYetError
+
+    try:
+        limit = limit_seconds(run.config.wait_timeout)
+        retry(look, run.link.watch, lambda: limit, _NotYetError, tell_retry, first=0.2)
+    except _NotYetError:
+        raise PendingError(
+            f"still pending after WAIT_TIMEOUT: {', '.join(lacking())}",
+            remedy="See whether the job that runs `up` has failed or still works.",
+        ) from None
+
+
+def _plan_made(view: View) -> Event:
+    plan = view.plan
+    fields = {
+        "pending": [migration.version for migration in view.decision.run],
+        "applied_count": len(plan.applied),
+        "late": [migration.version for migration in plan.late],
+        "held": [migration.version for migration in plan.held],
+        "drifted": [migration.version for migration in plan.drifted],
+        "missing": [row.version for row in (*plan.missing, *plan.ahead)],
+    }
+    return Event("plan.made", "info", {key: value for key, value in fields.items() if value})
+
+
+def _check_begun(scripts: tuple[Script, ...], view: View) -> None:
+    """What began outside a transaction cannot go on inside one."""
+    for script in scripts:
+        version = script.migration.version
+        if script.transactional and version in view.dirty:
+            raise DirtyError(
+                f"{script.migration.file}: it began as a no-transaction file and is not finished, "
+                "and now it is none",
+                remedy="Give it back its line `-- migrator: no-transaction`; or "
+                f"`repair --not-applied {version} --reason WHY` once nothing of it is left.",
+                version=version,
+            )

@@ -1,0 +1,322 @@
+"""Sends flights, and finds out what became of each; docs/design.md section 4."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from migrator.apply.database import LOSSES, Link, MovedError
+from migrator.apply.supabase_history import Sync
+from migrator.durations import format_duration
+from migrator.errors import (
+    MigratorError,
+    SourceError,
+    StatementError,
+    StoppedError,
+    UnreachableError,
+)
+from migrator.history.fence import Write
+from migrator.history.flight import (
+    BECAME,
+    MOVED,
+    SIGN,
+    Limits,
+    Message,
+    Place,
+    applied,
+    head,
+    log_alone,
+    log_row,
+    make_flight,
+)
+from migrator.history.read import find_run, is_standby
+from migrator.model import Applied, Migration
+from migrator.postgres.quoting import first
+from migrator.postgres.session import LostError, ServerError, Session
+from migrator.report import Done
+from migrator.sql.script import Script
+
+if TYPE_CHECKING:
+    from migrator.apply.diagnosis import Standing
+
+Seen = dict[str, str | None]  # the history as our next flight must find it
+
+LOG_SECONDS = 3.0  #: for the row that records a failure; it may be done without
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Which way a run's flights go: what records one, and by what it is known to have arrived."""
+
+    record: Callable[[Script, Place], tuple[Write, ...]] = applied
+    also: Callable[[Sync, Migration], tuple[Write, ...]] = Sync.rows  #: goes along with that
+    #: The run that a look under the lock finds to have done it, and its ms; None: it is not done.
+    find: Callable[[Session, Place, str], tuple[str | None, int] | None] = find_run
+    called: str = "{}"  #: what one is called in words, around its version
+    busy: str = "{} was rolled back and is not applied"  #: what a refusal for want of locks means
+    failed: str = "failed"  #: the log's event when PostgreSQL has refused one
+
+
+class _Closed:
+    """What the closing half of a flight reported of itself, before its COMMIT."""
+
+    def __init__(self, run_id: str) -> None:
+        self._run_id = run_id
+        self.xid: str | None = None  #: its transaction; None: it did not come to its end
+        self.ms: int | None = None
+
+    def hear(self, text: str) -> bool:
+        """Whether a notice is that report."""
+        _, sign, report = text.partition(SIGN)
+        if not sign:
+            return False
+        found = json.loads(report)
+        if found["run_id"] != self._run_id:
+            return False
+        self.xid, self.ms = found["xid"], found["ms"]
+        return True
+
+
+def check_time(link: Link, script: Script, called: str) -> None:
+    """What may take longer than is left until the deadline is not begun: StoppedError."""
+    link.watch.check()
+    limit, left = script.statement_timeout_ms, link.watch.seconds_left
+    if not limit or left >= limit / 1000:
+        return
+    link.watch.stop("DEADLINE")
+    error = link.watch.stopped()
+    error.details["outcome"] = (
+        f"{called} was not begun: {left:.1f} s were left until "
+        f"DEADLINE, and its statement-timeout is {format_duration(limit)}"
+    )
+    raise error
+
+
+@dataclass(frozen=True)
+class Flier:
+    """What the flights of one run have in common."""
+
+    link: Link
+    sync: Sync
+    course: Course
+    rows: Sequence[Applied]  #: the history as the plan saw it
+    standing: Callable[[], Standing]  #: what the run had done, asked when a statement is refused
+
+    def fly(self, script: Script, seen: Seen) -> Done:
+        """One flight, sent again when the lock comes free or the connection was lost.
+
+        Raises MovedError when the history is not `seen`, and what ends the run.
+        """
+        migration = script.migration
+        version = migration.version
+        while self.link.losses(version) < LOSSES:
+            try:
+                return Done(version, self.link.admitted(lambda: self._send_when_free(script, seen)))
+            except MovedError:
+                # a lost flight may be begun by the server, and commit, only after we have looked
+                if self.link.losses(version) and (done := self._arrived(version)):
+                    return done
+                raise
+            except LostError as error:
+                self.link.lost()
+                self.link.count_loss(version, error)
+            done = self._arrived(version)
+            if done is not None:
+                return done
+        raise StatementError(
+            f"{migration.file}: the connection was lost {LOSSES} times while it ran",
+            remedy="See the server's log: the file may crash its backend, or a proxy may cut long "
+            "statements.",
+            version=version,
+            file=migration.file,
+            outcome=f"{self._called(version)} was not applied when last looked at; see `status`",
+        )
+
+    def _arrived(self, version: str) -> Done | None:
+        """After a lost connection: what our COMMIT left, seen under the lock."""
+        called = self._called(version)
+        unknown = f"unknown: the connection was lost while {called} ran; see `status`"
+        try:
+            found = self.link.reconnecting(
+                lambda: self.link.when_free(partial(self._look, version))
+            )
+        except (LostError, ServerError) as error:
+            if isinstance(error, ServerError):
+                if error.refusal.sqlstate == MOVED:
+                    raise MovedError from error  # a crash took the newest commits with it
+                self.link.refuse_distrusted(error, unknown)
+            message = f"{called}: the connection was lost, and again when looking: {error}"
+            raise UnreachableError(message, version=version, outcome=unknown) from error
+        except MigratorError as error:
+            error.details["outcome"] = unknown
+            raise
+        return self._ours(version, found)
+
+    def _look(self, version: str) -> tuple[str | None, int] | None:
+        """As the course's `find`; LostError from a standby, which may not have our COMMIT yet."""
+        if is_standby(self.link.session):
+            raise LostError("the server that answers is a standby")
+        return self.course.find(self.link.session, self.link.place, version)
+
+    def _ours(self, version: str, found: tuple[str | None, int] | None) -> Done | None:
+        """Whether the row that was found is of our flight: None when our flight left nothing.
+
+        Raises MovedError when another runner was there. Of a repeatable the row of its last run
+        stands until our COMMIT.
+        """
+        if found is None:
+            return None
+        run_id, spent = found
+        if run_id == self.link.run_id:
+            return Done(version, spent)
+        if any(row.version == version and row.run_id == run_id for row in self.rows):
+            return None
+        raise MovedError
+
+    def _send_when_free(self, script: Script, seen: Seen) -> int | None:
+        place, limits = self.link.place, self._limits(script)
+        record = self.course.record(script, place)
+        also = self.course.also(self.sync, script.migration)
+        seen_head, tables = head(seen.items()), self.sync.tables
+        flight = partial(make_flight, script, seen_head, place, limits, also, record, tables)
+
+        def send() -> int | None:
+            check_time(self.link, script, self._called(script.migration.version))
+            return self._send(script, flight())
+
+        version = script.migration.version
+        try:
+            return self.link.when_free(
+                lambda: self.link.retrying(
+                    version, send, limits.lock_timeout, self.course.busy.format(version)
+                )
+            )
+        except SourceError as error:  # the file has changed since it was understood
+            self.link.session.tidy()
+            error.details["outcome"] = f"{self._called(version)} was rolled back"
+            raise
+
+    def _limits(self, script: Script) -> Limits:
+        return Limits(
+            _chosen(script.lock_timeout_ms, self.link.config.lock_timeout),
+            _chosen(script.statement_timeout_ms, self.link.config.statement_timeout),
+            self.link.config.search_path,
+        )
+
+    def _send(self, script: Script, messages: Iterator[Message]) -> int | None:
+        """Send one flight; the server's ms for it. Whatever is refused is rolled back."""
+        version = script.migration.version
+        session, closed = self.link.session, _Closed(self.link.run_id)
+        session.count_results()
+        session.hear = partial(self._hear, version, closed)
+        rows: list[tuple[Any, ...]] = []
+        for message in messages:
+            try:
+                if message.rows is None:
+                    rows = session.send(message.sent)
+                else:
+                    session.copy(message.sent, message.rows)
+            except ServerError as error:
+                answered = session.answered
+                if not session.in_transaction and (done := self._committed(version, closed)):
+                    return done.execution_time_ms
+                self.link.settle(error, f"{self._called(version)} was rolled back")
+                raise self._refused(script, message, error, answered) from error
+            except StoppedError as error:
+                done, outcome = self._left_by_stop(message, version, closed)
+                if done is not None:
+                    return done.execution_time_ms
+                error.details["outcome"] = outcome
+                raise
+        if rows:
+            self.link.read_back(rows[0][0])
+        return closed.ms
+
+    def _hear(self, version: str, closed: _Closed, text: str) -> None:
+        if not closed.hear(text):
+            self.link.tell_notice(version, text)
+
+    def _committed(self, version: str, closed: _Closed) -> Done | None:
+        """After a refusal that left no transaction open: our flight, if it is committed after all.
+
+        Then our own clean-up was refused. How many statements were answered proves nothing, as a
+        rule may answer several times for one. The server is asked what became of the transaction;
+        None when that was rolled back, or never came to its end.
+        """
+        if closed.xid is None:
+            return None
+        try:
+            self.link.session.tidy()
+            [(became,)] = self.link.session.send(
+                first("/* migrator */", BECAME.format(xid=closed.xid))
+            )
+        except (ServerError, LostError):
+            return self._arrived(version)
+        except StoppedError as error:
+            with contextlib.suppress(Exception), self.link.watch.cleaning_up():
+                if found := self._ours(version, self._find(version)):
+                    return found
+            called = self._called(version)
+            error.details["outcome"] = f"unknown: {called} was being committed; see `status`"
+            raise
+        return Done(version, closed.ms) if became == "committed" else None
+
+    def _find(self, version: str) -> tuple[str | None, int] | None:
+        return self.course.find(self.link.session, self.link.place, version)
+
+    def _left_by_stop(
+        self, message: Message, version: str, closed: _Closed
+    ) -> tuple[Done | None, str]:
+        """What a stopped flight left: our row, if COMMIT was sooner; else the outcome in words."""
+        called = self._called(version)
+        rolled_back = f"{called} was rolled back"
+        if self.link.session.alive:
+            if self.link.session.in_transaction or closed.xid is None:
+                return None, rolled_back
+            with contextlib.suppress(Exception), self.link.watch.cleaning_up():
+                text = first("/* migrator */", BECAME.format(xid=closed.xid))
+                [(became,)] = self.link.session.send(text)
+                if became == "committed":
+                    return Done(version, closed.ms), ""
+                return None, rolled_back
+        if not message.commits:
+            return None, f"{called} is not applied: its COMMIT was never sent"
+        return None, f"unknown: {called} was running, and the server did not answer any more"
+
+    def _refused(
+        self, script: Script, message: Message, error: ServerError, answered: int | None
+    ) -> MigratorError:
+        """What the refusal of a file's statement ends the run with; recorded in the log table."""
+        from migrator.apply.diagnosis import (  # needed only when a statement failed
+            diagnose,
+            discreet,
+        )
+
+        version = script.migration.version
+        general = self.link.config.statement_timeout
+        refusal = discreet(message, error.refusal, answered, self.link.hide)
+        found = diagnose(script, message, refusal, answered, self.standing(), general)
+        if isinstance(found, StatementError):
+            detail = {
+                "sqlstate": refusal.sqlstate,
+                "message": refusal.message,
+                "line": found.details.get("line"),
+            }
+            line = log_row(self.link.place, version, self.course.failed, detail)
+            with (
+                contextlib.suppress(ServerError, LostError, StoppedError),
+                self.link.watch.limited(LOG_SECONDS),
+            ):
+                self.link.session.send(log_alone(self.link.place, line))
+        return found
+
+    def _called(self, version: str) -> str:
+        return self.course.called.format(version)
+
+
+def _chosen(own: int | None, general: int) -> int:
+    return general if own is None else own

@@ -1,0 +1,56 @@
+"""The Supabase CLI's history, kept in step while SYNC_SUPABASE_HISTORY is on."""
+
+from __future__ import annotations
+
+from migrator.apply.database import Link
+from migrator.history.fence import Table, Write
+from migrator.model import Event, Migration
+
+
+class Sync:
+    """What goes there along with the rows of our own history; nothing unless it is asked for."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self._columns: tuple[str, ...] | None = None
+
+    def look(self) -> None:
+        """Read once, before the first row, what the CLI's table has; say when there is none.
+
+        Raises AccessError when the role may not write it.
+        """
+        if self._columns is not None or not self.link.config.sync_supabase_history:
+            return
+        from migrator.adopt.read import read_mirror  # few runs keep it
+
+        limit = self.link.config.lock_timeout
+        self._columns = self.link.reading(
+            lambda: read_mirror(self.link.session, self.link.place, limit)
+        )
+        if not self._columns:
+            self.link.tell(Event("mirror.absent", "warning"))
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The CLI's table while it is kept in step, or none."""
+        if not self._columns:
+            return ()
+        from migrator.apply.supabase_history_rules import TABLE
+
+        return (TABLE,)
+
+    def rows(self, migration: Migration) -> tuple[Write, ...]:
+        """The statement that goes with the history's row of this migration, or none."""
+        if not self._columns or migration.repeatable:  # the CLI knows no repeatables
+            return ()
+        from migrator.apply.supabase_history_rules import mirrored
+
+        return (mirrored(migration.version, migration.pieces, self._columns),)
+
+    def undone(self, migration: Migration) -> tuple[Write, ...]:
+        """The statement that takes the row of an undone migration away there, or none."""
+        if not self._columns:
+            return ()
+        from migrator.apply.supabase_history_rules import forgotten
+
+        return (forgotten(migration.version),)

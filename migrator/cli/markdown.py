@@ -1,0 +1,149 @@
+"""The whole state of a database and its folder: in words, and as a page of Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from migrator.display import visible
+from migrator.errors import MigratorError
+from migrator.history.journal import Progress, Way
+from migrator.report import details, findings_left_out
+
+NOTHING = "none\n"
+
+
+def verdict(failures: Sequence[MigratorError], dirty: Sequence[str], pending: Sequence[str]) -> str:
+    """What the next `up` would come to, in one sentence."""
+    if failures:
+        first = failures[0]
+        message = "; ".join(failure.message for failure in failures)
+        return f"`up` would end with {first.exit_code} ({type(first).__name__}): {message}."
+    if dirty:
+        return f"`up` would settle what was interrupted and go on with {', '.join(dirty)}."
+    if pending:
+        return f"`up` would apply {', '.join(pending)}."
+    return "`up` would have nothing to do."
+
+
+def begun(dirty: Mapping[str, Progress], versions: Sequence[str]) -> list[dict[str, Any]]:
+    """How far each of `versions` has come that began outside a transaction and is not finished."""
+    rows = []
+    for version in versions:
+        progress = dirty[version]
+        intent = progress.interrupted
+        interrupted = "none: the next statement was not begun"
+        if intent is not None:
+            where = f"line {intent.line}, run {intent.run_id}"
+            interrupted = f"statement {intent.number} ({intent.what}), {where}"
+        done = ", ".join(f"statement {number}" for number in sorted(progress.done)) or "nothing"
+        if progress.way is Way.BACK:
+            done = f"of its undo: {done}"
+        rows.append({"version": version, "done": done, "interrupted": interrupted})
+    return rows
+
+
+def as_markdown(answer: dict[str, Any]) -> str:
+    """What `report` answers, see `commands.report`, as a page with headings and tables."""
+    log = _table(_LOG, map(_line, answer["log"]))
+    parts = [
+        f"# Migrations of {code(answer['database'])}\n",
+        f"{text(answer['verdict'])}\n",
+        _table(_FACTS, ([name, code(answer[key])] for name, key in _FACTS_SHOWN)),
+        "## Findings\n",
+        _table(_FINDING, map(_finding, answer["findings"])),
+        *([f"… {more} more\n"] if (more := findings_left_out(answer)) else []),
+        "## Dirty migrations\n",
+        _table(_DIRTY, map(_dirty, answer["dirty"])),
+        "## Migrations\n",
+        _table(_MIGRATION, map(_migration, answer["migrations"])),
+        "## Requirements\n",
+        f"```mermaid\n{answer['graph']}```\n" if "[" in answer["graph"] else NOTHING,
+        "## Log\n",
+        f"{text(answer['log_unseen'])}\n" if answer["log_unseen"] else log,
+    ]
+    return "\n".join(parts)
+
+
+def text(value: object) -> str:
+    """`value` as words of a page or a cell, whatever characters it holds.
+
+    What stands between back-ticks, as names and commands do in our own texts, stays code.
+    """
+    said = visible(" ".join(str(value).split()))  # a line end in prose is a blank
+    pieces = re.split("(?<!`)`([^`]+)`(?!`)", said)
+    words = (code(p) if place % 2 else _escaped(p) for place, p in enumerate(pieces))
+    return " ".join("".join(words).split())
+
+
+def code(value: object) -> str:
+    """`value` as it is, as a name in a page or a cell; nothing for None."""
+    if value is None:
+        return ""
+    words = " ".join(visible(str(value)).split()).replace("|", "\\|")
+    fence = "`" * (1 + max(map(len, re.findall("`+", words)), default=0))
+    blank = " " if words.startswith("`") or words.endswith("`") else ""
+    return f"{fence}{blank}{words}{blank}{fence}"
+
+
+def _escaped(words: str) -> str:
+    escaped = re.sub(r"([\\`*_\[\]|~#])", r"\\\1", words)
+    return escaped.replace("&", "&amp;").replace("<", "&lt;")
+
+
+_FACTS = ("", "")
+_FACTS_SHOWN = (
+    ("at", "taken_at"),
+    ("server", "server"),
+    ("history", "history"),
+    ("folder", "folder"),
+    ("migrator", "migrator"),
+    ("newest applied", "newest"),
+)
+_FINDING = ("file", "line", "problem", "what to do")
+_DIRTY = ("version", "done", "interrupted")
+_MIGRATION = ("version", "state", "kind", "applied at", "ms")
+_LOG = ("at", "event", "version", "runner", "ms", "why", "detail")
+
+
+def _finding(found: dict[str, Any]) -> list[str]:
+    line = "" if found["line"] is None else str(found["line"])
+    return [code(found["file"]), line, text(found["problem"]), text(found["remedy"])]
+
+
+def _dirty(row: dict[str, Any]) -> list[str]:
+    return [code(row["version"]), text(row["done"]), text(row["interrupted"])]
+
+
+def _migration(row: dict[str, Any]) -> list[str]:
+    state = f"**{row['state']}**" if row["state"] != "applied" else row["state"]
+    kind = f"{row.get('kind') or ''}{', floor' if row.get('floor') else ''}"
+    spent = row.get("execution_time_ms")
+    return [
+        code(row["version"]),
+        state,
+        text(kind),
+        text(row.get("applied_at") or ""),
+        "" if spent is None else str(spent),
+    ]
+
+
+def _line(line: dict[str, Any]) -> list[str]:
+    spent = line["execution_time_ms"]
+    return [
+        text(line["at"]),
+        text(line["event"]),
+        code(line["version"]),
+        code(line["runner"]),
+        "" if spent is None else str(spent),
+        text(line["reason"] or ""),
+        text(details(line["detail"])),
+    ]
+
+
+def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(row)} |\n" for row in rows]
+    if not lines:
+        return NOTHING
+    return f"| {' | '.join(names)} |\n|{' --- |' * len(names)}\n{''.join(lines)}"

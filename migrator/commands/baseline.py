@@ -1,0 +1,103 @@
+"""Declares what a database holds already: its rows are written, its files are not run."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from functools import partial
+
+from migrator.apply.database import MovedError
+from migrator.apply.run import MOVES, Run
+from migrator.apply.send import Course
+from migrator.apply.supabase_history import Sync
+from migrator.commands.baseline_rules import choose, declared
+from migrator.errors import DriftError, MigratorError
+from migrator.history.fence import Write
+from migrator.model import Event, Finding, Migration
+from migrator.scratch.scratch import scratch_run
+from migrator.scratch.snapshot import Snapshot, differences, schemas, within
+from migrator.scratch.snapshot_query import read_snapshot
+from migrator.sql.script import Script
+
+
+def declare(run: Run, migrations: tuple[Migration, ...], at: str, *, check: bool) -> list[str]:
+    """Record `at` and all that is older as applied; the versions, none when they are recorded.
+
+    With `check` they are applied to a scratch database first, and what that then holds is
+    compared: DriftError when the database is another. Raises what `choose` does, too.
+    """
+    for _ in range(MOVES):
+        view = run.look(migrations)
+        chosen = choose(migrations, view.history.rows, at)
+        if not chosen:
+            return []
+        if check:
+            _check(run, chosen, migrations)
+            check = False  # once: what may move is the history, which must be empty again
+        record, also = partial(declared, chosen=chosen), partial(_mirrored, chosen=chosen)
+        run.course = Course(record, also, called="the baseline")
+        with contextlib.suppress(MovedError):
+            run.prepare(view.history)
+            run.sync.look()
+            run.fly(_nothing(chosen[-1]), dict(view.history.seen()))
+            fields = {"version": chosen[-1].version, "count": len(chosen)}
+            run.link.tell(Event("history.baselined", "info", fields))
+            return [migration.version for migration in chosen]
+    raise RuntimeError("the guard sees another history than the one that is read")
+
+
+def _nothing(last: Migration) -> Script:
+    """What flies: no statement at all."""
+    from migrator.sql.parts import lay_out
+
+    empty = replace(last, pieces=("",))
+    layout = lay_out(empty.pieces)
+    return Script(empty, layout.parts, layout.statements, layout.whole)
+
+
+def _mirrored(sync: Sync, _last: Migration, chosen: tuple[Migration, ...]) -> tuple[Write, ...]:
+    return tuple(row for migration in chosen for row in sync.rows(migration))
+
+
+def _check(run: Run, chosen: tuple[Migration, ...], migrations: tuple[Migration, ...]) -> None:
+    """DriftError when the files do not make what the database holds.
+
+    Only schemas in which the files make something are compared, as a platform has its own beside
+    them. Owners, grants and versions depend on more than the files: they are warned about.
+    """
+    repeatables = tuple(migration for migration in migrations if migration.repeatable)
+    newest = len(chosen) + len(repeatables) == len(migrations)
+    made = _made(run, (*chosen, *repeatables) if newest else chosen)
+    link = run.link
+    held = link.reconnecting(lambda: read_snapshot(link.session, link.place))
+    ours = schemas(made)
+    findings = []
+    for difference in differences(within(made, ours), within(held, ours)):
+        words = difference.in_words("by the files", "in the database")
+        if difference.of_circumstance:
+            fields = {"file": difference.item.name, "problem": words, "remedy": CIRCUMSTANCE}
+            run.link.tell(Event("plan.warning", "warning", fields))
+        else:
+            findings.append(Finding(difference.item.name, words, SAME))
+    if findings:
+        raise DriftError(
+            f"the database is not what the files up to {chosen[-1].version} make: "
+            f"{len(findings)} differences",
+            findings=findings,
+            remedy="Make them the same, or leave --check out and let what differs be.",
+        )
+
+
+CIRCUMSTANCE = "See whether it is meant; it does not fail the check."
+SAME = "Change the files, the database, or the version that --at names."
+
+
+def _made(run: Run, files: tuple[Migration, ...]) -> Snapshot:
+    """What a scratch database holds once the files were applied to it."""
+    with scratch_run(run) as trial:
+        try:
+            trial.apply_pending(files)
+            return read_snapshot(trial.link.session, trial.link.place)
+        except MigratorError as error:
+            error.details["outcome"] = "nothing but a scratch database was touched"
+            raise

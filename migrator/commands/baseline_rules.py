@@ -1,0 +1,55 @@
+"""What a baseline declares as applied, and what it writes down; docs/design.md section 11."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from migrator.errors import ConfigError
+from migrator.history.fence import Write
+from migrator.history.flight import Place, log_row
+from migrator.model import Applied, Kind, Migration
+from migrator.postgres.quoting import literal
+from migrator.sql.script import Script, sets_floor
+
+BASELINE = "baseline"  #: the log's event
+ROWS = """INSERT INTO {history} (version, checksum, rollback_sql, kind, run_id, floor)
+VALUES {rows}"""
+
+
+def choose(
+    migrations: Sequence[Migration], history: Sequence[Applied], at: str
+) -> tuple[Migration, ...]:
+    """What is to be declared: `at` and all that is older; nothing when that is recorded already.
+
+    A Job may be started twice. Raises ConfigError when the folder has no such version, or when
+    the history holds anything but this very baseline.
+    """
+    versioned = [migration for migration in migrations if not migration.repeatable]
+    last = next((migration for migration in versioned if migration.version == at), None)
+    if last is None:
+        raise ConfigError(
+            f"there is no versioned {at}.sql in the folder",
+            remedy="Name a file of it, 003_add_orders.",
+        )
+    chosen = tuple(migration for migration in versioned if migration.order <= last.order)
+    wanted = {(m.version, m.checksum, Kind.BASELINE) for m in chosen}
+    if {(row.version, row.checksum, row.kind) for row in history} == wanted:
+        return ()
+    if history:
+        raise ConfigError(
+            f"the history is not empty: the newest applied is {history[-1].version}",
+            remedy="A baseline begins a history; what is pending is applied by `up`.",
+        )
+    return chosen
+
+
+def declared(_last: Script, place: Place, chosen: Sequence[Migration]) -> tuple[Write, ...]:
+    """That `chosen` were there before: a row and a line of the log for each."""
+    rows = (
+        f"({literal(m.version)}, {literal(m.checksum)}, {literal(m.rollback_sql)}, "
+        f"{literal(Kind.BASELINE.value)}, {literal(place.run_id)}, {sets_floor(m)})"
+        for m in chosen
+    )
+    text = ROWS.format(history=place.history, rows=",\n  ".join(rows))
+    lines = (log_row(place, m.version, BASELINE, {"checksum": m.checksum}) for m in chosen)
+    return Write(text, len(chosen), history=len(chosen)), *lines

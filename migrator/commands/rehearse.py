@@ -1,0 +1,92 @@
+"""The proof of undo: each migration up, down and up again, on a scratch database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from migrator.apply.run import Run
+from migrator.commands.rollback import roll_back
+from migrator.errors import MigratorError, SourceError
+from migrator.model import Event, Finding, Migration
+from migrator.plan.undo import Origin, Wish
+from migrator.scratch.scratch import scratch_run
+from migrator.scratch.snapshot import Snapshot, differences
+from migrator.scratch.snapshot_query import read_snapshot
+
+UP, DOWN = "Mend {0}, so that it makes the same again.", "Mend {0}, so that it undoes the whole."
+
+
+def rehearse(run: Run, migrations: tuple[Migration, ...]) -> list[dict[str, Any]]:
+    """Apply, undo and apply again each migration; in the end undo all, if that can be.
+
+    After each step what the database holds is compared with what it held before. A row for each
+    migration is the answer. Raises SourceError with all differences, and whatever keeps a
+    migration or an undo from running, with the differences up to there.
+    """
+    findings: list[Finding] = []
+    with scratch_run(run) as trial:
+        try:
+            rows = list(_rehearse_each(run, trial, migrations, findings))
+        except MigratorError as error:
+            error.findings = (*error.findings, *findings)
+            error.details["outcome"] = "nothing but a scratch database was touched"
+            raise
+    if findings:
+        files = ", ".join(dict.fromkeys(finding.file for finding in findings))
+        raise SourceError(f"an undo is not the whole way back: {files}", findings=findings)
+    return rows
+
+
+def _rehearse_each(
+    run: Run, trial: Run, migrations: tuple[Migration, ...], findings: list[Finding]
+) -> Iterator[dict[str, Any]]:
+    view = trial.look(migrations)
+    migrations = tuple(script.migration for script in trial.understand(view, migrations))
+    trial.prepare(view.history)
+    before = _look(trial)
+    for count, migration in enumerate(migrations, 1):
+        until_here, known = migrations[:count], len(findings)
+        trial.apply_pending(until_here)
+        made, result = _look(trial), "repeatable" if migration.repeatable else "no undo"
+        if migration.rollback_sql is not None:
+            made = _there_and_back(trial, until_here, before, made, findings)
+            result = "undone and made again" if len(findings) == known else "differs"
+        row = {"version": migration.version, "result": result}
+        fields = {**row, "step": count, "steps": len(migrations)}
+        run.link.tell(Event("migration.rehearsed", "info", fields))
+        before = made
+        yield row
+    if not findings and all(migration.rollback_sql is not None for migration in migrations):
+        # what was given empty is empty again
+        roll_back(trial, migrations, Wish(steps=len(migrations)), Origin.STORED, sure=True)
+
+
+def _there_and_back(
+    trial: Run,
+    migrations: tuple[Migration, ...],
+    before: Snapshot,
+    made: Snapshot,
+    findings: list[Finding],
+) -> Snapshot:
+    """Undo and apply again the last of these; add what differs, return what there is then."""
+    up, down = migrations[-1].file, f"{migrations[-1].version}.down.sql"
+    roll_back(trial, migrations, Wish(steps=1), Origin.STORED, sure=True)
+    findings += _compare(down, before, _look(trial), f"before {up}", f"after {down}")
+    trial.apply_pending(migrations)
+    again = _look(trial)
+    findings += _compare(up, made, again, "the first time", "the second time")
+    return again
+
+
+def _look(trial: Run) -> Snapshot:
+    link = trial.link
+    return link.reconnecting(lambda: read_snapshot(link.session, link.place, rows=True))
+
+
+def _compare(file: str, first: Snapshot, second: Snapshot, before: str, now: str) -> list[Finding]:
+    remedy = (DOWN if file.endswith(".down.sql") else UP).format(file)
+    return [
+        Finding(file, difference.in_words(before, now), remedy)
+        for difference in differences(first, second)
+    ]

@@ -1,0 +1,72 @@
+"""`repair`: a person's answer about one migration, recorded under the lock and never guessed."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from migrator.apply.database import MovedError
+from migrator.commands.repair_rules import Known, Told, assume
+from migrator.errors import StoppedError, UnreachableError
+from migrator.history.fence import Owners
+from migrator.history.flight import Limits, head, opening, write
+from migrator.model import Event, Migration
+from migrator.postgres.quoting import TAIL
+from migrator.postgres.session import LostError, ServerError
+
+if TYPE_CHECKING:
+    from migrator.apply.run import Run
+
+
+def record_answer(run: Run, migrations: tuple[Migration, ...], told: Told) -> str:
+    """Record the answer; what is assumed from now on, in words.
+
+    Raises ConfigError when the answer does not fit what is recorded, LockedError, and what ends
+    any run.
+    """
+    while True:
+        view = run.look(migrations)
+        try:
+            run.prepare(view.history, Owners.OF_SCHEMA)
+        except MovedError:
+            continue
+        place, seen = run.link.place, head(view.history.seen())
+        history = view.history
+        known = Known(migrations, view.plan, history.dirty, place, history.undoing)
+        assumed = assume(known, told)
+        fields = {
+            "version": told.version,
+            "answer": told.answer.value,
+            "assumed": assumed.words,
+            "why": told.reason,
+        }
+        run.link.tell(Event("repair.assuming", "warning", fields | assumed.fields))
+        limits, what = Limits(run.config.lock_timeout), f"repair {told.version}"
+        begin = opening(place, limits, what, seen, owners=Owners.OF_SCHEMA)
+        record = write(place, assumed.records)
+        send = partial(_send, run, ";\n".join((*begin, record, "COMMIT", *TAIL)))
+        try:
+            busy = partial(run.link.retrying, told.version, send, run.config.lock_timeout)
+            run.link.admitted(partial(run.link.when_free, busy))
+        except MovedError:
+            continue
+        except LostError as error:
+            raise UnreachableError(
+                f"the connection was lost while the answer was recorded: {error}",
+                version=told.version,
+                outcome=f"unknown: `status` shows the state of {told.version}",
+            ) from error
+        run.outcome = f"recorded: {assumed.words}"
+        return assumed.words
+
+
+def _send(run: Run, text: str) -> None:
+    try:
+        run.link.session.send(text)
+    except ServerError as error:
+        run.link.settle(error)
+        raise
+    except StoppedError as error:
+        if not run.link.session.surely_rolled_back:
+            error.details["outcome"] = "unknown: the answer was being recorded; see `status`"
+        raise

@@ -1,0 +1,187 @@
+"""What a person tells `repair` -> what is assumed from now on, and what records it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from migrator.errors import ConfigError
+from migrator.history import journal
+from migrator.history.fence import Write
+from migrator.history.flight import Place
+from migrator.history.journal import Answer, Progress
+from migrator.model import Migration
+from migrator.no_transaction.steps import COMMANDS
+from migrator.plan.plan import Plan, short
+from migrator.sql.script import sets_floor
+
+#: The flags of `repair`, each with the answer that it gives.
+ANSWERS = {
+    "applied": Answer.APPLIED,
+    "not_applied": Answer.NOT_APPLIED,
+    "done": Answer.DONE,
+    "retry": Answer.RETRY,
+    "accept_checksum": Answer.ACCEPT,
+    "rename": Answer.RENAME,
+}
+ASSUMED = {
+    Answer.APPLIED: "all of {version} has taken effect; it is recorded as applied and never run",
+    Answer.NOT_APPLIED: "nothing of {version} is in the database; `up` runs all of it",
+    Answer.DONE: "statement {number} of {version} ({what}) has taken effect; `{by}` goes on "
+    "after it",
+    Answer.RETRY: "statement {number} of {version} ({what}) has left nothing behind; `{by}` "
+    "runs it",
+    Answer.ACCEPT: "the database has what {file} says now; the checksum {old_checksum} gives way "
+    "to {new_checksum}",
+    Answer.RENAME: "{version} and {new} are one migration, whose text has the checksum {checksum}; "
+    "the history has it as {new} from now on",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a person said of one migration, and why."""
+
+    answer: Answer
+    version: str
+    reason: str
+    new: str = ""  #: the version that a renamed one has now
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known when the answer comes."""
+
+    migrations: Sequence[Migration]  #: the folder
+    plan: Plan
+    dirty: Mapping[str, Progress]  #: what has begun and is not in the history
+    place: Place
+    undoing: Mapping[str, Progress] = field(default_factory=dict)  #: whose undo has begun
+
+
+@dataclass(frozen=True, slots=True)
+class Assumption:
+    """An answer that fits what is known."""
+
+    words: str
+    fields: dict[str, str]  #: the same for a machine, beside the version
+    records: tuple[Write, ...]  #: what records it, the log's line among them
+
+
+def choose(answers: Mapping[str, str | Sequence[str] | None], reason: str | None) -> Told:
+    """The one answer that was given; ConfigError for none or several, or without a reason."""
+    given = [(ANSWERS[name], value) for name, value in answers.items() if value is not None]
+    if len(given) != 1 or not (reason or "").strip():
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in ANSWERS)
+        raise ConfigError(
+            "`repair` takes one answer and a reason",
+            remedy=f"Give one of {flags} with the version, and --reason WHY.",
+        )
+    [(answer, value)] = given
+    named = [value] if isinstance(value, str) else value
+    version, *new = (name.removesuffix(".sql") for name in named)
+    return Told(answer, version, reason or "", *new)
+
+
+def assume(known: Known, told: Told) -> Assumption:
+    """What the answer comes to; ConfigError when it does not fit what is known."""
+    changes, fields = _RULES[told.answer](known, told)
+    words = ASSUMED[told.answer].format(version=told.version, **fields)
+    version = told.new or told.version
+    if told.new:
+        fields = {"was": told.version, **fields}
+    line = journal.answer(known.place, version, told.answer, told.reason, words, **fields)
+    return Assumption(words, fields, (*changes, line))
+
+
+_Ruled = tuple[list[Write], dict[str, str]]  # the changes of the history, and what is known
+
+
+def _applied(known: Known, told: Told) -> _Ruled:
+    if told.version in known.undoing:  # it is recorded, and its undo is given up
+        return [], {}
+    _check_versioned(known, told.version)
+    migration = _pending(known, told.version)
+    floor = sets_floor(migration)
+    return [journal.record(known.place, migration, "NULL", floor=floor)], {}
+
+
+def _not_applied(known: Known, told: Told) -> _Ruled:
+    recorded = any(row.version == told.version for row in known.plan.applied)
+    if not recorded and told.version not in known.dirty:
+        raise _unfitting(f"{told.version} is neither applied nor begun")
+    return [journal.forget(known.place, told.version)] if recorded else [], {}
+
+
+def _interrupted(known: Known, told: Told) -> _Ruled:
+    progress = known.dirty.get(told.version) or known.undoing.get(told.version)
+    if progress is None or progress.interrupted is None:
+        raise _unfitting(f"no statement of {told.version} was interrupted")
+    number, what = str(progress.interrupted.number), progress.interrupted.what
+    return [], {"number": number, "what": what, "by": COMMANDS[progress.way]}
+
+
+def _accepted(known: Known, told: Told) -> _Ruled:
+    row = next((row for row in known.plan.applied if row.version == told.version), None)
+    if row is None:
+        raise _unfitting(f"{told.version} is not applied")
+    _check_versioned(known, told.version)
+    migration = next((m for m in known.migrations if m.version == told.version), None)
+    if migration is None:
+        raise _unfitting(f"this folder has no file for {told.version}")
+    if row.checksum is not None and migration not in known.plan.drifted:
+        raise _unfitting(f"{migration.file} has not changed since it was applied")
+    fields = {
+        "file": migration.file,
+        "old_checksum": row.checksum or "none",
+        "new_checksum": migration.checksum,
+    }
+    return [journal.accept(known.place, migration, floor=sets_floor(migration))], fields
+
+
+def _renamed(known: Known, told: Told) -> _Ruled:
+    gone = (*known.plan.missing, *known.plan.ahead)
+    row = next((row for row in gone if row.version == told.version), None)
+    if row is None:
+        raise _unfitting(f"{told.version} is not an applied migration whose file is gone")
+    _check_versioned(known, told.new)
+    if told.version in known.undoing:
+        raise _unfitting(f"the undo of {told.version} is begun and not finished")
+    migration = _pending(known, told.new)
+    if told.new in known.dirty:
+        raise _unfitting(f"{told.new} has been begun as a migration of its own")
+    if row.checksum not in (migration.checksum, migration.raw_checksum):
+        raise ConfigError(
+            f"{migration.file} has not the text of {told.version}: recorded "
+            f"{short(row.checksum)}, file {short(migration.checksum)}",
+            remedy="Give the file the text that was applied, or restore the old file; a change "
+            "goes into a new migration.",
+        )
+    fields = {"new": told.new, "checksum": migration.checksum}
+    return [journal.rename(known.place, told.version, told.new)], fields
+
+
+_RULES: dict[Answer, Callable[[Known, Told], _Ruled]] = {
+    Answer.APPLIED: _applied,
+    Answer.NOT_APPLIED: _not_applied,
+    Answer.DONE: _interrupted,
+    Answer.RETRY: _interrupted,
+    Answer.ACCEPT: _accepted,
+    Answer.RENAME: _renamed,
+}
+
+
+def _check_versioned(known: Known, version: str) -> None:
+    if any(m.version == version and m.repeatable for m in known.migrations):
+        raise _unfitting(f"{version} is a repeatable, which may run again at any time")
+
+
+def _pending(known: Known, version: str) -> Migration:
+    for migration in known.plan.pending:
+        if migration.version == version:
+            return migration
+    raise _unfitting(f"{version} is not a pending migration of this folder")
+
+
+def _unfitting(message: str) -> ConfigError:
+    return ConfigError(message, remedy="`status` shows which versions there are, and their states.")

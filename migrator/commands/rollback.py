@@ -1,0 +1,167 @@
+"""Undoes what was applied, one flight for each migration, what was applied last first."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from migrator.apply.database import MovedError
+from migrator.apply.run import MOVES, Run
+from migrator.apply.send import Course, Seen, check_time
+from migrator.apply.supabase_history import Sync
+from migrator.errors import ConfigError, MigratorError, StatementError, StoppedError
+from migrator.history import journal
+from migrator.history.fence import Write
+from migrator.history.flight import Place
+from migrator.history.journal import ROLLBACK_FAILED, Way
+from migrator.history.read import History
+from migrator.history.undo_texts import find_undo, read_kept
+from migrator.model import Event, Migration
+from migrator.no_transaction.run import Errand, apply_alone
+from migrator.plan.undo import (
+    Origin,
+    Step,
+    UndoPlan,
+    Wish,
+    check_begun,
+    make_undo,
+    remedy,
+    undone,
+    what_it_means,
+)
+from migrator.report import Done
+from migrator.sql.script import Script
+
+
+def plan_undo(run: Run, migrations: tuple[Migration, ...], wish: Wish, origin: Origin) -> UndoPlan:
+    """What would be undone, with warnings told and every reason against it raised."""
+    plan = _plan(run, migrations, run.look(migrations).history, wish, origin)
+    run.find_sessions(plan.scripts)
+    return plan
+
+
+def roll_back(
+    run: Run, migrations: tuple[Migration, ...], wish: Wish, origin: Origin, *, sure: bool
+) -> None:
+    """Undo what `wish` means, however often others move the history meanwhile.
+
+    Somebody at a terminal is asked first, unless `sure`; and again when there is more to undo
+    than was shown. Without one a wish for the last run or some steps is refused then
+    (ConfigError): it was another run or other steps that were meant.
+    """
+    shown: frozenset[str] | None = None
+    before: History | None = None
+    unmoved = 0
+    while unmoved < MOVES:
+        view = run.look(migrations)
+        view.history.distrust.refuse_owners()
+        unmoved = unmoved + 1 if before and before.rows == view.history.rows else 0
+        before = view.history
+        plan = _plan(run, migrations, view.history, wish, origin)
+        if shown is None or not plan.versions <= shown:
+            _agree(run, plan, wish, shown, sure=sure)
+            shown = plan.versions
+        if plan.steps:
+            run.find_sessions(plan.scripts)
+        with contextlib.suppress(MovedError):
+            if plan.steps:
+                run.prepare(view.history)
+            _undo_all(run, migrations, plan, view.history)
+            run.course = Course()
+            return
+    raise RuntimeError("the guard sees another history than the one that is read")
+
+
+def _plan(
+    run: Run, migrations: tuple[Migration, ...], history: History, wish: Wish, origin: Origin
+) -> UndoPlan:
+    kept = {}
+    if history.rows:
+        kept = run.link.reconnecting(lambda: read_kept(run.link.session, run.link.place))
+    rows = [row for row in history.rows if row.version in kept]  # one may have gone meanwhile
+    with run.link.watch.thinking():
+        plan = make_undo(rows, kept, migrations, wish, origin, run.config.on_drift)
+    fields: dict[str, Any] = {"would_undo": [step.row.version for step in plan.steps]}
+    run.link.tell(Event("plan.made", "info", {**fields, "applied_count": len(rows)}))
+    for finding in plan.warnings:
+        fields = {"file": finding.file, "problem": finding.problem, "remedy": finding.remedy}
+        run.link.tell(Event("plan.warning", "warning", fields))
+    plan.raise_failures()
+    check_begun(plan, wish, history.undoing)
+    return plan
+
+
+def _agree(
+    run: Run, plan: UndoPlan, wish: Wish, shown: frozenset[str] | None, *, sure: bool
+) -> None:
+    """Raise unless this is what was meant."""
+    if shown is not None and wish.to is None:
+        added = ", ".join(sorted(plan.versions - shown))
+        raise ConfigError(
+            f"another run has applied {added} meanwhile, and what was to be undone is not the last "
+            "any more",
+            remedy="See `rollback --plan`; say which version is to stay: `rollback --to VERSION`.",
+        )
+    if sure or not plan.steps:
+        return
+    rows = [step.as_dict() for step in plan.steps]
+    if not run.ask("Undo this?", {"would_undo": rows}):
+        raise StoppedError("stopped at the question", stopped_by="no", remedy="Nothing to do.")
+
+
+def _undo_all(
+    run: Run, migrations: tuple[Migration, ...], plan: UndoPlan, history: History
+) -> None:
+    seen = dict(history.seen())
+    run.sync.look()
+    for number, step in enumerate(plan.steps, 1):
+        version, file = step.row.version, step.script.migration.file
+        run.course = _course(step)
+        check_time(run.link, step.script, run.course.called.format(version))
+        fields = {"version": version, "file": file, "step": number, "steps": len(plan.steps)}
+        run.link.tell(Event("undo.started", "info", {**fields, "from": step.origin.value}))
+        try:
+            done = _undo(run, step, seen)
+        except MigratorError as error:
+            if isinstance(error, StatementError):
+                untried = [later.row.version for later in plan.steps[number:]]
+                _explain(error, step, untried)
+            raise
+        del seen[version]
+        run.rolled_back.append(done)
+        run.link.check_encoding()
+        pending = {*run.pending, version}
+        run.pending = tuple(m.version for m in migrations if m.version in pending)
+        fields = {"version": version, "file": file, "execution_time_ms": done.execution_time_ms}
+        run.link.tell(Event("migration.undone", "info", fields))
+
+
+def _undo(run: Run, step: Step, seen: Seen) -> Done:
+    if step.script.transactional:
+        return run.fly(step.script, seen)
+    errand = Errand(Way.BACK, partial(_finish, step.origin), find_undo)
+    also = run.sync.undone(step.script.migration)
+    return apply_alone(run.link, step.script, seen.items(), also, errand)
+
+
+def _finish(
+    origin: Origin, place: Place, script: Script, spent_ms: int, also: Sequence[Write], seen: str
+) -> str:
+    writes = (*undone(script, place, origin, str(spent_ms)), *also)
+    return journal.finish_with(place, writes, seen)
+
+
+def _course(step: Step) -> Course:
+    record = partial(undone, origin=step.origin)
+    busy = "the undo of {0} was rolled back, and {0} is still applied"
+    return Course(record, Sync.undone, find_undo, "the undo of {}", busy, ROLLBACK_FAILED)
+
+
+def _explain(error: StatementError, step: Step, untried: list[str]) -> None:
+    """Say what a refusal means for the way back: the words for a migration say the contrary."""
+    if error.remedy == StatementError.remedy:
+        error.remedy = remedy(step)
+    outcome = error.details.get("outcome")
+    error.details["outcome"] = what_it_means(step, error.details.get("sqlstate"), untried, outcome)

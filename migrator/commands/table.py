@@ -1,0 +1,410 @@
+"""The commands: each is a function whose docstring is its help text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from keyword import iskeyword
+from typing import TYPE_CHECKING, Any
+
+from migrator import __version__
+from migrator.apply.run import Run, View, wait_for_all
+from migrator.config import OnFinding, OnLate
+from migrator.errors import AccessError, ConfigError, LateError, PendingError, SourceError
+from migrator.folder.read import read_source
+from migrator.model import Event, Migration, Order
+from migrator.plan.order import mermaid
+from migrator.plan.plan import behind
+from migrator.sql.script import Script
+
+if TYPE_CHECKING:
+    pass
+
+Answer = dict[str, Any]
+
+LOG_LINES = 50  #: that `history` shows
+REPORT_LINES = 20  #: of the log that `report` shows
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A flag of some commands, beside the settings, which every command takes."""
+
+    name: str  #: "from-files": --from-files on the line, from_files to the command
+    help: str
+    value: str | None = None  #: what its values are called, "OLD NEW"; None: it takes none
+    offline: bool = False  #: with it the command needs no database
+
+    @property
+    def word(self) -> str:
+        """As a parameter: from_files for from-files, from_ for from, a keyword."""
+        word = self.name.replace("-", "_")
+        return f"{word}_" if iskeyword(word) else word
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A word of the command line."""
+
+    #: (run, *words, **options) -> what goes to stdout, beside the report; an option that was not
+    #: given is None, or False where it takes no value
+    do: Callable[..., Answer]
+    words: tuple[str, ...] = ()  #: the names of the words that follow the command
+    options: tuple[Option, ...] = ()
+    needs_database: bool = True
+
+    def needs(self, options: Mapping[str, Any]) -> bool:
+        """Whether it needs a database with these options."""
+        offline = any(options.get(option.word) for option in self.options if option.offline)
+        return self.needs_database and not offline
+
+    @property
+    def help(self) -> str:
+        return (self.do.__doc__ or "").strip()
+
+
+def up(run: Run) -> Answer:
+    """Apply every pending migration, lowest version first, then changed repeatables."""
+    run.apply_pending(_source(run))
+    return {}
+
+
+def status(run: Run) -> Answer:
+    """Show every migration and its state, and what is wrong; changes nothing."""
+    view = run.look(_source(run))
+    return {"migrations": _states(view)}
+
+
+def plan(run: Run, *, graph: bool) -> Answer:
+    """Show what `up` would do, and fail where it would; changes nothing."""
+    migrations = _source(run)
+    view, scripts = _checked(run, migrations)
+    run.find_sessions(scripts)
+    answer: Answer = {
+        "would_apply": [
+            {
+                "version": script.migration.version,
+                "file": script.migration.file,
+                "statements": script.statements,
+                "undo": script.migration.rollback_sql is not None,
+            }
+            for script in scripts
+        ]
+    }
+    if graph:
+        states = [(row["version"], row["state"]) for row in _states(view)]
+        answer["graph"] = mermaid(states, run.needs(migrations))
+    return answer
+
+
+def verify(run: Run, *, base: str | None) -> Answer:
+    """Fail unless all is applied and nothing has drifted, whatever the policies let pass.
+
+    With --base, offline: fail when the folder has a file that is older than the newest of REF.
+    """
+    if base is not None:
+        return _verify_base(run, base)
+    late = OnLate.APPLY if run.config.on_late is OnLate.SKIP else run.config.on_late
+    run.config = replace(run.config, on_drift=OnFinding.FAIL, on_late=late)
+    _checked(run, _full_source(run))
+    if run.pending:
+        raise PendingError(f"pending: {', '.join(run.pending)}")
+    return {}
+
+
+def wait(run: Run) -> Answer:
+    """Poll until the database holds every migration of the folder; for an initContainer."""
+    wait_for_all(run, _full_source(run))
+    return {}
+
+
+def rollback(
+    run: Run, *, to: str | None, steps: str | None, plan: bool, from_files: bool, yes: bool
+) -> Answer:
+    """Undo what the last run applied, or with --to and --steps more; --plan only shows it."""
+    from migrator.commands.rollback import plan_undo, roll_back
+    from migrator.plan.undo import Origin, Wish
+
+    if to and steps:
+        raise ConfigError("--to and --steps exclude each other", remedy="Give one of them.")
+    wish = Wish(to and to.removesuffix(".sql"), _number("steps", steps) if steps else None)
+    origin = Origin.FILE if from_files else Origin.STORED
+    if plan:
+        found = plan_undo(run, _source(run), wish, origin)
+        run.outcome = f"{len(found.steps)} would be rolled back"
+        return {"would_undo": [step.as_dict() for step in found.steps]}
+    roll_back(run, _source(run), wish, origin, sure=yes)
+    run.outcome = f"{len(run.rolled_back)} rolled back" if run.rolled_back else "nothing to undo"
+    return {}
+
+
+def rehearse(run: Run) -> Answer:
+    """Prove each undo on a scratch database: up, down, up again, and nothing is left or lost."""
+    from migrator.commands.rehearse import rehearse as rehearse_all
+
+    done = rehearse_all(run, _full_source(run))
+    without = [row["version"] for row in done if row["result"] == "no undo"]
+    run.outcome = f"{len(done) - len(without)} undone and made again on a scratch database"
+    if without:
+        run.outcome += f"; no undo: {', '.join(without)}"
+    return {"rehearsed": done}
+
+
+def baseline(run: Run, *, at: str | None, check: bool) -> Answer:
+    """Record all files up to --at as applied, without running them; --check compares first."""
+    from migrator.commands.baseline import declare
+
+    if at is None:
+        raise ConfigError("`baseline` takes --at VERSION", remedy="Name the newest file it holds.")
+    versions = declare(run, _full_source(run), at.removesuffix(".sql"), check=check)
+    run.outcome = f"{len(versions)} recorded as baseline" if versions else "nothing to do"
+    return {"baseline": versions}
+
+
+def history(run: Run, *, limit: str | None) -> Answer:
+    """Show the log: who did what when, how long it took, and why; changes nothing."""
+    lines = run.read_log(_number("limit", limit) if limit else LOG_LINES)
+    return {"log": [_log_line(line) for line in lines]}
+
+
+def report(run: Run, *, markdown: bool) -> Answer:
+    """Show the whole state, for a pull request or an incident; changes nothing."""
+    from migrator.cli.markdown import as_markdown, begun, verdict  # seldom needed
+
+    migrations = _source(run)
+    view = run.look(migrations)
+    failures, findings = view.decision.failures, view.decision.findings
+    try:
+        run.understand(view, migrations)
+    except SourceError as error:
+        failures, findings = (*failures, error), (*findings, *error.findings)
+    if view.undoing:
+        failures = (*failures, view.undo_error())
+    log, unseen = _newest_lines(run)
+    server = divmod(run.link.place.server_version, 10_000)
+    shown = {
+        "database": str(run.link.session.target),
+        "server": f"PostgreSQL {server[0]}.{server[1]}",
+        "history": run.link.place.history,
+        "folder": run.config.migrations_dir,
+        "migrator": __version__,
+        "taken_at": run.started_at.isoformat(timespec="seconds"),
+        "newest": run.current,
+        "verdict": verdict(failures, view.dirty, run.pending),
+        "findings": [finding.as_dict() for finding in findings],
+        "dirty": begun(view.history.dirty | view.history.undoing, view.dirty + view.undoing),
+        "migrations": (states := _states(view)),
+        "graph": mermaid([(row["version"], row["state"]) for row in states], run.needs(migrations)),
+        "log": log,
+        "log_unseen": unseen,
+    }
+    if markdown:  # a page cuts what it shows, so what is secret must be hidden by then
+        shown["markdown"] = as_markdown(run.link.hide(shown))
+    return shown
+
+
+def repair(run: Run, reason: str | None, **answers: str | list[str] | None) -> Answer:
+    """Record what a person knows about one migration, and why; deletes nothing of the log."""
+    from migrator.commands.repair import record_answer
+    from migrator.commands.repair_rules import choose  # seldom needed
+
+    told = choose(answers, reason)
+    return {"version": told.version, "assumed": record_answer(run, _source(run), told)}
+
+
+def adopt(run: Run, *, from_: str | None, table: str | None, plan: bool) -> Answer:
+    """Take over the history of another tool, with proof of what it ran where there is one."""
+    from migrator.adopt.adopt import adopt_history  # once in the life of a database
+
+    return adopt_history(run, _full_source(run), from_, table, only_plan=plan)
+
+
+def new(run: Run, name: str | None = None, *, repeatable: bool, renumber: str | None) -> Answer:
+    """Create the next migration's file and its .down.sql, or give a late one the next number."""
+    if (name is None) == (renumber is None) or (repeatable and renumber):
+        raise ConfigError("`new` takes a NAME, or --renumber VERSION", remedy="Give one of them.")
+    from migrator.folder.create import create, rename  # the only command that writes files
+
+    folder, today = run.config.migrations_dir, run.started_at
+    if renumber:
+        made, run.outcome = rename(folder, renumber, today)
+    else:
+        made, run.outcome = create(folder, name or "", today, repeatable=repeatable)
+    return {"created": made}
+
+
+COMMANDS = {
+    "up": Command(up),
+    "status": Command(status),
+    "plan": Command(
+        plan, options=(Option("graph", "what requires what, as Mermaid, instead of a table"),)
+    ),
+    "verify": Command(
+        verify,
+        options=(Option("base", "compare with this git branch, offline", "REF", offline=True),),
+    ),
+    "wait": Command(wait),
+    "rollback": Command(
+        rollback,
+        options=(
+            Option("to", "undo all that is newer than this one, which stays", "VERSION"),
+            Option("steps", "undo so many, what was applied last first", "NUMBER"),
+            Option("plan", "show what would be undone; changes nothing"),
+            Option("from-files", "run the folder's .down.sql, not what the history keeps of it"),
+            Option("yes", "ask nothing, at a terminal either"),
+        ),
+    ),
+    "rehearse": Command(rehearse, needs_database=False),
+    "baseline": Command(
+        baseline,
+        options=(
+            Option("at", "the newest migration that the database holds already", "VERSION"),
+            Option("check", "see on a scratch database that the files make what is there"),
+        ),
+    ),
+    "history": Command(
+        history, options=(Option("limit", "so many of the newest lines [50]", "NUMBER"),)
+    ),
+    "report": Command(report, options=(Option("markdown", "as a page of Markdown"),)),
+    "repair": Command(
+        repair,
+        options=(
+            Option("applied", "all of this migration has taken effect", "VERSION"),
+            Option("not-applied", "nothing of it has, or nothing of it is left", "VERSION"),
+            Option("done", "its interrupted statement has taken effect", "VERSION"),
+            Option("retry", "its interrupted statement has not, and may run again", "VERSION"),
+            Option("accept-checksum", "its file was changed on purpose since", "VERSION"),
+            Option("rename", "its file has another name now, and the same text", "OLD NEW"),
+            Option("reason", "why, for the log", "WHY"),
+        ),
+    ),
+    "adopt": Command(
+        adopt,
+        options=(
+            Option("from", "flyway, dbmate, golang-migrate, goose, supabase, prisma, seed", "TOOL"),
+            Option("table", "the table of that tool, when it is in no usual place", "SCHEMA.TABLE"),
+            Option("plan", "show what would be done, and change nothing"),
+        ),
+    ),
+    "new": Command(
+        new,
+        words=("[NAME]",),
+        options=(
+            Option("repeatable", "create R__NAME.sql, which runs whenever it changed"),
+            Option("renumber", "the late file to be renamed to the next number", "VERSION"),
+        ),
+        needs_database=False,
+    ),
+}
+
+
+def _source(run: Run) -> tuple[Migration, ...]:
+    """The folder; one without a single migration is warned about."""
+    with run.link.watch.thinking():
+        migrations = read_source(run.config.migrations_dir)
+    if not migrations:
+        run.link.tell(
+            Event("source.empty", "warning", {"migrations_dir": run.config.migrations_dir})
+        )
+    return migrations
+
+
+def _full_source(run: Run) -> tuple[Migration, ...]:
+    """The folder, for commands that say all is well: of an empty one nobody knows."""
+    migrations = _source(run)
+    if not migrations:
+        raise SourceError(
+            f"no migration in {run.config.migrations_dir}",
+            remedy="Set MIGRATIONS_DIR to the folder of migrations, or copy the files there.",
+        )
+    return migrations
+
+
+def _checked(run: Run, migrations: tuple[Migration, ...]) -> tuple[View, tuple[Script, ...]]:
+    """What is pending, read and understood; raises what would keep `up` from running it."""
+    view = run.look(migrations)
+    run.warn(view)
+    view.decision.raise_failures()
+    scripts = run.understand(view, migrations)
+    view.raise_dirty()
+    return view, scripts
+
+
+def _verify_base(run: Run, ref: str) -> Answer:
+    from migrator.folder.git import read_names_at
+
+    migrations = _full_source(run)
+    found = behind(migrations, read_names_at(run.config.migrations_dir, ref))
+    if found:
+        files = ", ".join(finding.file for finding in found)
+        raise LateError(
+            f"new files are older than what {ref} has: {files}",
+            findings=found,
+            remedy="Give each a number above those: new --renumber VERSION.",
+        )
+    run.outcome = f"no file is older than what {ref} has"
+    return {}
+
+
+def _newest_lines(run: Run) -> tuple[list[Answer], str | None]:
+    """The newest lines of the log; none, and why, for a role that may not see them."""
+    try:
+        return [_log_line(line) for line in run.read_log(REPORT_LINES)], None
+    except AccessError as error:
+        return [], (
+            f"{error.message}: the log is not shown, and whether a migration is dirty is not "
+            f"known. {error.remedy}"
+        )
+
+
+def _states(view: View) -> list[dict[str, Any]]:
+    """One row for each version in the folder or in the history, in their order."""
+    plan = view.plan
+    states = {row.version: "applied" for row in plan.applied}
+    for state, found in (
+        ("drifted", plan.drifted),
+        ("missing", (*plan.missing, *plan.ahead, *plan.gone)),
+        ("pending", plan.pending),
+        ("late", plan.late),
+        ("held", plan.held),
+    ):
+        states |= {item.version: state for item in found}
+    states |= dict.fromkeys(view.dirty + view.undoing, "dirty")
+    rows: list[tuple[Order, dict[str, Any]]] = []
+    applied = {row.version for row in plan.applied}
+    for row in plan.applied:
+        shown = {
+            "version": row.version,
+            "state": states[row.version],
+            "kind": row.kind.value,
+            "applied_at": row.applied_at,
+            "execution_time_ms": row.execution_time_ms,
+            "floor": row.floor or None,
+        }
+        rows.append((row.order, shown))
+    for migration in (*plan.pending, *plan.held):
+        if migration.version not in applied:  # a repeatable that ran has its row already
+            shown = {
+                "version": migration.version,
+                "state": states[migration.version],
+                "kind": migration.kind.value,
+            }
+            rows.append((migration.order, shown))
+    return [shown for _, shown in sorted(rows, key=lambda row: row[0])]
+
+
+def _log_line(line: dict[str, Any]) -> dict[str, Any]:
+    """One line of the log: what every event has, then what is known of this one."""
+    detail = dict(line["detail"])
+    names = ("at", "event", "version", "runner")
+    shown = {name: line[name] for name in names}
+    for name in ("execution_time_ms", "reason"):
+        shown[name] = detail.pop(name, None)
+    return {**shown, "run_id": line["run_id"], "detail": detail}
+
+
+def _number(name: str, text: str) -> int:
+    if not re.fullmatch("[1-9][0-9]{0,8}", text):
+        raise ConfigError(f"--{name} takes a number above 0", remedy=f"Write --{name} 20.")
+    return int(text)

@@ -1,0 +1,91 @@
+"""Makes and renames files of the folder: what the next one is called, and what stands in it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from migrator.errors import ConfigError
+from migrator.folder.read import read_names, read_source
+from migrator.sql.script import versions
+
+Made = tuple[list[str], str]  # the paths, and what was done, in words
+
+
+def create(folder: str, name: str, today: datetime, *, repeatable: bool) -> Made:
+    """The next migration's file and its .down.sql, or a repeatable's file.
+
+    Raises ConfigError for a name that no migration may have and for a file that cannot be made,
+    SourceError for a folder that cannot be used.
+    """
+    if not re.fullmatch("[a-z0-9_]+", name):
+        raise ConfigError(
+            f"{name} cannot be a migration's name",
+            remedy="Use lower-case letters, digits and _, such as add_orders.",
+        )
+    place = Path(folder)
+    with _writing(place):
+        place.mkdir(parents=True, exist_ok=True)
+    if repeatable:
+        version = f"R__{name}"
+        texts = {f"{version}.sql": f"-- {version}: runs again whenever this text changed\n\n"}
+    else:
+        numbered = [m.version for m in read_source(folder) if not m.repeatable]
+        version = _next(numbered, name, today)
+        texts = {
+            f"{version}.sql": f"-- {version}: what it is for\n\n",
+            f"{version}.down.sql": f"-- Undoes {version}. Say here what data is lost.\n\n",
+        }
+    for file, text in texts.items():
+        with _writing(place / file), (place / file).open("x", encoding="utf-8") as out:
+            out.write(text)
+    done = f"{len(texts)} files created" if len(texts) > 1 else "1 file created"
+    return [str(place / file) for file in texts], done
+
+
+def rename(folder: str, version: str, today: datetime) -> Made:
+    """Give a file that is not applied anywhere, and its .down.sql, the next number.
+
+    Goes by the names alone: two files with one number are what it is there for. Raises
+    ConfigError where there is no such file, or where it cannot be renamed.
+    """
+    place = Path(folder)
+    names = read_names(folder)
+    version = version.removesuffix(".sql")
+    others = list(versions(names))
+    if version not in others:
+        raise ConfigError(
+            f"there is no {version} in {folder}",
+            remedy="Name a versioned file of the folder, 003_add_orders.",
+        )
+    others.remove(version)
+    target = _next(others, version.partition("_")[2], today)
+    endings = [ending for ending in (".sql", ".down.sql") if f"{version}{ending}" in names]
+    for ending in endings:
+        with _writing(place / f"{target}{ending}"):
+            (place / f"{version}{ending}").rename(place / f"{target}{ending}")
+    made = [str(place / f"{target}{ending}") for ending in endings]
+    return made, f"{version} is now {target}"
+
+
+def _next(taken: Sequence[str], name: str, today: datetime) -> str:
+    """The version after all that are taken; where numbers are timestamps, the present one."""
+    digits = taken[-1].partition("_")[0] if taken else "000"
+    following = str(int(digits) + 1)
+    if len(digits) == 14:
+        following = max(today.strftime("%Y%m%d%H%M%S"), following)
+    return f"{following.zfill(len(digits))}_{name}"
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be made: {error.strerror}",
+            remedy="Set MIGRATIONS_DIR to a folder that you may write to, or choose another name.",
+        ) from error

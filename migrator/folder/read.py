@@ -1,0 +1,128 @@
+"""Reads the folder of migrations."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+
+from migrator.errors import SourceError
+from migrator.model import Finding, Migration
+from migrator.sql.script import gather
+
+#: A larger file is not kept in memory, but read again when it is needed.
+SMALL_BYTES = 1 << 16
+BLOCK_BYTES = 1 << 18
+
+
+def read_source(directory: str | os.PathLike[str]) -> tuple[Migration, ...]:
+    """All migrations by (number, version); SourceError with every finding of the folder.
+
+    Links are followed, because a mounted ConfigMap is made of them.
+    """
+    folder = os.fspath(directory)
+    names = read_names(folder)
+    migrations, found = gather(_files(folder, names))
+    findings = (*found, *_subfolders(folder, names))
+    if findings:
+        count = "1 problem" if len(findings) == 1 else f"{len(findings)} problems"
+        raise SourceError(f"{count} in {folder}", findings=findings)
+    return migrations
+
+
+def read_names(folder: str) -> list[str]:
+    """The names of all that lies in the folder; SourceError when it cannot be read."""
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - see `_contents`
+    except OSError as error:
+        raise SourceError(
+            f"cannot read the folder {folder}: {error.strerror}",
+            remedy=_readable(folder)
+            if isinstance(error, PermissionError)
+            else "Set MIGRATIONS_DIR to the folder of migrations.",
+        ) from error
+
+
+def _files(
+    folder: str, names: list[str]
+) -> Iterator[tuple[str, bytes | Iterable[bytes] | Finding]]:
+    for name in names:
+        if name.startswith("."):
+            continue
+        if name.lower().endswith(".sql"):
+            try:
+                yield name, _contents(f"{folder}/{name}")
+            except OSError as error:
+                problem = f"cannot be read: {error.strerror}"
+                denied = isinstance(error, PermissionError)
+                remedy = _readable(folder) if denied else "Make it a file that can be read."
+                yield name, Finding(name, problem, remedy)
+
+
+def _subfolders(folder: str, names: list[str]) -> Iterator[Finding]:
+    """Folders that hold .sql files: these would get lost, as nothing below is read."""
+    for name in names:
+        if name.startswith(".") or name.lower().endswith(".sql"):
+            continue
+        with contextlib.suppress(OSError):
+            inner = os.listdir(f"{folder}/{name}")  # noqa: PTH208 - see `_contents`
+            if any(file.lower().endswith(".sql") for file in inner):
+                problem = "is a folder with .sql files, and folders are not read"
+                yield Finding(name, problem, f"Put the files into {folder} itself.")
+
+
+def _readable(folder: str) -> str:
+    return f"Let user {os.getuid()} read it: chmod -R a+rX {folder}"
+
+
+def _contents(path: str) -> bytes | Iterable[bytes]:
+    """A small file's bytes. Path.read_bytes takes twice as long, which counts at 1000 files."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        data = os.read(handle, SMALL_BYTES)
+        while more := os.read(handle, SMALL_BYTES):
+            data += more
+            if len(data) > SMALL_BYTES:
+                return _Blocks(path)
+        return data
+    finally:
+        os.close(handle)
+
+
+class _Blocks:
+    """A large file, block by block: read anew each time, and known to be the same each time.
+
+    Raises SourceError before it hands on a block that is another than it was the first time.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._seen: list[int] = []  # the hash of each block, as Python makes them
+        self._whole = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        number = 0
+        if not self._whole:
+            self._seen.clear()
+        try:
+            with open(self._path, "rb") as file:  # noqa: PTH123 - see `_contents`
+                while block := file.read(BLOCK_BYTES):
+                    self._compare(number, hash(block))
+                    number += 1
+                    yield block
+        except OSError as error:
+            raise self._changed(f"cannot be read any more: {error.strerror}") from error
+        if self._whole and number < len(self._seen):
+            raise self._changed()
+        self._whole = True
+
+    def _compare(self, number: int, seen: int) -> None:
+        if not self._whole:
+            self._seen.append(seen)
+        elif number >= len(self._seen) or self._seen[number] != seen:
+            raise self._changed()
+
+    def _changed(self, how: str = "has changed since this run first read it") -> SourceError:
+        name = os.path.basename(self._path)  # noqa: PTH119 - see `_contents`
+        finding = Finding(name, how, "Leave the folder alone while a run is at work; run again.")
+        return SourceError(f"{name} {how}", findings=[finding], remedy=finding.remedy)

@@ -1,0 +1,429 @@
+"""One migration -> the messages that guard, run and record it; docs/design.md section 4.
+
+A flight is one simple-protocol message, sent without parameters, so that lock, check, body,
+history row and COMMIT travel together and cost one round trip. A long file, or one with rows for a
+COPY, goes in several messages inside the same transaction, between the same guards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from migrator.history.fence import (
+    DECLARE,
+    Access,
+    Owners,
+    Table,
+    Write,
+    asked,
+    keep,
+    untouched,
+    writing,
+)
+from migrator.postgres.quoting import (
+    CLEAN,
+    HERE,
+    ISOLATION,
+    TAIL,
+    UTF8,
+    do,
+    first,
+    identifier,
+    in_utf8,
+    literal,
+)
+
+if TYPE_CHECKING:
+    from migrator.sql.parts import Part, Reader
+    from migrator.sql.script import Script
+
+MOVED = "MG001"  #: SQLSTATE of our own: the history is not what the plan saw
+HELD = "MG002"  #: another runner holds the lock; DETAIL tells who, as JSON
+ESCAPED = "MG003"  #: the file ended the transaction that it was run in
+RECODED = "MG009"  #: the file changed how the session reads text, in the middle of being sent
+
+HOLDER = """SELECT jsonb_build_object(
+    'pid', held.pid,
+    'application_name', activity.application_name,
+    'since', to_char(activity.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+    'prepared_transaction', prepared.gid)
+  FROM pg_locks AS held
+  LEFT JOIN pg_stat_activity AS activity ON activity.pid = held.pid
+  LEFT JOIN pg_locks AS own ON held.pid IS NULL AND own.locktype = 'transactionid'
+   AND own.pid IS NULL AND own.virtualtransaction = held.virtualtransaction
+  LEFT JOIN pg_prepared_xacts AS prepared ON prepared.transaction = own.transactionid
+ WHERE {ours} AND held.granted
+ LIMIT 1"""
+#: Our advisory lock in pg_locks: a bigint key is split over classid and objid, objsubid 1.
+OURS = """held.locktype = 'advisory' AND held.objsubid = 1
+   AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND held.classid = {high}::oid AND held.objid = {low}::oid"""
+HEAD = """SELECT encode(sha256(convert_to(coalesce(string_agg(
+    version::text || E'\\t' || coalesce(checksum::text, '') || E'\\n', ''
+    ORDER BY version::text COLLATE "C"), ''), 'UTF8')), 'hex')
+  FROM {history}"""
+TRY_LOCK = """  IF NOT pg_try_advisory_xact_lock({key}) THEN
+    RAISE EXCEPTION USING ERRCODE = '{held}', MESSAGE = 'another runner holds the lock',
+      DETAIL = coalesce(({holder})::text, '{{}}');
+  END IF;
+"""
+#: A table that is gone is the history of another runner's, or of nobody: read it again.
+PRESENT = """  IF to_regclass({history}) IS NULL OR to_regclass({log}) IS NULL THEN
+    RAISE EXCEPTION USING ERRCODE = '{moved}', MESSAGE = 'the history is not there';
+  END IF;
+"""
+HEAD_CHECK = """  IF ({query}) <> '{head}' THEN
+    RAISE EXCEPTION USING ERRCODE = '{moved}', MESSAGE = 'the history has moved';
+  END IF;
+"""
+STILL_LOCKED = """  IF NOT EXISTS (SELECT FROM pg_locks AS held
+                  WHERE {ours} AND held.granted AND held.pid = pg_backend_pid()) THEN
+    RAISE EXCEPTION USING ERRCODE = '{escaped}', MESSAGE = '{message}';
+  END IF;
+"""
+SPENT = "(extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000)::integer"
+MS = "migrator_ms"  #: SPENT, in the block that records a flight
+RECORD = """INSERT INTO {history}
+    (version, execution_time_ms, checksum, rollback_sql, kind, run_id, floor)
+VALUES ({version}, {spent}, {checksum}, {rollback_sql}, 'versioned', {run_id}, {floor})"""
+#: No ON CONFLICT: a table that an older job left may lack the key. The lock stands in for it.
+RECORD_REPEATABLE = """IF EXISTS (SELECT FROM {history} WHERE version = {version}) THEN
+    UPDATE {history}
+       SET applied_at = CURRENT_TIMESTAMP, execution_time_ms = {spent}, checksum = {checksum},
+           kind = 'repeatable', run_id = {run_id}
+     WHERE version = {version};
+  ELSE
+    INSERT INTO {history} (version, execution_time_ms, checksum, kind, run_id)
+    VALUES ({version}, {spent}, {checksum}, 'repeatable', {run_id});
+  END IF"""
+RECORD_LOG = """INSERT INTO {log} (run_id, version, event, runner, detail)
+VALUES ({run_id}, {version}, {event}, {runner}, {detail})"""
+#: Sent to the client whatever client_min_messages says, and kept by no server log. By the number
+#: of its transaction a flight can be asked for when its answer was lost: no table is needed.
+REPORT = """  RAISE INFO USING MESSAGE = '{sign}' || jsonb_build_object(
+    'run_id', {run_id}, 'xid', pg_current_xact_id()::text, 'ms', migrator_ms)::text;
+"""
+SIGN = "migrator-flight: "
+#: How the session reads texts after all: a pooler may have kept a SET of ours from the server.
+ANSWER = "SELECT pg_catalog.current_setting('client_encoding')"
+#: `committed`, `aborted` or `in progress`, for as long as the server remembers.
+BECAME = "SELECT pg_catalog.pg_xact_status('{xid}'::pg_catalog.xid8)"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a database the history lies, and who asks."""
+
+    schema: str
+    runner: str  #: application_name, migrator/<pod or host>
+    run_id: str
+    server_version: int  #: as libpq gives it, 150018
+
+    @property
+    def tables(self) -> tuple[Table, Table]:
+        """The history and its log."""
+        return (
+            Table(self.schema, "schema_migrations"),
+            Table(self.schema, "schema_migrations_log"),
+        )
+
+    @property
+    def history(self) -> str:
+        return self.tables[0].quoted
+
+    @property
+    def log(self) -> str:
+        return self.tables[1].quoted
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is set inside a transaction of ours. Times in milliseconds, 0 = none."""
+
+    lock_timeout: int = 2000
+    statement_timeout: int = 0
+    search_path: tuple[str, ...] = ()  #: empty: the login role's own
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One simple-protocol message of a flight, and which part of the file it carries."""
+
+    sent: bytes  #: its UTF-8; a large one is held once
+    results_before: int  #: how many of our own statements come before the file's part
+    body_starts: int = 0  #: offset in `text`, in characters, of the file's part
+    body_ends: int = 0  #: as `body_starts` where the message carries nothing of the file
+    line: int = 1  #: the file's line on which the part begins
+    column: int = 1
+    statements: int = 0  #: how many the part has
+    commits: bool = False  #: it ends the flight: the COMMIT is in it
+    rows: Iterator[str] | None = None  #: for the COPY in it; to be read before the next message
+    rows_line: int = 0  #: the file's line on which they begin
+
+    @property
+    def text(self) -> str:
+        return self.sent.decode()
+
+    @property
+    def body(self) -> str:
+        """What of the file the message carries."""
+        return self.text[self.body_starts : self.body_ends]
+
+
+def lock_key(schema: str) -> int:
+    """The advisory lock's key, frozen: two releases in one cluster must exclude each other."""
+    digest = hashlib.sha256(f"migrator:{schema}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+def head(rows: Iterable[tuple[str, str | None]]) -> str:
+    """What HEAD gives for a history of these (version, checksum) rows, in any order."""
+    lines = sorted((version.encode(), (checksum or "").encode()) for version, checksum in rows)
+    return hashlib.sha256(b"".join(b"%b\t%b\n" % line for line in lines)).hexdigest()
+
+
+def opening(
+    place: Place,
+    limits: Limits,
+    what: str,
+    seen: str | None = None,
+    *,
+    tables: Sequence[Table] | None = None,
+    owners: Owners = Owners.TRUSTED,
+) -> list[str]:
+    """The reset, BEGIN, the limits and the guard; with `seen`, the head that the history must have.
+
+    `what` is under way stands first, where pg_stat_activity shows it. The guard takes the runners'
+    lock and asks both questions of `tables`, ours and no other unless they are given.
+    """
+    chosen = place.tables if tables is None else tables
+    checks = ""
+    if chosen:
+        checks += asked(chosen, place.server_version, Access.WRITE, owners)
+    if set(place.tables) <= set(chosen):
+        checks = present(place) + checks
+        checks += keep(*place.tables)
+    if seen is not None:
+        checks += head_check(place, seen)
+    return [
+        f"{marker(place, what)} {CLEAN[0]}",
+        *CLEAN[1:],
+        "BEGIN ISOLATION LEVEL READ COMMITTED",
+        *_guarded(place, limits, checks),
+    ]
+
+
+def looking(place: Place, what: str, query: str) -> str:
+    """`query` under the runners' lock, when our tables run no code of others; its rows come back.
+
+    Refused with HELD while another holds the lock, with MOVED where the tables are not there.
+    """
+    checks = present(place)
+    checks += asked(place.tables, place.server_version, Access.READ, Owners.ANY)
+    begin = (f"{marker(place, what)} {CLEAN[0]}", *CLEAN[1:], ISOLATION)
+    return ";\n".join((*begin, *_guarded(place, Limits(), checks), query))
+
+
+def present(place: Place) -> str:
+    """Statements of a block that raise MOVED when the tables are not there."""
+    return PRESENT.format(history=literal(place.history), log=literal(place.log), moved=MOVED)
+
+
+def _guarded(place: Place, limits: Limits, checks: str) -> list[str]:
+    key, holder = lock_key(place.schema), holder_query(place.schema)
+    lock = TRY_LOCK.format(key=key, held=HELD, holder=holder)
+    guard = do(lock + checks, DECLARE)
+    return [HERE, *(f"SET LOCAL {value}" for value in settings(place, limits)), guard]
+
+
+def head_check(place: Place, seen: str) -> str:
+    """Statements of a block that raise MOVED when the history's head is not `seen`."""
+    return HEAD_CHECK.format(query=head_query(place.history), head=seen, moved=MOVED)
+
+
+def still_locked(place: Place, message: str) -> str:
+    """Statements of a block that raise ESCAPED when this backend does not hold the lock."""
+    ours = our_lock(place.schema)
+    return STILL_LOCKED.format(ours=ours, escaped=ESCAPED, message=message)
+
+
+def write(place: Place, writes: Sequence[Write]) -> str:
+    """A block that writes, and raises UNWRITTEN unless just that was written."""
+    return do(writing(*place.tables, writes), DECLARE)
+
+
+def head_query(history: str) -> str:
+    """What the database says of the history; `head` says the same of rows."""
+    return HEAD.format(history=history)
+
+
+def marker(place: Place, what: str) -> str:
+    """What each message of a run begins with: by it an observer finds its backend."""
+    return f"/* migrator {what}, run {place.run_id} */"
+
+
+def holder_query(schema: str) -> str:
+    """One row of JSON for whoever holds the lock, no row when it is free.
+
+    A prepared transaction can hold it too: it has no pid, but a name.
+    """
+    return HOLDER.format(ours=our_lock(schema))
+
+
+def our_lock(schema: str) -> str:
+    """The condition under which a row `held` of pg_locks is the runners' lock."""
+    high, low = divmod(lock_key(schema) % 2**64, 2**32)
+    return OURS.format(high=high, low=low)
+
+
+def make_flight(
+    script: Script,
+    seen: str,
+    place: Place,
+    limits: Limits,
+    also: Sequence[Write] = (),
+    writes: Sequence[Write] | None = None,
+    tables: Sequence[Table] = (),
+) -> Iterator[Message]:
+    """The messages that guard, run and record `script` when the history's head is `seen`.
+
+    Without `writes` the migration is recorded as applied; `also` go with that, into `tables`. The
+    messages are made one by one, so that a large file is never held whole. Raises what reading the
+    file again does.
+    """
+    from migrator.sql.parts import Reader  # a run with nothing pending does not need it
+
+    path = ", ".join(identifier(name) for name in limits.search_path) or "DEFAULT"
+    before = [
+        *opening(place, limits, script.migration.version, seen, tables=(*place.tables, *tables)),
+        f"SET LOCAL search_path TO {path}",
+    ]
+    closing = _closing(place, seen, (*(writes or applied(script, place)), *also))
+    start = _join(before)
+    reader = Reader(script.migration.pieces)
+    if script.whole:
+        end = "\n;\n" + _join(closing)
+        yield replace(_part(reader, script.parts[0], start, end, len(before)), commits=True)
+        return
+    mark = marker(place, script.migration.version) + " "
+    yield Message(start.encode(), len(before))
+    for part in script.parts:
+        yield _part(reader, part, mark, "" if part.data else f"\n;\n{UTF8}")
+    # what the file says by then is read by the settings that it may have left
+    last = [do(in_utf8(RECODED)), *closing]
+    yield Message((mark + _join(last)).encode(), 0, commits=True)
+
+
+def settings(place: Place, limits: Limits) -> list[str]:
+    """What is SET while our statements run, as `name = value`.
+
+    The server's own keepalives end an orphan: 30 s after packets stop, 5 s after a close.
+    """
+    values: dict[str, int | str] = {
+        "lock_timeout": limits.lock_timeout,
+        "statement_timeout": limits.statement_timeout,
+        "idle_in_transaction_session_timeout": 60_000,
+        "application_name": literal(place.runner),
+        "client_connection_check_interval": 5_000,
+        "tcp_keepalives_idle": 10,
+        "tcp_keepalives_interval": 5,
+        "tcp_keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
+    }
+    if place.server_version >= 170000:
+        values["transaction_timeout"] = 0
+    return [f"{name} = {value}" for name, value in values.items()]
+
+
+def applied(script: Script, place: Place) -> tuple[Write, ...]:
+    """That `script` has run: its row of the history, and the log's line."""
+    migration = script.migration
+    version = literal(migration.version)
+    detail = (
+        f"jsonb_build_object('execution_time_ms', {MS}, 'checksum', {literal(migration.checksum)})"
+    )
+    row = (RECORD_REPEATABLE if migration.repeatable else RECORD).format(
+        history=place.history,
+        version=version,
+        spent=MS,
+        checksum=literal(migration.checksum),
+        rollback_sql=literal(migration.rollback_sql),
+        run_id=literal(place.run_id),
+        floor=script.floor,
+    )
+    return Write(row, history=1), log_row(place, migration.version, "applied", detail)
+
+
+def log_row(place: Place, version: str | None, event: str, detail: dict[str, Any] | str) -> Write:
+    """The INSERT of a line of schema_migrations_log; a str `detail` is an SQL expression."""
+    written = literal(json.dumps(detail)) if isinstance(detail, dict) else detail
+    text = RECORD_LOG.format(
+        log=place.log,
+        run_id=literal(place.run_id),
+        version=literal(version),
+        event=literal(event),
+        runner=literal(place.runner),
+        detail=written,
+    )
+    return Write(text, log=1)
+
+
+def log_alone(place: Place, line: Write) -> str:
+    """A message that writes a line of the log and nothing else."""
+    check = asked(place.tables, place.server_version, Access.WRITE)
+    return first(
+        marker(place, "writes its log"),
+        "SET LOCAL lock_timeout = 1000",
+        "SET LOCAL statement_timeout = 2000",
+        do(check + writing(*place.tables, [line]), DECLARE),
+    )
+
+
+def _closing(place: Place, seen: str, writes: Sequence[Write]) -> list[str]:
+    history, log = place.tables
+    record = (
+        still_locked(place, "the file ended its own transaction")
+        + untouched(history, log, head_query(place.history), seen)
+        + f"  {MS} := {SPENT};\n"
+        + writing(history, log, writes, known=True)
+        + REPORT.format(sign=SIGN, run_id=literal(place.run_id))
+    )
+    return [
+        "SET CONSTRAINTS ALL IMMEDIATE",
+        "RESET SESSION AUTHORIZATION",
+        "RESET ROLE",
+        HERE,
+        do(record, DECLARE),
+        "COMMIT",
+        *TAIL,
+        ANSWER,
+    ]
+
+
+def _part(
+    reader: Reader,
+    part: Part,
+    start: str = "",
+    end: str = "",
+    results_before: int = 0,
+) -> Message:
+    """A part of the file, between our own statements where it goes along with them."""
+    return Message(
+        b"".join((start.encode(), *reader.encoded(part), end.encode())),
+        results_before,
+        body_starts=len(start),
+        body_ends=len(start) + part.end - part.start,
+        line=part.line,
+        column=part.column,
+        statements=part.statements,
+        rows=reader.take(part.data.start, part.data.end) if part.data else None,
+        rows_line=part.data.line if part.data else 0,
+    )
+
+
+def _join(statements: Sequence[str]) -> str:
+    return "".join(f"{statement};\n" for statement in statements)

@@ -1,0 +1,449 @@
+"""The journal of no-transaction migrations: what is written before and after each statement.
+
+Its lines are rows of schema_migrations_log; docs/design.md section 5. A statement that cannot run
+in a transaction has an intent before it and an outcome after it; any other one commits together
+with its outcome. Counts of statements begin at 1, as people count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from migrator.history.fence import (
+    DECLARE,
+    TAMPERED,
+    Access,
+    Write,
+    asked,
+    keep,
+    remains,
+    untouched,
+    writing,
+)
+from migrator.history.flight import (
+    HELD,
+    MS,
+    RECORD,
+    SPENT,
+    Limits,
+    Place,
+    head_check,
+    head_query,
+    holder_query,
+    lock_key,
+    log_row,
+    our_lock,
+    present,
+    settings,
+    still_locked,
+)
+from migrator.history.flight import marker as run_marker
+from migrator.postgres.quoting import CLEAN, HERE, UTF8, do, first, identifier, literal
+
+if TYPE_CHECKING:
+    from migrator.model import Migration
+    from migrator.sql.effects import Effect
+    from migrator.sql.script import Script
+
+#: What a line of the journal says; the value stands in the log's column `event`.
+INTENT, OUTCOME, FAILED, REPAIRED = "intent", "outcome", "failed", "repaired"
+ROLLED_BACK, ROLLBACK_FAILED = "rolled_back", "rollback_failed"
+EVENTS = (INTENT, OUTCOME, FAILED, REPAIRED, "applied", ROLLED_BACK, ROLLBACK_FAILED)
+
+
+class Answer(Enum):
+    """What a person told `repair` about a migration."""
+
+    APPLIED = "applied"  #: all of the file has taken effect
+    NOT_APPLIED = "not applied"  #: nothing of it has
+    DONE = "done"  #: the interrupted statement has taken effect
+    RETRY = "retry"  #: the interrupted statement has not, and may be run again
+    ACCEPT = "checksum accepted"  #: the file was changed on purpose after it was applied
+    RENAME = "renamed"  #: the file was given another name after it was applied
+
+
+class Way(Enum):
+    """What a line is part of; a line without a `way` in its detail is FORTH."""
+
+    FORTH = "forth"  #: the migration
+    BACK = "back"  #: its undo
+
+
+class How(Enum):
+    """How a statement came to be done."""
+
+    RAN = "ran"
+    SETTLED = "settled"  #: it was interrupted, and found to have taken effect
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the journal."""
+
+    version: str
+    event: str  #: one of EVENTS
+    run_id: str
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A statement that was begun and of which no outcome is known."""
+
+    number: int
+    run_id: str
+    sha256: str  #: of the statement's text
+    what: str  #: in words, CREATE INDEX CONCURRENTLY public.orders_day
+    line: int  #: of the file
+    effect: dict[str, Any]  #: an Effect as JSON
+    before: dict[str, Any]  #: what the catalog showed of its object before
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a migration that is not in the history has come, or the undo of one that is."""
+
+    done: dict[int, str] = field(default_factory=dict)  #: number -> SHA-256 of its text
+    spent_ms: int = 0
+    interrupted: Intent | None = None
+    way: Way = Way.FORTH
+
+    @property
+    def begun(self) -> bool:
+        return bool(self.done) or self.interrupted is not None
+
+    def undone(self, number: int) -> Progress:
+        """After a refusal of statement `number` that left nothing: of no other it says anything."""
+        if self.interrupted is None or self.interrupted.number != number:
+            return self
+        return replace(self, interrupted=None)
+
+
+def fold(lines: Iterable[Line]) -> dict[str, Progress]:
+    """The progress of each version, from its lines in the order in which they were written."""
+    found: dict[str, Progress] = {}
+    for line in lines:
+        found[line.version] = _after(found.get(line.version, Progress()), line)
+    return {version: progress for version, progress in found.items() if progress.begun}
+
+
+def read_lines(rows: Iterable[Sequence[Any]]) -> list[Line]:
+    """The rows that `lines_query` gives."""
+    return [Line(version, event, run_id, detail) for version, event, run_id, detail in rows]
+
+
+def lines_query(log: str, which: str) -> str:
+    """All lines of the journal that fit `which`, oldest first, as one JSON array."""
+    events = ", ".join(literal(event) for event in EVENTS)
+    return LINES.format(log=log, events=events, which=which)
+
+
+def marker(run_id: str, version: str, number: int) -> str:
+    """What a statement begins with, so that an orphan can be known by it."""
+    return f"/* migrator:{run_id}:{version}:{number} */ "
+
+
+def sha256(text: str) -> str:
+    """Of a statement's text, 64 hex digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+LINES = """SELECT coalesce(jsonb_agg(
+    jsonb_build_array(l.version, l.event, l.run_id, l.detail) ORDER BY l.id), '[]')
+  FROM {log} AS l WHERE l.event IN ({events}) AND {which}"""
+#: Whatever role and search_path the file has set: for our own statements, until their message
+#: or transaction ends.
+OURS = (
+    "SET LOCAL SESSION AUTHORIZATION DEFAULT",
+    "SET LOCAL role TO DEFAULT",  # as RESET ROLE: ALTER ROLE … SET role may have given another
+    UTF8,
+    HERE,
+)
+LOCK = """  IF NOT pg_try_advisory_lock({key}) THEN
+    RAISE EXCEPTION USING ERRCODE = '{held}', MESSAGE = 'another runner holds the lock',
+      DETAIL = coalesce(({holder})::text, '{{}}');
+  END IF;
+"""
+#: From the first statement on; before it a large file is taken apart, which may last. Nothing else
+#: ends a frozen runner's hold of the lock: its kernel still answers keepalives.
+LIVELY = "SET idle_session_timeout = 60000"
+DROP_LOCK = """SELECT CASE WHEN held.pid = pg_backend_pid() THEN pg_advisory_unlock_all()::text
+            WHEN activity.state = 'idle' THEN pg_terminate_backend(held.pid)::text END
+  FROM pg_locks AS held LEFT JOIN pg_stat_activity AS activity ON activity.pid = held.pid
+ WHERE {ours} AND held.pid = {pid}"""
+NOT_LOCKED = "this session does not hold the lock that it took"
+#: What a statement that goes alone may have done to the log is seen once it is done.
+INTENT_REMAINS = """  IF NOT EXISTS (SELECT FROM {log} AS l
+                  WHERE l.version = {version} AND l.event = 'intent' AND l.run_id = {run_id}) THEN
+    RAISE EXCEPTION USING ERRCODE = '{tampered}', MESSAGE = 'rows of the log were deleted';
+  END IF;
+"""
+#: The same of the history, whose head no statement of a file may change.
+HEAD_REMAINS = """  IF ({query}) <> '{head}' THEN
+    RAISE EXCEPTION USING ERRCODE = '{tampered}', MESSAGE = 'rows were changed';
+  END IF;
+"""
+#: The settings that the file has made stay in force for its next statement.
+KEPT = """  PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+{keep}  PERFORM pg_catalog.set_config('search_path', migrator_path, true);
+"""
+KEPT_PATH = "  migrator_path pg_catalog.text := pg_catalog.current_setting('search_path');\n"
+SPENT_MS = "SELECT nullif(current_setting('migrator.ms', true), '')::bigint"
+PATIENCE = """SELECT pg_catalog.set_config('lock_timeout', '{instead}', false)
+  FROM pg_catalog.pg_settings
+ WHERE name OPERATOR(pg_catalog.=) 'lock_timeout' AND setting OPERATOR(pg_catalog.=) '{before}'"""
+SINCE_INTENT = """(SELECT (extract(epoch FROM clock_timestamp() - max(l.at)) * 1000)::bigint
+  FROM {log} AS l WHERE l.version = {version} AND l.event = 'intent')"""
+FORGET = "DELETE FROM {history} WHERE version = {version}"
+RENAME = "UPDATE {history} SET version = {new} WHERE version = {version}"
+ACCEPT = "UPDATE {history} SET checksum = {checksum}, floor = {floor} WHERE version = {version}"
+
+
+def take_lock(place: Place, limits: Limits) -> str:
+    """Take the runners' lock for the session, or be refused with HELD; the backend's pid.
+
+    It is the session's first message. What holds for the whole session goes along: without
+    keepalives of ours the server would keep the lock of a client that is gone for as long as its
+    own let it.
+    """
+    key, holder = lock_key(place.schema), holder_query(place.schema)
+    lock = do(LOCK.format(key=key, held=HELD, holder=holder))
+    begin = f"{run_marker(place, 'takes its lock')} {CLEAN[0]}"
+    settled = (*CLEAN[1:], *_lasting(place, limits))
+    return ";\n".join((begin, *settled, _message([lock, "SELECT pg_backend_pid()"])))
+
+
+def drop_lock(place: Place, pid: int) -> str:
+    """Let go of our lock on a backend that a pooler took away from us, or end that, if idle.
+
+    No row comes back once it holds the lock no more.
+    """
+    query = DROP_LOCK.format(ours=our_lock(place.schema), pid=pid)
+    return first(run_marker(place, "frees its lock"), query)
+
+
+def read_progress(place: Place, version: str, seen: str) -> str:
+    """Refused with MOVED when the history's head is not `seen`; else the version's lines."""
+    checks = asked(place.tables, place.server_version, Access.WRITE) + head_check(place, seen)
+    check = do(_still_locked(place) + present(place) + checks, DECLARE)
+    return _message([check, lines_query(place.log, f"l.version = {literal(version)}")])
+
+
+def intend(place: Place, version: str, intent: Intent, way: Way = Way.FORTH) -> str:
+    """Record what is about to be done; refused with ESCAPED when the lock is not ours."""
+    detail = {
+        "statement": intent.number,
+        "what": intent.what,
+        "line": intent.line,
+        "sha256": intent.sha256,
+        "effect": intent.effect,
+        "before": intent.before,
+        **_said(way),
+    }
+    return _recording(place, [log_row(place, version, INTENT, detail)])
+
+
+def conclude(
+    place: Place,
+    version: str,
+    number: int,
+    digest: str,
+    how: How,
+    seen: str,
+    way: Way = Way.FORTH,
+) -> str:
+    """Record that a statement is done; the server's ms since its intent come back, if it ran.
+
+    Refused with TAMPERED when the history's head is not `seen`, or the intent is gone.
+    """
+    detail = {"statement": number, "sha256": digest, "how": how.value, **_said(way)}
+    words = {"log": place.log, "version": literal(version), "tampered": TAMPERED}
+    checks = HEAD_REMAINS.format(query=head_query(place.history), head=seen, tampered=TAMPERED)
+    spent = "NULL"
+    if how is How.RAN:
+        checks += INTENT_REMAINS.format(**words, run_id=literal(place.run_id))
+        spent = SINCE_INTENT.format(**words)
+    return _recording(place, [_outcome(place, version, detail)], checks + _spent(spent), SPENT_MS)
+
+
+def fail(
+    place: Place, version: str, number: int, detail: dict[str, Any], way: Way = Way.FORTH
+) -> str:
+    """Record that a statement failed; `undone` in `detail` says that nothing of it is left.
+
+    Nor of an interrupted one of its number.
+    """
+    event = FAILED if way is Way.FORTH else ROLLBACK_FAILED
+    line = log_row(place, version, event, {"statement": number, **detail})
+    return _message([do(_asked(place) + writing(*place.tables, [line]), DECLARE)])
+
+
+def atomic(
+    place: Place, version: str, number: int, text: str, seen: str, way: Way = Way.FORTH
+) -> tuple[str, str]:
+    """What stands before and after a statement that is committed together with its outcome.
+
+    Without BEGIN the whole message is one transaction; the server's ms come back. Refused with
+    TAMPERED when the statement changes our tables, whose head is `seen`.
+    """
+    detail = {"statement": number, "sha256": sha256(text), "how": How.RAN.value, **_said(way)}
+    kept = do(KEPT.format(keep=keep(*place.tables, count=False)), KEPT_PATH)
+    checks = untouched(*place.tables, head_query(place.history), seen) + _spent(SPENT)
+    after = _recording(place, [_outcome(place, version, detail)], checks, SPENT_MS)
+    return (
+        f"{marker(place.run_id, version, number)}{kept};\n",
+        f"\n;\nSET CONSTRAINTS ALL IMMEDIATE;\n{after}",
+    )
+
+
+def drop_index(name: str) -> str:
+    """Drop what an interrupted build left; `name` as Sight has it."""
+    return f"DROP INDEX CONCURRENTLY IF EXISTS {name}"
+
+
+def finalize(effect: Effect) -> str:
+    """End a DETACH PARTITION CONCURRENTLY that was interrupted."""
+    on, name = (".".join(map(identifier, parts)) for parts in (effect.on, effect.name))
+    return f"ALTER TABLE {on} DETACH PARTITION {name} FINALIZE"
+
+
+def finish(place: Place, script: Script, spent_ms: int, also: Sequence[Write], seen: str) -> str:
+    """The history's row and the log's, and what goes with it, once the last statement is done."""
+    migration = script.migration
+    detail = {"execution_time_ms": spent_ms, "checksum": migration.checksum}
+    row = record(place, migration, str(spent_ms), floor=script.floor)
+    writes = (row, log_row(place, migration.version, "applied", detail), *also)
+    return finish_with(place, writes, seen)
+
+
+def finish_with(place: Place, writes: Sequence[Write], seen: str) -> str:
+    """As `finish`, with other rows, such as those of an undo."""
+    return _recording(place, writes, head_check(place, seen))
+
+
+def record(place: Place, migration: Migration, spent_ms: str, *, floor: bool) -> Write:
+    """The INSERT of the history's row; `spent_ms` is an SQL expression."""
+    text = RECORD.format(
+        history=place.history,
+        version=literal(migration.version),
+        spent=spent_ms,
+        checksum=literal(migration.checksum),
+        rollback_sql=literal(migration.rollback_sql),
+        run_id=literal(place.run_id),
+        floor=floor,
+    )
+    return Write(text, history=1)
+
+
+def answer(
+    place: Place, version: str, answered: Answer, reason: str, assumed: str, **more: str | None
+) -> Write:
+    """The line that records what a person told `repair`, and `more` that a machine may read."""
+    detail = {"answer": answered.value, "reason": reason, "assumed": assumed, **more}
+    return log_row(place, version, REPAIRED, detail)
+
+
+def forget(place: Place, version: str) -> Write:
+    """Take a version out of the history; the log keeps all that happened."""
+    return Write(FORGET.format(history=place.history, version=literal(version)), history=1)
+
+
+def accept(place: Place, migration: Migration, *, floor: bool) -> Write:
+    """Record of an applied migration the text that its file has now."""
+    text = ACCEPT.format(
+        history=place.history,
+        version=literal(migration.version),
+        checksum=literal(migration.checksum),
+        floor=floor,
+    )
+    return Write(text, history=1)
+
+
+def rename(place: Place, version: str, new: str) -> Write:
+    """Move a row of the history to the version that its file has now."""
+    text = RENAME.format(history=place.history, version=literal(version), new=literal(new))
+    return Write(text, history=1)
+
+
+def patience(lock_timeout_ms: int, instead_ms: int) -> str:
+    """Let the session wait longer for locks, unless the file has set a limit of its own."""
+    return PATIENCE.format(before=lock_timeout_ms, instead=instead_ms)
+
+
+def _after(progress: Progress, line: Line) -> Progress:
+    detail = line.detail
+    number = int(detail.get("statement", 0))
+    if line.event in {INTENT, OUTCOME} and Way(detail.get("way", "forth")) is not progress.way:
+        progress = Progress(way=Way(detail.get("way", "forth")))  # the other one is over
+    spent, way = progress.spent_ms, progress.way
+    if line.event == INTENT:
+        intent = Intent(
+            number,
+            line.run_id,
+            detail["sha256"],
+            detail["what"],
+            detail["line"],
+            detail["effect"],
+            detail["before"],
+        )
+        return Progress(progress.done, spent, intent, way)
+    if line.event == OUTCOME:
+        spent += int(detail.get("execution_time_ms") or 0)
+        return Progress({**progress.done, number: detail["sha256"]}, spent, None, way)
+    if line.event in {FAILED, ROLLBACK_FAILED}:
+        return progress.undone(number) if detail.get("undone") else progress
+    told = Answer(detail["answer"]) if line.event == REPAIRED else Answer.APPLIED
+    if told is Answer.DONE and progress.interrupted is not None:
+        done = {**progress.done, progress.interrupted.number: progress.interrupted.sha256}
+        return Progress(done, spent, None, way)
+    if told in {Answer.DONE, Answer.RETRY}:
+        return Progress(progress.done, spent, None, way)
+    return Progress()
+
+
+def _lasting(place: Place, limits: Limits) -> list[str]:
+    """What is SET for the whole session."""
+    values = [*settings(place, limits), "idle_session_timeout = 0"]
+    if limits.search_path:
+        values.append(f"search_path = {', '.join(map(identifier, limits.search_path))}")
+    return [f"SET {value}" for value in values]
+
+
+def _said(way: Way) -> dict[str, str]:
+    """What the detail of a line says of its way."""
+    return {} if way is Way.FORTH else {"way": way.value}
+
+
+def _still_locked(place: Place) -> str:
+    return still_locked(place, NOT_LOCKED)
+
+
+def _asked(place: Place) -> str:
+    return remains(*place.tables) + asked(place.tables, place.server_version, Access.WRITE)
+
+
+def _spent(expression: str) -> str:
+    return f"  {MS} := {expression};\n  PERFORM set_config('migrator.ms', {MS}::text, true);\n"
+
+
+def _outcome(place: Place, version: str, detail: dict[str, Any]) -> Write:
+    """The INSERT of an outcome, with the ms that the block has."""
+    known = literal(json.dumps(detail))
+    written = f"{known}::jsonb || jsonb_build_object('execution_time_ms', {MS})"
+    return log_row(place, version, OUTCOME, written)
+
+
+def _recording(place: Place, writes: Sequence[Write], checks: str = "", *queries: str) -> str:
+    """A message that writes when the lock is ours, and our tables run no code of others."""
+    block = _still_locked(place) + _asked(place) + checks + writing(*place.tables, writes)
+    return _message([do(block, DECLARE), *queries])
+
+
+def _message(statements: Sequence[str]) -> str:
+    """One implicit transaction of our own statements; the last one's rows come back."""
+    return ";\n".join((*OURS, *statements))

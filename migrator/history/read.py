@@ -1,0 +1,504 @@
+"""The history tables: create, read, look up; docs/design.md section 3."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from migrator.errors import AccessError, ConfigError
+from migrator.history.fence import (
+    DECLARE,
+    UNTRUSTED,
+    Access,
+    Distrust,
+    Owners,
+    asked,
+    explain,
+    plain,
+    question,
+)
+from migrator.history.flight import Limits, Place, log_row, looking, marker, opening, write
+from migrator.history.journal import Progress, Way, fold, lines_query, read_lines
+from migrator.model import Applied, Kind
+from migrator.postgres.quoting import do, first, identifier, literal
+from migrator.postgres.session import ServerError, Session
+
+#: What `READ` gives as JSON; the columns that an older job's table lacks are null.
+COLUMNS = ("version", "checksum", "kind", "applied_at", "execution_time_ms", "run_id", "floor")
+
+#: The block looks into the catalog first, because a query that names the table cannot exist where
+#: there is none, and because nothing that belongs to the table may be evaluated before `question`
+#: has its answer. It hands its own answer on in a setting that ends with the transaction.
+READ_DECLARE = """  place oid;
+  log oid;
+  reads boolean;
+  reads_log boolean;
+  fence jsonb;
+  answer jsonb;
+  columns jsonb := '{}';
+  journal jsonb;
+  wanted text;
+  rows jsonb;
+"""
+OID = """(SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+             WHERE n.nspname = {schema} AND c.relname = {name})"""
+READ = """  place := {oid};
+  log := {log_oid};
+  IF has_table_privilege(place, 'SELECT')
+     AND (SELECT relkind IN ('r', 'p') FROM pg_class WHERE oid = place) THEN
+    LOCK TABLE {history} IN ACCESS SHARE MODE;
+  END IF;
+  IF has_table_privilege(log, 'SELECT')
+     AND (SELECT relkind IN ('r', 'p') FROM pg_class WHERE oid = log) THEN
+    LOCK TABLE {log} IN ACCESS SHARE MODE;
+  END IF;
+  place := {oid};  -- what was there before may be gone
+  log := {log_oid};
+  reads := coalesce(has_table_privilege(place, 'SELECT'), false);
+  reads_log := coalesce(has_table_privilege(log, 'SELECT'), false);
+  fence := '{{"code": [], "owners": []}}';
+  IF place IS NOT NULL OR log IS NOT NULL THEN
+    IF NOT coalesce(({plain}), false) THEN
+      EXECUTE {question} INTO fence;
+    END IF;
+  END IF;
+  answer := jsonb_build_object(
+    'role', current_user,
+    'fence', fence,
+    'read_only', current_setting('transaction_read_only') = 'on',
+    'schema_exists', EXISTS (SELECT FROM pg_namespace WHERE nspname = {schema}),
+    'exists', place IS NOT NULL,
+    'readable', reads,
+    'log', (SELECT coalesce(jsonb_object_agg(a.attname, format_type(a.atttypid, NULL)), '{{}}')
+              FROM pg_attribute AS a
+             WHERE a.attrelid = log AND a.attnum > 0 AND NOT a.attisdropped),
+    'rails', EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+                      WHERE n.nspname = {schema} AND c.relname = 'ar_internal_metadata'));
+  IF place IS NOT NULL THEN
+    columns := (SELECT coalesce(jsonb_object_agg(
+                         a.attname, format_type(a.atttypid, a.atttypmod)), '{{}}')
+                  FROM pg_attribute AS a
+                 WHERE a.attrelid = place AND a.attnum > 0 AND NOT a.attisdropped);
+    answer := answer || jsonb_build_object(
+      'columns', columns,
+      'relkind', (SELECT c.relkind FROM pg_class AS c WHERE c.oid = place),
+      'sees_all', NOT row_security_active(place) OR (
+        EXISTS (SELECT FROM pg_policy AS p
+                 WHERE p.polrelid = place AND p.polpermissive AND p.polcmd IN ('r', '*')
+                   AND pg_get_expr(p.polqual, place) = 'true'
+                   AND EXISTS (SELECT FROM unnest(p.polroles) AS r
+                                WHERE CASE WHEN r = 0 THEN true
+                                           ELSE pg_has_role(current_user, r, 'USAGE') END))
+        AND NOT EXISTS (SELECT FROM pg_policy AS p
+                         WHERE p.polrelid = place AND NOT p.polpermissive
+                           AND p.polcmd IN ('r', '*'))),
+      'readers_lacking', (
+        SELECT coalesce(jsonb_agg(wished), '[]')
+          FROM unnest({readers}::text[]) AS wished
+         WHERE NOT EXISTS (SELECT FROM pg_roles AS r
+                            WHERE r.rolname = wished
+                              AND has_table_privilege(r.oid, place, 'SELECT')
+                              AND EXISTS (SELECT FROM pg_policy AS p
+                                           WHERE p.polrelid = place AND p.polpermissive
+                                             AND r.oid = ANY (p.polroles)
+                                             AND pg_get_expr(p.polqual, place) = 'true'))));
+  END IF;
+  IF reads AND columns ?& ARRAY['version', 'applied_at', 'checksum']
+     AND NOT fence->'code' @> jsonb_build_array(jsonb_build_object('table', {name})) THEN
+    SELECT string_agg(CASE WHEN NOT columns ? name THEN 'NULL'
+                           WHEN name IN ('version', 'checksum') THEN 'h.' || name || '::text'
+                           ELSE 'h.' || name END, ', ')
+      INTO wanted
+      FROM unnest({columns}::text[]) AS name;
+    EXECUTE format({query}, wanted) INTO rows;
+    IF reads_log AND NOT row_security_active(log) AND fence->'code' = '[]'
+       AND answer->'log' ?& ARRAY['id', 'run_id', 'version', 'event', 'detail'] THEN
+      EXECUTE {journal} INTO journal;
+    END IF;
+  END IF;
+  PERFORM set_config('migrator.answer', (answer || jsonb_build_object(
+    'rows', coalesce(rows, '[]'), 'journal', coalesce(journal, '[]')))::text, true);
+"""
+
+ROWS = "SELECT jsonb_agg(jsonb_build_array(%s)) FROM {history} AS h"
+
+#: No IF NOT EXISTS: a table that has appeared since the look is another role's, or another
+#: runner's, and is looked at again.
+CREATE = """CREATE TABLE {history} (
+    version           varchar(255) PRIMARY KEY,
+    applied_at        timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    execution_time_ms integer,
+    checksum          varchar(64),
+    rollback_sql      text,
+    kind              text NOT NULL DEFAULT 'versioned',
+    run_id            uuid,
+    floor             boolean NOT NULL DEFAULT false
+)"""
+#: What an older job's table lacks.
+COMPLETE = """ALTER TABLE {history}
+    ADD COLUMN IF NOT EXISTS execution_time_ms integer,
+    ADD COLUMN IF NOT EXISTS rollback_sql text,
+    ADD COLUMN IF NOT EXISTS kind text NOT NULL DEFAULT 'versioned',
+    ADD COLUMN IF NOT EXISTS run_id uuid,
+    ADD COLUMN IF NOT EXISTS floor boolean NOT NULL DEFAULT false"""
+CREATE_LOG = """CREATE TABLE {log} (
+    id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    run_id  uuid NOT NULL,
+    version varchar(255),
+    event   text NOT NULL,
+    runner  text NOT NULL,
+    detail  jsonb NOT NULL DEFAULT '{{}}'
+)"""
+#: Shut to the Data API.
+CLOSE = (
+    "ALTER TABLE {history} ENABLE ROW LEVEL SECURITY",
+    "ALTER TABLE {log} ENABLE ROW LEVEL SECURITY",
+    """DO LANGUAGE plpgsql $migrator$
+DECLARE
+  api text := (SELECT string_agg(quote_ident(rolname), ', ') FROM pg_roles
+                WHERE rolname IN ('anon', 'authenticated', 'service_role'));
+  visitors text := (SELECT string_agg(quote_ident(rolname), ', ') FROM pg_roles
+                     WHERE rolname IN ('anon', 'authenticated'));
+  place text;
+BEGIN
+  IF api IS NOT NULL THEN
+    EXECUTE format('REVOKE ALL ON {history}, {log} FROM %s', api);
+    EXECUTE format('REVOKE ALL ON SEQUENCE %s FROM %s',
+                   pg_get_serial_sequence({log_name}, 'id'), api);
+  END IF;
+  FOREACH place IN ARRAY ARRAY[{history_name}, {log_name}] LOOP
+    IF visitors IS NOT NULL AND NOT EXISTS (
+         SELECT FROM pg_policy
+          WHERE polrelid = place::regclass AND polname = 'migrator_closed') THEN
+      EXECUTE format('CREATE POLICY migrator_closed ON %s TO %s USING (false)', place, visitors);
+    END IF;
+  END LOOP;
+END $migrator$""",
+)
+#: For each of HISTORY_READERS.
+ADMIT = (
+    "GRANT USAGE ON SCHEMA {schema} TO {reader}",
+    "GRANT SELECT ON {history} TO {reader}",
+    "DROP POLICY IF EXISTS {policy} ON {history}",
+    "CREATE POLICY {policy} ON {history} FOR SELECT TO {reader} USING (true)",
+)
+#: The lines of what is not in the history, and of what was ever undone outside a transaction.
+UNFINISHED = """NOT EXISTS (
+    SELECT FROM {history} AS h WHERE h.version::text = l.version::text AND NOT EXISTS (
+      SELECT FROM {log} AS b WHERE b.version::text = h.version::text AND b.detail ? 'way'))"""
+FIND = """SELECT run_id::text, execution_time_ms FROM {history} WHERE version = {version}"""
+
+#: RLS shows no row, and no error, to a role that is neither owner nor BYPASSRLS.
+READ_LOG = """SELECT row_security_active({name}::regclass), (
+  SELECT jsonb_agg(to_jsonb(line) ORDER BY line.id)
+    FROM (SELECT id, at, version, event, runner, run_id, detail
+            FROM {log} ORDER BY id DESC LIMIT {limit}) AS line), ({question})"""
+
+NO_RIGHT, NO_SUCH_ROLE, NO_SUCH_TABLE = "42501", "42704", "42P01"
+#: Refusals of a read that may pass by themselves: a lock, a conflict with recovery, a cancel.
+PASSING = frozenset({"55P03", "40001", "40P01", "57014"})
+#: Without these a table of that name is no history of ours.
+NEEDED = {"version", "applied_at", "checksum"}
+#: What the log's columns must be for our rows to fit in.
+LOG_COLUMNS = {"at", "run_id", "version", "event", "runner", "detail"}
+SUITABLE_VERSION = re.compile(r"text|character varying(\(\d+\))?")
+#: 64 hex digits must fit in.
+SUITABLE_CHECKSUM = re.compile(
+    r"text|character( varying)?\((6[4-9]|[7-9]\d|\d{3,})\)|character varying"
+)
+KINDS = {kind.value: kind for kind in Kind}
+
+ELSEWHERE = (
+    "Set MIGRATIONS_SCHEMA to a schema of its own for this history, or rename the other tool's "
+    "table once nothing uses it any more."
+)
+PENDING = " In a new history every file counts as pending"
+ADOPT = {"golang-migrate": "golang-migrate", "dbmate": "dbmate", "the Supabase CLI": "supabase"}
+
+#: How the tables of other tools that are called schema_migrations are told apart.
+FOREIGN: tuple[tuple[Callable[[dict[str, str], bool], bool], str], ...] = (
+    (lambda c, _: c.get("version") == "bigint" and "dirty" in c, "golang-migrate"),
+    (lambda c, _: c.get("version") == "bigint" and "inserted_at" in c, "Ecto"),
+    (lambda c, rails: set(c) == {"version"} and rails, "Rails"),
+    (lambda c, _: set(c) == {"version"}, "dbmate"),
+    (lambda c, _: {"version", "statements"} <= set(c), "the Supabase CLI"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What one look at the database gave."""
+
+    rows: tuple[Applied, ...]  #: rising by number and version
+    schema_exists: bool
+    exists: bool  #: the table is there
+    log_exists: bool
+    complete: bool  #: both tables are there with all their columns
+    readers_lacking: tuple[str, ...]  #: of HISTORY_READERS, those who cannot read it yet
+    read_only: bool  #: a standby, or a server in read-only mode
+    #: No-transaction migrations that began and did not finish; none where the log cannot be read.
+    dirty: dict[str, Progress] = field(default_factory=dict)
+    undoing: dict[str, Progress] = field(default_factory=dict)  #: the same of their undos
+    distrust: Distrust = field(default_factory=Distrust)  #: who may have forged what is here
+
+    def seen(self) -> list[tuple[str, str | None]]:
+        """What the flight's guard compares, see `flight.head`."""
+        return [(row.version, row.checksum) for row in self.rows]
+
+
+def read_history(
+    session: Session, place: Place, lock_timeout_ms: int, readers: Sequence[str] = ()
+) -> History:
+    """All that is recorded, in one round trip; an empty history where there is no table.
+
+    Raises AccessError when the role may not read it or does not see all its rows, ConfigError
+    when the tables are another tool's, ServerError for what may pass.
+    """
+    which = UNFINISHED.format(history=place.history, log=place.log)
+    schema, (history, log) = literal(place.schema), place.tables
+    block = READ.format(
+        schema=schema,
+        oid=OID.format(schema=schema, name=literal(history.name)),
+        log_oid=OID.format(schema=schema, name=literal(log.name)),
+        plain=plain(place.tables, Access.READ),
+        question=literal(question(place.tables, place.server_version, Access.READ)),
+        name=literal(str(history)),
+        history=place.history,
+        log=place.log,
+        readers=_array(readers),
+        columns=_array(COLUMNS),
+        query=literal(ROWS.format(history=place.history)),
+        journal=literal(lines_query(place.log, which)),
+    )
+    text = first(
+        marker(place, "reads its tables"),
+        f"SET LOCAL lock_timeout = {lock_timeout_ms}",
+        "SET LOCAL statement_timeout = 0",
+        do(block, READ_DECLARE),
+        "SELECT current_setting('migrator.answer')",
+    )
+    try:
+        answer = json.loads(session.send(text)[0][0])
+    except ServerError as error:
+        if error.refusal.sqlstate in PASSING:
+            raise
+        raise _no_access("read", place, error, _role(session)) from error
+    columns = answer.get("columns", {})
+    distrust = Distrust.of(answer["fence"])
+    if answer["exists"]:
+        if set(columns) >= NEEDED:
+            distrust.refuse_code([str(history)])
+        _check_ours(place, answer, columns)
+        _check_visible(place, answer)
+    if set(answer["log"]) >= LOG_COLUMNS:
+        distrust.refuse_code()
+    _check_log(place, answer["log"])
+    _check_versions(place, [row[0] for row in answer["rows"]])
+    begun = fold(read_lines(answer["journal"])) if distrust.believable else {}
+    recorded = {row[0] for row in answer["rows"]}
+    return History(
+        rows=tuple(sorted((_applied(row) for row in answer["rows"]), key=_order)),
+        schema_exists=answer["schema_exists"],
+        exists=answer["exists"],
+        log_exists=bool(answer["log"]),
+        complete=bool(answer["log"]) and set(COLUMNS) | {"rollback_sql"} <= set(columns),
+        readers_lacking=tuple(answer.get("readers_lacking", readers)),
+        read_only=answer["read_only"],
+        dirty={v: p for v, p in begun.items() if p.way is Way.FORTH and v not in recorded},
+        undoing={v: p for v, p in begun.items() if p.way is Way.BACK and v in recorded},
+        distrust=distrust,
+    )
+
+
+def read_log(session: Session, place: Place, limit: int) -> tuple[list[dict[str, Any]], Distrust]:
+    """The newest `limit` lines of the log, oldest first, and who could have forged them.
+
+    None where there is no log yet.
+
+    Raises AccessError for a role that may not read it or does not see all of it: who may read
+    the history need not read the log.
+    """
+    check = asked([place.tables[1]], place.server_version, Access.READ, Owners.ANY)
+    asks = question([place.tables[1]], place.server_version, Access.READ)
+    query = READ_LOG.format(log=place.log, name=literal(place.log), limit=limit, question=asks)
+    text = first(marker(place, "reads its log"), do(check, DECLARE), query)
+    try:
+        hidden, lines, doubts = session.send(text)[0]
+    except ServerError as error:
+        session.tidy()
+        if error.refusal.sqlstate == NO_SUCH_TABLE:
+            return [], Distrust()
+        if error.refusal.sqlstate == UNTRUSTED:
+            raise explain(error.refusal.detail) from error
+        raise _no_access("read", place, error, _role(session)) from error
+    if hidden:
+        raise AccessError(
+            f"the role {_role(session)} does not see all rows of {place.log}",
+            remedy="Run as the owner of that table.",
+        )
+    return list(lines or []), Distrust.of(doubts)
+
+
+def prepare_history(
+    session: Session,
+    place: Place,
+    limits: Limits,
+    history: History,
+    owners: Owners = Owners.TRUSTED,
+) -> None:
+    """Create what is missing of the tables and admit the readers, under the lock.
+
+    What is there is asked about first, with `owners`.
+
+    Raises AccessError, ConfigError for a reader that does not exist, and ServerError for what
+    the guard or a busy table refused.
+    """
+    names = {
+        "history": place.history,
+        "log": place.log,
+        "schema": identifier(place.schema),
+        "history_name": literal(place.history),
+        "log_name": literal(place.log),
+    }
+    there = (history.exists, history.log_exists)
+    tables = [table for table, exists in zip(place.tables, there, strict=True) if exists]
+    statements = opening(place, limits, "prepares its tables", tables=tables, owners=owners)
+    if not history.schema_exists:
+        statements.append(f"CREATE SCHEMA {identifier(place.schema)}")
+    if not history.exists:
+        statements.append(CREATE.format(**names))
+    elif not history.complete:
+        statements.append(COMPLETE.format(**names))
+    if not history.log_exists:
+        statements.append(CREATE_LOG.format(**names))
+    statements += [statement.format(**names) for statement in CLOSE]
+    for reader in history.readers_lacking:
+        names |= {
+            "reader": identifier(reader),
+            "policy": identifier(f"migrator_reads_{reader}"[:63]),
+        }
+        statements += [statement.format(**names) for statement in ADMIT]
+    line = log_row(place, None, "history.prepared", {"readers": list(history.readers_lacking)})
+    # an event trigger may have put something on the new tables
+    check = asked(place.tables, place.server_version, Access.WRITE, owners)
+    statements += [do(check, DECLARE), write(place, [line]), "COMMIT"]
+    try:
+        session.send(";\n".join(statements))
+    except ServerError as error:
+        if error.refusal.sqlstate == NO_SUCH_ROLE and history.readers_lacking:
+            raise ConfigError(f"HISTORY_READERS: {error.refusal.message}") from error
+        if error.refusal.sqlstate == NO_RIGHT:
+            raise _no_access("create", place, error, _role(session)) from error
+        raise
+
+
+def find_run(session: Session, place: Place, version: str) -> tuple[str | None, int] | None:
+    """The run that applied `version` and its ms, None if none did; looked up under the lock.
+
+    A look without the lock can come before the COMMIT it looks for. Raises ServerError with
+    HELD while another holds the lock, the orphan of our own lost connection too, and with MOVED
+    where the tables are gone.
+    """
+    find = FIND.format(history=place.history, version=literal(version))
+    rows = session.send(looking(place, version, find))
+    return (rows[0][0], rows[0][1] or 0) if rows else None
+
+
+def is_standby(session: Session) -> bool:
+    """Whether the server replays another one's commits, and may lack the newest."""
+    return bool(session.send(first("/* migrator */", "SELECT pg_is_in_recovery()"))[0][0])
+
+
+def _check_ours(place: Place, answer: dict[str, Any], columns: dict[str, str]) -> None:
+    known = set(columns) >= NEEDED
+    if (
+        known
+        and answer["relkind"] in {"r", "p"}
+        and SUITABLE_VERSION.fullmatch(columns["version"])
+        and SUITABLE_CHECKSUM.fullmatch(columns["checksum"])
+    ):
+        return
+    plain = {name: kind.partition("(")[0] for name, kind in columns.items()}
+    tool = next((name for test, name in FOREIGN if test(plain, answer["rails"])), None)
+    raise ConfigError(
+        f"{place.schema}.schema_migrations is not ours: "
+        + (f"it looks like {tool}'s" if tool else "it has other columns")
+        + "; it was not touched",
+        remedy=ELSEWHERE
+        + PENDING
+        + (f", until `adopt --from {ADOPT[tool]}` takes it over." if tool in ADOPT else "."),
+    )
+
+
+def _check_log(place: Place, columns: dict[str, str]) -> None:
+    if columns and not set(columns) >= LOG_COLUMNS:
+        raise ConfigError(
+            f"{place.schema}.schema_migrations_log is not ours: it has other columns; it was not "
+            "touched",
+            remedy=ELSEWHERE,
+        )
+
+
+def _check_versions(place: Place, versions: list[str | None]) -> None:
+    if None in versions or len(set(versions)) < len(versions):
+        raise ConfigError(
+            f"{place.schema}.schema_migrations has a version twice, or a row without one",
+            remedy="Give the table its PRIMARY KEY (version) once a person has seen to those rows.",
+        )
+
+
+def _check_visible(place: Place, answer: dict[str, Any]) -> None:
+    if answer["readable"] and answer["sees_all"]:
+        return
+    what = "does not see all rows of" if answer["readable"] else "may not read"
+    raise AccessError(
+        f"the role {answer['role']} {what} {place.schema}.schema_migrations",
+        remedy="Run as the owner of that table, or name the role in HISTORY_READERS of the next "
+        "`up`.",
+    )
+
+
+def _no_access(what: str, place: Place, error: ServerError, role: str) -> AccessError:
+    refusal, schema = error.refusal, identifier(place.schema)
+    remedy = "Grant the role what the message names; plpgsql must be there and usable."
+    if refusal.message.startswith("permission denied for schema"):
+        remedy = f"As the schema's owner: GRANT USAGE, CREATE ON SCHEMA {schema} TO {role};"
+    elif refusal.message.startswith("permission denied for database"):
+        remedy = f"As a superuser or the owner: CREATE SCHEMA {schema} AUTHORIZATION {role};"
+    elif refusal.message.startswith("must be owner"):
+        remedy = f"Run as the owner of {place.history}, or as a member of that role."
+    return AccessError(
+        f"cannot {what} the history in schema {place.schema}: {refusal.sqlstate} {refusal.message}",
+        remedy=remedy,
+    )
+
+
+def _role(session: Session) -> str:
+    return identifier(session.target.params.get("user", "the login role"))
+
+
+def _applied(row: list[Any]) -> Applied:
+    version, checksum, kind, applied_at, spent, run_id, floor = row
+    digits = version.partition("_")[0]
+    return Applied(
+        version=version,
+        number=int(digits) if digits.isascii() and digits.isdigit() else -1,
+        checksum=checksum,
+        kind=KINDS.get(kind, Kind.VERSIONED),
+        applied_at=applied_at,
+        execution_time_ms=spent,
+        run_id=run_id,
+        floor=bool(floor),
+    )
+
+
+def _order(row: Applied) -> tuple[int, str]:
+    return row.number, row.version
+
+
+def _array(names: Sequence[str]) -> str:
+    return "ARRAY[" + ", ".join(literal(name) for name in names) + "]"

@@ -1,0 +1,48 @@
+"""What the history keeps for the way back: undo texts, and what became of an undo."""
+
+from __future__ import annotations
+
+from migrator.history.fence import DECLARE, Access, Owners, asked
+from migrator.history.flight import Place, looking, marker
+from migrator.history.journal import ROLLED_BACK
+from migrator.plan.undo import Kept
+from migrator.postgres.quoting import do, first, literal
+from migrator.postgres.session import Session
+
+#: A table that an older job left may have no column for the undo: hence to_jsonb.
+READ_KEPT = """SELECT version::text, dense_rank() OVER (ORDER BY applied_at)::int,
+       to_jsonb(h) ->> 'rollback_sql'
+  FROM {history} AS h"""
+FIND_UNDO = """SELECT EXISTS (SELECT FROM {history} WHERE version = {version}), (
+  SELECT (detail ->> 'execution_time_ms')::int FROM {log}
+   WHERE run_id = {run_id} AND version = {version} AND event = {event}
+   ORDER BY id DESC LIMIT 1)"""
+
+
+def read_kept(session: Session, place: Place) -> dict[str, Kept]:
+    """The undo and the place in the order of application, by version.
+
+    The table is there and this role sees all its rows: `read_history` has seen to that.
+    """
+    check = asked([place.tables[0]], place.server_version, Access.READ, Owners.ANY)
+    query = READ_KEPT.format(history=place.history)
+    text = first(marker(place, "reads its tables"), do(check, DECLARE), query)
+    return {version: Kept(rank, sql) for version, rank, sql in session.send(text)}
+
+
+def find_undo(session: Session, place: Place, version: str) -> tuple[str | None, int] | None:
+    """The run that has undone `version`, "" for another than ours; looked up under the lock.
+
+    None when the version is still in the history. Raises ServerError with HELD as `find_run`.
+    """
+    find = FIND_UNDO.format(
+        history=place.history,
+        log=place.log,
+        version=literal(version),
+        run_id=literal(place.run_id),
+        event=literal(ROLLED_BACK),
+    )
+    stands, spent = session.send(looking(place, version, find))[0]
+    if stands:
+        return None
+    return (place.run_id, spent) if spent is not None else ("", 0)

@@ -1,0 +1,34 @@
+"""The lock that stays behind on a backend which a pooler has taken away from us."""
+
+from __future__ import annotations
+
+from migrator.errors import StoppedError
+from migrator.history.flight import Place
+from migrator.history.journal import drop_lock
+from migrator.postgres.session import LostError, ServerError, Session
+from migrator.postgres.stop import Watch, retry
+
+#: How long a backend that keeps the lock is waited for to become idle.
+DROP_SECONDS = 5.0
+
+
+class _StillHeldError(Exception):
+    """The backend held the lock when it was last looked at."""
+
+
+def free_lock(session: Session, place: Place, pid: int, watch: Watch) -> bool:
+    """Free the lock that the backend `pid` keeps; False when nobody knows that it is free.
+
+    The pooler may have lent the backend to somebody, who is not disturbed. Raises nothing.
+    """
+    drop = drop_lock(place, pid)
+
+    def once() -> None:
+        if session.send(drop):
+            raise _StillHeldError
+
+    try:
+        retry(once, watch, lambda: DROP_SECONDS, _StillHeldError, lambda *_: None)
+    except (_StillHeldError, LostError, ServerError, StoppedError):
+        return False
+    return True

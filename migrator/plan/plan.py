@@ -1,0 +1,311 @@
+"""The folder beside the history -> Plan. Finding is one step, judging the findings a second."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from migrator.config import OnFinding, OnLate
+from migrator.errors import DriftError, LateError, MigratorError, MissingError
+from migrator.model import Applied, Finding, Migration, Order
+from migrator.plan.order import Needs, closure
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What each kind of finding does to a run."""
+
+    on_drift: OnFinding = OnFinding.FAIL
+    on_missing: OnFinding | None = None  #: None: fail for what is older than our newest, else warn
+    on_late: OnLate = OnLate.FAIL
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the folder holds beyond the history, and where the two disagree."""
+
+    applied: tuple[Applied, ...]  #: all of the history, in order
+    pending: tuple[Migration, ...]  #: not in the history, or a repeatable that changed; in order
+    late: tuple[Migration, ...]  #: pending, but its place is before the newest applied
+    drifted: tuple[Migration, ...]  #: applied, and the file's text has changed since
+    missing: tuple[Applied, ...]  #: applied, no file, older than the folder's newest
+    ahead: tuple[Applied, ...]  #: applied, no file, newer than anything in the folder
+    held: tuple[Migration, ...]  #: repeatables that would run, were the database not ahead
+    gone: tuple[Applied, ...]  #: repeatables that ran and have no file any more
+    #: An applied version without a file -> the one pending file that has its text: likely renamed.
+    renamed: dict[str, Migration]
+
+    def checked(self, policy: Policy) -> Decision:
+        """What to run and what to warn about under `policy`; raises nothing.
+
+        A floor comes first: an image below it is told so, whatever else does not fit it.
+        """
+        failures: list[MigratorError] = []
+        warnings: list[Finding] = []
+        if self.below_floor:
+            failures.append(self.too_old())
+        for error, found, fails in (
+            (DriftError, self._drift(), policy.on_drift is OnFinding.FAIL),
+            (MissingError, self._missing(), policy.on_missing is not OnFinding.WARN),
+            (MissingError, self._ahead(), policy.on_missing is OnFinding.FAIL),
+            (LateError, self._late(policy.on_late), policy.on_late is OnLate.FAIL),
+        ):
+            if not found:
+                continue
+            if fails:
+                files = ", ".join(finding.file for finding in found)
+                failures.append(error(f"{LABELS[error]}: {files}", findings=found))
+            else:
+                warnings += found
+        warnings += (*self._held(), *self._gone())
+        skipped = self.late if policy.on_late is OnLate.SKIP else ()
+        run = tuple(migration for migration in self.pending if migration not in skipped)
+        return Decision(run, skipped, tuple(warnings), tuple(failures))
+
+    @property
+    def newest(self) -> Applied | None:
+        """The applied versioned migration of the highest number."""
+        versioned = [row for row in self.applied if not row.repeatable]
+        return versioned[-1] if versioned else None
+
+    @property
+    def below_floor(self) -> tuple[Applied, ...]:
+        """Applied migrations without which an image is too old, and which this folder lacks."""
+        return tuple(row for row in (*self.missing, *self.ahead) if row.floor)
+
+    def too_old(self) -> MissingError:
+        """What an image that is below a floor fails with, whatever ON_MISSING says."""
+        found = tuple(
+            Finding(
+                row.version,
+                f"is a floor, applied {row.applied_at or 'once'} by run {row.run_id or 'unknown'}, "
+                f"and this image does not hold it{self._same_text(row)}",
+                self._if_renamed(row.version, "Deploy an image that holds it."),
+            )
+            for row in self.below_floor
+        )
+        return MissingError(
+            "this image is too old for the database, which needs at least one that holds "
+            f"{self.below_floor[-1].version}",
+            findings=found,
+            remedy="Deploy such an image; ON_MISSING does not let a floor pass.",
+        )
+
+    def _same_text(self, row: Applied) -> str:
+        file = self.renamed.get(row.version)
+        return f"; {file.file}, which is pending, has the same text" if file else ""
+
+    def _if_renamed(self, version: str, else_: str) -> str:
+        """The remedy for an applied version without a file, or for the pending file of its text."""
+        for old, migration in self.renamed.items():
+            if version in (old, migration.version):
+                command = f"repair --rename {old} {migration.version} --reason WHY"
+                return f"If it was renamed: {command}. Else: {else_}"
+        return else_
+
+    def _drift(self) -> tuple[Finding, ...]:
+        return tuple(
+            Finding(
+                migration.file,
+                f"changed after it was applied: recorded {short(self._recorded(migration))}, "
+                f"file {short(migration.checksum)}",
+                "Restore it from version control; put the change in a new migration. If it was "
+                "changed on purpose, and the database has what it says now: "
+                f"repair --accept-checksum {migration.version} --reason WHY.",
+            )
+            for migration in self.drifted
+        )
+
+    def _recorded(self, migration: Migration) -> str | None:
+        return next(row.checksum for row in self.applied if row.version == migration.version)
+
+    def _missing(self) -> tuple[Finding, ...]:
+        return tuple(
+            Finding(
+                row.version,
+                f"is applied, but the folder has no file for it{self._same_text(row)}",
+                self._if_renamed(
+                    row.version, "Restore the file from version control, or set ON_MISSING=warn."
+                ),
+            )
+            for row in self.missing
+            if not row.floor
+        )
+
+    def _ahead(self) -> tuple[Finding, ...]:
+        return tuple(
+            Finding(
+                row.version,
+                "is applied and newer than anything in the folder: the image is older than the "
+                f"database{self._same_text(row)}",
+                self._if_renamed(
+                    row.version, "Deploy an image that holds it, when the older one was not meant."
+                ),
+            )
+            for row in self.ahead
+            if not row.floor
+        )
+
+    def _late(self, on_late: OnLate) -> tuple[Finding, ...]:
+        newest = self.newest.version if self.newest else ""
+        what = {OnLate.SKIP: "; it is skipped", OnLate.APPLY: "; ON_LATE lets it pass"}
+        return tuple(
+            Finding(
+                migration.file,
+                f"is pending, but older than {newest}, which is applied" + what.get(on_late, ""),
+                self._if_renamed(
+                    migration.version,
+                    f"Give it a number above that: new --renumber {migration.version}; or set "
+                    "ON_LATE=apply or ON_LATE=skip.",
+                ),
+            )
+            for migration in self.late
+        )
+
+    def _held(self) -> tuple[Finding, ...]:
+        return tuple(
+            Finding(
+                migration.file,
+                "is not what ran last, and is not run: the database is ahead of the folder, whose "
+                "repeatables may be older than what is there",
+                f"Deploy an image that holds {self.ahead[-1].version}.",
+            )
+            for migration in self.held
+        )
+
+    def _gone(self) -> tuple[Finding, ...]:
+        return tuple(
+            Finding(
+                row.version,
+                "is a repeatable that ran, and the folder has no file for it; what it made stays",
+                "Restore the file; or drop what it made in a new migration and forget its row by "
+                f"`repair --not-applied {row.version} --reason WHY`.",
+            )
+            for row in self.gone
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A plan, judged."""
+
+    run: tuple[Migration, ...]  #: what is to be applied; what it requires may change the order
+    skipped: tuple[Migration, ...]  #: late, and left out by the policy
+    warnings: tuple[Finding, ...]
+    failures: tuple[MigratorError, ...]  #: each with its findings; empty = go
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All that was found, what fails the run first."""
+        return (*(f for failure in self.failures for f in failure.findings), *self.warnings)
+
+    def raise_failures(self) -> None:
+        """Raise the first failure, carrying the findings of all of them."""
+        if self.failures:
+            message = "; ".join(failure.message for failure in self.failures)
+            findings = [finding for failure in self.failures for finding in failure.findings]
+            first = self.failures[0]
+            raise type(first)(message, findings=findings, remedy=first.remedy)
+
+
+LABELS: dict[type[MigratorError], str] = {
+    DriftError: "applied files have changed",
+    MissingError: "applied migrations have no file",
+    LateError: "pending migrations are older than the newest applied",
+}
+
+
+def make_plan(
+    migrations: Sequence[Migration], history: Sequence[Applied], needs: Needs | None = None
+) -> Plan:
+    """Set the folder, in its order, beside the history. Opens and raises nothing.
+
+    A row without a checksum, or whose checksum is that of the file's raw bytes (an older job
+    wrote those), counts as unchanged. `needs` moves the place of a file behind all that it comes
+    to require: one that waited for a higher number is not late for it.
+    """
+    rows = tuple(sorted(history, key=lambda row: row.order))
+    recorded = {row.version: row for row in rows}
+    files = {migration.version: migration for migration in migrations}
+    versioned = [migration for migration in migrations if not migration.repeatable]
+    newest = max((row.order for row in rows if not row.repeatable), default=(False, -1, ""))
+    # a folder without any file is no older image, but most likely a wrong folder
+    last = max((migration.number for migration in versioned), default=math.inf)
+    absent = [row for row in rows if row.version not in files]
+    ahead = tuple(row for row in absent if not row.repeatable and row.number > last)
+    pending = tuple(m for m in versioned if m.version not in recorded)
+    repeat = tuple(m for m in migrations if m.repeatable and _changed(m, recorded))
+    return Plan(
+        applied=rows,
+        pending=pending if ahead else pending + repeat,
+        late=tuple(
+            m
+            for m in pending
+            if m.order < newest and _place(m, needs or {}, recorded, files) < newest
+        ),
+        drifted=tuple(
+            m for m in versioned if m.version in recorded and _differs(m, recorded[m.version])
+        ),
+        missing=tuple(row for row in absent if not row.repeatable and row.number <= last),
+        ahead=ahead,
+        held=repeat if ahead else (),
+        gone=tuple(row for row in absent if row.repeatable),
+        renamed=_renamed(absent, pending) if absent else {},
+    )
+
+
+def behind(migrations: Sequence[Migration], base: Sequence[str]) -> tuple[Finding, ...]:
+    """Which of `migrations` are not among the file names of another branch, and are older than
+    its newest: once that branch is deployed, they are late.
+    """
+    numbers = [int(digits) for name in base if (digits := name.partition("_")[0]).isdecimal()]
+    newest = max(numbers, default=-1)
+    return tuple(
+        Finding(
+            migration.file,
+            f"is new and has the number {migration.number}, but the branch goes up to {newest}",
+            f"Rename it: new --renumber {migration.version}.",
+        )
+        for migration in migrations
+        if not migration.repeatable and migration.number <= newest and migration.file not in base
+    )
+
+
+def _changed(migration: Migration, recorded: Mapping[str, Applied]) -> bool:
+    """Whether the repeatable never ran, or ran last with another text."""
+    row = recorded.get(migration.version)
+    return row is None or row.checksum != migration.checksum
+
+
+def _place(
+    migration: Migration,
+    needs: Needs,
+    recorded: Mapping[str, Applied],
+    files: Mapping[str, Migration],
+) -> Order:
+    """Where the order by need puts a file: where the last of what it comes to require stands."""
+    needed = closure(migration.version, needs)
+    return max(found.order for v in needed if (found := files.get(v) or recorded.get(v)))
+
+
+def _renamed(absent: Sequence[Applied], pending: Sequence[Migration]) -> dict[str, Migration]:
+    """Which file has whose text, where no two have the same."""
+    texts: dict[str | None, list[Migration]] = {}
+    for migration in pending:
+        for checksum in {migration.checksum, migration.raw_checksum}:
+            texts.setdefault(checksum, []).append(migration)
+    rows = [row for row in absent if not row.repeatable]
+    times = Counter(row.checksum for row in rows)
+    alone = {row.version: texts.get(row.checksum, []) for row in rows if times[row.checksum] == 1}
+    return {version: files[0] for version, files in alone.items() if len(files) == 1}
+
+
+def _differs(migration: Migration, row: Applied) -> bool:
+    return row.checksum not in (None, migration.checksum, migration.raw_checksum)
+
+
+def short(checksum: str | None) -> str:
+    """As much of it as a person compares."""
+    return (checksum or "none")[:12]

@@ -1,0 +1,323 @@
+"""What is to be undone, in which order, and why it may not be; docs/design.md section 11."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from migrator.config import OnFinding
+from migrator.errors import (
+    ConfigError,
+    DirtyError,
+    DriftError,
+    MigratorError,
+    MissingError,
+    SourceError,
+)
+from migrator.history.fence import Write
+from migrator.history.flight import ESCAPED, MS, Place
+from migrator.history.journal import ROLLED_BACK, Progress
+from migrator.model import Applied, Finding, Kind, Migration
+from migrator.postgres.quoting import literal
+from migrator.sql.script import Script, read_requirements, understand
+from migrator.sql.sensitive import masked
+
+TEXT_LINES = 8  #: of an undo that a plan shows
+
+#: The row goes, and its facts into the log.
+FORGET = """WITH gone AS (DELETE FROM {history} WHERE version = {version} RETURNING *)
+INSERT INTO {log} (run_id, version, event, runner, detail)
+SELECT {run_id}, version, {event}, {runner}, jsonb_build_object(
+    'execution_time_ms', {spent}, 'from', {origin}, 'checksum', checksum, 'kind', kind,
+    'applied_at', applied_at, 'applied_by', gone.run_id)
+  FROM gone"""
+
+
+class Origin(Enum):
+    """Where the text of an undo is taken from."""
+
+    STORED = "stored"  #: from the history, as the file was when the migration was applied
+    FILE = "file"  #: NNN_name.down.sql as it is in the folder now
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How much is to be undone; with neither, what the last run applied."""
+
+    to: str | None = None  #: the version that stays, and with it everything older
+    steps: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the history keeps of a migration beyond `Applied`."""
+
+    place: int  #: rises with the moment of application; the same for one moment
+    rollback_sql: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One migration that is to be undone."""
+
+    row: Applied
+    script: Script  #: the undo, read and understood
+    origin: Origin
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the answer of --plan."""
+        return {
+            "version": self.row.version,
+            "kind": self.row.kind.value,
+            "applied_at": self.row.applied_at,
+            "statements": self.script.statements,
+            "from": self.origin.value,
+            "undo": beginning(masked("".join(self.script.migration.pieces))),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class UndoPlan:
+    """What is to be undone, judged."""
+
+    steps: tuple[Step, ...] = ()  #: in the order in which they are undone
+    warnings: tuple[Finding, ...] = ()
+    failures: tuple[MigratorError, ...] = ()  #: each with its findings; empty = go
+
+    @property
+    def versions(self) -> frozenset[str]:
+        return frozenset(step.row.version for step in self.steps)
+
+    @property
+    def scripts(self) -> tuple[Script, ...]:
+        return tuple(step.script for step in self.steps)
+
+    def raise_failures(self) -> None:
+        """Raise the first failure, carrying the findings of all of them."""
+        if self.failures:
+            message = "; ".join(failure.message for failure in self.failures)
+            findings = [finding for failure in self.failures for finding in failure.findings]
+            raise type(self.failures[0])(message, findings=findings, remedy=REFUSED)
+
+
+REFUSED = "See to what is listed; nothing was undone."
+
+
+def make_undo(
+    rows: Sequence[Applied],
+    kept: Mapping[str, Kept],
+    folder: Sequence[Migration],
+    wish: Wish,
+    origin: Origin = Origin.STORED,
+    on_drift: OnFinding = OnFinding.FAIL,
+) -> UndoPlan:
+    """What `wish` means for a history of these rows, and all that stands in its way.
+
+    Opens nothing. Raises ConfigError when the wish names what is not there.
+    """
+    files = {migration.version: migration for migration in folder}
+    targets = _targets(rows, kept, wish)
+    versioned = [row for row in targets if not row.repeatable]
+    stay = [_stays(row) for row in targets if row.repeatable]
+    lacking: list[Finding] = [] if versioned else stay
+    drifted: list[Finding] = []
+    wrong = list(_still_required(rows, versioned, files))
+    steps = []
+    for row in versioned:
+        stored = kept[row.version].rollback_sql
+        own = files[row.version].rollback_sql if row.version in files else None
+        text = own if origin is Origin.FILE else stored
+        if text is None:
+            lacking.append(_lacking(row, origin, own if origin is Origin.STORED else stored))
+            continue
+        if origin is Origin.STORED and own not in (None, stored):
+            drifted.append(_drifted(row, on_drift))
+        script, found = understand(_down(row, text))
+        wrong += found
+        if script is not None:
+            steps.append(Step(row, script, origin))
+    warnings = stay if versioned else []
+    if on_drift is OnFinding.WARN:
+        warnings, drifted = warnings + drifted, []
+    failures = tuple(
+        error(f"{label}: {_names(found)}", findings=found)
+        for error, label, found in (
+            (MissingError, "there is no undo for", lacking),
+            (DriftError, "the stored undo is not the file's", drifted),
+            (SourceError, "the undo cannot be run", wrong),
+        )
+        if found
+    )
+    return UndoPlan(tuple(steps), tuple(warnings), failures)
+
+
+def check_begun(plan: UndoPlan, wish: Wish, begun: Mapping[str, Progress]) -> None:
+    """DirtyError for an undo that began outside a transaction and would not go on so."""
+    stays = [version for version in begun if version not in plan.versions]
+    if wish.to is not None and stays:
+        raise DirtyError(
+            f"undone in part, and to stay: {', '.join(stays)}",
+            remedy="Name an older version, and the undo goes on; or give it up, once all of the "
+            "migration is there again: `repair --applied VERSION --reason WHY`.",
+        )
+    for step in plan.steps:
+        version, file = step.row.version, step.script.migration.file
+        if step.script.transactional and version in begun:
+            raise DirtyError(
+                f"{file}: it began as a no-transaction file and is not finished, and now it is "
+                "none",
+                remedy="Run the text that it began with; or say what it has come to: "
+                f"`repair --applied {version} --reason WHY` once all of {version} is there again, "
+                f"`repair --not-applied {version} --reason WHY` once nothing of it is left.",
+                version=version,
+            )
+
+
+def undone(script: Script, place: Place, origin: Origin, spent_ms: str = MS) -> tuple[Write, ...]:
+    """That the undo `script` has run: its row goes, the log gets a line.
+
+    `spent_ms` is an SQL expression.
+    """
+    words = {
+        "history": place.history,
+        "log": place.log,
+        "version": literal(script.migration.version),
+        "run_id": literal(place.run_id),
+        "event": literal(ROLLED_BACK),
+        "runner": literal(place.runner),
+        "spent": spent_ms,
+        "origin": literal(origin.value),
+    }
+    return (Write(FORGET.format(**words), history=1, log=1),)
+
+
+def remedy(step: Step) -> str:
+    """What to do about an undo that PostgreSQL refused."""
+    file = step.script.migration.file
+    if step.origin is Origin.FILE:
+        return f"Mend {file} and run again."
+    return (
+        "This is the undo as it was stored: clear away what stands in its way and run again, or "
+        f"mend {file} and run `rollback --from-files`."
+    )
+
+
+def what_it_means(
+    step: Step, sqlstate: str | None, untried: Sequence[str], standing: str | None = None
+) -> str:
+    """The state of the database after a refused undo; of a no-transaction one `standing` is it."""
+    version = step.row.version
+    said = f"the undo of {version} was rolled back, and {version} is still applied"
+    if not step.script.transactional and standing:
+        said = standing
+    elif sqlstate == ESCAPED:
+        said = (
+            f"what the undo of {version} did before its own COMMIT stands, and {version} is still "
+            "recorded as applied"
+        )
+    return f"{said}; not tried: {', '.join(untried)}" if untried else said
+
+
+def beginning(sql: str) -> str:
+    """The comment that a text begins with, else its first lines; TEXT_LINES at most."""
+    lines = sql.strip().splitlines()
+    comment = next((n for n, line in enumerate(lines) if not line.startswith("--")), len(lines))
+    shown = lines[: min(comment or 3, TEXT_LINES)]
+    return "\n".join([*shown, "…"] if len(shown) < (comment or len(lines)) else shown)
+
+
+def _targets(rows: Sequence[Applied], kept: Mapping[str, Kept], wish: Wish) -> tuple[Applied, ...]:
+    """The rows that are to go, what was applied last first."""
+    newest_first = sorted(
+        rows, key=lambda row: (kept[row.version].place, row.number, row.version), reverse=True
+    )
+    versioned = [row for row in newest_first if not row.repeatable]
+    if wish.to is not None:
+        stays = next((row for row in versioned if row.version == wish.to), None)
+        if stays is None:
+            names = ", ".join(row.version for row in reversed(versioned[:5])) or "none"
+            raise ConfigError(
+                f"{wish.to} is not applied; the last ones that are: {names}",
+                remedy="Name an applied version, which then stays; `status` shows them.",
+            )
+        border = (stays.number, stays.version)
+        return tuple(row for row in versioned if (row.number, row.version) > border)
+    if wish.steps is not None:
+        if wish.steps > len(versioned):
+            raise ConfigError(
+                f"--steps {wish.steps} asks for more than the {len(versioned)} that are applied",
+                remedy="Ask for fewer; `status` shows them.",
+            )
+        return tuple(versioned[: wish.steps])
+    last = newest_first[:1]
+    if last and last[0].run_id is not None:
+        return tuple(row for row in newest_first if row.run_id == last[0].run_id)
+    return tuple(last)
+
+
+def _still_required(
+    rows: Sequence[Applied], targets: Sequence[Applied], files: Mapping[str, Migration]
+) -> Iterator[Finding]:
+    """Applied migrations that stay and say that they need one that goes."""
+    gone = {row.version for row in targets}
+    for row in rows:
+        if row.version in gone or row.version not in files:
+            continue
+        for version in dict.fromkeys(r.version for r in read_requirements(files[row.version])):
+            if version in gone:
+                yield Finding(
+                    files[row.version].file,
+                    f"is applied and requires {version}, which was to be undone",
+                    "Have it undone, too: see `rollback --plan --to`.",
+                )
+
+
+def _down(row: Applied, text: str) -> Migration:
+    """The undo of `row` as something that flies; its checksums are of no use to anybody."""
+    return Migration(row.version, row.number, f"{row.version}.down.sql", (text,), "", "")
+
+
+def _stays(row: Applied) -> Finding:
+    return Finding(
+        f"{row.version}.sql",
+        "is a repeatable migration, which has no undo, and stays as the last run left it",
+        "Put its older text back and run `up`.",
+    )
+
+
+def _lacking(row: Applied, origin: Origin, other: str | None) -> Finding:
+    """`other` is the text that could be had from the other origin."""
+    name = f"{row.version}.down.sql"
+    if origin is Origin.FILE:
+        problem = "the folder has no such file"
+        remedy = "Leave --from-files out, to run the one that is stored."
+        if other is None:
+            problem, remedy = f"{problem}, and none is stored", f"Write {name}."
+        return Finding(name, problem, remedy)
+    problem = {
+        Kind.BASELINE: "it was recorded by `baseline` and never run here, and no undo is stored",
+        Kind.ADOPTED: "it was taken over from another tool, and no undo is stored",
+    }.get(row.kind, "no undo was stored when it was applied")
+    if other is not None:
+        return Finding(name, problem, "Give --from-files, to run the file of the folder.")
+    return Finding(
+        name, problem, f"Write {name} and give --from-files; or undo it with a new migration."
+    )
+
+
+def _drifted(row: Applied, on_drift: OnFinding) -> Finding:
+    name = f"{row.version}.down.sql"
+    if on_drift is OnFinding.WARN:
+        problem = "the file is not what was stored when it was applied; the stored text is run"
+        return Finding(name, problem, "Give --from-files to run the file instead.")
+    return Finding(
+        name,
+        "the file is not what was stored when it was applied",
+        "Say which is to be run: ON_DRIFT=warn for the stored text, --from-files for the file.",
+    )
+
+
+def _names(findings: Sequence[Finding]) -> str:
+    return ", ".join(dict.fromkeys(finding.file for finding in findings))

@@ -1,0 +1,166 @@
+"""Why a connection failed -> what to do about it.
+
+psycopg2 2.9 gives a failed connect no SQLSTATE, so the message is all there is to go by. The
+messages are those of libpq, PostgreSQL, PgBouncer and Supavisor; docs/design.md section 6.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from migrator.postgres.url import Target
+
+
+class Answer(Enum):
+    """What a failed connect calls for."""
+
+    RETRY = "retry"  #: it may pass by itself
+    REFUSED = "refused"  #: somebody must change something first: AccessError
+    NO_ROUTE = "no route"  #: the host has only addresses that this machine cannot reach
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one failed connect means."""
+
+    answer: Answer
+    reason: str  #: one of a few short words for the log, "login", "tenant", "tls", …
+    remedy: str
+    wait_seconds: float = 0.0  #: a pause that the server is known to want before the next try
+
+    @property
+    def refused(self) -> bool:
+        return self.answer is Answer.REFUSED
+
+
+POOLER_USER = (
+    "Copy host and user from Connect in the Supabase dashboard: the pooler wants the user "
+    "postgres.PROJECT_REF and the host with the right number (aws-0, aws-1); a paused project "
+    "must be restored first."
+)
+LOGIN = "Check user and password; in a URL, special characters must be percent-encoded."
+BANNED = (
+    "Wait until the block has passed (each further try renews it), and check the password before "
+    "running again."
+)
+NETWORK = "Allow this machine's address in the database's network restrictions."
+TLS_WANTED = "The server accepts TLS only, or not this login: set sslmode=require in the URL."
+TLS_UNVERIFIED = (
+    "The server's certificate was not accepted: give its CA file as sslrootcert (Supabase: "
+    "prod-ca-2021.crt of the dashboard's SSL settings), and a host name that it names."
+)
+TLS_MISSING = "The server speaks no TLS: leave sslmode out of the URL, or turn TLS on there."
+FULL = "The pool or the server is full: raise its limit, or run when fewer clients are connected."
+STARTING = "The server is starting or stopping: see that it comes up."
+POOLER_DOWN = "The pooler cannot reach the database: see that the database is up."
+NAME = (
+    "Check the host's spelling and this machine's DNS; a paused or deleted Supabase project has "
+    "no name either."
+)
+IPV6 = (
+    "This host has IPv6 addresses only and this network has no IPv6 route: use the pooler's URL "
+    "(Supabase: the session pooler, port 5432 of the .pooler.supabase.com host)."
+)
+REACH = "Check host, port and firewall, and that the server runs."
+SUPABASE_REACH = (
+    "See that the project is up; Supabase's direct host also answers so for 30 minutes after "
+    "a few wrong passwords."
+)
+PARAMETER = "Take this parameter out of the URL: the pooler does not take it."
+DATABASE = "Correct the database's name, or create the database first."
+
+#: What a client is told for whom there is no room, when it connects or in the pooler's queue.
+FULL_UP = (
+    r"\(EMAXCONN\w*\)|\(ECHECKOUTTIMEOUT\)|[Mm]ax client(s| connections) reached"
+    r"|MaxClientsInSessionMode|remaining connection slots|too many clients already"
+    r"|too many connections for|no more connections allowed|query_wait_timeout"
+    r"|sorry, too many clients"
+)
+
+_RETRY, _REFUSED = Answer.RETRY, Answer.REFUSED
+#: The first row whose pattern is found in the message decides.
+MESSAGES: tuple[tuple[str, Verdict], ...] = (
+    (
+        r"\(ECIRCUITBREAKER\).*(failed to retrieve|too many failed attempts)",
+        Verdict(_RETRY, "pooler", POOLER_DOWN, wait_seconds=30.0),
+    ),
+    (r"\(ECIRCUITBREAKER\)", Verdict(_REFUSED, "banned", BANNED)),
+    (
+        r"\(ENOTFOUND\)|tenant/user .*not found|Tenant or user not found|\(ENOIDENTIFIER\)",
+        Verdict(_REFUSED, "tenant", POOLER_USER),
+    ),
+    (r"\(EBANNED\)", Verdict(_REFUSED, "banned", BANNED)),
+    (
+        r"\(EADDRNOTALLOWED\)|address not in tenant allow_list",
+        Verdict(_REFUSED, "network", NETWORK),
+    ),
+    (
+        r"\(ESSLREQUIRED\)|SSL required|SSL connection is required",
+        Verdict(_REFUSED, "tls", TLS_WANTED),
+    ),
+    (
+        r"certificate verify failed|root certificate file|self.signed certificate"
+        r"|server certificate for .* does not match|certificate authentication failed",
+        Verdict(_REFUSED, "tls", TLS_UNVERIFIED),
+    ),
+    (r"server does not support SSL", Verdict(_REFUSED, "tls", TLS_MISSING)),
+    (FULL_UP, Verdict(_RETRY, "full", FULL)),
+    (
+        r"\(E(AUTHQUERY|DBHANDLEREXITED|POOLTERMINATING|WORKERNOTFOUND|SUBSCRIBERETRIES"
+        r"|PROXYSTARTFAILED|AUTHTIMEOUT)\)|cannot connect to server|server_login_retry"
+        r"|server login has been failing|login failed.*server|pgbouncer is shutting down",
+        Verdict(_RETRY, "pooler", POOLER_DOWN),
+    ),
+    (r"unsupported startup parameter", Verdict(_REFUSED, "parameter", PARAMETER)),
+    (
+        r"invalid .* value|invalid connection option|channel binding|weak sslmode|private key file"
+        r"|could not parse network address|definition of service",
+        Verdict(_REFUSED, "parameter", "Correct this parameter of the connection."),
+    ),
+    (
+        r"password authentication failed|no password supplied|authentication failed"
+        r"|SASL authentication|no such user|role \".*\" does not exist"
+        r"|is not permitted to log in|auth_query|wrong password|client password must be"
+        r"|authentication method (requirement|.* not supported)|SCRAM",
+        Verdict(_REFUSED, "login", LOGIN),
+    ),
+    (r"no pg_hba\.conf entry|pg_hba\.conf rejects", Verdict(_REFUSED, "tls", TLS_WANTED)),
+    (
+        r"permission denied for database",
+        Verdict(_REFUSED, "login", "Grant the role CONNECT on the database."),
+    ),
+    (r"database \".*\" does not exist|no such database", Verdict(_REFUSED, "database", DATABASE)),
+    (
+        r"is not currently accepting connections|is being accessed"
+        r"|the database system is (starting up|shutting down|in recovery mode|not yet accepting)"
+        r"|terminating connection due to|not accepting connections",
+        Verdict(_RETRY, "starting", STARTING),
+    ),
+    (r"no answer within", Verdict(_RETRY, "silent", REACH)),
+    (
+        r"could not translate host name|failed to resolve host|Name or service not known"
+        r"|Temporary failure in name resolution|No address associated|the name server",
+        Verdict(_RETRY, "name", NAME),
+    ),
+)
+NO_ROUTE = re.compile(
+    "Network is unreachable|No route to host|Address family not supported|Cannot assign requested"
+)
+
+
+def wants_room(message: str) -> bool:
+    """Whether a session was ended in the pooler's queue, before anything of it was sent on."""
+    return bool(re.search(FULL_UP, message))
+
+
+def judge(message: str, target: Target, *, only_ipv6: bool = False) -> Verdict:
+    """The verdict on a failed connect to `target`, by the text the driver gave."""
+    if NO_ROUTE.search(message) and only_ipv6:
+        return Verdict(Answer.NO_ROUTE, "route", IPV6)
+    for pattern, verdict in MESSAGES:
+        if re.search(pattern, message):
+            return verdict
+    direct = any(re.fullmatch(r"db\.\w+\.supabase\.co", host) for host, _ in target.hosts)
+    return Verdict(_RETRY, "unreachable", SUPABASE_REACH if direct else REACH)

@@ -1,0 +1,334 @@
+"""One session: messages out, rows or errors in; what the driver raises becomes ours."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+from psycopg2 import extensions
+
+from migrator.display import held
+from migrator.errors import StoppedError
+from migrator.postgres.quoting import MISREAD, TAIL, first
+
+if TYPE_CHECKING:
+    from migrator.apply.diagnosis import Refusal
+    from migrator.postgres.stop import Watch
+    from migrator.postgres.url import Target
+
+#: How long giving a session back may take.
+TIDY_SECONDS = 15.0
+
+
+class ServerError(Exception):
+    """PostgreSQL answered with an error; the session lives. Never leaves the runner."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(f"{refusal.severity} {refusal.sqlstate}: {refusal.message}")
+        self.refusal = refusal
+
+
+class LostError(Exception):
+    """The connection ended; what was in flight may or may not have happened."""
+
+
+class PoolFullError(LostError):
+    """The pooler ended the connection for want of one to the server: nothing was sent there."""
+
+
+class MisreadError(PoolFullError):
+    """The session would have misread our text, as its last client left it: nothing was done."""
+
+
+class Session:
+    """One connection in autocommit mode that sends texts whole and without parameters."""
+
+    def __init__(
+        self, connection: Any, target: Target, watch: Watch, params: dict[str, Any]
+    ) -> None:
+        self._connection = connection
+        self._params = params  # with the password: never shown
+        self._watch = watch
+        self._results = _ResultCounter()
+        self.hear: Callable[[str], None] = _ignore  #: is told what the server says meanwhile
+        connection.notices = _Notices(self)
+        self.target = target
+        self.server_version: int = connection.info.server_version
+        self.backend_pid: int = connection.info.backend_pid  #: the pooler's, where there is one
+
+    def count_results(self) -> None:
+        """From here on `answered` is known, where libpq's functions can be reached."""
+        self._results.watch(self._connection)
+
+    def send(self, text: str | bytes) -> list[tuple[Any, ...]]:
+        """Send one message; the rows of its last statement.
+
+        Raises ServerError, LostError, or PoolFullError where it is known that nothing was sent, and
+        StoppedError when the statement was cancelled by us.
+        """
+        rows: list[tuple[Any, ...]] = []
+
+        def execute() -> None:
+            with self._connection.cursor() as cursor:
+                cursor.execute(text)
+                rows[:] = cursor.fetchall() if cursor.description else []
+
+        self._doing(execute)
+        return rows
+
+    def copy(self, text: bytes, rows: Iterator[str]) -> None:
+        """Send a COPY … FROM STDIN and its rows, as they come.
+
+        Raises what `send` does, and what `rows` raises: then nothing was copied.
+        """
+        feed = _Feed(rows, self._watch)
+
+        def execute() -> None:
+            with _blocking(self._connection), self._connection.cursor() as cursor:
+                cursor.copy_expert(text, feed)
+
+        try:
+            self._doing(lambda: self._watch.work(self._connection, execute))
+        except ServerError:
+            if feed.failure:
+                raise feed.failure from None
+            raise
+
+    def _doing(self, execute: Callable[[], None]) -> None:
+        """Do what sends a message; what goes wrong becomes an error of ours."""
+        self._results.reset()
+        refusal: Exception | None = None
+        try:
+            execute()
+        except psycopg2.Error as caught:
+            refusal = caught
+        error = self._watch.take_failure() or refusal
+        if error is None:
+            return
+        if isinstance(error, psycopg2.Error):
+            self._results.refused()
+        if _ends_the_session(error):
+            self.close()
+        raise self._understood(error) from error
+
+    def tidy(self) -> None:
+        """After a failure: roll back what is open and give the session back as it was."""
+        if not self._connection.closed:
+            with self._watch.limited(TIDY_SECONDS):
+                self._roll_back()
+
+    def abandon(self) -> None:
+        """On a stop: roll back within TIDY_SECONDS, and drop the connection."""
+        with contextlib.suppress(Exception), self._watch.cleaning_up():
+            self._roll_back()
+        self.close()
+
+    @property
+    def answered(self) -> int | None:
+        """How many statements of the last message were answered well; None if not known."""
+        return self._results.well
+
+    def facts(self) -> dict[str, Any]:
+        """What is worth a log line about the connection."""
+        return {
+            "target": str(self.target),
+            "setting": self.target.name,
+            "server_version": self.server_version,
+            "tls": bool(self._connection.info.ssl_in_use),
+            "backend_pid": self.backend_pid,
+        }
+
+    def status(self, name: str) -> str | None:
+        """A setting that the server reports by itself, such as client_encoding."""
+        value: str | None = self._connection.info.parameter_status(name)
+        return value
+
+    def is_direct(self) -> bool:
+        """Whether no pooler stands between: the protocol's backend pid is the server's own."""
+        rows = self.send(first("/* migrator */", "SELECT pg_backend_pid()"))
+        return bool(rows[0][0] == self.backend_pid)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open, aborted or not; asked of libpq, not of the server."""
+        idle: bool = self._connection.info.transaction_status == extensions.TRANSACTION_STATUS_IDLE
+        return not idle
+
+    @property
+    def surely_rolled_back(self) -> bool:
+        """Whether a stopped message that began a transaction has not come to its COMMIT."""
+        return self.alive and self.in_transaction
+
+    @property
+    def alive(self) -> bool:
+        return not self._connection.closed
+
+    def another(self) -> Any:
+        """A second connection of psycopg2's by the same way, asynchronous and not yet open."""
+        return psycopg2.connect(**self._params, async_=True)
+
+    def close(self) -> None:
+        with contextlib.suppress(Exception):
+            self._connection.close()
+
+    def _roll_back(self) -> None:
+        rollback = ["ROLLBACK"] if self.in_transaction else []
+        self.send("; ".join((*rollback, *TAIL)))
+
+    def _understood(self, error: Exception) -> Exception:
+        if isinstance(error, StoppedError):
+            return error
+        diag = error.diag if isinstance(error, psycopg2.Error) else None
+        sqlstate = diag.sqlstate if diag else None
+        if self._watch.stopped_by and (sqlstate in {None, "57014"} or not self.alive):
+            return self._watch.stopped()
+        if diag is None or sqlstate is None or not self.alive:
+            return _lost(held(str(error)).strip().partition("\n")[0])
+        if sqlstate == MISREAD:
+            self.close()
+            return MisreadError(diag.message_detail or str(error))
+        return ServerError(_refusal(diag))
+
+
+class _Feed:
+    """The rows of a COPY as the file that psycopg2 reads them from, in a thread of its own."""
+
+    def __init__(self, rows: Iterator[str], watch: Watch) -> None:
+        self._rows = rows
+        self._watch = watch
+        self.failure: Exception | None = None
+
+    def read(self, _size: int) -> bytes:
+        """The next piece, of whatever size; none at the end. An exception ends the COPY."""
+        try:
+            if self._watch.stopped_by:
+                raise self._watch.stopped()
+            return next(self._rows, "").encode()
+        except Exception as error:
+            self.failure = error
+            raise
+
+
+@contextlib.contextmanager
+def _blocking(connection: Any) -> Iterator[None]:
+    """Let libpq wait until the server has taken what it was given, or it would hold all rows.
+
+    psycopg2 makes a connection that has a wait callback one that never blocks, and has no way
+    back; libpq has (manual, "Asynchronous Command Processing").
+    """
+    import ctypes  # a run without a COPY does not need it
+
+    try:
+        choose = ctypes.PyDLL(psycopg2._psycopg.__file__).PQsetnonblocking
+    except (AttributeError, OSError):
+        yield  # a build of psycopg2 that shows no libpq
+        return
+    choose.argtypes = (ctypes.c_void_p, ctypes.c_int)
+    choose(connection.pgconn_ptr, 0)
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            choose(connection.pgconn_ptr, 1)
+
+
+class _Notices:
+    """What psycopg2 keeps notices in: a list would lose all but the last fifty."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def append(self, text: str) -> None:
+        self._session.hear(text)
+
+
+def _ignore(_text: str) -> None:
+    """Nobody listens."""
+
+
+class _ResultCounter:
+    """Counts the answers within one message, through libpq's event hook.
+
+    The server does not say which statement of a message it refused. psycopg2 drops all results
+    but the last, but libpq tells a registered hook of each (libpq manual, "Event System").
+    """
+
+    RESULT_CREATED = 3  # PGEVT_RESULTCREATE
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._watching = False
+
+    def watch(self, connection: Any) -> None:
+        """Count what `connection` answers from here on; where that cannot be had, count not."""
+        if self._watching:
+            return
+        import ctypes  # a run with nothing pending does not need it
+
+        kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+        hook = kind(self._happened)
+        # libpq calls the hook as long as there is a connection or a result, to the very end of
+        # the process: it must never be freed
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(hook))
+        try:
+            register = ctypes.PyDLL(psycopg2._psycopg.__file__).PQregisterEventProc
+        except (AttributeError, OSError):
+            return  # a build of psycopg2 that shows no libpq: errors name no statement
+        register.argtypes = (ctypes.c_void_p, kind, ctypes.c_char_p, ctypes.c_void_p)
+        self._watching = bool(register(connection.pgconn_ptr, hook, b"migrator", None))
+
+    def reset(self) -> None:
+        self._count = 0
+
+    @property
+    def well(self) -> int | None:
+        """How many statements were answered; an error is an answer too, and not counted."""
+        return self._count if self._watching else None
+
+    def refused(self) -> None:
+        self._count -= 1
+
+    def _happened(self, event: int, _info: int, _through: int) -> int:
+        if event == self.RESULT_CREATED:
+            self._count += 1
+        return 1
+
+
+def _ends_the_session(error: Exception) -> bool:
+    """Whether the connection is of no more use; only an ERROR that the server sent leaves it."""
+    diag = error.diag if isinstance(error, psycopg2.Error) else None
+    return diag is None or diag.sqlstate is None or diag.severity_nonlocalized in {"FATAL", "PANIC"}
+
+
+def _lost(text: str) -> LostError:
+    from migrator.postgres.connect_failures import (
+        wants_room,  # needed only when something went wrong
+    )
+
+    return (PoolFullError if wants_room(text) else LostError)(text or "no answer in time")
+
+
+def _refusal(diag: Any) -> Refusal:
+    from migrator.apply.diagnosis import Refusal  # needed only when something went wrong
+
+    def number(text: str | None) -> int | None:
+        return int(text) if text else None
+
+    def kept(text: str | None) -> str | None:
+        return None if text is None else held(text)
+
+    return Refusal(
+        sqlstate=diag.sqlstate,
+        message=held(diag.message_primary or ""),
+        severity=diag.severity or "ERROR",
+        detail=kept(diag.message_detail),
+        hint=kept(diag.message_hint),
+        context=kept(diag.context),
+        position=number(diag.statement_position),
+        internal_position=number(diag.internal_position),
+        internal_query=diag.internal_query,
+        constraint=diag.constraint_name,
+        table=diag.table_name,
+    )

@@ -1,0 +1,152 @@
+"""A database to try things on: one of its own, or an empty one that is given."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+from migrator.apply.database import Link
+from migrator.apply.run import Run
+from migrator.config import OnLate
+from migrator.errors import AccessError, ConfigError, MigratorError
+from migrator.model import Event
+from migrator.postgres.quoting import CLEAN, HERE, first, identifier
+from migrator.postgres.session import LostError, ServerError
+from migrator.postgres.url import Target
+from migrator.scratch.snapshot_query import read_snapshot
+
+MARK = "/* migrator makes a scratch database */"
+MAY_CREATE = "SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
+#: template0 holds nothing that somebody may have added, and nobody is connected to it.
+CREATE = "CREATE DATABASE {name} TEMPLATE template0"
+DROP = "DROP DATABASE IF EXISTS {name} WITH (FORCE)"
+#: Seen from one session while another holds the lock, in the same database alone.
+SHOW_LOCK = "SELECT pg_advisory_xact_lock({key})"
+SEE_LOCK = """SELECT count(*) FROM pg_catalog.pg_locks
+ WHERE locktype = 'advisory' AND classid = {high} AND objid = {low} AND objsubid = 1
+   AND database = (SELECT oid FROM pg_catalog.pg_database
+                    WHERE datname = pg_catalog.current_database())"""
+
+NAME_IT = (
+    "Set SHADOW_DATABASE_URL to a server where the role may create a database, or to an empty "
+    "database; `make rehearse` starts a server of its own."
+)
+
+
+@contextlib.contextmanager
+def scratch_run(run: Run) -> Iterator[Run]:
+    """A run like `run` on a scratch database, which is dropped in the end if it was made here.
+
+    Where the role of SHADOW_DATABASE_URL may not create databases, the database that the URL
+    names is used if it is empty, and left as it then is: nothing is ever emptied. Raises
+    ConfigError when there is none, or when it is the database that is migrated.
+    """
+    shadow = run.config.shadow
+    if shadow is None:
+        raise ConfigError("no scratch database is named", remedy=NAME_IT)
+    if any(_place(shadow) & _place(target) for target in run.config.targets):
+        raise _same(shadow)
+    with _linked(run, shadow) as given:
+        if not given.session.send(first(MARK, MAY_CREATE))[0][0]:
+            _refuse_same(run, given, shadow)
+            trial = _run_on(run, given)
+            _refuse_full(trial)
+            yield trial
+            return
+        name = f"migrator_rehearsal_{run.link.run_id.replace('-', '')[:12]}"
+        own = replace(shadow, params={**shadow.params, "dbname": name})
+        try:
+            _create(given, name)
+            with _linked(run, own) as link:
+                yield _run_on(run, link)
+        finally:
+            _drop(run, given, name)
+
+
+@contextlib.contextmanager
+def _linked(run: Run, target: Target) -> Iterator[Link]:
+    """A link to `target`; what goes well there is told to those who debug alone."""
+
+    def tell(event: Event) -> None:
+        level = "debug" if event.level == "info" else event.level
+        run.link.tell(Event(event.name, level, {**event.fields, "scratch": str(target)}))
+
+    config = replace(
+        run.config,
+        targets=(target,),
+        history_readers=(),
+        on_late=OnLate.APPLY,
+        sync_supabase_history=False,
+    )
+    link = Link(config, run.link.run_id, run.link.runner, run.link.watch, tell)
+    try:
+        yield link
+    finally:
+        link.close()
+
+
+def _run_on(run: Run, link: Link) -> Run:
+    return Run(link.config, link, run.started_at)
+
+
+def _create(given: Link, name: str) -> None:
+    try:
+        given.session.send(first(MARK))  # CREATE DATABASE goes alone
+        given.session.send(CREATE.format(name=identifier(name)))
+    except ServerError as error:
+        raise AccessError(f"cannot create a scratch database: {error}", remedy=NAME_IT) from error
+
+
+def _drop(run: Run, given: Link, name: str) -> None:
+    """Drop the database; one that is left is told of, and replaces no error."""
+    drop = DROP.format(name=identifier(name))
+    watch = run.link.watch
+    try:
+        with watch.cleaning_up() if watch.stopped_by else contextlib.nullcontext():
+            given.reconnecting(lambda: given.session.send(drop))
+    except (ServerError, LostError, MigratorError) as error:
+        fields = {"scratch": name, "error": str(error)}
+        run.link.tell(Event("scratch.left", "warning", fields))
+
+
+def _refuse_full(trial: Run) -> None:
+    """Only what a new database has, and an empty history of a rehearsal before this one."""
+    things = [row.version for row in trial.look(()).history.rows]
+    for item in read_snapshot(trial.link.session, trial.link.place).values():
+        brought = item.kind == "extension" or item.kind.startswith(("comment on", "default"))
+        if not brought and (item.kind, item.name) != ("schema", "public"):
+            things.append(f"{item.kind} {item.name}")
+    if things:
+        raise ConfigError(
+            f"the scratch database is not empty, and was not touched; it has {things[0]}",
+            remedy="Name an empty one, or a role that may create databases.",
+        )
+
+
+def _refuse_same(run: Run, given: Link, shadow: Target) -> None:
+    """Two URLs may name one database: a lock that is held through one is seen through the other."""
+    if not run.config.targets:
+        return
+    key = int(run.link.run_id.replace("-", "")[:15], 16)
+    session = run.link.session
+    text = ";\n".join((f"{MARK} {CLEAN[0]}", *CLEAN[1:], "BEGIN", HERE, SHOW_LOCK.format(key=key)))
+    session.send(text)
+    try:
+        high, low = divmod(key, 2**32)
+        same = given.session.send(first(MARK, SEE_LOCK.format(high=high, low=low)))[0][0]
+    finally:
+        session.tidy()
+    if same:
+        raise _same(shadow)
+
+
+def _same(shadow: Target) -> ConfigError:
+    return ConfigError(
+        f"{shadow.name} names the database that is migrated",
+        remedy="Name another one: what is rehearsed is undone, too, with its data.",
+    )
+
+
+def _place(target: Target) -> set[tuple[str, int, str]]:
+    return {(host, port, target.params.get("dbname", "")) for host, port in target.hosts}
