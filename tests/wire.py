@@ -26,6 +26,7 @@ class Wire:
     """Stands between clients and a server, in the clear."""
 
     server: Address
+    rewrite: Callable[[str], str] = str  #: what the server gets instead of a query
     queries: list[Query] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -70,19 +71,27 @@ class _Link:
         _thread(lambda: _copy(client, server, self.asked, 0))
         _thread(lambda: _copy(server, client, self.answered, 1))
 
-    def asked(self, message: bytes) -> None:
-        if message[:1] == b"Q":
-            self.wire.queries.append(Query(self.number, self.state, message[5:-1].decode()))
+    def asked(self, message: bytes) -> bytes:
+        if message[:1] != b"Q":
+            return message
+        text = message[5:-1].decode()
+        self.wire.queries.append(Query(self.number, self.state, text))
+        body = self.wire.rewrite(text).encode() + b"\0"
+        return b"Q" + (len(body) + 4).to_bytes(4, "big") + body
 
-    def answered(self, message: bytes) -> None:
+    def answered(self, message: bytes) -> bytes:
         if message[:1] == b"Z":
             self.state = message[5:6].decode()
+        return message
 
 
 def _copy(
-    source: socket.socket, target: socket.socket, note: Callable[[bytes], None], tag: int
+    source: socket.socket, target: socket.socket, note: Callable[[bytes], bytes], tag: int
 ) -> None:
-    """Hand on whole messages; `tag` is 0 while they begin without a kind, as the first does."""
+    """Hand on whole messages, as `note` returns them.
+
+    `tag` is 0 while they begin without a kind, as the first does.
+    """
     held = b""
     with suppress(OSError):
         while chunk := source.recv(1 << 16):
@@ -92,10 +101,8 @@ def _copy(
                 if len(held) < size:
                     break
                 message, held = held[:size], held[size:]
-                if tag:
-                    note(message)
+                target.sendall(note(message) if tag else message)
                 tag = 1
-                target.sendall(message)
         target.shutdown(socket.SHUT_WR)
 
 

@@ -13,6 +13,7 @@ from tests.job import Result, run_job
 from tests.neighbours import ask, state
 from tests.postgres import Address
 from tests.ways import WAYS, way_to
+from tests.wire import Wire
 
 POOLED = WAYS[1:]
 ALONE = "-- migrator: no-transaction\n"
@@ -187,3 +188,22 @@ def test_a_text_that_the_database_cannot_hold_is_refused(latin: Database, tmp_pa
         assert result.applied == ["001_name", "002_name"]
     else:
         assert result.code == 0
+
+
+def test_a_pooler_that_keeps_our_encoding_from_the_server_ends_the_run(
+    database: Database, tmp_path: Path
+) -> None:
+    """What is applied is said to be; the next file would be garbled, and is not sent."""
+    kept = "SET client_encoding = 'UTF8';\nCLOSE ALL"
+
+    def in_latin(text: str) -> str:
+        return text.replace(kept, kept.replace("UTF8", "LATIN1"))
+
+    database.query("CREATE TABLE people (n int, name text)")
+    wire = Wire(database.server, in_latin)
+    result = run_job(wire.through(database.url), write_folder(tmp_path, flights(1, 2)))
+    wire.stop()
+    assert result.code == 16
+    assert len(result.applied) == 1
+    assert "LATIN1" in result.error["message"]
+    assert database.query("SELECT count(*) FROM schema_migrations") == [(1,)]
