@@ -157,8 +157,9 @@ class Run:
 
     def read_log(self, limit: int) -> list[dict[str, Any]]:
         """The newest `limit` lines of the log, oldest first; a lost connection is opened anew."""
-        lines, distrust = self.link.reconnecting(
-            lambda: read_log(self.link.session, self.link.place, limit)
+        timeout = self.config.lock_timeout
+        lines, distrust = self.link.reading(
+            lambda: read_log(self.link.session, self.link.place, timeout, limit)
         )
         self.doubt(distrust)
         return lines

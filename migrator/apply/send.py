@@ -35,7 +35,6 @@ from migrator.history.flight import (
 )
 from migrator.history.read import find_run, is_standby
 from migrator.model import Applied, Migration
-from migrator.postgres.quoting import first
 from migrator.postgres.session import LostError, ServerError, Session
 from migrator.report import Done
 from migrator.sql.script import Script
@@ -71,13 +70,16 @@ class _Closed:
 
     def hear(self, text: str) -> bool:
         """Whether a notice is that report."""
-        _, sign, report = text.partition(SIGN)
-        if not sign:
+        message = text.partition(":")[2].lstrip()  # what is before it is in the server's language
+        if not message.startswith(SIGN):
             return False
-        found = json.loads(report)
-        if found["run_id"] != self._run_id:
+        try:
+            found = json.loads(message.removeprefix(SIGN))
+            if found["run_id"] != self._run_id:
+                return False
+            self.xid, self.ms = str(found["xid"]), found["ms"]
+        except (ValueError, KeyError, TypeError):  # a file says what it likes
             return False
-        self.xid, self.ms = found["xid"], found["ms"]
         return True
 
 
@@ -250,23 +252,27 @@ class Flier:
         if closed.xid is None:
             return None
         try:
-            self.link.session.tidy()
-            [(became,)] = self.link.session.send(
-                first("/* migrator */", BECAME.format(xid=closed.xid))
-            )
+            committed = self._is_committed(closed)
         except (ServerError, LostError):
             return self._arrived(version)
         except StoppedError as error:
             with contextlib.suppress(Exception), self.link.watch.cleaning_up():
-                if found := self._ours(version, self._find(version)):
-                    return found
+                if self._is_committed(closed):
+                    return Done(version, closed.ms)
+                return None
             called = self._called(version)
             error.details["outcome"] = f"unknown: {called} was being committed; see `status`"
             raise
-        return Done(version, closed.ms) if became == "committed" else None
+        if not committed:
+            return None
+        with contextlib.suppress(ServerError, StoppedError):  # a stop is heard again at once
+            self.link.session.tidy()
+        return Done(version, closed.ms)
 
-    def _find(self, version: str) -> tuple[str | None, int] | None:
-        return self.course.find(self.link.session, self.link.place, version)
+    def _is_committed(self, closed: _Closed) -> bool:
+        """What became of a transaction that is over. Needs no reset: each name has its schema."""
+        [(became,)] = self.link.session.send(BECAME.format(xid=closed.xid))
+        return bool(became == "committed")
 
     def _left_by_stop(
         self, message: Message, version: str, closed: _Closed
@@ -278,9 +284,7 @@ class Flier:
             if self.link.session.in_transaction or closed.xid is None:
                 return None, rolled_back
             with contextlib.suppress(Exception), self.link.watch.cleaning_up():
-                text = first("/* migrator */", BECAME.format(xid=closed.xid))
-                [(became,)] = self.link.session.send(text)
-                if became == "committed":
+                if self._is_committed(closed):
                     return Done(version, closed.ms), ""
                 return None, rolled_back
         if not message.commits:

@@ -79,7 +79,8 @@ def _plan(
 ) -> UndoPlan:
     kept = {}
     if history.rows:
-        kept = run.link.reconnecting(lambda: read_kept(run.link.session, run.link.place))
+        limit = run.config.lock_timeout
+        kept = run.link.reading(lambda: read_kept(run.link.session, run.link.place, limit))
     rows = [row for row in history.rows if row.version in kept]  # one may have gone meanwhile
     with run.link.watch.thinking():
         plan = make_undo(rows, kept, migrations, wish, origin, run.config.on_drift)

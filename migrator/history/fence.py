@@ -129,14 +129,21 @@ def question(tables: Sequence[Table], server_version: int, access: Access) -> st
     # a default is evaluated by a write alone, a virtual column by whoever reads it
     evaluated = "true" if access is Access.WRITE else "d.attgenerated = 'v'"
     triggers = TRIGGERS if access is Access.WRITE else ""
-    return QUESTION.format(names=names, inherits=inherits, evaluated=evaluated, triggers=triggers)
+    return QUESTION.format(
+        names=names,
+        inherits=inherits,
+        evaluated=evaluated,
+        writes="true" if access is Access.WRITE else "false",
+        usual=USUAL,
+        triggers=triggers,
+    )
 
 
 def plain(tables: Sequence[Table], access: Access) -> str:
     """A query of one boolean: whether `question` need not be asked. Needs HERE."""
     oids = ", ".join(_oid(table) for table in tables)
     no_triggers = " AND NOT c.relhastriggers" if access is Access.WRITE else ""
-    return PLAIN.format(count=len(tables), no_triggers=no_triggers, oids=oids)
+    return PLAIN.format(count=len(tables), no_triggers=no_triggers, oids=oids, usual=USUAL)
 
 
 def asked(
@@ -182,18 +189,21 @@ ASKED = """  LOCK TABLE {locked} IN {mode} MODE;
       MESSAGE = 'the history''s tables cannot be trusted';
   END IF;
 """
+#: The defaults that we give our columns, as PostgreSQL prints them under HERE.
+USUAL = """'CURRENT_TIMESTAMP', 'now()', 'clock_timestamp()', 'false',
+  '''versioned''::text', '''{}''::jsonb'"""
 #: Whether all of the tables are our own and as we make them: then nothing more is to be asked, and
 #: PostgreSQL need not plan the long question, which costs it 20 ms [M: 15]. Flags of pg_class may
 #: say yes too often, never too seldom; an oid from 16384 on is not one of PostgreSQL's own.
 PLAIN = """SELECT count(*) = {count} AND bool_and(
       c.relkind = 'r' AND NOT c.relhasrules AND NOT c.relhassubclass AND c.relchecks = 0
+      AND NOT c.relispartition
       AND pg_get_userbyid(c.relowner) = current_user AND NOT row_security_active(c.oid){no_triggers}
       AND NOT EXISTS (SELECT FROM pg_attribute AS a
                        WHERE a.attrelid = c.oid AND a.attnum > 0 AND a.atttypid >= 16384)
       AND NOT EXISTS (SELECT FROM pg_attrdef AS d
-                       WHERE d.adrelid = c.oid AND pg_get_expr(d.adbin, d.adrelid) <> ALL (ARRAY[
-                             'CURRENT_TIMESTAMP', 'now()', 'clock_timestamp()', 'false',
-                             '''versioned''::text', '''{{}}''::jsonb']))
+                       WHERE d.adrelid = c.oid
+                         AND pg_get_expr(d.adbin, d.adrelid) <> ALL (ARRAY[{usual}]))
       AND NOT EXISTS (SELECT FROM pg_index AS i
                        WHERE i.indrelid = c.oid AND (i.indexprs IS NOT NULL
                           OR i.indpred IS NOT NULL OR i.indisexclusion))
@@ -202,7 +212,7 @@ PLAIN = """SELECT count(*) = {count} AND bool_and(
 #: Trusted are the current role, superusers, the database's owner, and the roles whose rights the
 #: current one has by inheritance. pg_has_role is of no use here: it says yes to any superuser, and
 #: to whoever may merely grant the role. Pinned functions, which PostgreSQL itself brought, have no
-#: entries in pg_depend.
+#: entries in pg_depend; some of them run SQL that is given as text, such as query_to_xml.
 QUESTION = """WITH RECURSIVE own (oid) AS (
   SELECT r.oid FROM pg_roles AS r WHERE r.rolname = current_user
   UNION
@@ -217,23 +227,25 @@ QUESTION = """WITH RECURSIVE own (oid) AS (
   SELECT c.oid, c.relkind, c.relowner, n.nspowner, n.nspname || '.' || c.relname AS name
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
    WHERE (n.nspname, c.relname) IN (VALUES {names})
-), parts (tab, class, oid, what) AS (
-  SELECT o.oid, 'pg_attrdef'::regclass, e.oid, 'the column ' || d.attname
+), parts (tab, class, oid, what, text) AS (
+  SELECT o.oid, 'pg_attrdef'::regclass, e.oid, 'the column ' || d.attname,
+         pg_get_expr(e.adbin, e.adrelid)
     FROM ours AS o JOIN pg_attrdef AS e ON e.adrelid = o.oid
     JOIN pg_attribute AS d ON d.attrelid = o.oid AND d.attnum = e.adnum
    WHERE {evaluated}
   UNION ALL
-  SELECT o.oid, 'pg_constraint'::regclass, k.oid, 'the constraint ' || k.conname
+  SELECT o.oid, 'pg_constraint'::regclass, k.oid, 'the constraint ' || k.conname,
+         CASE k.contype WHEN 'c' THEN pg_get_constraintdef(k.oid) END
     FROM ours AS o JOIN pg_constraint AS k ON k.conrelid = o.oid
   UNION ALL
-  SELECT o.oid, 'pg_class'::regclass, i.indexrelid, 'the index ' || c.relname
+  SELECT o.oid, 'pg_class'::regclass, i.indexrelid, 'the index ' || c.relname, NULL
     FROM ours AS o JOIN pg_index AS i ON i.indrelid = o.oid
     JOIN pg_class AS c ON c.oid = i.indexrelid
   UNION ALL
-  SELECT o.oid, 'pg_statistic_ext'::regclass, s.oid, 'the statistics ' || s.stxname
+  SELECT o.oid, 'pg_statistic_ext'::regclass, s.oid, 'the statistics ' || s.stxname, NULL
     FROM ours AS o JOIN pg_statistic_ext AS s ON s.stxrelid = o.oid
   UNION ALL
-  SELECT o.oid, 'pg_policy'::regclass, p.oid, 'the policy ' || p.polname
+  SELECT o.oid, 'pg_policy'::regclass, p.oid, 'the policy ' || p.polname, NULL
     FROM ours AS o JOIN pg_policy AS p ON p.polrelid = o.oid
    WHERE o.relkind IN ('r', 'p') AND row_security_active(o.oid){triggers}
 ), code (tab, what, owner) AS (
@@ -241,6 +253,11 @@ QUESTION = """WITH RECURSIVE own (oid) AS (
                   WHEN 'm' THEN 'it is a materialized view'
                   WHEN 'f' THEN 'it is a foreign table' ELSE 'it is no table' END, o.relowner
     FROM ours AS o WHERE o.relkind NOT IN ('r', 'p')
+  UNION ALL
+  SELECT o.oid, 'it is a partition, or partitioned by an expression', o.relowner
+    FROM ours AS o JOIN pg_class AS c ON c.oid = o.oid
+    LEFT JOIN pg_partitioned_table AS p ON p.partrelid = o.oid
+   WHERE c.relispartition OR p.partexprs IS NOT NULL
   UNION ALL
   SELECT o.oid, 'the rule ' || r.rulename, o.relowner
     FROM ours AS o JOIN pg_rewrite AS r ON r.ev_class = o.oid WHERE o.relkind IN ('r', 'p')
@@ -272,6 +289,12 @@ QUESTION = """WITH RECURSIVE own (oid) AS (
                                       ELSE p.oprcode END
    WHERE f.proowner NOT IN (SELECT oid FROM trusted)
   UNION ALL
+  SELECT parts.tab, parts.what || ' may run SQL of its own', o.relowner
+    FROM parts JOIN ours AS o ON o.oid = parts.tab
+   WHERE parts.text ~ 'to_xml|ts_stat|ts_rewrite'
+      OR ({writes} AND o.relowner NOT IN (SELECT oid FROM trusted)
+          AND parts.text <> ALL (ARRAY[{usual}]))
+  UNION ALL
   SELECT parts.tab, parts.what || ' uses the type ' || format_type(t.oid, NULL), t.typowner
     FROM parts JOIN pg_depend AS d ON d.classid = parts.class AND d.objid = parts.oid
      AND d.refclassid = 'pg_type'::regclass
@@ -288,7 +311,8 @@ SELECT jsonb_build_object(
                FROM ours AS o WHERE o.relowner NOT IN (SELECT oid FROM trusted)))"""
 TRIGGERS = """
   UNION ALL
-  SELECT o.oid, 'pg_trigger'::regclass, g.oid, 'the trigger ' || g.tgname
+  SELECT o.oid, 'pg_trigger'::regclass, g.oid, 'the trigger ' || g.tgname,
+         pg_get_triggerdef(g.oid)
     FROM ours AS o JOIN pg_trigger AS g ON g.tgrelid = o.oid"""
 
 #: What a transaction has done to the tables so far: their oids and files, and counters of rows.
@@ -299,9 +323,12 @@ STATE = """jsonb_build_array({oids},
     pg_stat_get_xact_tuples_inserted({history}), pg_stat_get_xact_tuples_updated({history}),
     pg_stat_get_xact_tuples_deleted({history}), pg_stat_get_xact_tuples_inserted({log}),
     pg_stat_get_xact_tuples_updated({log}), pg_stat_get_xact_tuples_deleted({log}))"""
+CATALOG_OID = """(SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = {schema} AND c.relname = {name})"""
 FILES, HISTORY_ROWS, LOG_ROWS = (0, 1, 2, 3), (4, 5, 6), (7, 8, 9)  # places in it
 SHAPE = """(SELECT string_agg(concat_ws(' ', a.attname, a.atttypid, a.atttypmod, a.attnotnull,
-                               c.relchecks, c.relforcerowsecurity), ', ' ORDER BY c.oid, a.attnum)
+                               c.relchecks, c.relowner, c.relrowsecurity, c.relforcerowsecurity),
+                     ', ' ORDER BY c.oid, a.attnum)
     FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
    WHERE c.oid IN ({oids}))"""
 KEEP = """  PERFORM set_config('migrator.before', ({state})::text, true),
@@ -334,17 +361,24 @@ UNTOUCHED = """  migrator_before := nullif(current_setting('migrator.before', tr
   IF migrator_before IS DISTINCT FROM migrator_found
      OR current_setting('track_counts') <> 'on' THEN
     EXECUTE {changed} INTO migrator_plain;
-    IF migrator_plain OR migrator_before->{deleted} <> migrator_found->{deleted} THEN
+    IF migrator_plain
+       OR coalesce(migrator_before->{deleted}, '0') <> migrator_found->{deleted} THEN
       RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'rows were changed';
     END IF;
   END IF;
 """
 #: Texts that are seldom run are strings here: what stands in a block is parsed each time.
 ROWS_CHANGED = """SELECT ({head_query}) <> '{head}'
-    OR EXISTS (SELECT FROM {history} AS h WHERE age(h.xmin) <= age(pg_current_xact_id()::xid))
-    OR EXISTS (SELECT FROM {log} AS l WHERE age(l.xmin) <= age(pg_current_xact_id()::xid))
+    OR EXISTS (SELECT FROM {history} AS row WHERE {ours})
+    OR EXISTS (SELECT FROM {log} AS row WHERE {ours})
+    OR NOT EXISTS (SELECT FROM {log})
     OR coalesce(nullif(current_setting('migrator.logged', true), '')::bigint
                 <> (SELECT count(*) FROM {log}), false)"""
+#: A row that is visible, and whose writer is still in progress, is of this transaction.
+OF_OURS = """CASE WHEN age(row.xmin) <= age(pg_current_xact_id()::xid) THEN
+      pg_xact_status((pg_current_xact_id()::text::bigint
+        - (age(row.xmin) - age(pg_current_xact_id()::xid)))::text::xid8) = 'in progress'
+    ELSE false END"""
 WRITTEN = """  {sql};
   GET DIAGNOSTICS migrator_rows = ROW_COUNT;
   IF migrator_rows <> {rows} THEN
@@ -373,9 +407,11 @@ CHANGED = "(migrator_found->>{0})::bigint - (migrator_before->>{0})::bigint"
 def keep(history: Table, log: Table, *, count: bool = True) -> str:
     """Statements of a block that remember, until the transaction ends, what `untouched` asks.
 
-    They read no row, but for the `count` of the log's where the server does no counting.
+    They read no row, but for the `count` of the log's where the server does no counting; without
+    that they need no right on the schema, as the role at work may be the file's.
     """
-    text = KEEP.format(state=_state(history, log), shape=_shape(history, log))
+    by_name = (_oid(history), _oid(log)) if count else (_catalog_oid(history), _catalog_oid(log))
+    text = KEEP.format(state=_state(*by_name), shape=_shape(*by_name))
     return text + KEEP_COUNT.format(log=log.quoted) if count else text
 
 
@@ -390,12 +426,12 @@ def untouched(history: Table, log: Table, head_query: str, head: str) -> str:
     `head_query` gives the history's head, which must still be `head`; `keep` came before the file.
     """
     changed = ROWS_CHANGED.format(
-        history=history.quoted, log=log.quoted, head_query=head_query, head=head
+        history=history.quoted, log=log.quoted, head_query=head_query, head=head, ours=OF_OURS
     )
     moved = " OR ".join(f"migrator_before->{at} <> migrator_found->{at}" for at in FILES)
     return remains(history, log) + UNTOUCHED.format(
-        state=_state(history, log),
-        shape=_shape(history, log),
+        state=_state(_oid(history), _oid(log)),
+        shape=_shape(_oid(history), _oid(log)),
         moved=moved,
         deleted=LOG_ROWS[-1],
         changed=literal(changed),
@@ -408,7 +444,7 @@ def writing(history: Table, log: Table, writes: Sequence[Write], *, known: bool 
 
     What the transaction has done so far is `known` right behind `untouched`.
     """
-    state = _state(history, log)
+    state = _state(_oid(history), _oid(log))
     blame = literal(BLAME.format(schema=literal(history.schema)))
     text = "" if known else f"  migrator_found := {state};\n"
     text += "  migrator_before := migrator_found;\n"
@@ -428,13 +464,17 @@ def writing(history: Table, log: Table, writes: Sequence[Write], *, known: bool 
     return text + PROVED.format(state=state, written=written, code=UNWRITTEN, blame=blame)
 
 
-def _state(history: Table, log: Table) -> str:
-    oids = f"({_oid(history)})::bigint, ({_oid(log)})::bigint"
-    return STATE.format(oids=oids, history=_oid(history), log=_oid(log))
+def _state(history: str, log: str) -> str:
+    """Of two tables, by expressions that give their oids."""
+    return STATE.format(oids=f"({history})::bigint, ({log})::bigint", history=history, log=log)
 
 
-def _shape(history: Table, log: Table) -> str:
-    return SHAPE.format(oids=f"{_oid(history)}, {_oid(log)}")
+def _shape(history: str, log: str) -> str:
+    return SHAPE.format(oids=f"{history}, {log}")
+
+
+def _catalog_oid(table: Table) -> str:
+    return CATALOG_OID.format(schema=literal(table.schema), name=literal(table.name))
 
 
 def _oid(table: Table) -> str:

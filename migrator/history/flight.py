@@ -111,7 +111,8 @@ SIGN = "migrator-flight: "
 #: How the session reads texts after all: a pooler may have kept a SET of ours from the server.
 ANSWER = "SELECT pg_catalog.current_setting('client_encoding')"
 #: `committed`, `aborted` or `in progress`, for as long as the server remembers.
-BECAME = "SELECT pg_catalog.pg_xact_status('{xid}'::pg_catalog.xid8)"
+BECAME = """/* migrator asks what became of a flight */
+SELECT pg_catalog.pg_xact_status('{xid}'::pg_catalog.xid8)"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,8 @@ COLUMNS = ("version", "checksum", "kind", "applied_at", "execution_time_ms", "ru
 #: has its answer. It hands its own answer on in a setting that ends with the transaction.
 READ_DECLARE = """  place oid;
   log oid;
-  reads boolean;
-  reads_log boolean;
+  reads boolean := false;
+  reads_log boolean := false;
   fence jsonb;
   answer jsonb;
   columns jsonb := '{}';
@@ -50,15 +50,17 @@ READ = """  place := {oid};
   IF has_table_privilege(place, 'SELECT')
      AND (SELECT relkind IN ('r', 'p') FROM pg_class WHERE oid = place) THEN
     LOCK TABLE {history} IN ACCESS SHARE MODE;
+    reads := true;
   END IF;
   IF has_table_privilege(log, 'SELECT')
      AND (SELECT relkind IN ('r', 'p') FROM pg_class WHERE oid = log) THEN
     LOCK TABLE {log} IN ACCESS SHARE MODE;
+    reads_log := true;
   END IF;
-  place := {oid};  -- what was there before may be gone
-  log := {log_oid};
-  reads := coalesce(has_table_privilege(place, 'SELECT'), false);
-  reads_log := coalesce(has_table_privilege(log, 'SELECT'), false);
+  -- what has come while a lock was waited for is not locked: only what is may be read
+  IF place IS DISTINCT FROM {oid} OR log IS DISTINCT FROM {log_oid} THEN
+    RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'the history is being replaced';
+  END IF;
   fence := '{{"code": [], "owners": []}}';
   IF place IS NOT NULL OR log IS NOT NULL THEN
     IF NOT coalesce(({plain}), false) THEN
@@ -314,7 +316,9 @@ def read_history(
     )
 
 
-def read_log(session: Session, place: Place, limit: int) -> tuple[list[dict[str, Any]], Distrust]:
+def read_log(
+    session: Session, place: Place, lock_timeout_ms: int, limit: int
+) -> tuple[list[dict[str, Any]], Distrust]:
     """The newest `limit` lines of the log, oldest first, and who could have forged them.
 
     None where there is no log yet.
@@ -325,10 +329,13 @@ def read_log(session: Session, place: Place, limit: int) -> tuple[list[dict[str,
     check = asked([place.tables[1]], place.server_version, Access.READ, Owners.ANY)
     asks = question([place.tables[1]], place.server_version, Access.READ)
     query = READ_LOG.format(log=place.log, name=literal(place.log), limit=limit, question=asks)
-    text = first(marker(place, "reads its log"), do(check, DECLARE), query)
+    limits = f"SET LOCAL lock_timeout = {lock_timeout_ms}"
+    text = first(marker(place, "reads its log"), limits, do(check, DECLARE), query)
     try:
         hidden, lines, doubts = session.send(text)[0]
     except ServerError as error:
+        if error.refusal.sqlstate in PASSING:
+            raise
         session.tidy()
         if error.refusal.sqlstate == NO_SUCH_TABLE:
             return [], Distrust()

@@ -19,14 +19,15 @@ FIND_UNDO = """SELECT EXISTS (SELECT FROM {history} WHERE version = {version}), 
    ORDER BY id DESC LIMIT 1)"""
 
 
-def read_kept(session: Session, place: Place) -> dict[str, Kept]:
+def read_kept(session: Session, place: Place, lock_timeout_ms: int) -> dict[str, Kept]:
     """The undo and the place in the order of application, by version.
 
     The table is there and this role sees all its rows: `read_history` has seen to that.
     """
     check = asked([place.tables[0]], place.server_version, Access.READ, Owners.ANY)
     query = READ_KEPT.format(history=place.history)
-    text = first(marker(place, "reads its tables"), do(check, DECLARE), query)
+    limits = f"SET LOCAL lock_timeout = {lock_timeout_ms}"
+    text = first(marker(place, "reads its tables"), limits, do(check, DECLARE), query)
     return {version: Kept(rank, sql) for version, rank, sql in session.send(text)}
 
 

@@ -9,7 +9,7 @@ MISREAD = "MG008"  #: SQLSTATE of our own: the session reads texts otherwise tha
 #: No function or operator of another owner is found from here on.
 HERE = "SET LOCAL search_path = pg_catalog, pg_temp"
 #: What a message is to run as, when it is a transaction by itself, without BEGIN.
-ISOLATION = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
+ISOLATION = "SET LOCAL TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
 
 def identifier(name: str) -> str:

@@ -138,9 +138,9 @@ def test_a_run_that_misses_its_time_is_killed_with_its_children(tmp_path: Path, 
 def test_a_run_in_this_process_is_stopped_after_its_time(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.job.RUN_SECONDS", 1.0)
+    monkeypatch.setattr("tests.job.RUN_SECONDS", 5.0)
     folder = write_folder(tmp_path, {"001_a.sql": "SELECT pg_sleep(600)"})
-    with pytest.raises(AssertionError, match=r"(?s)at work for 1 s.*migration\.started"):
+    with pytest.raises(AssertionError, match=r"(?s)at work for 5 s.*migration\.started"):
         run_job(database.url, folder)
 
 

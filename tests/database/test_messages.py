@@ -212,7 +212,9 @@ def test_the_search_path_is_set_before_the_first_name_is_looked_up(sent: list[Qu
         [(_, kind)] = kind_of(query)
         if kind is Kind.FIRST:
             text = re.sub(r"^/\*.*?\*/ ", "", query.text).removeprefix(";\n".join(CLEAN) + ";\n")
-            text = re.sub(r"^(BEGIN|SET TRANSACTION) ISOLATION LEVEL READ COMMITTED;\n", "", text)
+            text = re.sub(
+                r"^(BEGIN|SET LOCAL TRANSACTION) ISOLATION LEVEL READ COMMITTED;\n", "", text
+            )
             lasting = (
                 r"^(SET \w+ = [^;]*;\n)+(SET LOCAL [\w ]+ DEFAULT;\n)*(SET client_\w+ = \S+\n)?"
             )

@@ -56,10 +56,17 @@ KINDS = {
 }
 #: What only the message of an outcome holds, and only that of the history's row.
 OUTCOME, FINISH = b'"how": "ran"', RECORD.splitlines()[1].strip().encode()
+#: What commits together with its outcome stands behind a block of ours, all else behind the mark.
+ATOMIC = ("ALTER TYPE", "REFRESH", "INSERT")
 RUNNING = (
     "SELECT pid FROM pg_stat_activity WHERE query LIKE '/* migrator:%%' || %s || '%%'"
     " AND state = 'active' AND pid <> pg_backend_pid()"
 )
+
+
+def sent_as(statement: str) -> bytes:
+    """What only the message of a file's statement holds."""
+    return (b"$;\n" if statement.startswith(ATOMIC) else b"*/ ") + statement.encode()
 
 
 @dataclass(frozen=True)
@@ -134,9 +141,7 @@ def test_a_run_killed_at_any_boundary_is_settled_by_the_next(
     assert run_job(whole.database.url, whole.folder).code == 0
     cutter = proxy(interrupted.database)
     jobs: list[Job] = []
-    cutter.cut_at(
-        needle or b"*/ " + interrupted.statement.encode(), moment, lambda: jobs[0].process.kill()
-    )
+    cutter.cut_at(needle or sent_as(interrupted.statement), moment, lambda: jobs[0].process.kill())
     jobs.append(Job(cutter.through(interrupted.database.url), interrupted.folder))
     assert jobs[0].result().code == -signal.SIGKILL
     result = run_job(interrupted.database.url, interrupted.folder)
@@ -152,7 +157,7 @@ def test_a_connection_lost_at_any_boundary_is_settled_by_the_same_run(
     interrupted, whole = cases
     assert run_job(whole.database.url, whole.folder).code == 0
     cutter = proxy(interrupted.database)
-    cutter.cut_at(b"*/ " + interrupted.statement.encode(), Cut.DONE)
+    cutter.cut_at(sent_as(interrupted.statement), Cut.DONE)
     result = run_job(cutter.through(interrupted.database.url), interrupted.folder)
     assert (result.code, result.applied) == (0, ["001_alone"]), result.stderr
     assert [line["reason"] for line in result.of("migration.retry")] == ["lost"]
@@ -218,7 +223,7 @@ def killed(server: Address, tmp_path: Path, proxy: MakeProxy) -> Iterator[Callab
         made.append(case)
         cutter = proxy(case.database)
         jobs: list[Job] = []
-        needle = b"*/ " + case.statement.encode()
+        needle = sent_as(case.statement)
         cutter.cut_at(needle, Cut.BEFORE, lambda: jobs[0].process.kill())
         jobs.append(Job(cutter.through(case.database.url), case.folder))
         assert jobs[0].result().code == -signal.SIGKILL
@@ -441,7 +446,7 @@ def test_a_statement_that_the_catalog_cannot_tell_of_is_asked_about(
     folder = write_folder(tmp_path, {"001_loop.sql": text})
     assert run_job(database.url, write_folder(tmp_path / "none", {})).code == 0
     cutter = proxy(database)
-    cutter.cut_at(b"*/ DO", Cut.BEFORE)
+    cutter.cut_at(b"*/ DO $$", Cut.BEFORE)
     result = run_job(cutter.through(database.url), folder)
     assert result.code == 14
     assert result.error["message"] == (
@@ -469,7 +474,7 @@ def test_a_statement_that_a_person_has_seen_done_is_not_run_again(
     text = f"-- migrator: no-transaction\n{loop};\nINSERT INTO steps VALUES (3);\n"
     folder = write_folder(tmp_path, {"001_loop.sql": text})
     cutter = proxy(database)
-    cutter.cut_at(b"*/ DO", Cut.DONE)
+    cutter.cut_at(b"*/ DO $$", Cut.DONE)
     assert run_job(cutter.through(database.url), folder).code == 14
     words = ("repair", "--done", "001_loop", "--reason", "both rows are there")
     assert run_job(database.url, folder, *words).code == 0
@@ -530,7 +535,7 @@ def test_a_set_that_is_refused_leaves_an_interrupted_statement_to_be_asked_about
 @pytest.mark.parametrize(
     "needle",
     [
-        pytest.param(b"*/ CREATE TABLE done", id="a statement that commits with its outcome"),
+        pytest.param(b"$;\nCREATE TABLE done", id="a statement that commits with its outcome"),
         pytest.param(b'"what": "VACUUM"', id="an intent"),
         pytest.param(FINISH, id="the history's row"),
     ],
@@ -564,7 +569,7 @@ def test_until_the_journal_has_been_read_what_is_left_of_a_file_is_unknown(
     network = proxy(database)
     if lost:
         assert run_job(database.url, write_folder(tmp_path / "none", {})).code == 0
-        network.cut_at(b"*/ SELECT 1/0", Cut.BEFORE, lambda: network.hold_at(b"history has moved"))
+        network.cut_at(b"$;\nSELECT 1/0", Cut.BEFORE, lambda: network.hold_at(b"history has moved"))
     else:
         assert run_job(database.url, folder).code == 15
         network.hold_at(b"history has moved")

@@ -15,7 +15,16 @@ import pytest
 
 from tests.builders import write_folder
 from tests.conftest import Database, MakeProxy, create_database
-from tests.faults.test_resume import KINDS, LOCKED, OUTCOME, SETUP, Case, drop_case, running
+from tests.faults.test_resume import (
+    KINDS,
+    LOCKED,
+    OUTCOME,
+    SETUP,
+    Case,
+    drop_case,
+    running,
+    sent_as,
+)
 from tests.job import Job, Result, run_job, until
 from tests.postgres import Address
 from tests.proxy import Cut
@@ -109,7 +118,7 @@ def test_an_undo_killed_at_any_boundary_is_settled_by_the_next_rollback(
 ) -> None:
     interrupted, whole = cases
     assert run_job(whole.database.url, whole.folder, *BACK).code == 0
-    statement = b"*/ " + interrupted.statement.encode()
+    statement = sent_as(interrupted.statement)
     killed_at(interrupted, proxy, needle or statement, moment)
     database, folder = interrupted.database, interrupted.folder
     until(lambda: not database.query(LOCKED))
@@ -132,7 +141,7 @@ def test_a_connection_lost_at_an_undo_is_settled_by_the_same_run(
     interrupted, whole = cases
     assert run_job(whole.database.url, whole.folder, *BACK).code == 0
     cutter = proxy(interrupted.database)
-    cutter.cut_at(b"*/ " + interrupted.statement.encode(), Cut.DONE)
+    cutter.cut_at(sent_as(interrupted.statement), Cut.DONE)
     result = run_job(cutter.through(interrupted.database.url), interrupted.folder, *BACK)
     assert (result.code, rolled_back(result)) == (0, ["002_alone"]), result.stderr
     assert interrupted.holds() == whole.holds()
@@ -208,7 +217,7 @@ LOOP = "DO $$ BEGIN INSERT INTO steps VALUES (5); COMMIT; INSERT INTO steps VALU
 def looping(server: Address, tmp_path: Path, proxy: MakeProxy) -> Iterator[Case]:
     """An undo that was killed before a statement of which the catalog cannot tell."""
     case = a_case(server, tmp_path, LOOP)
-    killed_at(case, proxy, b"*/ DO", Cut.BEFORE)
+    killed_at(case, proxy, b"*/ DO $$", Cut.BEFORE)
     until(lambda: not case.database.query(LOCKED))
     yield case
     drop_case(case)
