@@ -513,7 +513,7 @@ def test_a_person_sees_the_plan_and_is_asked(
 def test_a_signal_ends_the_question(database: Database, tmp_path: Path) -> None:
     folder = applied_in_runs(database, tmp_path, (1,))
     ours, theirs = pty.openpty()
-    job = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, str(ROOT / "entrypoint.py"), "rollback"],
         env={
             "PATH": os.environ["PATH"],
@@ -523,12 +523,15 @@ def test_a_signal_ends_the_question(database: Database, tmp_path: Path) -> None:
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-    )
-    shown = b""
-    while not shown.endswith(b"[y/N] "):
-        shown += os.read(ours, 1 << 16)
-    job.send_signal(signal.SIGTERM)
-    assert job.wait(timeout=30) == 23
+    ) as job:
+        shown = b""
+        while not shown.endswith(b"[y/N] "):
+            shown += os.read(ours, 1 << 16)
+        job.send_signal(signal.SIGTERM)
+        try:
+            assert job.wait(timeout=30) == 23
+        finally:
+            job.kill()  # one that goes on waiting would fail the next test too
     os.close(ours)
     os.close(theirs)
     assert tables(database) == ["t1"]

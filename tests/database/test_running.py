@@ -116,7 +116,7 @@ def test_a_history_that_is_locked_for_a_while_is_read_later(
     settings = {"LOCK_TIMEOUT": "20ms", "LOCK_RETRY_TIMEOUT": "300ms"}
     result = run_job(database.url, folder, "verify", **settings)
     assert (result.code, result.report["outcome"]) == (22, "nothing was changed")
-    job = Job(database.url, folder, "verify", LOCK_TIMEOUT="20ms")
+    job = Job(database.url, folder, "verify", LOCK_TIMEOUT="200ms")
     until(lambda: database.query("SELECT 1 FROM pg_locks WHERE NOT granted"))
     connection.close()
     assert job.result().code == 0

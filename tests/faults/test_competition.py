@@ -99,7 +99,7 @@ def test_a_waiter_that_loses_its_connection_goes_on_waiting(
     with closing(database.connect()) as holder:
         holder.cursor().execute(f"SELECT pg_advisory_lock({lock_key('public')})")
         # its polls come ever later: the last loss comes longer after the first than this limit
-        settings = {"CONNECT_TIMEOUT": "1s", "WAIT_TIMEOUT": "30s"}
+        settings = {"CONNECT_TIMEOUT": "3s", "WAIT_TIMEOUT": "30s"}
         folder = write_folder(tmp_path, {"002_step.sql": body})
         job = Job(database.url, folder, **settings)
         job.hear("lock.waiting")
