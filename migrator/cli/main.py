@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import sys
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 TERMINATION_LOG = "/dev/termination-log"
 TERMINATION_LOG_BYTES = 4096  # what Kubernetes reads of it
+ANSWER_LOOK_SECONDS = 0.2  #: how often a wait for an answer looks whether the run was stopped
 USAGE = "Give --help to see the commands and the settings."
 
 
@@ -145,7 +147,11 @@ class _Job:
         shown = as_text(self.command, self.hide(about), {})
         self.stderr.write(visible_text(f"{shown}{question} [y/N] "))
         self.stderr.flush()
-        with self.run.link.watch.thinking():
+        watch = self.run.link.watch
+        with watch.thinking():
+            # a signal that comes just before a read that blocks would be noticed after it only
+            while not select.select([sys.stdin], [], [], ANSWER_LOOK_SECONDS)[0]:
+                watch.check()
             return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
     def stop(self, reason: str) -> None:

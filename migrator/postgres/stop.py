@@ -86,9 +86,9 @@ class Watch:
 
         For code in the main thread that holds nothing to let go.
         """
-        self.check()
-        self._thinking = True
+        self._thinking = True  # first: a signal between the two would be noticed by neither
         try:
+            self.check()
             with self._alarm():
                 yield
         finally:
