@@ -148,7 +148,7 @@ class Run:
         for found in distrust.owners:
             problem = (
                 f"it belongs to {found['owner']}, a role that {found['role']} has no reason to "
-                "trust: whoever that is could have written any row"
+                "trust: it could have written any row"
             )
             if (what := f"{problem} {found['table']}") not in self._doubted:
                 self._doubted.add(what)

@@ -7,6 +7,7 @@ ACCESS SHARE does not.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,17 +96,20 @@ class Distrust:
 
 def explain(detail: str | None) -> AccessError:
     """The refusal UNTRUSTED as the error that ends the run."""
-    found = Distrust.of(json.loads(detail or '{"code": [], "owners": []}'))
-    if found.code:
-        return _refused_code(found.code)
-    if found.owners:
-        return _refused_owner(found.owners[0])
+    with contextlib.suppress(ValueError, KeyError, TypeError):  # a file may raise our SQLSTATE
+        found = Distrust.of(json.loads(detail or ""))
+        if found.code:
+            return _refused_code(found.code)
+        if found.owners:
+            return _refused_owner(found.owners[0])
     return AccessError("the history's tables cannot be trusted")
 
 
 def unwritten(detail: str | None) -> AccessError:
     """The refusal UNWRITTEN as the error that ends the run."""
-    triggers = json.loads(detail or "{}").get("triggers") or []
+    triggers: list[str] = []
+    with contextlib.suppress(ValueError, AttributeError, TypeError):  # as above
+        triggers = list(json.loads(detail or "").get("triggers") or [])
     if not triggers:
         return AccessError(
             "a row of the history was not written as it was sent",
@@ -126,7 +130,7 @@ def question(tables: Sequence[Table], server_version: int, access: Access) -> st
     """
     names = ", ".join(f"({literal(table.schema)}, {literal(table.name)})" for table in tables)
     inherits = "m.inherit_option" if server_version >= 160000 else "member.rolinherit"
-    # a default is evaluated by a write alone, a virtual column by whoever reads it
+    # a default is evaluated by a write alone, a virtual column by a read
     evaluated = "true" if access is Access.WRITE else "d.attgenerated = 'v'"
     triggers = TRIGGERS if access is Access.WRITE else ""
     return QUESTION.format(
@@ -211,8 +215,8 @@ PLAIN = """SELECT count(*) = {count} AND bool_and(
   FROM pg_class AS c WHERE c.oid IN ({oids})"""
 #: Trusted are the current role, superusers, the database's owner, and the roles whose rights the
 #: current one has by inheritance. pg_has_role is of no use here: it says yes to any superuser, and
-#: to whoever may merely grant the role. Pinned functions, which PostgreSQL itself brought, have no
-#: entries in pg_depend; some of them run SQL that is given as text, such as query_to_xml.
+#: to a role that may merely grant the role. Pinned functions, which PostgreSQL itself brought, have
+#: no entries in pg_depend; some of them run SQL that is given as text, such as query_to_xml.
 QUESTION = """WITH RECURSIVE own (oid) AS (
   SELECT r.oid FROM pg_roles AS r WHERE r.rolname = current_user
   UNION

@@ -1,0 +1,32 @@
+"""What the refusals of the fence end a run with, whatever DETAIL they carry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from migrator.errors import AccessError
+from migrator.history.fence import explain, unwritten
+
+CODE = '{"code": [{"table": "public.t", "what": "the trigger x", "owner": "eve"}], "owners": []}'
+OWNER = (
+    '{"code": [], "owners": [{"table": "public.t", "owner": "eve", "role": "me", '
+    '"owns_schema": false}]}'
+)
+
+
+@pytest.mark.parametrize("refusal", [explain, unwritten])
+@pytest.mark.parametrize("detail", [None, "", "x", "[]", "{}", "1", '{"code": 1, "owners": 2}'])
+def test_a_file_that_raises_our_sqlstate_makes_no_traceback(
+    refusal: Callable[[str | None], AccessError], detail: str | None
+) -> None:
+    assert refusal(detail).remedy
+
+
+def test_a_refusal_names_the_object_its_owner_and_what_to_do() -> None:
+    found = explain(CODE)
+    assert "eve" in found.message
+    assert "public.t: the trigger x" in found.message
+    assert 'GRANT "eve" TO "me"' in explain(OWNER).remedy
+    assert "audit on t" in unwritten('{"triggers": ["audit on t"]}').message
