@@ -16,11 +16,6 @@ from tests.conftest import Database, MakeProxy
 from tests.job import ROOT, Job, run_job, until
 from tests.proxy import Cut
 
-RUNNING = (
-    "SELECT pid FROM pg_stat_activity"
-    " WHERE query LIKE %s AND state = 'active' AND pid <> pg_backend_pid()"
-)
-
 
 def test_a_connection_cut_between_two_looks_is_opened_anew(
     database: Database, proxy: MakeProxy, tmp_path: Path
@@ -146,13 +141,39 @@ def test_the_time_for_busy_tables_begins_when_one_is_busy(
     assert len(result.of("migration.retry")) > 1
 
 
-def test_a_locked_log_does_not_hide_why_a_statement_was_refused(
+def test_a_log_locked_since_does_not_hide_why_a_statement_was_refused(
+    database: Database, tmp_path: Path
+) -> None:
+    assert run_job(database.url, write_folder(tmp_path, chain(1))).code == 0
+    log = "relation = 'schema_migrations_log'::regclass"
+    waits = f"SELECT FROM pg_locks WHERE {log} AND NOT granted"
+    waited_for = (
+        f"DO $$ BEGIN WHILE NOT EXISTS ({waits}) LOOP PERFORM pg_sleep(0.01); END LOOP; END $$"
+    )
+    job = Job(database.url, write_folder(tmp_path, {"002_b.sql": f"{waited_for};\nSELECT 1/0"}))
+    until(
+        lambda: database.query(
+            f"SELECT 1 FROM pg_locks WHERE {log} AND granted AND mode = 'RowExclusiveLock'"
+        )
+    )
+    # granted once the flight is rolled back, before the log's line of the failure is written
+    connection = database.connect()
+    connection.autocommit = False
+    connection.cursor().execute("LOCK TABLE schema_migrations_log IN SHARE MODE")
+    result = job.result()
+    connection.close()
+    assert (result.code, result.error["sqlstate"]) == (15, "22012")
+
+
+def test_nothing_of_a_file_runs_while_the_log_cannot_be_written(
     database: Database, tmp_path: Path
 ) -> None:
     assert run_job(database.url, write_folder(tmp_path, chain(1))).code == 0
     connection = database.connect()
     connection.autocommit = False
     connection.cursor().execute("LOCK TABLE schema_migrations_log IN SHARE MODE")
-    result = run_job(database.url, write_folder(tmp_path, {"002_b.sql": "SELECT 1/0"}))
+    folder = write_folder(tmp_path, {"002_b.sql": "SELECT 1/0"})
+    result = run_job(database.url, folder, LOCK_TIMEOUT="20ms", LOCK_RETRY_TIMEOUT="300ms")
     connection.close()
-    assert (result.code, result.error["sqlstate"]) == (15, "22012")
+    assert result.code == 22, result.stderr
+    assert result.report["outcome"] == "002_b was rolled back and is not applied"
