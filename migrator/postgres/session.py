@@ -11,6 +11,7 @@ from psycopg2 import extensions
 
 from migrator.display import held
 from migrator.errors import StoppedError
+from migrator.postgres.libpq import ResultCounter, blocking
 from migrator.postgres.quoting import MISREAD, TAIL, first
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Session:
         self._connection = connection
         self._params = params  # with the password: never shown
         self._watch = watch
-        self._results = _ResultCounter()
+        self._results = ResultCounter()
         self.hear: Callable[[str], None] = _ignore  #: is told what the server says meanwhile
         connection.notices = _Notices(self)
         self.target = target
@@ -83,10 +84,12 @@ class Session:
 
         Raises what `send` does, and what `rows` raises: then nothing was copied.
         """
-        feed = _Feed(rows, self._watch)
+        from migrator.postgres.copy_feed import Feed  # a run without a COPY does not need it
+
+        feed = Feed(rows, self._watch)
 
         def execute() -> None:
-            with _blocking(self._connection), self._connection.cursor() as cursor:
+            with blocking(self._connection), self._connection.cursor() as cursor:
                 cursor.copy_expert(text, feed)
 
         try:
@@ -192,48 +195,6 @@ class Session:
         return ServerError(_refusal(diag))
 
 
-class _Feed:
-    """The rows of a COPY as the file that psycopg2 reads them from, in a thread of its own."""
-
-    def __init__(self, rows: Iterator[str], watch: Watch) -> None:
-        self._rows = rows
-        self._watch = watch
-        self.failure: Exception | None = None
-
-    def read(self, _size: int) -> bytes:
-        """The next piece, of whatever size; none at the end. An exception ends the COPY."""
-        try:
-            if self._watch.stopped_by:
-                raise self._watch.stopped()
-            return next(self._rows, "").encode()
-        except Exception as error:
-            self.failure = error
-            raise
-
-
-@contextlib.contextmanager
-def _blocking(connection: Any) -> Iterator[None]:
-    """Let libpq wait until the server has taken what it was given, or it would hold all rows.
-
-    psycopg2 makes a connection that has a wait callback one that never blocks, and has no way
-    back; libpq has (manual, "Asynchronous Command Processing").
-    """
-    import ctypes  # a run without a COPY does not need it
-
-    try:
-        choose = ctypes.PyDLL(psycopg2._psycopg.__file__).PQsetnonblocking
-    except (AttributeError, OSError):
-        yield  # a build of psycopg2 that shows no libpq
-        return
-    choose.argtypes = (ctypes.c_void_p, ctypes.c_int)
-    choose(connection.pgconn_ptr, 0)
-    try:
-        yield
-    finally:
-        if not connection.closed:
-            choose(connection.pgconn_ptr, 1)
-
-
 class _Notices:
     """What psycopg2 keeps notices in: a list would lose all but the last fifty."""
 
@@ -246,54 +207,6 @@ class _Notices:
 
 def _ignore(_text: str) -> None:
     """Nobody listens."""
-
-
-class _ResultCounter:
-    """Counts the answers within one message, through libpq's event hook.
-
-    The server does not say which statement of a message it refused. psycopg2 drops all results
-    but the last, but libpq tells a registered hook of each (libpq manual, "Event System").
-    """
-
-    RESULT_CREATED = 3  # PGEVT_RESULTCREATE
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._watching = False
-
-    def watch(self, connection: Any) -> None:
-        """Count what `connection` answers from here on; where that cannot be had, count not."""
-        if self._watching:
-            return
-        import ctypes  # a run with nothing pending does not need it
-
-        kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
-        hook = kind(self._happened)
-        # libpq calls the hook as long as there is a connection or a result, to the very end of
-        # the process: it must never be freed
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(hook))
-        try:
-            register = ctypes.PyDLL(psycopg2._psycopg.__file__).PQregisterEventProc
-        except (AttributeError, OSError):
-            return  # a build of psycopg2 that shows no libpq: errors name no statement
-        register.argtypes = (ctypes.c_void_p, kind, ctypes.c_char_p, ctypes.c_void_p)
-        self._watching = bool(register(connection.pgconn_ptr, hook, b"migrator", None))
-
-    def reset(self) -> None:
-        self._count = 0
-
-    @property
-    def well(self) -> int | None:
-        """How many statements were answered; an error is an answer too, and not counted."""
-        return self._count if self._watching else None
-
-    def refused(self) -> None:
-        self._count -= 1
-
-    def _happened(self, event: int, _info: int, _through: int) -> int:
-        if event == self.RESULT_CREATED:
-            self._count += 1
-        return 1
 
 
 def _ends_the_session(error: Exception) -> bool:
