@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -69,27 +69,6 @@ def what_is_undone(versions: Sequence[str]) -> str:
     return f"undone by this run: {', '.join(versions)}"
 
 
-def as_text(command: str, answer: dict[str, Any], result: dict[str, Any]) -> str:
-    """What a command answers on stdout, for a person; empty where the log has said it all."""
-    if command == "status":
-        return _table(answer.get("migrations", [])) + _findings(result)
-    show = _ANSWERS.get(command)
-    return show(answer) if show else ""
-
-
-def undo_text(rows: list[dict[str, Any]]) -> str:
-    """What would be undone, in its order, each with what its text says of itself."""
-    lines = []
-    for row in rows:
-        count = "1 statement" if row["statements"] == 1 else f"{row['statements']} statements"
-        where = f"the {row['from']} undo" if row["from"] == "stored" else "the undo of the folder"
-        name = visible(row["version"])
-        lines.append(f"{name} ({row['kind']}, {row['applied_at']}): {where}, {count}")
-        text = row["undo"].expandtabs(4).replace("\r\n", "\n")
-        lines += [f"    {visible(line)}".rstrip() for line in text.split("\n") if text]
-    return "".join(f"{line}\n" for line in lines) or "nothing to undo\n"
-
-
 def blockers_in_words(seen: dict[str, Any]) -> str:
     """Whom an observer saw in the way, as the end of a sentence; empty where nobody was seen."""
     words = "; ".join(in_words(blocker) for blocker in seen.get("blockers", ()))
@@ -110,74 +89,6 @@ def in_words(other: dict[str, Any]) -> str:
 
 
 _DETAILS = {"pid": "pid ", "user": "user ", "state": ""}
-
-
-#: What of a log line's detail the next run reads, and no person.
-_FOR_MACHINES = frozenset({"checksum", "sha256", "effect", "before"})
-
-
-def details(detail: dict[str, Any]) -> str:
-    """What a line of the log says beyond its columns, for a person."""
-    return ", ".join(
-        visible(f"{name} {_shorten(str(value), 80)}")
-        for name, value in detail.items()
-        if name not in _FOR_MACHINES and value not in (None, [], "")
-    )
-
-
-def _table(
-    rows: list[dict[str, Any]], empty: str = "no migrations\n", hidden: Sequence[str] = ()
-) -> str:
-    if not rows:
-        return empty
-    names = list(dict.fromkeys(name for row in rows for name in row if name not in hidden))
-    names = [name for name in names if any(row.get(name) not in (None, "") for row in rows)]
-    lines = [names, *([_cell(row.get(name)) for name in names] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(names))]
-    return "".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        + "\n"
-        for line in lines
-    )
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "" if value is None else visible(str(value))
-
-
-def _log(lines: list[dict[str, Any]]) -> str:
-    return _table(
-        [{**line, "detail": details(line["detail"])} for line in lines],
-        "nothing is recorded yet\n",
-        hidden=("run_id",),
-    )
-
-
-def _whole(answer: dict[str, Any]) -> str:
-    """What `report` answers, part by part."""
-    names = ("database", "server", "history", "folder", "migrator", "taken_at", "newest")
-    facts = "".join(f"{name:<10}{_cell(answer[name])}\n" for name in names)
-    log = f"{_cell(answer['log_unseen'])}\n" if answer["log_unseen"] else _log(answer["log"])
-    parts = [
-        f"{facts}\n{_cell(answer['verdict'])}\n",
-        _table(answer["migrations"]),
-        _findings(answer),
-        _table(answer["dirty"], ""),
-        log,
-    ]
-    return "\n".join(part for part in parts if part)
-
-
-def _findings(answer: dict[str, Any]) -> str:
-    lines = [
-        visible(f"{finding['file']}: {finding['problem']}. {finding['remedy']}")
-        for finding in answer["findings"]
-    ]
-    if more := findings_left_out(answer):
-        lines.append(f"… {more} more")
-    return "".join(f"{line}\n" for line in lines)
 
 
 def findings_left_out(answer: dict[str, Any]) -> int:
@@ -201,7 +112,7 @@ def fit(result: dict[str, Any], limit: int) -> str:
 
 def _cut(value: Any, text_limit: int | None, list_limit: int | None) -> Any:
     if isinstance(value, str):
-        return _shorten(value, text_limit)
+        return shorten(value, text_limit)
     if isinstance(value, list):
         return [_cut(item, text_limit, list_limit) for item in value[:list_limit]]
     if isinstance(value, dict):
@@ -214,31 +125,8 @@ def _cut(value: Any, text_limit: int | None, list_limit: int | None) -> Any:
     return value
 
 
-def _shorten(text: str, limit: int | None) -> str:
+def shorten(text: str, limit: int | None) -> str:
     if limit is None or len(text) <= limit:
         return text
     half = (limit - 3) // 2
     return f"{text[:half]}...{text[len(text) - half :]}"
-
-
-def _planned(answer: dict[str, Any]) -> str:
-    if "graph" in answer:
-        return str(answer["graph"])
-    return _table(answer.get("would_apply", []), "nothing to do\n")
-
-
-def _undone(answer: dict[str, Any]) -> str:
-    return undo_text(answer["would_undo"]) if "would_undo" in answer else ""
-
-
-#: What the commands answer with, as text.
-_ANSWERS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "plan": _planned,
-    "adopt": lambda answer: _table(answer.get("adoption", [])),
-    "rollback": _undone,
-    "rehearse": lambda answer: _table(answer["rehearsed"]),
-    "history": lambda answer: _log(answer.get("log", [])),
-    "report": lambda answer: str(answer["markdown"]) if "markdown" in answer else _whole(answer),
-    "repair": lambda answer: f"assumed: {_cell(answer['assumed'])}\n",
-    "new": lambda answer: "".join(f"{_cell(path)}\n" for path in answer["created"]),
-}

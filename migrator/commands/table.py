@@ -14,7 +14,7 @@ from migrator.config import OnFinding, OnLate
 from migrator.errors import AccessError, ConfigError, LateError, PendingError, SourceError
 from migrator.folder.read import read_source
 from migrator.model import Event, Migration, Order
-from migrator.plan.order import mermaid
+from migrator.plan.order import Graph
 from migrator.plan.plan import behind
 from migrator.sql.script import Script
 
@@ -94,7 +94,7 @@ def plan(run: Run, *, graph: bool) -> Answer:
     }
     if graph:
         states = [(row["version"], row["state"]) for row in _states(view)]
-        answer["graph"] = mermaid(states, run.needs(migrations))
+        answer["graph"] = Graph(states, run.needs(migrations))
     return answer
 
 
@@ -170,7 +170,7 @@ def history(run: Run, *, limit: str | None) -> Answer:
 
 def report(run: Run, *, markdown: bool) -> Answer:
     """Show the whole state, for a pull request or an incident; changes nothing."""
-    from migrator.cli.markdown import as_markdown, begun, verdict  # seldom needed
+    from migrator.commands.report_rules import begun, verdict  # seldom needed
 
     migrations = _source(run)
     view = run.look(migrations)
@@ -183,7 +183,7 @@ def report(run: Run, *, markdown: bool) -> Answer:
         failures = (*failures, view.undo_error())
     log, unseen = _newest_lines(run)
     server = divmod(run.link.place.server_version, 10_000)
-    shown = {
+    return {
         "database": str(run.link.session.target),
         "server": f"PostgreSQL {server[0]}.{server[1]}",
         "history": run.link.place.history,
@@ -195,13 +195,10 @@ def report(run: Run, *, markdown: bool) -> Answer:
         "findings": [finding.as_dict() for finding in findings],
         "dirty": begun(view.history.dirty | view.history.undoing, view.dirty + view.undoing),
         "migrations": (states := _states(view)),
-        "graph": mermaid([(row["version"], row["state"]) for row in states], run.needs(migrations)),
+        "graph": Graph([(row["version"], row["state"]) for row in states], run.needs(migrations)),
         "log": log,
         "log_unseen": unseen,
     }
-    if markdown:  # a page cuts what it shows, so what is secret must be hidden by then
-        shown["markdown"] = as_markdown(run.link.hide(shown))
-    return shown
 
 
 def repair(run: Run, reason: str | None, **answers: str | list[str] | None) -> Answer:

@@ -51,7 +51,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     )
     command = Command(new, words=("NAME",), options=options, needs_database=False)
     monkeypatch.setitem(COMMANDS, "new", command)
-    monkeypatch.setattr("migrator.cli.main._OPTIONS", {option.name: option for option in options})
+    monkeypatch.setattr("migrator.cli.words._OPTIONS", {option.name: option for option in options})
     return found
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.model import Migration
-from migrator.plan.order import COLOURS, Requirement, arrange, closure, cycles, mermaid, unmet
+from migrator.plan.order import Requirement, arrange, closure, cycles, unmet
 from tests.builders import a_migration
 
 FILES = [*(a_migration(f"00{n}_{letter}") for n, letter in enumerate("abcdef", 1))]
@@ -171,43 +171,3 @@ def test_all_findings_are_told_and_cycles_with_their_line() -> None:
         ("001_a.sql", 2),
     ]
     assert found[-1].problem == "requires itself: 001_a -> 003_c -> 001_a"
-
-
-def test_a_picture_shows_states_and_what_requires_what() -> None:
-    states = [
-        ("001_a", "applied"),
-        ("002_b", "applied"),
-        ("003_c", "pending"),
-        ("R__a", "held"),
-    ]
-    wanted = {"003_c": ["001_a", "001_a", "000_x"], "R__a": ["003_c"], "001_a": []}
-    assert mermaid(states, wanted) == (
-        "graph TD\n"
-        '  m1["001_a<br/>applied"]:::applied\n'
-        '  m2["003_c<br/>pending"]:::pending\n'
-        '  m3["R__a<br/>held"]:::held\n'
-        '  m4["000_x<br/>unknown"]:::unknown\n'
-        "  m2 --> m1\n"
-        "  m2 --> m4\n"
-        "  m3 --> m2\n"
-        f"  classDef applied {COLOURS['applied']}\n"
-        f"  classDef pending {COLOURS['pending']}\n"
-        f"  classDef held {COLOURS['held']}\n"
-        f"  classDef unknown {COLOURS['unknown']}\n"
-    )
-
-
-def test_a_picture_of_nothing_is_a_picture() -> None:
-    assert mermaid([("001_a", "applied")], {}) == "graph TD\n"
-
-
-def test_a_row_of_the_history_may_have_any_name() -> None:
-    assert '  m1["a#34;#93;#10;b<br/>missing"]:::missing\n' in mermaid([('a"]\nb', "missing")], {})
-
-
-@pytest.mark.parametrize(
-    "state", ["applied", "pending", "late", "held", "drifted", "missing", "dirty", "unknown"]
-)
-def test_every_state_has_its_colour(state: str) -> None:
-    graph = mermaid([("002_b", state)], {"002_b": ["001_a"]})
-    assert f"  classDef {state} {COLOURS[state]}\n" in graph

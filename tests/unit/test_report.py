@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from migrator.cli.tables import as_text
 from migrator.model import Finding
 from migrator.report import (
     Done,
     Report,
-    as_text,
     blockers_in_words,
     fit,
     what_is_undone,

@@ -1,0 +1,97 @@
+"""What a command came to -> its report, its last events and the termination log."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from migrator.apply.run import Run
+from migrator.errors import MigratorError, StatementError, StoppedError
+from migrator.model import Event, Tell
+from migrator.report import Report, fit, what_is_undone, what_stands
+
+TERMINATION_LOG_BYTES = 4096  # what Kubernetes reads of it
+
+
+def report_of(
+    command: str, run_id: str, run: Run | None, error: Exception | None, duration_ms: int
+) -> Report:
+    applied = tuple(run.applied) if run else ()
+    pending = run.pending if run else ()
+    findings = run.view.decision.findings if run and run.view else ()
+    undone = tuple(run.rolled_back) if run else ()
+    outcome = f"{len(applied)} applied" if applied else "nothing to do"
+    if error is None and command != "up" and pending:
+        outcome = f"{len(pending)} pending"
+    if run and run.outcome:
+        outcome = run.outcome
+    described = None
+    exit_code = 0
+    if isinstance(error, MigratorError):
+        exit_code = error.exit_code
+        warnings = run.view.decision.warnings if run and run.view else ()
+        findings = (*error.findings, *warnings)
+        details = dict(error.details)
+        stands = [what_stands([done.version for done in applied])] if applied else []
+        stands += [what_is_undone([done.version for done in undone])] if undone else []
+        outcome = _outcome(details.pop("outcome", None), "; ".join(stands))
+        described = {
+            "type": type(error).__name__,
+            "message": error.message,
+            "remedy": error.remedy,
+            **details,
+        }
+    elif error is not None:
+        import traceback
+
+        exit_code = 1
+        outcome = "unknown: a bug in migrator ended the run; see `status`"
+        described = {
+            "type": type(error).__name__,
+            "message": f"a bug in migrator: {error}",
+            "remedy": "Report it with this log; `status` shows what is applied.",
+            "traceback": "".join(traceback.format_exception(error)),
+        }
+    return Report(
+        command=command,
+        run_id=run_id,
+        exit_code=exit_code,
+        outcome=outcome,
+        applied=applied,
+        rolled_back=undone,
+        pending=pending,
+        current=run.current if run else None,
+        findings=tuple(findings),
+        error=described,
+        duration_ms=duration_ms,
+    )
+
+
+def _outcome(told: str | None, stands: str) -> str:
+    """What became of the database in a run that failed, with all that stands of it."""
+    if not stands:
+        return told or "nothing was changed"
+    if told is None:
+        return f"{stands}; nothing was left half done"
+    return told if stands in told else f"{told}; {stands}"
+
+
+def tell_end(tell: Tell, error: Exception | None, result: dict[str, Any]) -> None:
+    if isinstance(error, StatementError):
+        tell(Event("migration.failed", "error", result["error"]))
+    if isinstance(error, StoppedError):
+        fields = {"stopped_by": error.details["stopped_by"], "outcome": result["outcome"]}
+        tell(Event("run.stopped", "warning", fields))
+    tell(Event("run.finished", "error" if error else "info", result))
+
+
+def write_termination_log(path: str, result: dict[str, Any], tell: Tell) -> None:
+    """What Kubernetes shows of a pod that has ended; only where the file is there already."""
+    if not path or not os.path.exists(path):  # noqa: PTH110 - every run pays for it
+        return
+    try:
+        with open(path, "wb") as file:  # noqa: PTH123 - a device, not always a plain file
+            file.write(fit(result, TERMINATION_LOG_BYTES).encode())
+    except OSError as error:
+        fields = {"path": path, "error": error.strerror}
+        tell(Event("termination_log.failed", "warning", fields))

@@ -1,0 +1,39 @@
+"""What the whole state of a database and its folder comes to, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from migrator.errors import MigratorError
+from migrator.history.journal import Progress, Way
+
+
+def verdict(failures: Sequence[MigratorError], dirty: Sequence[str], pending: Sequence[str]) -> str:
+    """What the next `up` would come to, in one sentence."""
+    if failures:
+        first = failures[0]
+        message = "; ".join(failure.message for failure in failures)
+        return f"`up` would end with {first.exit_code} ({type(first).__name__}): {message}."
+    if dirty:
+        return f"`up` would settle what was interrupted and go on with {', '.join(dirty)}."
+    if pending:
+        return f"`up` would apply {', '.join(pending)}."
+    return "`up` would have nothing to do."
+
+
+def begun(dirty: Mapping[str, Progress], versions: Sequence[str]) -> list[dict[str, Any]]:
+    """How far each of `versions` has come that began outside a transaction and is not finished."""
+    rows = []
+    for version in versions:
+        progress = dirty[version]
+        intent = progress.interrupted
+        interrupted = "none: the next statement was not begun"
+        if intent is not None:
+            where = f"line {intent.line}, run {intent.run_id}"
+            interrupted = f"statement {intent.number} ({intent.what}), {where}"
+        done = ", ".join(f"statement {number}" for number in sorted(progress.done)) or "nothing"
+        if progress.way is Way.BACK:
+            done = f"of its undo: {done}"
+        rows.append({"version": version, "done": done, "interrupted": interrupted})
+    return rows
