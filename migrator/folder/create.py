@@ -9,8 +9,8 @@ from datetime import datetime
 from pathlib import Path
 
 from migrator.errors import ConfigError
+from migrator.folder.names import versions
 from migrator.folder.read import read_names, read_source
-from migrator.sql.script import versions
 
 Made = tuple[list[str], str]  # the paths, and what was done, in words
 

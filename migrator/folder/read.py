@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterable, Iterator
 
 from migrator.errors import SourceError
+from migrator.folder.names import gather
 from migrator.model import Finding, Migration
-from migrator.sql.script import gather
 
 #: A larger file is not kept in memory, but read again when it is needed.
 SMALL_BYTES = 1 << 16

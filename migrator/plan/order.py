@@ -7,17 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from migrator.model import Finding, Migration, is_repeatable
+from migrator.sql.script import Requirement
 
 #: Versions -> what each of them requires. What is not in it requires nothing.
 Needs = Mapping[str, Sequence[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Requirement:
-    """One word of a `-- migrator: requires` line."""
-
-    version: str
-    line: int  #: 1-based
 
 
 @dataclass(frozen=True, slots=True)

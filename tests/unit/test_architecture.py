@@ -25,7 +25,7 @@ IN_HALL = {"display", "durations", "errors", "masking", "model", "report"}
 #: The files that touch nothing outside and use only each other. So does every NAME_rules.py.
 PURE = {
     *IN_HALL,
-    *("adopt.rules", "adopt.tools", "apply.diagnosis"),
+    *("adopt.rules", "adopt.tools", "apply.diagnosis", "folder.names"),
     *("cli.graph", "cli.markdown", "cli.tables", "cli.terminal", "config"),
     *("history.fence", "history.flight", "history.journal", "no_transaction.settle"),
     *("no_transaction.steps", "plan.order", "plan.plan", "plan.undo"),
@@ -37,7 +37,6 @@ PURE = {
 #: What climbs today, and what will end it. This list only shrinks.
 CLIMBS: dict[tuple[str, str], str] = {
     ("postgres.session", "apply.diagnosis"): "Refusal goes to postgres/refusal",
-    ("sql.script", "plan.order"): "Requirement, which a file's text states, goes to sql/script",
     ("plan.undo", "history.flight"): "the texts that record an undo go to history/rows",
     ("plan.undo", "history.fence"): "the texts that record an undo go to history/rows",
     ("plan.undo", "history.journal"): "Progress goes to plan/progress",

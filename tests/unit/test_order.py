@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.model import Migration
-from migrator.plan.order import Requirement, arrange, closure, cycles, unmet
+from migrator.plan.order import arrange, closure, cycles, unmet
+from migrator.sql.script import Requirement
 from tests.builders import a_migration
 
 FILES = [*(a_migration(f"00{n}_{letter}") for n, letter in enumerate("abcdef", 1))]
