@@ -18,7 +18,7 @@ from migrator.apply.database import Link
 from migrator.apply.run import Run
 from migrator.cli.logs import make_tell
 from migrator.cli.result import report_of, tell_end, write_termination_log
-from migrator.cli.words import read_words
+from migrator.cli.words import Words, early_format, read_words
 from migrator.commands.table import COMMANDS
 from migrator.config import Config, LogFormat, LogLevel, read_config
 from migrator.display import as_json, visible_text
@@ -95,28 +95,33 @@ class _Job:
             or environment.get("TERMINATION_LOG")
             or TERMINATION_LOG
         )
-        self.words: list[str] = []
-        self.options: dict[str, Any] = {}  #: the command's own, by the names of its parameters
-        self.as_json = False
+        self.argv: Sequence[str] = ()
+        self.words = Words()
         self.run: Run | None = None
         self.stopped_by: str | None = None
         self.answer: dict[str, Any] = {}
 
     @property
     def command(self) -> str:
-        return self.words[0] if self.words else ""
+        return self.words.command
 
     def start(self, argv: list[str]) -> Run | None:
         """Read words and settings; None when only help or the version was asked for."""
-        self.as_json = "--json" in argv
-        self.words, self.options, flags = read_words(argv, self.stdout)
-        if not self.words:
+        self.argv = argv
+        self.words = read_words(argv)
+        if self.words.version:
+            self._print(f"migrator {__version__}\n")
             return None
-        config = read_config(_with_file(self.environment), flags)
+        if self.words.page is not None:
+            from migrator.cli.help import help_page
+
+            self._print(help_page(self.words.page))
+            return None
+        config = read_config(_with_file(self.environment), self.words.settings)
         self.termination_log = config.termination_log
         self.hide.secrets += config.secrets
         tell = self.tell = self._make_tell(config.log_format, config.log_level)
-        _check_target(self.command, self.options, config)
+        _check_target(self.command, self.words.options, config)
         watch = Watch(config.deadline / 1000 if config.deadline else None)
         link = Link(config, self.run_id, _runner(self.environment), watch, tell)
         self.run = Run(config, link, self.started_at, self.ask)
@@ -126,13 +131,13 @@ class _Job:
         return self.run
 
     def work(self, run: Run) -> None:
-        command, *words = self.words
-        answer = COMMANDS[command].do(run, *words, **self.options)
+        words = self.words
+        answer = COMMANDS[words.command].do(run, *words.words, **words.options)
         if "graph" in answer:
             from migrator.cli.graph import mermaid
 
             answer["graph"] = mermaid(answer["graph"])
-        if self.options.get("markdown"):  # a page cuts what it shows: secrets are hidden by then
+        if words.options.get("markdown"):  # a page cuts what it shows: secrets are hidden by then
             from migrator.cli.markdown import as_markdown
 
             answer["markdown"] = as_markdown(self.hide(answer))
@@ -170,11 +175,13 @@ class _Job:
         duration_ms = round((time.monotonic() - self.started) * 1000)
         report = report_of(self.command, self.run_id, self.run, error, duration_ms)
         result = self.hide(report.as_dict())
-        tell = self.tell or self._make_tell(LogFormat.AUTO, LogLevel.INFO)
+        tell = self.tell or self._make_tell(
+            early_format(self.argv, self.environment), LogLevel.INFO
+        )
         tell_end(tell, error, result)
         write_termination_log(self.termination_log, result, tell)
         answer = self.hide(self.answer or (self.run.shown if self.run else {}))
-        if self.as_json:
+        if "--json" in self.argv:
             self._print(as_json({**result, **answer}) + "\n")
         elif error is None or answer:
             from migrator.cli.tables import as_text

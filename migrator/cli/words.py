@@ -1,119 +1,221 @@
-"""The command line -> a command, its words and options, and the settings given as flags."""
+"""The command line -> a command, its words and options, and the settings given as flags.
+
+Nothing is printed here. A word is quoted back only where it cannot be a URL or hold a password.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from migrator import __version__
 from migrator.commands.table import COMMANDS
-from migrator.config import SETTINGS, URLS
+from migrator.config import SETTINGS, LogFormat
 from migrator.errors import ConfigError
 
-if TYPE_CHECKING:
-    from argparse import ArgumentParser
+#: The pages of `migrator help` that are no command's.
+TOPICS = ("settings",)
+#: What every command takes beside the settings, with what their values are called.
+COMMON = {"--json": "", "--color": "WHEN", "--help": "", "-h": "", "--version": ""}
+COLORS = ("auto", "always", "never")
+#: The options of all commands by their flags, with what their values are called. Two commands
+#: share a flag only when its values have one form.
+OPTIONS = {
+    f"--{option.name}": option.value or ""
+    for command in COMMANDS.values()
+    for option in command.options
+}
 
-USAGE = "Give --help to see the commands and the settings."
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A command line that was understood."""
+
+    command: str = ""
+    words: tuple[str, ...] = ()  #: that follow the command
+    options: Mapping[str, Any] = field(default_factory=dict)  #: by the names of its parameters
+    settings: Mapping[str, str] = field(default_factory=dict)  #: given as flags, by their names
+    page: str | None = None  #: only this page of the help is wanted; "" is the first one
+    version: bool = False  #: only the version is wanted
 
 
-def read_words(argv: list[str], stdout: TextIO) -> tuple[list[str], dict[str, Any], dict[str, str]]:
-    """The command and the words that follow it, its options, and the settings given as flags.
-
-    No word at all when only help or the version was asked for.
-    """
+def read_words(argv: Sequence[str]) -> Words:
+    """What the command line says; ConfigError for what cannot be understood."""
     if any("://" in word for word in argv):
         raise ConfigError(
             "there is a URL on the command line, where everybody on the machine can read it",
             remedy="Put it into DATABASE_URL.",
         )
-    values: dict[str, Any] = {"words": argv}
-    if any(word.startswith("-") for word in argv):
-        values = _read_flags(argv)
-    if values.get("help") or values.get("version"):
-        stdout.write(_parser().format_help() if values["help"] else f"migrator {__version__}\n")
-        return [], {}, {}
-    command, *words = values["words"] or ["up"]
+    if {"--help", "-h"} & set(argv):
+        return Words(page=_page(argv))
+    words, values = _parse(argv)
+    if "--version" in values:
+        return Words(version=True)
+    command, *rest = words or ["up"]
+    if command == "help":
+        return Words(page=_topic(rest))
+    _check_command(command)
+    _check_words(command, rest)
+    settings = {s.name: values[s.flag][0] for s in SETTINGS if s.flag in values}
+    return Words(command, tuple(rest), _options(command, values), settings)
+
+
+def glance(argv: Sequence[str], flag: str) -> str:
+    """The value of a flag, of a command line that may not be understood; "" where it has none."""
+    found = ""
+    for place, word in enumerate(argv):
+        if word == flag:
+            found = "".join(argv[place + 1 : place + 2])
+        elif word.startswith(f"{flag}="):
+            found = word.partition("=")[2]
+    return found
+
+
+def early_format(argv: Sequence[str], environment: Mapping[str, str]) -> LogFormat:
+    """How to log before the settings are known, or when they cannot be used."""
+    texts = [glance(argv, "--log-format")]
+    texts += [environment.get(name, "") for name in ("MIGRATOR_LOG_FORMAT", "LOG_FORMAT")]
+    wanted = next((text.strip().lower() for text in texts if text.strip()), "")
+    return next((known for known in LogFormat if known.value == wanted), LogFormat.AUTO)
+
+
+def quoted(words: Iterable[str]) -> str:
+    """Words as they may be repeated: plain ones. Of others it is said only that they are there."""
+    plain = (re.fullmatch(r"-{0,2}[A-Za-z0-9_][\w.-]{0,60}", word, re.ASCII) for word in words)
+    return " ".join(found[0] if found else "…" for found in plain)
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """What `word` may be a slip of: "; did you mean up?", or nothing."""
+    import difflib  # for a slip alone
+
+    names = list(known)
+    close = [name for name in names if len(word) > 3 and name.startswith(word)]
+    close = close or difflib.get_close_matches(word, names, n=1)
+    return f"; did you mean {' or '.join(close[:2])}?" if close else ""
+
+
+def _parse(argv: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """The words, and the values of each flag."""
+    forms = {setting.flag: "VALUE" for setting in SETTINGS} | OPTIONS | COMMON
+    words: list[str] = []
+    values: dict[str, list[str]] = {}
+    left = list(argv)
+    while left:
+        word = left.pop(0)
+        if word == "--":
+            return [*words, *left], values
+        if not word.startswith("-"):
+            words.append(word)
+            continue
+        flag, equals, value = word.partition("=")
+        if flag not in forms:
+            raise _unknown(flag, words, forms)
+        names = forms[flag].split()
+        if equals and len(names) != 1:
+            raise ConfigError(
+                f"{flag} takes {'two values' if names else 'no value'}",
+                remedy=f"Write {' '.join((flag, *names))}.",
+            )
+        given = [value] if equals else _values(left, len(names))
+        if len(given) < len(names) or (flag in OPTIONS and "" in given):
+            raise ConfigError(
+                f"{flag} needs {'two values' if names[1:] else 'a value'}",
+                remedy=f"Write {' '.join((flag, *names))}. {_help_of(words)}",
+            )
+        values[flag] = given
+    if (color := values.get("--color", ["auto"])[0]) not in COLORS:
+        raise ConfigError(
+            f"--color {quoted([color])} cannot be used: it must be one of {', '.join(COLORS)}",
+            remedy=_help_of(words),
+        )
+    return words, values
+
+
+def _values(left: list[str], number: int) -> list[str]:
+    """Take so many words of `left`, fewer where a flag or the end comes first."""
+    taken: list[str] = []
+    while left and len(taken) < number and not left[0].startswith("--"):
+        taken.append(left.pop(0))
+    return taken
+
+
+def _unknown(flag: str, words: Sequence[str], forms: Iterable[str]) -> ConfigError:
+    command = COMMANDS.get(words[0]) if words else None
+    foreign = set(OPTIONS) - {f"--{option.name}" for option in command.options} if command else ()
+    near = meant(flag, [form for form in forms if form not in foreign])
+    return ConfigError(f"there is no flag {quoted([flag])}{near}", remedy=_help_of(words))
+
+
+def _check_command(command: str) -> None:
     if command not in COMMANDS:
         raise ConfigError(
-            f"there is no such command; there are {', '.join(COMMANDS)}",
-            remedy=USAGE,
+            f"there is no command {quoted([command])}{meant(command, (*COMMANDS, 'help'))}",
+            remedy="`migrator --help` lists the commands.",
         )
+
+
+def _check_words(command: str, words: Sequence[str]) -> None:
     wanted = COMMANDS[command].words
     needed = [word for word in wanted if not word.startswith("[")]
-    if not len(needed) <= len(words) <= len(wanted):
-        raise ConfigError(f"`{command}` takes {' '.join(wanted) or 'no words'}", remedy=USAGE)
-    flags = {
-        setting.name: values[setting.name]
-        for setting in SETTINGS
-        if values.get(setting.name) is not None
-    }
-    return [command, *words], _options(command, values), flags
+    if len(words) < len(needed):
+        raise ConfigError(f"`{command}` needs {' '.join(needed)}", remedy=_help_of([command]))
+    if len(words) > len(wanted):
+        raise ConfigError(
+            f"`{command}` takes {' '.join(wanted) or 'no words'}; this is too much: "
+            f"{quoted(words[len(wanted) :])}",
+            remedy=_help_of([command]),
+        )
 
 
-def _options(command: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def _options(command: str, values: Mapping[str, list[str]]) -> dict[str, Any]:
     """The options of `command`; one of another command is refused."""
-    own = {option.name: option for option in COMMANDS[command].options}
-    foreign = [name for name in _OPTIONS if name not in own and values.get(f"--{name}")]
+    own = COMMANDS[command].options
+    flags = {f"--{option.name}" for option in own}
+    foreign = [flag for flag in OPTIONS if flag in values and flag not in flags]
     if foreign:
+        takers = [
+            name
+            for name, other in COMMANDS.items()
+            if any(f"--{option.name}" == foreign[0] for option in other.options)
+        ]
         raise ConfigError(
-            f"`{command}` takes no {', '.join(f'--{name}' for name in foreign)}", remedy=USAGE
+            f"`{command}` takes no {', '.join(foreign)}",
+            remedy=f"{foreign[0]} is for {', '.join(takers)}. {_help_of([command])}",
         )
-    absent = {name: None if option.value else False for name, option in own.items()}
-    return {option.word: values.get(f"--{name}", absent[name]) for name, option in own.items()}
+    found: dict[str, Any] = {}
+    for option in own:
+        given = values.get(f"--{option.name}")
+        if not option.value:
+            found[option.word] = given is not None
+        elif given is None:
+            found[option.word] = None
+        else:
+            found[option.word] = given if len(option.value.split()) > 1 else given[0]
+    return found
 
 
-#: The options of all commands by name; two commands share one only when it means the same.
-_OPTIONS = {option.name: option for command in COMMANDS.values() for option in command.options}
+def _page(argv: Sequence[str]) -> str:
+    """The page that --help means: that of the command, wherever it stands."""
+    try:
+        words, _ = _parse(argv)
+    except ConfigError:
+        words = [word for word in argv if word in COMMANDS]
+    return _topic([word for word in words if word != "help"][:1])
 
 
-def _read_flags(argv: list[str]) -> dict[str, Any]:
-    """What argparse makes of `argv`; nothing of it is quoted, as it may hold a URL by mistake."""
-    found, unknown = _parser().parse_known_intermixed_args(argv)
-    if unknown:
-        names = [word.partition("=")[0] for word in unknown if word.startswith("--")]
+def _topic(words: Sequence[str]) -> str:
+    topic = " ".join(words)
+    known = ("", *COMMANDS, *TOPICS)
+    if topic not in known:
         raise ConfigError(
-            f"unknown flags or words: {' '.join(names) or 'see --help'}", remedy=USAGE
+            f"there is no help for {quoted(words)}{meant(topic, known)}",
+            remedy="`migrator --help` lists the commands.",
         )
-    return vars(found)
+    return topic
 
 
-def _parser() -> ArgumentParser:
-    import argparse  # a run without flags does not need it
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            del message
-            raise ConfigError("the command line cannot be read", remedy=USAGE)
-
-    lines = [f"  {name:<10} {command.help}" for name, command in COMMANDS.items()]
-    urls = [f"  {name:<22} {text}" for name, text in URLS.items()]
-    parser = Parser(
-        prog="migrator",
-        description="Applies a folder of SQL to PostgreSQL, once and in order.",
-        usage="migrator [COMMAND] [--json] [--SETTING VALUE …]",
-        epilog="\n".join(["commands:", *lines, "", "where to connect (environment only):", *urls]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        add_help=False,
-        allow_abbrev=False,
-    )
-    parser.add_argument("words", nargs="*", metavar="COMMAND", help="up when none is given")
-    parser.add_argument("--json", action="store_true", help="answer in JSON, on stdout")
-    parser.add_argument("-h", "--help", action="store_true", help="this text")
-    parser.add_argument("--version", action="store_true", help="the version")
-    options = parser.add_argument_group("options of some commands")
-    for name, option in _OPTIONS.items():
-        takers = ", ".join(word for word, c in COMMANDS.items() if option in c.options)
-        form: dict[str, Any] = {"action": "store_true"}
-        if option.value:
-            first, *more = option.value.split()
-            form = (
-                {"metavar": (first, *more), "nargs": 1 + len(more)} if more else {"metavar": first}
-            )
-        options.add_argument(f"--{name}", dest=f"--{name}", help=f"{takers}: {option.help}", **form)
-    group = parser.add_argument_group("settings (each also in the environment, as NAME)")
-    for setting in SETTINGS:
-        default = f" [{setting.default}]" if setting.default else ""
-        group.add_argument(
-            setting.flag, dest=setting.name, metavar="VALUE", help=f"{setting.help}{default}"
-        )
-    return parser
+def _help_of(words: Sequence[str]) -> str:
+    command = f" {words[0]}" if words and words[0] in COMMANDS else ""
+    return f"See `migrator{command} --help`."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,7 +13,6 @@ import pytest
 from migrator import __version__
 from migrator.cli.main import main
 from migrator.commands.table import COMMANDS, Command, Option
-from migrator.config import SETTINGS, URLS
 from tests.job import Result
 
 URL = "postgresql://user:s3cret@host/db"
@@ -24,15 +22,6 @@ def run(*argv: str, **environment: str) -> Result:
     stdout, stderr = io.StringIO(), io.StringIO()
     code = main(argv, environment, stdout, stderr)
     return Result(code, stderr.getvalue(), stdout.getvalue())
-
-
-def test_help_names_every_command_setting_and_url() -> None:
-    result = run("--help")
-    assert (result.code, result.stderr) == (0, "")
-    said = set(re.findall(r"[\w-]+", result.stdout))
-    assert said >= {*COMMANDS, *URLS, *(setting.flag for setting in SETTINGS)}
-    for command in COMMANDS.values():
-        assert command.help in result.stdout
 
 
 @pytest.fixture
@@ -51,7 +40,8 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     )
     command = Command(new, words=("NAME",), options=options, needs_database=False)
     monkeypatch.setitem(COMMANDS, "new", command)
-    monkeypatch.setattr("migrator.cli.words._OPTIONS", {option.name: option for option in options})
+    forms = {f"--{option.name}": option.value or "" for option in options}
+    monkeypatch.setattr("migrator.cli.words.OPTIONS", forms)
     return found
 
 
@@ -62,12 +52,12 @@ def test_a_command_gets_its_options_by_name(taken: list[dict[str, Any]]) -> None
         {"name": "a", "to": None, "from_files": False, "pair": None},
         {"name": "a", "to": "003_c", "from_files": True, "pair": None},
     ]
-    assert "--to VERSION" in run("--help").stdout
+    assert "--to VERSION" in run("new", "--help").stdout
 
 
 def test_an_option_that_is_a_keyword_of_python_has_another_name_there() -> None:
     assert Option("from", "whence", "TOOL").word == "from_"
-    assert run("adopt", "--from").error["message"] == "the command line cannot be read"
+    assert run("adopt", "--from").error["message"] == "--from needs a value"
     assert run("adopt", "--from", "flyway").error["message"] == "no database is named"
 
 
@@ -75,7 +65,7 @@ def test_an_option_may_take_two_words(taken: list[dict[str, Any]]) -> None:
     assert run("new", "--pair", "x", "y", "a").code == 0
     assert taken[0]["pair"] == ["x", "y"]
     assert run("new", "a", "--pair", "x").code == 2
-    assert "--pair OLD NEW" in run("--help").stdout
+    assert "--pair OLD NEW" in run("new", "--help").stdout
 
 
 def test_an_option_of_another_command_is_refused(taken: list[dict[str, Any]]) -> None:
@@ -92,14 +82,28 @@ def test_the_version_is_told() -> None:
 @pytest.mark.parametrize(
     ("argv", "part"),
     [
-        pytest.param(["upp"], "there is no such command; there are up, ", id="an unknown command"),
+        pytest.param(["upp"], "there is no command upp; did you mean up?", id="an unknown command"),
+        pytest.param(["up", "u:s3cret@host/db"], "this is too much: …", id="half a URL"),
+        pytest.param(["rolbak"], "did you mean rollback?", id="a slip"),
+        pytest.param(["help", "statsu"], "did you mean status?", id="a slip behind help"),
+        pytest.param(["statsu", "--help"], "did you mean status?", id="a slip before --help"),
+        pytest.param(["--s3cret!=x"], "there is no flag …", id="a flag that is no plain word"),
+        pytest.param(["rollback", "--too", "3"], "did you mean --to?", id="a slip in a flag"),
+        pytest.param(["rollback", "--to"], "Write --to VERSION.", id="an option without its value"),
+        pytest.param(["rollback", "--to", ""], "--to needs a value", id="an empty version"),
+        pytest.param(["rollback", "--to="], "--to needs a value", id="an empty version behind ="),
+        pytest.param(["repair", "--rename", "a"], "--rename needs two values", id="one of two"),
+        pytest.param(["repair", "--rename=a"], "--rename takes two values", id="one of two, too"),
+        pytest.param(["--color", "blue"], "auto, always, never", id="no such colour"),
         pytest.param([URL], "there is a URL on the command line", id="a URL for a command"),
         pytest.param(["up", URL], "there is a URL on the command line", id="a URL for a word"),
-        pytest.param(["-d"], "see --help", id="an unknown short flag alone"),
+        pytest.param(["-d"], "there is no flag -d", id="an unknown short flag alone"),
         pytest.param(["--log-level", "loud"], "LOG_LEVEL=", id="no level"),
         pytest.param(["new", "No!"], "cannot be a migration's name", id="no name"),
         pytest.param(["new"], "`new` takes a NAME, or --renumber", id="a word too few"),
-        pytest.param(["new", "a", "b"], "`new` takes [NAME]", id="a word too many"),
+        pytest.param(
+            ["new", "a", "b"], "`new` takes [NAME]; this is too much: b", id="a word too many"
+        ),
         pytest.param(["new", "a", "--renumber", "001_a"], "or --renumber VERSION", id="two wishes"),
         pytest.param(
             ["new", "--repeatable", "--renumber", "001_a"], "or --renumber VERSION", id="another"
@@ -107,7 +111,9 @@ def test_the_version_is_told() -> None:
         pytest.param(["up", "--graph"], "`up` takes no --graph", id="a graph of another command"),
         pytest.param(["status", "--graph"], "`status` takes no --graph", id="of another, too"),
         pytest.param(["history", "--limit", "0"], "no database is named", id="no URL for a log"),
-        pytest.param(["verify", "--base", "--x"], "cannot be read", id="a flag for a revision"),
+        pytest.param(
+            ["verify", "--base", "--x"], "--base needs a value", id="a flag for a revision"
+        ),
         pytest.param(
             ["--database-url", URL],
             "there is a URL on the command line",
@@ -118,9 +124,13 @@ def test_the_version_is_told() -> None:
         ),
         pytest.param(["-d", URL], "there is a URL on the command line", id="an unknown short flag"),
         pytest.param([f"--{URL}"], "there is a URL on the command line", id="a URL for a flag"),
-        pytest.param(["--lock-timeout"], "cannot be read", id="a flag without its value"),
-        pytest.param(["--lock", "2s"], "--lock", id="a flag cut short"),
-        pytest.param(["--json=s3cret"], "cannot be read", id="a value too many"),
+        pytest.param(
+            ["--lock-timeout"], "--lock-timeout needs a value", id="a flag without its value"
+        ),
+        pytest.param(
+            ["--lock", "2s"], "did you mean --lock-timeout or --lock-retry-", id="a flag cut short"
+        ),
+        pytest.param(["--json=s3cret"], "--json takes no value", id="a value too many"),
         pytest.param(
             ["--log-level", URL], "there is a URL on the command line", id="a URL for a setting"
         ),
@@ -142,6 +152,36 @@ def test_what_cannot_be_understood_is_refused_and_not_echoed(
     assert result.code == 2
     assert part in result.stderr
     assert "s3cret" not in result.stderr + result.stdout
+
+
+@pytest.mark.parametrize(
+    ("argv", "environment", "is_json"),
+    [
+        pytest.param([], {}, True, id="by itself"),
+        pytest.param([], {"LOG_FORMAT": "text"}, False, id="the environment"),
+        pytest.param(
+            [], {"LOG_FORMAT": "json", "MIGRATOR_LOG_FORMAT": "text"}, False, id="MIGRATOR_"
+        ),
+        pytest.param(["--log-format", "text"], {"LOG_FORMAT": "json"}, False, id="a flag"),
+        pytest.param(["--log-format=Text"], {"LOG_FORMAT": "json"}, False, id="a flag and ="),
+        pytest.param(["--log-format", "nope"], {}, True, id="no format"),
+    ],
+)
+@pytest.mark.parametrize("wrong", [["upp"], ["--on-late", "soon"]])
+def test_log_format_holds_for_an_error_of_usage_too(
+    argv: list[str], environment: dict[str, str], is_json: bool, wrong: list[str]
+) -> None:
+    assert run(*wrong, *argv, **environment).stderr.startswith("{") == is_json
+
+
+def test_a_word_behind_two_dashes_is_no_flag(taken: list[dict[str, Any]]) -> None:
+    assert run("new", "--", "--pair").code == 0
+    assert taken[0]["name"] == "--pair"
+
+
+def test_flags_of_one_name_take_values_of_one_form() -> None:
+    forms = [(o.name, o.value) for command in COMMANDS.values() for o in command.options]
+    assert len(dict(forms)) == len(set(forms))
 
 
 def test_a_refusal_is_the_answer_in_json_too() -> None:
