@@ -1,4 +1,4 @@
 """The files of the migrations folder: read, created, renamed, and compared with git.
 
-In come the path of a folder and a name; out go migrations, findings and new files.
+Input: the path of a folder, a name. Output: migrations, findings and new files.
 """

@@ -1,4 +1,4 @@
-"""Makes and renames files of the folder: what the next one is called, and what stands in it."""
+"""Creates and renames files of the folder: the name of the next one, and its first text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Made = tuple[list[str], str]  # the paths, and what was done, in words
 def create(folder: str, name: str, today: datetime, *, repeatable: bool) -> Made:
     """The next migration's file and its .down.sql, or a repeatable's file.
 
-    Raises ConfigError for a name that no migration may have and for a file that cannot be made,
+    Raises ConfigError for a name that no migration may have and for a file that cannot be created,
     SourceError for a folder that cannot be used.
     """
     if not re.fullmatch("[a-z0-9_]+", name):
@@ -49,8 +49,8 @@ def create(folder: str, name: str, today: datetime, *, repeatable: bool) -> Made
 def rename(folder: str, version: str, today: datetime) -> Made:
     """Give a file that is not applied anywhere, and its .down.sql, the next number.
 
-    Goes by the names alone: two files with one number are what it is there for. Raises
-    ConfigError where there is no such file, or where it cannot be renamed.
+    Only names count: this command exists for two files with one number. Raises ConfigError when
+    there is no such file, or when it cannot be renamed.
     """
     place = Path(folder)
     names = read_names(folder)
@@ -72,7 +72,7 @@ def rename(folder: str, version: str, today: datetime) -> Made:
 
 
 def _next(taken: Sequence[str], name: str, today: datetime) -> str:
-    """The version after all that are taken; where numbers are timestamps, the present one."""
+    """The version after all that are taken; with timestamps as numbers, that of `today`."""
     digits = taken[-1].partition("_")[0] if taken else "000"
     following = str(int(digits) + 1)
     if len(digits) == 14:
@@ -86,6 +86,6 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ConfigError(
-            f"{path} cannot be made: {error.strerror}",
+            f"{path} cannot be created: {error.strerror}",
             remedy="Set MIGRATIONS_DIR to a folder that you may write to, or choose another name.",
         ) from error

@@ -1,4 +1,4 @@
-"""What another branch holds, asked of git; for a look at a pull request without a database."""
+"""What another branch holds, asked of git: the check of a pull request needs no database."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from migrator.errors import ConfigError
 def read_names_at(folder: str, ref: str) -> list[str]:
     """The names of the files that `folder` has in the git revision `ref`.
 
-    Raises ConfigError where git, the repository or the revision is not to be had. A folder that
-    the revision does not have holds nothing.
+    Raises ConfigError when git, the repository or the revision is not available. A folder that
+    the revision lacks has no files.
     """
     if ref.startswith("-"):
         raise ConfigError(f"--base {ref} is no revision", remedy="Name a branch: origin/main.")

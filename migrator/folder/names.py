@@ -31,7 +31,7 @@ def gather(
 
 
 def versions(names: Iterable[str]) -> tuple[str, ...]:
-    """The numbered versions that these file names stand for, in order, whatever else is wrong."""
+    """The numbered versions of these file names, in order, even if the folder has faults."""
     found = [name for file in names if (name := _NAME.fullmatch(file)) and name["number"]]
     ups = sorted((int(name["number"]), name["version"]) for name in found if not name["down"])
     return tuple(version for _, version in ups)
@@ -46,8 +46,8 @@ def _read(file: str, data: bytes | Iterable[bytes] | Finding) -> Text | Finding:
 def _misnamed(file: str) -> Finding:
     return Finding(
         file,
-        "the name fits no pattern, so that the file would be lost",
-        "Call it NNN_name.sql, NNN_name.down.sql or R__name.sql, with a-z, 0-9 and _ in the name.",
+        "the name fits no pattern, so that the file would never run",
+        "Name it NNN_name.sql, NNN_name.down.sql or R__name.sql, with a-z, 0-9 and _ in the name.",
     )
 
 
@@ -64,7 +64,7 @@ def _unpaired(names: Iterable[re.Match[str]]) -> list[Finding]:
     for name in names:
         if name["down"] and not name["number"]:
             problem = "a repeatable has no undo"
-            remedy = "Remove it; what undoes a repeatable is its older text."
+            remedy = "Remove it; to go back, restore the older text of the repeatable and run `up`."
             findings.append(Finding(name.string, problem, remedy))
         elif name["down"] and name["version"] not in ups:
             problem = f"there is no {name['version']}.sql that it could undo"

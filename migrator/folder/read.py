@@ -60,7 +60,7 @@ def _files(
 
 
 def _subfolders(folder: str, names: list[str]) -> Iterator[Finding]:
-    """Folders that hold .sql files: these would get lost, as nothing below is read."""
+    """Folders that hold .sql files: these would never run, as nothing below is read."""
     for name in names:
         if name.startswith(".") or name.lower().endswith(".sql"):
             continue
@@ -90,9 +90,9 @@ def _contents(path: str) -> bytes | Iterable[bytes]:
 
 
 class _Blocks:
-    """A large file, block by block: read anew each time, and known to be the same each time.
+    """A large file, block by block: read again each time, and proved to be the same each time.
 
-    Raises SourceError before it hands on a block that is another than it was the first time.
+    Raises SourceError before it returns a block that differs from what it was the first time.
     """
 
     def __init__(self, path: str) -> None:
@@ -124,5 +124,5 @@ class _Blocks:
 
     def _changed(self, how: str = "has changed since this run first read it") -> SourceError:
         name = os.path.basename(self._path)  # noqa: PTH119 - see `_contents`
-        finding = Finding(name, how, "Leave the folder alone while a run is at work; run again.")
+        finding = Finding(name, how, "Change no file of the folder during a run; run again.")
         return SourceError(f"{name} {how}", findings=[finding], remedy=finding.remedy)

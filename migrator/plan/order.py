@@ -22,7 +22,7 @@ class Graph:
 
 
 def arrange(migrations: Sequence[Migration], needs: Needs) -> tuple[Migration, ...]:
-    """`migrations`, each behind what it requires of them, otherwise in the order that they have.
+    """`migrations`, each after what it requires of them, otherwise in their own order.
 
     A file that requires a later one waits for it; nothing else moves. Those of a cycle, and what
     requires them, are left out.
@@ -50,7 +50,7 @@ def arrange(migrations: Sequence[Migration], needs: Needs) -> tuple[Migration, .
 def cycles(migrations: Sequence[Migration], needs: Needs) -> tuple[tuple[str, ...], ...]:
     """Every version that comes to require itself, by way of which others: (001_a, 003_c, 001_a).
 
-    Of cycles that share a file one is told.
+    Of cycles that share a file one is reported.
     """
     found: list[tuple[str, ...]] = []
     left = list(migrations)
@@ -116,7 +116,7 @@ def unmet(
             Finding(
                 files[cycle[0]],
                 f"requires itself: {' -> '.join(cycle)}",
-                "Take one of these `requires` out.",
+                "Remove one of these `requires`.",
                 lines[cycle[0], cycle[1]],
             )
         )
@@ -134,7 +134,10 @@ def _unmet(
         return problem, f"Write {meant[0]}." if meant else "Name a version: 002_seed_data."
     if is_repeatable(need) and not migration.repeatable:
         problem = f"requires {need}, but repeatables run after all versioned migrations"
-        return problem, f"Make {migration.version} a repeatable, or move what it needs out of it."
+        return (
+            problem,
+            f"Make {migration.version} a repeatable, or move the statements that need it to one.",
+        )
     if need in skipped:
         problem = f"requires {need}, which is late and skipped by ON_LATE=skip"
         return problem, f"Set ON_LATE=apply, or rename {need} to a number above the newest applied."

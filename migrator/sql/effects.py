@@ -1,7 +1,7 @@
-"""One statement of a no-transaction file -> what it is to bring about, read from its tokens.
+"""One statement of a no-transaction file -> its effect, read from its tokens.
 
-Whatever can run in a transaction goes in one with the row that records it, so that both stand or
-neither does. What cannot is named here closely enough for the catalog to be asked about it.
+A statement that can run in a transaction commits together with the row that records it. Of any
+other statement this file reads enough for the catalog to be asked whether it took effect.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from migrator.sql.statements import Problem, Statement, StatementKind
 
 
 class Act(Enum):
-    """What a statement does, as far as an interrupted one can be settled by it."""
+    """What a statement does, as far as an interrupted run needs to know it."""
 
     ATOMIC = "atomic"  #: anything that runs in a transaction, together with its outcome
-    SESSION = "session"  #: sets the session: sent again on every session that goes on
+    SESSION = "session"  #: sets the session: sent again on every session that continues
     REPEAT = "repeat"  #: harmless when done twice: VACUUM, ALTER SYSTEM, CLUSTER, REINDEX
     CREATE_INDEX = "create index"  #: CONCURRENTLY, as the next three
     DROP_INDEX = "drop index"
@@ -28,12 +28,12 @@ class Act(Enum):
     DETACH = "detach"
     CREATE = "create"  #: a database or a tablespace
     DROP = "drop"
-    ASK = "ask"  #: only a person can tell whether it has taken effect
+    ASK = "ask"  #: only a person can see whether it has taken effect
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What one statement is to bring about. Names are as the server folds them."""
+    """The effect of one statement. Names are as the server folds them."""
 
     act: Act
     name: tuple[str, ...] = ()  #: the object's, with its schema where the statement gives one
@@ -45,11 +45,11 @@ class Effect:
 
     @property
     def patient(self) -> bool:
-        """Whether it keeps nobody waiting while it waits for locks, and may wait for long."""
+        """Whether no other session waits while it waits for locks, so that it may wait for long."""
         return self.act in {Act.CREATE_INDEX, Act.DROP_INDEX, Act.REINDEX}
 
     def as_json(self) -> dict[str, Any]:
-        """What the journal keeps of it: no part of the statement's own text."""
+        """What the journal keeps of it: nothing of the statement's own text."""
         found = {
             "act": self.act.value,
             "name": list(self.name),
@@ -72,7 +72,7 @@ def read_effect(found: dict[str, Any]) -> Effect:
 
 
 def effect_of(text: str, kind: StatementKind) -> Effect | None:
-    """What `text`, one statement of this kind, is to bring about; None if it cannot be read."""
+    """The effect of `text`, one statement of this kind; None if it cannot be read."""
     reader = _Reader(text)
     if kind is not StatementKind.NON_TRANSACTIONAL:
         return Effect(reader.plain_act())
@@ -99,30 +99,30 @@ def alone_refusals(statements: Iterable[tuple[Statement, str]]) -> Iterator[Prob
 
 
 _COPY = (
-    "cannot stand in a no-transaction file: half of it could not be told from all of it",
+    "cannot run in a no-transaction file: half of its rows would look like all of them",
     "Put it into a migration of its own, without `-- migrator: no-transaction`.",
 )
 REFUSALS = {
     StatementKind.TRANSACTION_CONTROL: (
         "would end or begin a transaction",
-        "Remove it: each statement of a no-transaction file is on its own.",
+        "Remove it: each statement of a no-transaction file commits by itself.",
     ),
     **dict.fromkeys((StatementKind.COPY_IN, StatementKind.REFUSED_COPY), _COPY),
     StatementKind.REFUSED_SETTING: (
         "would change how the text after it is read",
-        "Remove it: files are UTF-8 and their strings standard conforming.",
+        "Remove it: files are UTF-8 and their strings are standard-conforming.",
     ),
 }
 DISCARD = (
-    "would give up the lock that keeps other runners out",
-    "Remove it: the session is given back clean by itself.",
+    "would release the lock that keeps other runners out",
+    "Remove it: the job cleans up its session itself.",
 )
 UNREADABLE = (
-    "cannot be read, and what cannot be read cannot be settled after an interruption",
+    "cannot be read, so that its effect could not be checked after an interruption",
     'Write it as the manual does, with names as plain words or in "double quotes".',
 )
 UNNAMED = (
-    "names no index, and after an interruption nobody could tell which one it made",
+    "names no index, so that the one it made could not be found after an interruption",
     "Give the index a name.",
 )
 
@@ -151,7 +151,7 @@ _TOKENS = rf"""
   | (?P<word>{_LETTER}(?:{_LETTER_DIGIT}|\$)*)
   | (?P<sign>.)
 """
-_ESCAPE = re.compile(r"\\.", re.DOTALL)  # in E'…': no part of a word, whatever it stands for
+_ESCAPE = re.compile(r"\\.", re.DOTALL)  # in E'…': no part of a word, whatever it means
 _NAME_BYTES = 63  # NAMEDATALEN - 1; the server cuts what is longer
 
 
@@ -208,7 +208,7 @@ class _Reader:
         self.at = 0
 
     def plain_act(self) -> Act:
-        """What a statement that PostgreSQL allows in a transaction is to a no-transaction file."""
+        """The act of a statement that PostgreSQL allows in a transaction."""
         first = self._words(4)
         if first[:1] in (["set"], ["reset"]):
             return Act.SESSION
@@ -228,7 +228,7 @@ class _Reader:
         return Act.ATOMIC
 
     def effect(self) -> Effect:
-        """What a statement that cannot run in a transaction is to bring about."""
+        """The effect of a statement that cannot run in a transaction."""
         if self._take("create") or self._take("drop"):
             return self._created_or_dropped(self.tokens[0].text)
         if self._take("reindex"):
@@ -297,7 +297,7 @@ class _Reader:
         return not words.isdisjoint({"commit", "rollback", "call"})
 
     def _words(self, count: int) -> list[str]:
-        """The next tokens as they are written, none of them quoted."""
+        """The next tokens as they are written; "" for a quoted one."""
         ahead = self.tokens[self.at : self.at + count]
         return [token.text if token.kind in {"word", "sign"} else "" for token in ahead]
 
@@ -334,15 +334,15 @@ class _Reader:
         return self._step().text.lower()
 
     def _name(self) -> tuple[str, ...]:
-        """A name, and what stands before it with dots between."""
-        parts = [self._part()]
+        """A name with all that qualifies it: schema, name."""
+        found = [self._part()]
         while self._sign("."):
-            parts.append(self._part())
-        return tuple(parts)
+            found.append(self._part())
+        return tuple(found)
 
     def _part(self) -> str:
         token = self._step()
-        unicode = token.text == "u" and self._words(1) == ["&"]  # U&"…", which nobody writes
+        unicode = token.text == "u" and self._words(1) == ["&"]  # U&"…", which is rare
         if token.kind not in {"word", "quoted"} or unicode:
             raise _UnreadableError
         return _cut(token.text)

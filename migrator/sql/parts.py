@@ -37,7 +37,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A file, taken apart."""
+    """A file, divided into the parts that are sent."""
 
     parts: tuple[Part, ...]
     statements: int
@@ -49,7 +49,7 @@ class Layout:
 
 
 def lay_out(pieces: Iterable[str], limit: int = GROUP_CHARS) -> Layout:
-    """Take a text apart; one of up to `limit` characters and without rows is one part.
+    """Divide a text; one of up to `limit` characters and without rows is one part.
 
     A longer one becomes groups of about `limit`; a single longer statement is a part of its own.
     """
@@ -69,7 +69,7 @@ def lay_out(pieces: Iterable[str], limit: int = GROUP_CHARS) -> Layout:
 
 def texts(pieces: Iterable[str]) -> Iterator[tuple[Statement, str]]:
     """Each statement of a text, and what is sent of it."""
-    parts = lay_out(pieces, limit=-1).parts  # each is one statement; of no text there is none
+    parts = lay_out(pieces, limit=-1).parts  # one for each statement
     reader = Reader(pieces)
     statements = (found for found in scan(pieces) if isinstance(found, Statement))
     for statement, part in zip(statements, parts, strict=True):
@@ -85,7 +85,7 @@ class Reader:
         self._start = 0  # offset of `_piece`
 
     def take(self, start: int, end: int) -> Iterator[str]:
-        """The characters from `start` to `end`; what lies before cannot be had any more."""
+        """The characters from `start` to `end`; what lies before them is no longer available."""
         while start < end:
             ahead = start - self._start
             if ahead >= len(self._piece):

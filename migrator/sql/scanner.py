@@ -74,8 +74,8 @@ _CAREFUL = (
     rf"{_BLANKS}(?:(?P<run>(?:{_PLAIN} | [uU]&(?=['\"]) | [bBnNxX](?=')){{1,100}}) | {_TOKENS})"
 )
 # Once the first word has settled a statement's class, words and whole rows of an INSERT are taken
-# without looking at each. Where an e stands before a quote, or a digit before a $, it matters
-# which word that ends: `edge` looks back.
+# without a look at each. With an e before a quote, or a digit before a $, it matters which word
+# ends there: `edge` looks back.
 _ESCAPED = rf"(?<!{LETTER_DIGIT_DOLLAR})[eE]'[^'\\]*+(?:\\.[^'\\]*+){{0,50}}'(?!['\s-])"
 _DULL = rf"""
     [^eE0-9$'"()\\;/-]++ | [eE]++(?!') | [0-9]++(?!\$) | '[^']*+' | "[^"]*+"
@@ -92,7 +92,7 @@ _BLOCK_EDGE = r"/\*|\*/"
 _ESCAPED_EDGE = r"\\.|'(?:'|(?:[ \t\f\v]|--[^\n\r]*+)*[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+[\n\r])*')?"
 _NOTHING = r"(?:[ \t\n\r\f\v]|--[^\n\r]*+)*+"
 _DIRECTIVE = r"--[ \t]*migrator[ \t]*:(.*)"
-# Comments by which another tool parts up from down: here both parts would run.
+# Comments by which another tool separates up from down: here both halves would run.
 _MARK = r"--[^\S\n]*(migrate:(?:up|down)\b|\+(?:goose|micrate|migrate)\b).*"
 _RESTRICT = r"\\(?:un)?restrict[ \t]+[A-Za-z0-9]+[ \t]*"
 _ROUTINE = {
@@ -153,8 +153,8 @@ class _Scanner:
             self.start, self.place = window.base + at, window.place_of(at)
             self.head.append(text)
             if window.resume is not None:
-                problem = "this statement would run after the data of the COPY on its line"
-                self.problem(self.place, problem, "Begin a new line behind the semicolon.")
+                problem = "this statement would run after the rows of the COPY on its line"
+                self.problem(self.place, problem, "Put it on a line of its own, after the rows.")
             self.settled = not regex(FIRST).fullmatch(upper(text))
         elif self.settled:
             pass
@@ -260,8 +260,8 @@ class _Scanner:
         elif self.start is None and (mark := regex(_MARK, re.IGNORECASE).fullmatch(text)):
             self.problem(
                 window.place_of(at),
-                f"{mark[1]} is a mark of another tool, and the parts it tells apart would all run",
-                "Put the down part into NNN_name.down.sql and take the marks out.",
+                f"{mark[1]} is a mark of another tool; up and down would both run",
+                "Move the down half to NNN_name.down.sql and remove the marks.",
             )
 
     def block(self, at: int, text: str) -> None:
@@ -285,7 +285,7 @@ class _Scanner:
             self.found.append(Skipped(window.base + at, window.base + window.pos))
         else:
             problem = f"{text.split()[0]} is a command of psql, not SQL"
-            self.problem(window.place_of(at), problem, "Remove it, or say it in SQL.")
+            self.problem(window.place_of(at), problem, "Remove it, or write it in SQL.")
 
     def unterminated(self, place: tuple[int, int], what: str) -> None:
         self.end = self.window.base + self.window.stop

@@ -25,7 +25,7 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One migration, split and understood: what a flight needs of it."""
+    """One migration, split and checked: what a flight needs of it."""
 
     migration: Migration
     parts: tuple[Part, ...]  #: what to send, message by message
@@ -70,7 +70,7 @@ def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]
 
 
 def sets_floor(migration: Migration) -> bool:
-    """Whether an image must hold this file once it is applied, whatever else is wrong with it."""
+    """Whether an image must hold this file once it is applied, even if it has other faults."""
     from migrator.sql.scanner import scan
     from migrator.sql.statements import Directive, Statement
 
@@ -79,7 +79,7 @@ def sets_floor(migration: Migration) -> bool:
 
 
 def read_requirements(migration: Migration) -> tuple[Requirement, ...]:
-    """What the file requires, whatever else may be wrong with it, and applied or not."""
+    """What the file requires, even if it has other faults, and even if it is applied."""
     from migrator.sql.parts import lay_out
 
     return _requirements(lay_out(migration.pieces).directives)
@@ -107,14 +107,14 @@ _OF_VERSIONED = {
 
 
 def _wrong(name: str, value: str, *, late: bool, again: bool) -> tuple[str, str] | None:
-    """Why this directive cannot be followed, and the remedy."""
+    """Why this directive cannot be used, and the remedy."""
     if name in _LATER:
         return f"the directive {name} is not supported by this version", "Remove it."
     if name not in _KNOWN:
         known = ", ".join(_KNOWN)
         return f'"{name}" is not a directive', f"This version knows {known}."
     if late:
-        return f"the directive {name} stands after a statement", "Move it to the top of the file."
+        return f"the directive {name} comes after a statement", "Move it to the top of the file."
     if name == _REQUIRES:
         problem = f"the directive {name} names no version"
         return None if value.strip() else (problem, "Name one: requires 002_seed_data.")

@@ -1,4 +1,4 @@
-"""Statements that deal in secrets, and their literals; what a server's words quote of them.
+"""Statements that deal in secrets, their literals, and what a server quotes of them.
 
 SECURITY.md says what is shown by design.
 """
@@ -30,9 +30,9 @@ FORMS = {
 BY_VALUE_CHARS = 6
 #: A piece of a literal that is quoted is hidden from this length on.
 PIECE_CHARS = 3
-#: Of more literals, or longer ones, no text is searched for each: then all that is quoted goes.
+#: With more literals, or longer ones, no text is searched for each: all that is quoted is hidden.
 LITERALS, LITERAL_CHARS = 200, 100_000
-DEPTH = 3  #: of strings within strings that are taken apart
+DEPTH = 3  #: of strings within strings that are read
 MASK = f"'{HIDDEN}'"
 
 _OPENED = r"""--[^\n]*+|/\*|(?P<escaped>(?<![^\W_])E')|(?P<plain>')|(?P<name>")
@@ -47,7 +47,7 @@ _QUOTED_ALSO = ("“([^”]*+)”", "`([^`']*+)[`']", r"\(([^()]*+)\)", "「([^�
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A string of a statement: where it is written, quotes included, and what it says."""
+    """A string of a statement: where it is written, quotes included, and its value."""
 
     start: int
     end: int
@@ -108,9 +108,9 @@ def secrets_of(texts: Iterable[str]) -> Secrets:
 
 
 def spans(sql: str, more: Iterable[Statement] = ()) -> tuple[Span, ...]:
-    """Where in a file's text stand the literals of statements that deal in secrets.
+    """Where a file's text has literals of statements that deal in secrets.
 
-    Those of `more`, statements of it, are named as well.
+    The literals of `more`, statements of the text, are included.
     """
     chosen = {statement.start: statement for statement in more}
     if mentions(sql):
@@ -178,7 +178,7 @@ def _values(text: str, depth: int) -> Iterator[str]:
 
 
 def _end(text: str, sign: str, at: int, stop: int) -> tuple[int, int]:
-    """Where what `sign` ends is over: before and behind it."""
+    """Where `sign` is found: its start and its end; `stop` twice when there is none."""
     found = text.find(sign, at, stop)
     return (stop, stop) if found < 0 else (found, found + len(sign))
 

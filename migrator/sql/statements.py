@@ -135,7 +135,7 @@ _COPY_FROM = rf"COPY (?!\()(?:(?! FROM ).)* FROM {_STDIN}"
 _SET = r"SET (?:SESSION |LOCAL )?"
 
 # Kind, how the first tokens look (each as in `_looks`, a blank between them), what to call it
-# (\g<0>: as it stands). What only the catalog can tell is left to PostgreSQL: whether CLUSTER or
+# (\g<0>: as it is written). What only the catalog knows is left to PostgreSQL: whether CLUSTER or
 # REINDEX names a partitioned table, whether DROP SUBSCRIPTION drops a slot.
 _CLASSES = (
     (_CONTROL, r"(?:BEGIN|START|COMMIT|END|ABORT)\b", r"\g<0>"),
@@ -190,16 +190,15 @@ _REFUSALS = {
     ),
     StatementKind.NON_TRANSACTIONAL: (
         "cannot run inside a transaction",
-        "Put the line `-- migrator: no-transaction` at the top of the file, best of a file that "
-        "holds nothing else.",
+        "Move it to a file of its own that begins with the line `-- migrator: no-transaction`.",
     ),
     StatementKind.REFUSED_COPY: (
-        "reads data that no file of text can hold",
-        "Write it as text or CSV.",
+        "reads binary rows, which a text file cannot hold",
+        "Write the rows as text or CSV.",
     ),
     StatementKind.REFUSED_SETTING: (
         "would change how the text after it is read",
-        "Remove it: files are UTF-8 and their strings standard conforming.",
+        "Remove it: files are UTF-8 and their strings are standard-conforming.",
     ),
 }
 
@@ -207,7 +206,7 @@ _REFUSALS = {
 def _refusal(statement: Statement) -> tuple[str, str]:
     problem, remedy = _REFUSALS[statement.kind]
     if statement.words == _COPY_OUT:
-        return "has nobody to send its rows to", "Remove it."
+        return "has no client that would receive its rows", "Remove it."
     return problem, remedy
 
 

@@ -16,7 +16,7 @@ NUL = "the text holds a NUL character", "Remove it."
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A file's text and what tells it from another."""
+    """A file's text and its checksums."""
 
     pieces: Iterable[str]  #: as it is sent, cut anywhere; the same each time
     checksum: str  #: SHA-256 of the text with LF line ends and no BOM, 64 hex digits
@@ -27,7 +27,7 @@ def read_text(data: bytes | Iterable[bytes], file: str) -> Text | Finding:
     """The text of a small file's bytes, or of a large one's blocks; or why it cannot be sent.
 
     A BOM is left out. Where all lines end with CR or CRLF, as in a Windows checkout, they are
-    sent with LF; a CR beside plain LFs stands inside a value or a body, and is sent as it is, as
+    sent with LF; a CR beside plain LFs is part of a value or a body, and is sent as it is, as
     psql does. The blocks, none of them empty, are read again whenever the pieces are.
     """
     return _small(data, file) if isinstance(data, bytes) else _large(data, file)
@@ -91,9 +91,9 @@ class _Pieces:
 
 
 def _decoded(blocks: Iterable[bytes]) -> Iterator[str]:
-    """The blocks as text without a BOM, in pieces that part no CR from its LF.
+    """The blocks as text without a BOM, in pieces that separate no CR from its LF.
 
-    Raises UnicodeDecodeError, after all that stands before the bytes in question.
+    Raises UnicodeDecodeError, after all that precedes the bytes in question.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     begins, held = True, ""

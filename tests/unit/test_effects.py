@@ -160,9 +160,9 @@ def test_the_journal_keeps_an_effect_without_the_statement_s_text() -> None:
     ("text", "problem"),
     [
         ("COMMIT", "COMMIT would end or begin a transaction"),
-        ("COPY t FROM STDIN", "COPY ... FROM STDIN cannot stand in a no-transaction file"),
+        ("COPY t FROM STDIN", "COPY ... FROM STDIN cannot run in a no-transaction file"),
         ("SET NAMES 'latin1'", "SET NAMES would change how the text after it is read"),
-        ("DISCARD ALL", "DISCARD ALL would give up the lock"),
+        ("DISCARD ALL", "DISCARD ALL would release the lock"),
         ("CREATE INDEX CONCURRENTLY ON t (a)", "CREATE INDEX CONCURRENTLY names no index"),
         ('DROP INDEX CONCURRENTLY U&"i"', "DROP INDEX CONCURRENTLY cannot be read"),
     ],

@@ -78,7 +78,7 @@ def test_all_that_is_wrong_with_a_folder_is_found_at_once() -> None:
         ("005_f.sql", 3, "the text holds a NUL character"),
         ("01_b.sql", None, "001_a.sql has the same number"),
         ("1_c.sql", None, "001_a.sql has the same number"),
-        ("E.sql", None, "the name fits no pattern, so that the file would be lost"),
+        ("E.sql", None, "the name fits no pattern, so that the file would never run"),
     ]
 
 

@@ -121,7 +121,7 @@ def test_whatever_is_required_is_there_before_or_in_a_cycle(found: dict[str, lis
             "a",
             "R__a",
             "requires R__a, but repeatables run after all versioned migrations",
-            "Make 001_a a repeatable, or move what it needs out of it.",
+            "Make 001_a a repeatable, or move the statements that need it to one.",
             id="a repeatable for a versioned one",
         ),
         pytest.param(
@@ -135,7 +135,7 @@ def test_whatever_is_required_is_there_before_or_in_a_cycle(found: dict[str, lis
             "a",
             "001_a",
             "requires itself: 001_a -> 001_a",
-            "Take one of these `requires` out.",
+            "Remove one of these `requires`.",
             id="itself",
         ),
     ],

@@ -142,7 +142,7 @@ def test_a_statement_on_the_line_of_a_copy_is_a_problem() -> None:
     """psql runs it after the data: to a reader of the file that is a surprise."""
     problems = of(Problem, "COPY t FROM STDIN; /* x */ SELECT 2;\na\n\\.\nSELECT 3")
     assert [(found.line, found.problem) for found in problems] == [
-        (1, "this statement would run after the data of the COPY on its line")
+        (1, "this statement would run after the rows of the COPY on its line")
     ]
 
 

@@ -107,7 +107,7 @@ def test_every_finding_of_the_folder_is_reported(tmp_path: Path) -> None:
         ("003_e.sql", "cannot be read: Is a directory"),
         ("004_f.sql", "cannot be read: No such file or directory"),
         ("01_b.sql", "001_a.sql has the same number"),
-        ("C.SQL", "the name fits no pattern, so that the file would be lost"),
+        ("C.SQL", "the name fits no pattern, so that the file would never run"),
     ]
 
 

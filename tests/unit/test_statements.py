@@ -69,10 +69,7 @@ def test_a_long_list_hides_no_word_behind_it() -> None:
     assert kinds == {COPY_IN}
 
 
-TO_ADD = (
-    "Put the line `-- migrator: no-transaction` at the top of the file, best of a file that holds "
-    "nothing else."
-)
+TO_ADD = "Move it to a file of its own that begins with the line `-- migrator: no-transaction`."
 
 
 @pytest.mark.parametrize(
@@ -91,18 +88,18 @@ TO_ADD = (
         ("VACUUM", "VACUUM cannot run inside a transaction", TO_ADD),
         (
             "COPY t FROM STDIN BINARY",
-            "COPY BINARY reads data that no file of text can hold",
-            "Write it as text or CSV.",
+            "COPY BINARY reads binary rows, which a text file cannot hold",
+            "Write the rows as text or CSV.",
         ),
         (
             "COPY t TO STDOUT",
-            "COPY ... TO STDOUT has nobody to send its rows to",
+            "COPY ... TO STDOUT has no client that would receive its rows",
             "Remove it.",
         ),
         (
             "SET NAMES 'latin1'",
             "SET NAMES would change how the text after it is read",
-            "Remove it: files are UTF-8 and their strings standard conforming.",
+            "Remove it: files are UTF-8 and their strings are standard-conforming.",
         ),
     ],
 )
