@@ -1,4 +1,4 @@
-"""A mapping of strings -> Config; SETTINGS holds every setting, and README.md repeats it."""
+"""A mapping of strings -> Config; SETTINGS holds every setting, as docs/reference.md does."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ SETTINGS = (
         "PROGRESS_INTERVAL",
         parse_duration,
         "10s",
-        "how often a slow statement is told of; 0 = never",
+        "how often a slow statement is reported; 0 = never",
     ),
     Setting("DEADLINE", parse_duration, None, "limit for the whole run; then code 23"),
     Setting("ON_DRIFT", _choice(OnFinding), "fail", "an applied file has changed: fail or warn"),

@@ -48,7 +48,7 @@ class ConfigError(MigratorError):
     """A setting or an argument cannot be used."""
 
     exit_code = 2
-    remedy = "Correct the setting named above; README.md lists them all."
+    remedy = "Correct the setting named above; `migrator help settings` lists them all."
 
 
 class RefusedError(MigratorError):

@@ -204,9 +204,9 @@ def test_a_no_transaction_file_is_waited_for_too(database: Database, tmp_path: P
     assert (result.code, result.applied) == (0, ["003_c", "002_b", "001_a"]), result.stderr
 
 
-def test_the_graph_of_the_readme_is_what_the_job_prints(database: Database, tmp_path: Path) -> None:
-    readme = (ROOT / "README.md").read_text()
-    shown = re.search(r"```mermaid\n(.*?)```", readme, re.DOTALL)
+def test_the_graph_of_the_page_is_what_the_job_prints(database: Database, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "files.md").read_text()
+    shown = re.search(r"```mermaid\n(.*?)```", page, re.DOTALL)
     assert shown
     folder = write_folder(
         tmp_path, {file.name: file.read_bytes() for file in (ROOT / "migrations").glob("*.sql")}

@@ -1,12 +1,15 @@
-"""README.md, docs/ and the Makefile say what the code does."""
+"""The pages, the Makefile and the files for hosted CI say what the code does."""
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from migrator import __version__
 from migrator.cli.logs import NOTICES
 from migrator.commands.table import COMMANDS
 from migrator.config import SETTINGS, URLS
@@ -16,17 +19,18 @@ from tests.pages import error_classes, table, told_events
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 DESIGN = (ROOT / "docs" / "design.md").read_text()
 
 
-def test_the_readme_lists_every_setting_with_its_default_and_meaning() -> None:
+def test_the_reference_lists_every_setting_with_its_default_and_meaning() -> None:
     expected = [[name, "", text] for name, text in URLS.items()]
     expected += [[s.name, s.default or "", s.help.replace("`", "")] for s in SETTINGS]
-    assert table(README, "Settings") == expected
+    assert table(REFERENCE, "Settings") == expected
 
 
-def test_the_readme_lists_every_exit_code() -> None:
-    rows = table(README, "Exit codes")
+def test_the_reference_lists_every_exit_code() -> None:
+    rows = table(REFERENCE, "Exit codes")
     assert {int(row[0]): row[1] for row in rows if row[1]} == error_classes()
 
 
@@ -38,8 +42,8 @@ def test_the_design_lists_the_exit_codes_of_the_code() -> None:
     assert built == error_classes()
 
 
-def test_the_readme_lists_every_event() -> None:
-    assert {row[0] for row in table(README, "Events")} == told_events()
+def test_the_reference_lists_every_event() -> None:
+    assert {row[0] for row in table(REFERENCE, "Events")} == told_events()
 
 
 def test_the_design_lists_every_event() -> None:
@@ -47,8 +51,8 @@ def test_the_design_lists_every_event() -> None:
     assert set(re.findall(r"`([a-z_]+\.[a-z]+)`", section)) == told_events()
 
 
-def test_the_readme_lists_every_command() -> None:
-    assert [row[0].split()[0] for row in table(README, "Commands")] == list(COMMANDS)
+def test_the_reference_lists_every_command() -> None:
+    assert [row[0].split()[0] for row in table(REFERENCE, "Commands")] == list(COMMANDS)
 
 
 def test_every_setting_is_in_the_design() -> None:
@@ -56,11 +60,10 @@ def test_every_setting_is_in_the_design() -> None:
     assert [s.name for s in SETTINGS if s.name not in section] == []
 
 
-PAGES = [
-    *("README.md", "docs/design.md", "docs/troubleshooting.md", "docs/no-transaction.md"),
-    *("docs/adopting.md", "docs/best-practices.md", "docs/workflow.md", "docs/rollback.md"),
-    *("CHANGELOG.md", "SECURITY.md"),
-]
+PAGES = sorted(
+    str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))
+)
+README_LINES = 200
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -91,9 +94,47 @@ def test_nobody_is_told_to_read_the_log_of_a_job_by_its_name() -> None:
     assert [text for text in texts if "logs job/migrator" in text] == []
 
 
-def test_every_make_target_that_the_readme_names_is_there() -> None:
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= README_LINES
+
+
+def test_every_page_is_listed_by_the_question_that_it_answers() -> None:
+    listed = (ROOT / "docs" / "README.md").read_text()
+    links = set(re.findall(r"\]\(([\w./-]+)\)", listed))
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert links == pages | {"../SECURITY.md", "../CHANGELOG.md", "../CONTRIBUTING.md"}
+
+
+def test_the_map_of_the_rooms_names_every_room() -> None:
+    rooms = table((ROOT / "CONTRIBUTING.md").read_text(), "The rooms")
+    folders = {f"{path.parent.name}/" for path in (ROOT / "migrator").glob("*/__init__.py")}
+    assert {row[0] for row in rooms} == folders | {"files beside the rooms"}
+
+
+def test_hosted_ci_calls_what_anyone_can_run() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    called = set(re.findall(r"'(\.ci/\w+)'", workflow))
+    assert called == {".ci/run", ".ci/full"}
+    assert all(os.access(ROOT / script, os.X_OK) for script in called)
+
+
+def test_a_release_takes_its_version_from_its_one_source() -> None:
+    reading = re.compile(r"sed -n (\S+ = .*?') migrator/__init__\.py")
+    places = (".github/workflows/release.yml", "docs/releasing.md", "Makefile")
+    ways = [reading.search((ROOT / place).read_text()) for place in places]
+    assert len({way[1] for way in ways if way}) == 1
+    assert all(ways)
+    command = f"sed -n {ways[0][1] if ways[0] else ''} migrator/__init__.py"
+    made = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, check=True)
+    assert made.stdout.decode().strip() == __version__
+    assert 'version = { attr = "migrator.__version__" }' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_every_make_target_that_a_page_names_is_there() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE))
+    texts = [(ROOT / page).read_text() for page in PAGES]
+    found = [re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE) for text in texts]
+    named = {name for names in found for name in names}
     assert {"migrate", "test"} <= named
     assert [name for name in named if not re.search(rf"^{name}:", makefile, re.M)] == []
 
