@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from functools import partial
 from typing import Any
 
 from migrator.adopt.read import find_spot, read_rows
 from migrator.adopt.rules import FOREIGN_HELD, Adoption, Spot, adopting, make_adoption
 from migrator.adopt.tools import Tracker, tracker
-from migrator.apply.database import HISTORY, MovedError
-from migrator.apply.run import MOVES, Run, View
+from migrator.apply.run import Run, View
+from migrator.apply.tries import HISTORY, REPEATABLE, persist, read_tables, until_unmoved
 from migrator.errors import (
     ConfigError,
     LockedError,
@@ -38,10 +37,8 @@ def adopt_history(
     over as it is, LockedError while that tool is at work, and whatever a run raises.
     """
     task = _Adopting(run, migrations, tracker(tool), _parted(table))
-    for _ in range(MOVES):
-        with contextlib.suppress(MovedError):
-            return task.go(only_plan=only_plan)
-    raise RuntimeError("the guard sees another history than the one that is read")
+    look = partial(run.look, migrations, run.config.history_readers)
+    return until_unmoved(look, partial(task.go, only_plan=only_plan))
 
 
 class _Adopting:
@@ -58,16 +55,12 @@ class _Adopting:
         self.tool, self.wanted = tool, wanted
         self.lock_timeout = run.config.lock_timeout
 
-    def go(self, *, only_plan: bool) -> dict[str, Any]:
-        view = self.run.look(self.migrations, self.run.config.history_readers)
-        spot = self.link.reading(
-            lambda: find_spot(
-                self.link.session, self.link.place, self.tool, self.wanted, self.lock_timeout
-            )
-        )
-        rows, digest, doubts = self.link.reading(
-            lambda: read_rows(self.link.session, self.link.place, spot, self.lock_timeout)
-        )
+    def go(self, view: View, *, only_plan: bool) -> dict[str, Any]:
+        limit = self.lock_timeout
+        find = partial(find_spot, tracker=self.tool, wanted=self.wanted, lock_timeout_ms=limit)
+        spot = read_tables(self.link, find)
+        query = partial(read_rows, spot=spot, lock_timeout_ms=limit)
+        rows, digest, doubts = read_tables(self.link, query)
         self.run.doubt(doubts)
         history = view.history.rows
         adoption = make_adoption(self.tool.name, self.tool.read(rows), self.migrations, history)
@@ -92,18 +85,19 @@ class _Adopting:
         limits = Limits(self.lock_timeout)
 
         def send() -> None:
-            place = self.link.place
+            session = self.link.connect()
+            place = self.link.place_of(session)
             tables = self.run.sync.tables
             text = adopting(adoption, self.tool, spot, place, limits, seen, also, tables)
             try:
-                self.link.session.send(text)
+                session.send(text)
             except ServerError as error:
                 self.link.settle(error)
                 if error.refusal.sqlstate == FOREIGN_HELD:
                     raise self._at_work(error) from error
                 raise
             except StoppedError as error:
-                if not self.link.session.surely_rolled_back:
+                if not session.surely_rolled_back:
                     error.details["outcome"] = unknown
                 raise
             except LostError:
@@ -112,9 +106,8 @@ class _Adopting:
 
         unknown = "unknown: the adoption was being written; see `status`"
         lost: list[bool] = []
-        busy = partial(self.link.retrying, HISTORY, send, self.lock_timeout)
         try:
-            self.link.reconnecting(lambda: self.link.when_free(busy))
+            persist(self.link, send, REPEATABLE, HISTORY, self.lock_timeout)
         except LostError as error:
             raise UnreachableError(f"the connection was lost: {error}", outcome=unknown) from error
         except MigratorError as error:

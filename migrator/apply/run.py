@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from migrator.apply.database import HISTORY, Link, MovedError
+from migrator.apply.database import Link, MovedError
 from migrator.apply.scripts import Reader
 from migrator.apply.send import Course, Flier, Seen, check_time
 from migrator.apply.supabase_history import Sync
+from migrator.apply.tries import (
+    HISTORY,
+    REPEATABLE,
+    ask,
+    own_session,
+    persist,
+    read_tables,
+    until_unmoved,
+)
 from migrator.config import Config
 from migrator.durations import limit_seconds
-from migrator.errors import (
-    AccessError,
-    DirtyError,
-    PendingError,
-)
+from migrator.errors import AccessError, DirtyError, PendingError
 from migrator.history.fence import Distrust, Owners
-from migrator.history.flight import (
-    Limits,
-)
+from migrator.history.flight import Limits, Place
 from migrator.history.journal import Progress
 from migrator.history.read import (
     History,
@@ -31,11 +34,11 @@ from migrator.history.read import (
     read_history,
     read_log,
 )
-from migrator.model import Event, Migration
+from migrator.model import Applied, Event, Migration
 from migrator.plan.order import Needs
 from migrator.plan.plan import Decision, Plan, Policy, make_plan
-from migrator.postgres.session import ServerError
-from migrator.postgres.stop import retry
+from migrator.postgres.retry import Trouble, retry
+from migrator.postgres.session import ServerError, Session
 from migrator.report import Done
 from migrator.sql.script import Script
 
@@ -45,8 +48,6 @@ if TYPE_CHECKING:
 #: What was not there when it was looked for: a schema, a table or its type.
 DOUBTED = "Compare with the role that runs `up`; only that role's rows can be relied on."
 APPEARED = frozenset({"42P06", "42P07", "23505", "42710"})
-#: How often the history may be said to have moved and be found as it was.
-MOVES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,11 @@ class View:
     history: History
     plan: Plan
     decision: Decision
+
+    @property
+    def rows(self) -> tuple[Applied, ...]:
+        """The history's."""
+        return self.history.rows
 
     @property
     def dirty(self) -> tuple[str, ...]:
@@ -126,9 +132,8 @@ class Run:
     def look(self, migrations: tuple[Migration, ...], readers: tuple[str, ...] = ()) -> View:
         """Read the history and plan; a connection that was idle too long is opened anew."""
         limit = self.config.lock_timeout
-        history = self.link.reading(
-            lambda: read_history(self.link.session, self.link.place, limit, readers)
-        )
+        query = partial(read_history, lock_timeout_ms=limit, readers=readers)
+        history = read_tables(self.link, query)
         # a crash of the server may take commits along, with synchronous_commit off
         stand = {row.version for row in history.rows}
         self.applied = [done for done in self.applied if done.version in stand]
@@ -157,10 +162,8 @@ class Run:
 
     def read_log(self, limit: int) -> list[dict[str, Any]]:
         """The newest `limit` lines of the log, oldest first; a lost connection is opened anew."""
-        timeout = self.config.lock_timeout
-        lines, distrust = self.link.reading(
-            lambda: read_log(self.link.session, self.link.place, timeout, limit)
-        )
+        query = partial(read_log, lock_timeout_ms=self.config.lock_timeout, limit=limit)
+        lines, distrust = read_tables(self.link, query)
         self.doubt(distrust)
         return lines
 
@@ -172,13 +175,10 @@ class Run:
 
     def apply_pending(self, migrations: tuple[Migration, ...]) -> None:
         """Bring the database to where the folder is, however often others move the history."""
-        unmoved = 0
-        before: History | None = None
         undoing: dict[str, Progress] = {}
-        while unmoved < MOVES:
-            view = self.look(migrations, self.config.history_readers)
-            unmoved = unmoved + 1 if before and before.rows == view.history.rows else 0
-            before = view.history
+
+        def act(view: View) -> None:
+            nonlocal undoing
             self.link.tell(_plan_made(view))
             self.warn(view)
             view.history.distrust.refuse_owners()
@@ -188,23 +188,17 @@ class Run:
                     raise view.undo_error()
                 undoing = view.history.undoing
                 self._wait_for_undo(view.undoing[0])
-                continue
             scripts = self.understand(view, migrations)
             _check_begun(scripts, view)
-            if not scripts and not view.history.readers_lacking:
-                return
-            with contextlib.suppress(MovedError):
+            if scripts or view.history.readers_lacking:
                 self._apply_all(scripts, view.history)
-                return
-        raise RuntimeError("the guard sees another history than the one that is read")
+
+        until_unmoved(partial(self.look, migrations, self.config.history_readers), act)
 
     def _wait_for_undo(self, version: str) -> None:
-        """Whoever is at it holds the lock: once that is free, nobody is."""
-        self.link.reconnecting(
-            lambda: self.link.when_free(
-                lambda: find_run(self.link.session, self.link.place, version)
-            )
-        )
+        """The runner that undoes it holds the lock. Raises MovedError once the lock is free."""
+        ask(self.link, partial(find_run, version=version), REPEATABLE)
+        raise MovedError
 
     def needs(self, migrations: tuple[Migration, ...]) -> Needs:
         """What each file requires, the applied ones too."""
@@ -223,7 +217,7 @@ class Run:
         Raises ConfigError when a no-transaction file has no session of its own to run on.
         """
         if not all(script.transactional for script in scripts):
-            self.link.own_session()
+            own_session(self.link)
 
     def _apply_all(self, scripts: tuple[Script, ...], history: History) -> None:
         self.find_sessions(scripts)
@@ -268,14 +262,14 @@ class Run:
             read_open_transactions,  # only a run with work needs it
         )
 
-        def look() -> list[dict[str, Any]]:
+        def look(session: Session, _place: Place) -> list[dict[str, Any]]:
             try:
-                return read_open_transactions(self.link.session)
+                return read_open_transactions(session)
             except ServerError:
-                self.link.session.tidy()
+                session.tidy()
                 return []  # no more than a warning is lost
 
-        for found in self.link.reconnecting(look):
+        for found in ask(self.link, look):
             self.link.tell(Event("transaction.open", "warning", found))
 
     def fly(self, script: Script, seen: Seen) -> Done:
@@ -301,19 +295,13 @@ class Run:
                 remedy="Connect to the primary; on Supabase, leave read-only mode first.",
             )
         if history.readers_lacking or not history.complete:
-            limit = self.config.lock_timeout
-            self.link.reconnecting(
-                lambda: self.link.when_free(
-                    lambda: self.link.retrying(
-                        HISTORY, lambda: self._prepare(history, owners), limit
-                    )
-                )
-            )
+            send = partial(self._prepare, history, owners)
+            persist(self.link, send, REPEATABLE, HISTORY, self.config.lock_timeout)
 
     def _prepare(self, history: History, owners: Owners) -> None:
-        limits = Limits(self.config.lock_timeout)
+        limits, session = Limits(self.config.lock_timeout), self.link.connect()
         try:
-            prepare_history(self.link.session, self.link.place, limits, history, owners)
+            prepare_history(session, self.link.place_of(session), limits, history, owners)
         except ServerError as error:
             self.link.settle(error)
             if error.refusal.sqlstate in APPEARED:
@@ -348,7 +336,11 @@ def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
 
     try:
         limit = limit_seconds(run.config.wait_timeout)
-        retry(look, run.link.watch, lambda: limit, _NotYetError, tell_retry, first=0.2)
+        retry(
+            look,
+            run.link.watch,
+            Trouble(_NotYetError, lambda: limit, tell_retry, first_seconds=0.2),
+        )
     except _NotYetError:
         raise PendingError(
             f"still pending after WAIT_TIMEOUT: {', '.join(lacking())}",

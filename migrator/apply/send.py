@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from migrator.apply.database import LOSSES, Link, MovedError
 from migrator.apply.supabase_history import Sync
+from migrator.apply.tries import ONCE, REPEATABLE, ask, persist
 from migrator.durations import format_duration
 from migrator.errors import (
     MigratorError,
@@ -117,7 +118,7 @@ class Flier:
         version = migration.version
         while self.link.losses(version) < LOSSES:
             try:
-                return Done(version, self.link.admitted(lambda: self._send_when_free(script, seen)))
+                return Done(version, self._send_when_free(script, seen))
             except MovedError:
                 # a lost flight may be begun by the server, and commit, only after we have looked
                 if self.link.losses(version) and (done := self._arrived(version)):
@@ -143,9 +144,7 @@ class Flier:
         called = self._called(version)
         unknown = f"unknown: the connection was lost while {called} ran; see `status`"
         try:
-            found = self.link.reconnecting(
-                lambda: self.link.when_free(partial(self._look, version))
-            )
+            found = ask(self.link, partial(self._look, version), REPEATABLE)
         except (LostError, ServerError) as error:
             if isinstance(error, ServerError):
                 if error.refusal.sqlstate == MOVED:
@@ -158,11 +157,11 @@ class Flier:
             raise
         return self._ours(version, found)
 
-    def _look(self, version: str) -> tuple[str | None, int] | None:
+    def _look(self, version: str, session: Session, place: Place) -> tuple[str | None, int] | None:
         """As the course's `find`; LostError from a standby, which may not have our COMMIT yet."""
-        if is_standby(self.link.session):
+        if is_standby(session):
             raise LostError("the server that answers is a standby")
-        return self.course.find(self.link.session, self.link.place, version)
+        return self.course.find(session, place, version)
 
     def _ours(self, version: str, found: tuple[str | None, int] | None) -> Done | None:
         """Whether the row that was found is of our flight: None when our flight left nothing.
@@ -180,25 +179,22 @@ class Flier:
         raise MovedError
 
     def _send_when_free(self, script: Script, seen: Seen) -> int | None:
-        place, limits = self.link.place, self._limits(script)
-        record = self.course.record(script, place)
-        also = self.course.also(self.sync, script.migration)
-        seen_head, tables = head(seen.items()), self.sync.tables
-        flight = partial(make_flight, script, seen_head, place, limits, also, record, tables)
+        version, limits = script.migration.version, self._limits(script)
 
         def send() -> int | None:
-            check_time(self.link, script, self._called(script.migration.version))
-            return self._send(script, flight())
+            check_time(self.link, script, self._called(version))
+            place = self.link.place_of(self.link.connect())
+            record = self.course.record(script, place)
+            also = self.course.also(self.sync, script.migration)
+            tables = self.sync.tables
+            flight = make_flight(script, head(seen.items()), place, limits, also, record, tables)
+            return self._send(script, flight)
 
-        version = script.migration.version
+        busy = self.course.busy.format(version)
         try:
-            return self.link.when_free(
-                lambda: self.link.retrying(
-                    version, send, limits.lock_timeout, self.course.busy.format(version)
-                )
-            )
+            return persist(self.link, send, ONCE, version, limits.lock_timeout, busy)
         except SourceError as error:  # the file has changed since it was understood
-            self.link.session.tidy()
+            self.link.connect().tidy()
             error.details["outcome"] = f"{self._called(version)} was rolled back"
             raise
 
@@ -212,7 +208,7 @@ class Flier:
     def _send(self, script: Script, messages: Iterator[Message]) -> int | None:
         """Send one flight; the server's ms for it. Whatever is refused is rolled back."""
         version = script.migration.version
-        session, closed = self.link.session, _Closed(self.link.run_id)
+        session, closed = self.link.connect(), _Closed(self.link.run_id)
         session.count_results()
         session.hear = partial(self._hear, version, closed)
         rows: list[tuple[Any, ...]] = []
@@ -266,12 +262,12 @@ class Flier:
         if not committed:
             return None
         with contextlib.suppress(ServerError, StoppedError):  # a stop is heard again at once
-            self.link.session.tidy()
+            self.link.connect().tidy()
         return Done(version, closed.ms)
 
     def _is_committed(self, closed: _Closed) -> bool:
         """What became of a transaction that is over. Needs no reset: each name has its schema."""
-        [(became,)] = self.link.session.send(BECAME.format(xid=closed.xid))
+        [(became,)] = self.link.connect().send(BECAME.format(xid=closed.xid))
         return bool(became == "committed")
 
     def _left_by_stop(
@@ -280,8 +276,8 @@ class Flier:
         """What a stopped flight left: our row, if COMMIT was sooner; else the outcome in words."""
         called = self._called(version)
         rolled_back = f"{called} was rolled back"
-        if self.link.session.alive:
-            if self.link.session.in_transaction or closed.xid is None:
+        if self.link.connect().alive:
+            if self.link.connect().in_transaction or closed.xid is None:
                 return None, rolled_back
             with contextlib.suppress(Exception), self.link.watch.cleaning_up():
                 if self._is_committed(closed):
@@ -310,12 +306,14 @@ class Flier:
                 "message": refusal.message,
                 "line": found.details.get("line"),
             }
-            line = log_row(self.link.place, version, self.course.failed, detail)
+            session = self.link.connect()
+            place = self.link.place_of(session)
+            line = log_row(place, version, self.course.failed, detail)
             with (
                 contextlib.suppress(ServerError, LostError, StoppedError),
                 self.link.watch.limited(LOG_SECONDS),
             ):
-                self.link.session.send(log_alone(self.link.place, line))
+                session.send(log_alone(place, line))
         return found
 
     def _called(self, version: str) -> str:

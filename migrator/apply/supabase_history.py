@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from migrator.apply.database import Link
+from migrator.apply.tries import read_tables
 from migrator.history.fence import Table, Write
 from migrator.model import Event, Migration
 
@@ -23,10 +26,8 @@ class Sync:
             return
         from migrator.adopt.read import read_mirror  # few runs keep it
 
-        limit = self.link.config.lock_timeout
-        self._columns = self.link.reading(
-            lambda: read_mirror(self.link.session, self.link.place, limit)
-        )
+        query = partial(read_mirror, lock_timeout_ms=self.link.config.lock_timeout)
+        self._columns = read_tables(self.link, query)
         if not self._columns:
             self.link.tell(Event("mirror.absent", "warning"))
 

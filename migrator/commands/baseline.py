@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from functools import partial
 
-from migrator.apply.database import MovedError
-from migrator.apply.run import MOVES, Run
+from migrator.apply.run import Run, View
 from migrator.apply.send import Course
 from migrator.apply.supabase_history import Sync
+from migrator.apply.tries import ask, until_unmoved
 from migrator.commands.baseline_rules import choose, declared
 from migrator.errors import DriftError, MigratorError
 from migrator.history.fence import Write
@@ -26,24 +25,26 @@ def declare(run: Run, migrations: tuple[Migration, ...], at: str, *, check: bool
     With `check` they are applied to a scratch database first, and what that then holds is
     compared: DriftError when the database is another. Raises what `choose` does, too.
     """
-    for _ in range(MOVES):
-        view = run.look(migrations)
+    checked = not check
+
+    def record(view: View) -> list[str]:
+        nonlocal checked
         chosen = choose(migrations, view.history.rows, at)
         if not chosen:
             return []
-        if check:
+        if not checked:
             _check(run, chosen, migrations)
-            check = False  # once: what may move is the history, which must be empty again
-        record, also = partial(declared, chosen=chosen), partial(_mirrored, chosen=chosen)
-        run.course = Course(record, also, called="the baseline")
-        with contextlib.suppress(MovedError):
-            run.prepare(view.history)
-            run.sync.look()
-            run.fly(_nothing(chosen[-1]), dict(view.history.seen()))
-            fields = {"version": chosen[-1].version, "count": len(chosen)}
-            run.link.tell(Event("history.baselined", "info", fields))
-            return [migration.version for migration in chosen]
-    raise RuntimeError("the guard sees another history than the one that is read")
+            checked = True  # once: what may move is the history, which must be empty again
+        rows, also = partial(declared, chosen=chosen), partial(_mirrored, chosen=chosen)
+        run.course = Course(rows, also, called="the baseline")
+        run.prepare(view.history)
+        run.sync.look()
+        run.fly(_nothing(chosen[-1]), dict(view.history.seen()))
+        fields = {"version": chosen[-1].version, "count": len(chosen)}
+        run.link.tell(Event("history.baselined", "info", fields))
+        return [migration.version for migration in chosen]
+
+    return until_unmoved(partial(run.look, migrations), record)
 
 
 def _nothing(last: Migration) -> Script:
@@ -68,8 +69,7 @@ def _check(run: Run, chosen: tuple[Migration, ...], migrations: tuple[Migration,
     repeatables = tuple(migration for migration in migrations if migration.repeatable)
     newest = len(chosen) + len(repeatables) == len(migrations)
     made = _made(run, (*chosen, *repeatables) if newest else chosen)
-    link = run.link
-    held = link.reconnecting(lambda: read_snapshot(link.session, link.place))
+    held = ask(run.link, read_snapshot)
     ours = schemas(made)
     findings = []
     for difference in differences(within(made, ours), within(held, ours)):
@@ -97,7 +97,7 @@ def _made(run: Run, files: tuple[Migration, ...]) -> Snapshot:
     with scratch_run(run) as trial:
         try:
             trial.apply_pending(files)
-            return read_snapshot(trial.link.session, trial.link.place)
+            return ask(trial.link, read_snapshot)
         except MigratorError as error:
             error.details["outcome"] = "nothing but a scratch database was touched"
             raise

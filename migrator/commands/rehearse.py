@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from migrator.apply.run import Run
+from migrator.apply.tries import ask
 from migrator.commands.rollback import roll_back
 from migrator.errors import MigratorError, SourceError
 from migrator.model import Event, Finding, Migration
@@ -80,8 +82,7 @@ def _there_and_back(
 
 
 def _look(trial: Run) -> Snapshot:
-    link = trial.link
-    return link.reconnecting(lambda: read_snapshot(link.session, link.place, rows=True))
+    return ask(trial.link, partial(read_snapshot, rows=True))
 
 
 def _compare(file: str, first: Snapshot, second: Snapshot, before: str, now: str) -> list[Finding]:

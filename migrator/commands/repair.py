@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from migrator.apply.database import MovedError
+from migrator.apply.tries import ONCE, persist, until_unmoved
 from migrator.commands.repair_rules import Known, Told, assume
 from migrator.errors import StoppedError, UnreachableError
 from migrator.history.fence import Owners
@@ -15,7 +15,7 @@ from migrator.postgres.quoting import TAIL
 from migrator.postgres.session import LostError, ServerError
 
 if TYPE_CHECKING:
-    from migrator.apply.run import Run
+    from migrator.apply.run import Run, View
 
 
 def record_answer(run: Run, migrations: tuple[Migration, ...], told: Told) -> str:
@@ -24,49 +24,46 @@ def record_answer(run: Run, migrations: tuple[Migration, ...], told: Told) -> st
     Raises ConfigError when the answer does not fit what is recorded, LockedError, and what ends
     any run.
     """
-    while True:
-        view = run.look(migrations)
-        try:
-            run.prepare(view.history, Owners.OF_SCHEMA)
-        except MovedError:
-            continue
-        place, seen = run.link.place, head(view.history.seen())
-        history = view.history
-        known = Known(migrations, view.plan, history.dirty, place, history.undoing)
-        assumed = assume(known, told)
-        fields = {
-            "version": told.version,
-            "answer": told.answer.value,
-            "assumed": assumed.words,
-            "why": told.reason,
-        }
-        run.link.tell(Event("repair.assuming", "warning", fields | assumed.fields))
-        limits, what = Limits(run.config.lock_timeout), f"repair {told.version}"
-        begin = opening(place, limits, what, seen, owners=Owners.OF_SCHEMA)
-        record = write(place, assumed.records)
-        send = partial(_send, run, ";\n".join((*begin, record, "COMMIT", *TAIL)))
-        try:
-            busy = partial(run.link.retrying, told.version, send, run.config.lock_timeout)
-            run.link.admitted(partial(run.link.when_free, busy))
-        except MovedError:
-            continue
-        except LostError as error:
-            raise UnreachableError(
-                f"the connection was lost while the answer was recorded: {error}",
-                version=told.version,
-                outcome=f"unknown: `status` shows the state of {told.version}",
-            ) from error
-        run.outcome = f"recorded: {assumed.words}"
-        return assumed.words
+    return until_unmoved(partial(run.look, migrations), partial(_record, run, migrations, told))
+
+
+def _record(run: Run, migrations: tuple[Migration, ...], told: Told, view: View) -> str:
+    history = view.history
+    run.prepare(history, Owners.OF_SCHEMA)
+    place, seen = run.link.place_of(run.link.connect()), head(history.seen())
+    known = Known(migrations, view.plan, history.dirty, place, history.undoing)
+    assumed = assume(known, told)
+    fields = {
+        "version": told.version,
+        "answer": told.answer.value,
+        "assumed": assumed.words,
+        "why": told.reason,
+    }
+    run.link.tell(Event("repair.assuming", "warning", fields | assumed.fields))
+    limits, what = Limits(run.config.lock_timeout), f"repair {told.version}"
+    begin = opening(place, limits, what, seen, owners=Owners.OF_SCHEMA)
+    record = write(place, assumed.records)
+    send = partial(_send, run, ";\n".join((*begin, record, "COMMIT", *TAIL)))
+    try:
+        persist(run.link, send, ONCE, told.version, run.config.lock_timeout)
+    except LostError as error:
+        raise UnreachableError(
+            f"the connection was lost while the answer was recorded: {error}",
+            version=told.version,
+            outcome=f"unknown: `status` shows the state of {told.version}",
+        ) from error
+    run.outcome = f"recorded: {assumed.words}"
+    return assumed.words
 
 
 def _send(run: Run, text: str) -> None:
+    session = run.link.connect()
     try:
-        run.link.session.send(text)
+        session.send(text)
     except ServerError as error:
         run.link.settle(error)
         raise
     except StoppedError as error:
-        if not run.link.session.surely_rolled_back:
+        if not session.surely_rolled_back:
             error.details["outcome"] = "unknown: the answer was being recorded; see `status`"
         raise

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from migrator.apply.database import MovedError
-from migrator.apply.run import MOVES, Run
+from migrator.apply.run import Run, View
 from migrator.apply.send import Course, Seen, check_time
 from migrator.apply.supabase_history import Sync
+from migrator.apply.tries import read_tables, until_unmoved
 from migrator.errors import ConfigError, MigratorError, StatementError, StoppedError
 from migrator.history import journal
 from migrator.history.fence import Write
@@ -52,26 +51,21 @@ def roll_back(
     (ConfigError): it was another run or other steps that were meant.
     """
     shown: frozenset[str] | None = None
-    before: History | None = None
-    unmoved = 0
-    while unmoved < MOVES:
-        view = run.look(migrations)
+
+    def undo(view: View) -> None:
+        nonlocal shown
         view.history.distrust.refuse_owners()
-        unmoved = unmoved + 1 if before and before.rows == view.history.rows else 0
-        before = view.history
         plan = _plan(run, migrations, view.history, wish, origin)
         if shown is None or not plan.versions <= shown:
             _agree(run, plan, wish, shown, sure=sure)
             shown = plan.versions
         if plan.steps:
             run.find_sessions(plan.scripts)
-        with contextlib.suppress(MovedError):
-            if plan.steps:
-                run.prepare(view.history)
-            _undo_all(run, migrations, plan, view.history)
-            run.course = Course()
-            return
-    raise RuntimeError("the guard sees another history than the one that is read")
+            run.prepare(view.history)
+        _undo_all(run, migrations, plan, view.history)
+
+    until_unmoved(partial(run.look, migrations), undo)
+    run.course = Course()
 
 
 def _plan(
@@ -79,8 +73,8 @@ def _plan(
 ) -> UndoPlan:
     kept = {}
     if history.rows:
-        limit = run.config.lock_timeout
-        kept = run.link.reading(lambda: read_kept(run.link.session, run.link.place, limit))
+        query = partial(read_kept, lock_timeout_ms=run.config.lock_timeout)
+        kept = read_tables(run.link, query)
     rows = [row for row in history.rows if row.version in kept]  # one may have gone meanwhile
     with run.link.watch.thinking():
         plan = make_undo(rows, kept, migrations, wish, origin, run.config.on_drift)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from keyword import iskeyword
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from migrator import __version__
 from migrator.apply.run import Run, View, wait_for_all
@@ -17,9 +17,6 @@ from migrator.model import Event, Migration, Order
 from migrator.plan.order import Graph
 from migrator.plan.plan import behind
 from migrator.sql.script import Script
-
-if TYPE_CHECKING:
-    pass
 
 Answer = dict[str, Any]
 
@@ -182,11 +179,12 @@ def report(run: Run, *, markdown: bool) -> Answer:
     if view.undoing:
         failures = (*failures, view.undo_error())
     log, unseen = _newest_lines(run)
-    server = divmod(run.link.place.server_version, 10_000)
+    session = run.link.connect()
+    server = divmod(session.server_version, 10_000)
     return {
-        "database": str(run.link.session.target),
+        "database": str(session.target),
         "server": f"PostgreSQL {server[0]}.{server[1]}",
-        "history": run.link.place.history,
+        "history": run.link.place_of(session).history,
         "folder": run.config.migrations_dir,
         "migrator": __version__,
         "taken_at": run.started_at.isoformat(timespec="seconds"),

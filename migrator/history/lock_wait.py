@@ -17,8 +17,9 @@ from migrator.errors import LockedError
 from migrator.history.flight import holder_query
 from migrator.model import Event, Tell
 from migrator.postgres.quoting import first
+from migrator.postgres.retry import Trouble, retry
 from migrator.postgres.session import LostError, Session
-from migrator.postgres.stop import Watch, retry
+from migrator.postgres.stop import Watch
 
 
 class _StillHeldError(Exception):
@@ -80,7 +81,7 @@ class Wait:
             return self._ends - time.monotonic()
 
         try:
-            retry(poll, self._watch, left, _StillHeldError, tell_retry)
+            retry(poll, self._watch, Trouble(_StillHeldError, left, tell_retry))
         except _StillHeldError:
             self._ends = time.monotonic()
             self.refused(self._holder)

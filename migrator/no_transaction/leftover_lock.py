@@ -5,8 +5,9 @@ from __future__ import annotations
 from migrator.errors import StoppedError
 from migrator.history.flight import Place
 from migrator.history.journal import drop_lock
+from migrator.postgres.retry import Trouble, retry
 from migrator.postgres.session import LostError, ServerError, Session
-from migrator.postgres.stop import Watch, retry
+from migrator.postgres.stop import Watch
 
 #: How long a backend that keeps the lock is waited for to become idle.
 DROP_SECONDS = 5.0
@@ -28,7 +29,7 @@ def free_lock(session: Session, place: Place, pid: int, watch: Watch) -> bool:
             raise _StillHeldError
 
     try:
-        retry(once, watch, lambda: DROP_SECONDS, _StillHeldError, lambda *_: None)
+        retry(once, watch, Trouble(_StillHeldError, lambda: DROP_SECONDS, lambda *_: None))
     except (_StillHeldError, LostError, ServerError, StoppedError):
         return False
     return True

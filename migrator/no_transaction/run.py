@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from migrator.apply.database import BUSY, LOCK_REFUSED, LOSSES, Link, MovedError, TablesBusyError
+from migrator.apply.tries import Cause, own_session, persist
 from migrator.durations import limit_seconds
 from migrator.errors import (
     AccessError,
@@ -53,13 +54,13 @@ from migrator.no_transaction.steps import (
     tampered,
 )
 from migrator.postgres.quoting import UTF8
+from migrator.postgres.retry import Trouble, retry
 from migrator.postgres.session import LostError, ServerError, Session
-from migrator.postgres.stop import retry
 from migrator.report import Done
 from migrator.sql.effects import Act, Effect, read_effect
 from migrator.sql.script import Script
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 Rows = list[tuple[Any, ...]]
 
 
@@ -134,8 +135,8 @@ class _Visit:
         self.link, self.script, self.config = link, script, link.config
         self.also, self.errand, self.way = also, errand, errand.way
         self.version = script.migration.version
-        self.session = link.own_session()
-        self.place = link.place
+        self.session = own_session(link)
+        self.place = link.place_of(self.session)
         self.progress = Progress(way=self.way)
         self.seen = ""  #: the head that the history must keep
         self.at = 0  #: the number of the statement that was sent last
@@ -151,10 +152,10 @@ class _Visit:
             take = journal.take_lock(self.place, self._limits())
 
             def take_lock() -> Rows:
-                self.session = self.link.own_session()  # a waiter may have lost the one before
+                self.session = own_session(self.link)  # a waiter may have lost the one before
                 return self.session.send(take)
 
-            [(pid,)] = self.link.admitted(lambda: self.link.when_free(take_lock))
+            [(pid,)] = persist(self.link, take_lock, (Cause.FULL, Cause.HELD))
             try:
                 with self._told():
                     return self._apply(seen)
@@ -261,7 +262,9 @@ class _Visit:
 
         limit = limit_seconds(self.config.wait_timeout)
         try:
-            return retry(once, self.link.watch, lambda: limit, _StillAtWorkError, tell_retry)
+            return retry(
+                once, self.link.watch, Trouble(_StillAtWorkError, lambda: limit, tell_retry)
+            )
         except _StillAtWorkError as error:
             raise LockedError(
                 f"{self.version}: {step.what}: {error.verdict.seen}, for all of WAIT_TIMEOUT",
@@ -457,8 +460,9 @@ class _Visit:
                 with contextlib.suppress(LostError, ServerError, StoppedError):
                     self.session.tidy()
 
-    def _again(self, send: Callable[[], T], spent: Callable[[], float] = float) -> T:
-        return self.link.retrying(self.version, send, self._limits().lock_timeout, spent=spent)
+    def _again(self, send: Callable[[], _T], spent: Callable[[], float] = float) -> _T:
+        limit = self._limits().lock_timeout
+        return persist(self.link, send, (Cause.BUSY,), self.version, limit, spent=spent)
 
     def _send(self, text: str) -> Rows:
         """A text of our own."""

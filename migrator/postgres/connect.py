@@ -14,8 +14,9 @@ import psycopg2
 from migrator.durations import limit_seconds
 from migrator.errors import AccessError, UnreachableError
 from migrator.model import Event, Tell
+from migrator.postgres.retry import Trouble, retry
 from migrator.postgres.session import Session
-from migrator.postgres.stop import TimeIsUpError, Watch, retry
+from migrator.postgres.stop import TimeIsUpError, Watch
 
 if TYPE_CHECKING:
     from migrator.postgres.connect_failures import Verdict
@@ -106,7 +107,8 @@ def _connect_with_retries(
     def left() -> float:
         return ends - time.monotonic()
 
-    return retry(connect, watch, left, _AgainError, tell_retry, first=0.2, cap=5.0)
+    again = Trouble(_AgainError, left, tell_retry, first_seconds=0.2, cap_seconds=5.0)
+    return retry(connect, watch, again)
 
 
 def _connect(target: Target, runner: str, ends: float, watch: Watch, *, more: bool) -> Session:

@@ -1,4 +1,4 @@
-"""What may end a wait: a signal, the deadline, a limit; and retrying until one of them does."""
+"""What may end a wait: a signal, the deadline, a limit."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import psycopg2
 from psycopg2 import extensions
 
 from migrator.errors import StoppedError
 
-T = TypeVar("T")
 Ends = tuple[list[Any], list[Any]]  # what is waited for: to be read from, to be written to
 
 #: How long a cancelled statement may take to end before the connection is dropped.
@@ -341,62 +340,6 @@ class _Canceller:
             if ended:
                 self._pid = None
         return self._pid
-
-
-def retry(
-    send: Callable[[], T],
-    watch: Watch,
-    left: Callable[[], float],
-    retry_on: type[Exception],
-    tell_retry: Callable[[Any, int], None],
-    *,
-    first: float = 0.1,
-    cap: float = 3.0,
-) -> T:
-    """Do `send`, and after a `retry_on` again, with exponential back-off and jitter.
-
-    A pause lasts `cap` seconds at most, unless the exception's verdict asks for more; before
-    each one `tell_retry(exception, attempt)` is called. `left`, asked once after the first
-    failure, says for how many seconds to go on: the last pause is cut to end then, and what the
-    last try raises is raised. A stop ends a pause.
-    """
-    failed: list[Exception] = []
-    try:
-        return send()
-    except retry_on as error:
-        failed.append(error)
-    import tenacity  # a run whose first try succeeds does not need it
-
-    def again() -> T:
-        if failed:
-            raise failed.pop()
-        return send()
-
-    back_off = tenacity.wait_exponential_jitter(multiplier=first, max=cap, jitter=first)
-    ends = time.monotonic() + left()
-
-    def wanted(state: Any) -> float:
-        verdict = getattr(state.outcome.exception(), "verdict", None)
-        return float(getattr(verdict, "wait_seconds", 0.0))
-
-    def pause(state: Any) -> float:
-        return min(max(back_off(state), wanted(state)), max(0.0, ends - time.monotonic()))
-
-    def over(state: Any) -> bool:
-        rest = ends - time.monotonic()
-        return rest <= 0 or wanted(state) > rest
-
-    def before_sleep(state: Any) -> None:
-        tell_retry(state.outcome.exception(), state.attempt_number)
-
-    return tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(retry_on),
-        stop=over,
-        wait=pause,
-        sleep=watch.sleep,
-        before_sleep=before_sleep,
-        reraise=True,
-    )(again)
 
 
 def _readable(end: int) -> bool:

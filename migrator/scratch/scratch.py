@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from migrator.apply.database import Link
 from migrator.apply.run import Run
+from migrator.apply.tries import ask
 from migrator.config import OnLate
 from migrator.errors import AccessError, ConfigError, MigratorError
 from migrator.model import Event
@@ -48,7 +49,7 @@ def scratch_run(run: Run) -> Iterator[Run]:
     if any(_place(shadow) & _place(target) for target in run.config.targets):
         raise _same(shadow)
     with _linked(run, shadow) as given:
-        if not given.session.send(first(MARK, MAY_CREATE))[0][0]:
+        if not given.connect().send(first(MARK, MAY_CREATE))[0][0]:
             _refuse_same(run, given, shadow)
             trial = _run_on(run, given)
             _refuse_full(trial)
@@ -92,8 +93,8 @@ def _run_on(run: Run, link: Link) -> Run:
 
 def _create(given: Link, name: str) -> None:
     try:
-        given.session.send(first(MARK))  # CREATE DATABASE goes alone
-        given.session.send(CREATE.format(name=identifier(name)))
+        given.connect().send(first(MARK))  # CREATE DATABASE goes alone
+        given.connect().send(CREATE.format(name=identifier(name)))
     except ServerError as error:
         raise AccessError(f"cannot create a scratch database: {error}", remedy=NAME_IT) from error
 
@@ -104,7 +105,7 @@ def _drop(run: Run, given: Link, name: str) -> None:
     watch = run.link.watch
     try:
         with watch.cleaning_up() if watch.stopped_by else contextlib.nullcontext():
-            given.reconnecting(lambda: given.session.send(drop))
+            ask(given, lambda session, _place: session.send(drop))
     except (ServerError, LostError, MigratorError) as error:
         fields = {"scratch": name, "error": str(error)}
         run.link.tell(Event("scratch.left", "warning", fields))
@@ -113,7 +114,7 @@ def _drop(run: Run, given: Link, name: str) -> None:
 def _refuse_full(trial: Run) -> None:
     """Only what a new database has, and an empty history of a rehearsal before this one."""
     things = [row.version for row in trial.look(()).history.rows]
-    for item in read_snapshot(trial.link.session, trial.link.place).values():
+    for item in ask(trial.link, read_snapshot).values():
         brought = item.kind == "extension" or item.kind.startswith(("comment on", "default"))
         if not brought and (item.kind, item.name) != ("schema", "public"):
             things.append(f"{item.kind} {item.name}")
@@ -129,12 +130,12 @@ def _refuse_same(run: Run, given: Link, shadow: Target) -> None:
     if not run.config.targets:
         return
     key = int(run.link.run_id.replace("-", "")[:15], 16)
-    session = run.link.session
+    session = run.link.connect()
     text = ";\n".join((f"{MARK} {CLEAN[0]}", *CLEAN[1:], "BEGIN", HERE, SHOW_LOCK.format(key=key)))
     session.send(text)
     try:
         high, low = divmod(key, 2**32)
-        same = given.session.send(first(MARK, SEE_LOCK.format(high=high, low=low)))[0][0]
+        same = given.connect().send(first(MARK, SEE_LOCK.format(high=high, low=low)))[0][0]
     finally:
         session.tidy()
     if same:

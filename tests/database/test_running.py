@@ -6,11 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from migrator.history.flight import lock_key
+from migrator.history.read import History, read_history
 from tests.builders import chain, write_folder
 from tests.conftest import Database, MakeProxy
 from tests.job import ROOT, Job, run_job, until
@@ -78,6 +81,38 @@ def test_a_history_that_can_never_be_what_was_read_is_not_planned_for_ever(
     result = run_job(database.url, write_folder(tmp_path, chain(1)))
     assert (result.code, result.events.count("plan.made")) == (1, 6)
     assert database.query("SELECT to_regclass('t1')") == [(None,)]
+
+
+def test_a_repair_that_the_guard_never_lets_pass_ends_too(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was repeated for ever: 461 times in 4 s."""
+    folder = write_folder(tmp_path, chain(1))
+    monkeypatch.setattr("migrator.commands.repair.head", lambda rows: "0" * 64)
+    result = run_job(database.url, folder, "repair", "--applied", "001_step", "--reason", "why")
+    assert (result.code, result.events.count("repair.assuming")) == (1, 6)
+    assert database.query("SELECT count(*) FROM schema_migrations") == [(0,)]
+
+
+def test_the_read_of_a_run_with_nothing_to_do_is_ten_calls_down(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From `main` to `read_history`; there were 18 calls, most of them of five retry loops."""
+    folder = write_folder(tmp_path, chain(1))
+    assert run_job(database.url, folder).code == 0
+    calls: list[list[str]] = []
+
+    def reading(*args: Any, **options: Any) -> History:
+        frames = traceback.extract_stack()[:-1]
+        names = [frame.name for frame in frames]
+        calls.append(["read_history", *reversed(names)])
+        return read_history(*args, **options)
+
+    monkeypatch.setattr("migrator.apply.run.read_history", reading)
+    assert run_job(database.url, folder).code == 0
+    [names] = calls
+    path = names[: names.index("main") + 1]
+    assert len(path) <= 10, path
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])

@@ -64,7 +64,6 @@ ROWS: adopt.rules commands.baseline_rules history.read scratch.snapshot_query
 Reader: apply.scripts sql.parts
 Spot: adopt.rules apply.diagnosis
 Step: no_transaction.steps plan.undo
-T: apply.database no_transaction.run postgres.stop
 TIDY_SECONDS: postgres.session postgres.stop
 Verdict: no_transaction.settle postgres.connect_failures
 choose: commands.baseline_rules commands.repair_rules

@@ -6,7 +6,8 @@ from typing import cast
 import pytest
 
 from migrator.postgres.connect_failures import Answer, Verdict
-from migrator.postgres.stop import Watch, retry
+from migrator.postgres.retry import Trouble, retry
+from migrator.postgres.stop import Watch
 
 CIRCUIT_OPEN = Verdict(Answer.RETRY, "pooler", "", wait_seconds=30.0)
 
@@ -44,9 +45,11 @@ class Sending:
         return retry(
             self.send,
             cast(Watch, self.sleeper),
-            lambda: for_seconds,
-            RefusedError,
-            lambda error, attempt: self.told.append((error, attempt)),
+            Trouble(
+                RefusedError,
+                lambda: for_seconds,
+                lambda error, attempt: self.told.append((error, attempt)),
+            ),
         )
 
 
@@ -82,3 +85,56 @@ def test_the_last_pause_is_cut_so_that_the_last_try_comes_at_the_end() -> None:
     sending = Sending(RefusedError())
     assert sending.retried(for_seconds=0.05) == "done"
     assert sending.sleeper.pauses[0] <= 0.05
+
+
+class OuterError(Exception):
+    """A trouble of an outer row."""
+
+
+class InnerError(OuterError):
+    """One of a row further in."""
+
+
+def test_an_outer_trouble_lets_the_inner_rows_begin_anew() -> None:
+    """Their pauses start small again, and so does their time."""
+    errors: list[Exception] = [InnerError(), InnerError(), OuterError(), InnerError()]
+    said: list[tuple[str, int]] = []
+    asked: list[str] = []
+
+    def row(kind: type[Exception], name: str) -> Trouble:
+        def seconds() -> float:
+            asked.append(name)
+            return math.inf
+
+        return Trouble(kind, seconds, lambda _error, attempt: said.append((name, attempt)))
+
+    def send() -> str:
+        if errors:
+            raise errors.pop(0)
+        return "done"
+
+    table = row(OuterError, "outer"), row(InnerError, "inner")
+    assert retry(send, cast(Watch, Sleeper()), *table) == "done"
+    assert said == [("inner", 1), ("inner", 2), ("outer", 1), ("inner", 1)]
+    assert asked == ["inner", "outer", "inner"]
+
+
+def test_what_fits_no_row_ends_the_loop_as_it_came() -> None:
+    odd = Trouble(RefusedError, lambda: math.inf, lambda *_: None, fits=lambda _error: False)
+    sending = Sending(RefusedError())
+    with pytest.raises(RefusedError):
+        retry(sending.send, cast(Watch, sending.sleeper), odd)
+    assert sending.sleeper.pauses == []
+
+
+def test_what_a_row_makes_of_its_last_error_is_raised_from_it() -> None:
+    caught: list[Exception] = []
+    last = RefusedError()
+    over = Trouble(
+        RefusedError, float, lambda *_: None, caught=caught.append, over=lambda _e: KeyError()
+    )
+    sending = Sending(last)
+    with pytest.raises(KeyError) as raised:
+        retry(sending.send, cast(Watch, sending.sleeper), over)
+    assert raised.value.__cause__ is last
+    assert caught == [last]
