@@ -117,7 +117,8 @@ class _Job:
 
             self._print(help_page(self.words.page))
             return None
-        config = read_config(_with_file(self.environment), self.words.settings)
+        environment = _with_env_file(self.environment, self.words.env_file)
+        config = read_config(_with_file(environment), self.words.settings)
         self.termination_log = config.termination_log
         self.hide.secrets += config.secrets
         tell = self.tell = self._make_tell(config.log_format, config.log_level)
@@ -203,6 +204,15 @@ def _is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and not stream.closed and stream.isatty()
 
 
+def _with_env_file(environment: Mapping[str, str], path: str | None) -> Mapping[str, str]:
+    """The environment, and what the .env file at `path` adds to it."""
+    if path is None:
+        return environment
+    from migrator.cli.env_file import beneath, read_env_file  # for a laptop
+
+    return beneath(environment, read_env_file(_read(path, "--env-file"), path, environment))
+
+
 def _with_file(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment with DATABASE_URL_FILE read into DATABASE_URL."""
     values = dict(environment)
@@ -214,15 +224,20 @@ def _with_file(environment: Mapping[str, str]) -> dict[str, str]:
         raise ConfigError(
             "both DATABASE_URL and DATABASE_URL_FILE are set", remedy="Set one of them."
         )
-    try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib is dear to import
-            values["DATABASE_URL"] = file.read().strip()
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(f"DATABASE_URL_FILE={path} cannot be read: {reason}") from error
+    values["DATABASE_URL"] = _read(path, "DATABASE_URL_FILE").strip()
     if not values["DATABASE_URL"]:
         raise ConfigError(f"DATABASE_URL_FILE={path} is empty")
     return values
+
+
+def _read(path: str, name: str) -> str:
+    """The text of the file that the setting or flag `name` names."""
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib is dear to import
+            return file.read()
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"{name}={path} cannot be read: {reason}") from error
 
 
 def _check_target(command: str, options: Mapping[str, Any], config: Config) -> None:

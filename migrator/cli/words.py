@@ -17,7 +17,10 @@ from migrator.errors import ConfigError
 #: The pages of `migrator help` that are no command's.
 TOPICS = ("settings",)
 #: What every command takes beside the settings, with what their values are called.
-COMMON = {"--json": "", "--color": "WHEN", "--help": "", "-h": "", "--version": ""}
+COMMON = {
+    **{"--json": "", "--color": "WHEN", "--env-file": "PATH"},
+    **{"--help": "", "-h": "", "--version": ""},
+}
 COLORS = ("auto", "always", "never")
 #: The options of all commands by their flags, with what their values are called. Two commands
 #: share a flag only when its values have one form.
@@ -36,6 +39,7 @@ class Words:
     words: tuple[str, ...] = ()  #: that follow the command
     options: Mapping[str, Any] = field(default_factory=dict)  #: by the names of its parameters
     settings: Mapping[str, str] = field(default_factory=dict)  #: given as flags, by their names
+    env_file: str | None = None  #: whose settings and URL are read beneath the environment
     page: str | None = None  #: only this page of the help is wanted; "" is the first one
     version: bool = False  #: only the version is wanted
 
@@ -58,7 +62,8 @@ def read_words(argv: Sequence[str]) -> Words:
     _check_command(command)
     _check_words(command, rest)
     settings = {s.name: values[s.flag][0] for s in SETTINGS if s.flag in values}
-    return Words(command, tuple(rest), _options(command, values), settings)
+    env_file = values["--env-file"][0] if "--env-file" in values else None
+    return Words(command, tuple(rest), _options(command, values), settings, env_file)
 
 
 def glance(argv: Sequence[str], flag: str) -> str:

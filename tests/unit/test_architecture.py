@@ -26,7 +26,7 @@ IN_HALL = {"display", "durations", "errors", "masking", "model", "report"}
 PURE = {
     *IN_HALL,
     *("adopt.rules", "adopt.tools", "apply.diagnosis", "folder.names"),
-    *("cli.graph", "cli.markdown", "cli.tables", "cli.terminal", "config"),
+    *("cli.env_file", "cli.graph", "cli.markdown", "cli.tables", "cli.terminal", "config"),
     *("history.fence", "history.flight", "history.journal", "no_transaction.settle"),
     *("no_transaction.steps", "plan.order", "plan.plan", "plan.undo"),
     *("postgres.connect_failures", "postgres.quoting", "postgres.url", "scratch.snapshot"),

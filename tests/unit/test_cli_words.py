@@ -242,6 +242,37 @@ def test_a_file_that_is_not_utf_8_holds_no_url(tmp_path: Path) -> None:
     assert "s3cret" not in result.stderr
 
 
+def test_an_env_file_is_read_beneath_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text(f"DATABASE_URL='{URL}'\nON_LATE=never # no such word\n")
+    result = run("status", "--env-file", str(file))
+    assert result.code == 2
+    assert "ON_LATE=never" in result.error["message"]
+    offline = run("new", "A", "--env-file", str(file), ON_LATE="skip")
+    assert "cannot be a migration's name" in offline.error["message"], "the environment wins"
+    assert "s3cret" not in result.stderr + offline.stderr
+
+
+@pytest.mark.parametrize(
+    ("written", "part"),
+    [
+        pytest.param(None, "--env-file=PATH cannot be read: No such file", id="no file"),
+        pytest.param(b"A=\xff", "--env-file=PATH cannot be read: it is not UTF-8", id="no text"),
+        pytest.param(b"ON_LATE=skip\nA='s3cret", "PATH:2: a quote is not closed", id="no end"),
+    ],
+)
+def test_an_env_file_that_cannot_be_read_is_refused(
+    tmp_path: Path, written: bytes | None, part: str
+) -> None:
+    file = tmp_path / ".env"
+    if written is not None:
+        file.write_bytes(written)
+    result = run("status", "--env-file", str(file))
+    assert result.code == 2
+    assert part.replace("PATH", str(file)) in result.error["message"]
+    assert "s3cret" not in result.stderr
+
+
 def test_a_bug_of_ours_is_code_1_with_a_traceback_and_without_a_secret(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
