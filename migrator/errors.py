@@ -1,6 +1,6 @@
 """The error tree. Each class carries one exit code and one remedy; the codes are a promise.
 
-MigratorError            base, never raised itself
+MigratorError            base; itself only where `migrator.apply` meets a bug of ours
 ├─ ConfigError        2  usage or settings
 ├─ RefusedError          nothing was run, mend something first:
 │    SourceError 10 · DriftError 11 · MissingError 12 · LateError 13 · DirtyError 14 ·
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from migrator.model import Finding
+    from migrator.report import Report
 
 
 class MigratorError(Exception):
@@ -27,6 +28,7 @@ class MigratorError(Exception):
 
     exit_code = 1
     remedy = ""
+    report: Report | None = None  #: what the run did before, for callers of `migrator.apply`
 
     def __init__(
         self,
