@@ -20,6 +20,8 @@ class Refuse:
 
     message: str
     sqlstate: str = "XX000"  # what Supavisor sends, whatever the reason
+    severity: str = "FATAL"
+    encoding: str = "utf-8"
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,9 @@ class PoolerStub:
 
 
 def _error_response(refusal: Refuse) -> bytes:
-    fields = {"S": "FATAL", "V": "FATAL", "C": refusal.sqlstate, "M": refusal.message}
-    return message(b"E", *(f"{name}{value}" for name, value in fields.items()), "")
+    fields = {"S": refusal.severity, "V": "FATAL", "C": refusal.sqlstate, "M": refusal.message}
+    words = (f"{name}{value}" for name, value in fields.items())
+    return message(b"E", *words, "", encoding=refusal.encoding)
 
 
 def _greeting(welcome: Welcome) -> bytes:
@@ -136,9 +139,9 @@ def _greeting(welcome: Welcome) -> bytes:
     return b"R\0\0\0\x08\0\0\0\0" + b"".join(status) + key + b"Z\0\0\0\x05I"
 
 
-def message(kind: bytes, *strings: str) -> bytes:
+def message(kind: bytes, *strings: str, encoding: str = "utf-8") -> bytes:
     """A message of NUL-ended strings (protocol manual, "Message Formats")."""
-    body = b"".join(text.encode() + b"\0" for text in strings)
+    body = b"".join(text.encode(encoding) + b"\0" for text in strings)
     return kind + struct.pack("!I", len(body) + 4) + body
 
 

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,7 @@ class Server(Address):
 
     directory: Path = field(kw_only=True)
     durable: bool = field(default=False, kw_only=True)
+    locales: Path | None = field(default=None, kw_only=True)  #: made by localedef, for lc_messages
 
     @classmethod
     def create(
@@ -187,7 +188,9 @@ class Server(Address):
 
     def _run(self, program: str, *words: str) -> subprocess.CompletedProcess[str]:
         where = ["-D", str(self.data), *(["-l", str(self.log)] if words[0] == "start" else [])]
-        return run_as_plain_user([str(binary(program)), *words, *where], directory=self.directory)
+        more = {} if self.locales is None else {"LOCPATH": str(self.locales)}
+        command = [str(binary(program)), *words, *where]
+        return run_as_plain_user(command, directory=self.directory, environment=more)
 
 
 def binary(name: str) -> Path:
@@ -230,13 +233,13 @@ def stepped_down() -> dict[str, Any]:
 
 
 def run_as_plain_user(
-    command: Sequence[str], *, directory: Path
+    command: Sequence[str], *, directory: Path, environment: Mapping[str, str] = {}
 ) -> subprocess.CompletedProcess[str]:
     """Run `command` to its end in `directory`, out of reach of the caller's PG* settings."""
     with subprocess.Popen(
         command,
         cwd=directory,
-        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
+        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

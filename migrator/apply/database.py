@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from migrator.config import Config
-from migrator.display import held
 from migrator.durations import Rhythm
 from migrator.errors import AccessError, ConfigError
 from migrator.history.fence import UNTRUSTED, UNWRITTEN, explain, unwritten
@@ -15,6 +14,7 @@ from migrator.history.lock_wait import read_holder
 from migrator.masking import Hider
 from migrator.model import Event, Tell
 from migrator.postgres.connect import open_session
+from migrator.postgres.libpq import Notice
 from migrator.postgres.session import LostError, MisreadError, ServerError, Session
 from migrator.postgres.stop import Watch
 from migrator.postgres.url import in_session_mode
@@ -160,11 +160,10 @@ class Link:
             ) from error
         self._misread = True
 
-    def tell_notice(self, version: str, text: str) -> None:
+    def tell_notice(self, version: str, notice: Notice) -> None:
         """What the server says while a file runs."""
-        severity, _, message = held(text).strip().partition(":")
-        level = "warning" if severity == "WARNING" else "debug"
-        fields = {"version": version, "notice": message.strip()}
+        level = "warning" if notice.severity == "WARNING" else "debug"
+        fields = {"version": version, "notice": notice.message}
         self.tell(Event("migration.notice", level, fields))
 
     def read_back(self, encoding: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from migrator.apply.context_rules import block_line, copied_relation, copied_row, copied_values
 from migrator.display import TEXT_CHARS
 from migrator.durations import format_duration
 from migrator.errors import AccessError, MigratorError, StatementError
@@ -61,6 +62,7 @@ class Refusal:
     internal_query: str | None = None
     constraint: str | None = None
     table: str | None = None
+    timed_out: bool = False  #: a timeout cancelled it, and nobody by hand; see `cancelled`
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ def discreet(message: Message, refusal: Refusal, results: int | None, hide: Hide
         message=shown(said) or "",
         detail=shown(refusal.detail, _row_values(refusal)),
         hint=shown(refusal.hint),
-        context=shown(refusal.context, _copied_values(refusal, secrets)),
+        context=shown(refusal.context, _copied_values(message, refusal, secrets)),
     )
 
 
@@ -151,7 +153,7 @@ def diagnose(
     if not in_file and refusal.sqlstate == NO_RIGHT:
         return AccessError(text, **found)
     remedy = REMEDIES.get(refusal.sqlstate)
-    if refusal.sqlstate == CANCELLED and "statement timeout" in refusal.message:
+    if refusal.timed_out:
         remedy = _timeout_remedy(script, general_timeout_ms)
     return StatementError(text, remedy=remedy, **found)
 
@@ -168,9 +170,9 @@ def locate(message: Message, refusal: Refusal, results: int | None) -> tuple[Spo
             return None, False  # the semicolon that follows the body is the one position beyond it
         return _spot(message, min(offset, len(message.body)), refusal), True
     if message.rows is not None:
-        row = re.search(r"^COPY .*, line (\d+)", refusal.context or "", re.MULTILINE)
+        row = copied_row(refusal.context or "", _relation(message))
         if row:
-            return Spot(message.rows_line + int(row[1]) - 1, None, ""), True
+            return Spot(message.rows_line + row - 1, None, ""), True
         return _spot(message, 0, refusal), True
     if results is None:
         return None, True
@@ -229,12 +231,12 @@ def _inside(statement: str, refusal: Refusal) -> int:
     query = refusal.internal_query
     if query and refusal.internal_position and statement.count(query) == 1:
         return statement.index(query) + refusal.internal_position - 1
-    block = re.search(r"inline_code_block line (\d+)", refusal.context or "")
+    line = block_line(refusal.context or "")
     quote = re.search(r"\$(?:[^\W\d]\w*)?\$|'", statement)
-    if block is None or quote is None:
+    if line is None or quote is None:
         return 0
     start = quote.end()
-    for _ in range(int(block[1]) - 1):
+    for _ in range(line - 1):
         start = statement.find("\n", start) + 1 or start
     blanks = re.compile(r"[^\S\n]*").match(statement, start)
     return blanks.end() if blanks else start
@@ -284,16 +286,19 @@ def _row_values(refusal: Refusal) -> list[Span]:
     return [Span(start + 1, end if end > start else len(detail))]
 
 
-def _copied_values(refusal: Refusal, secrets: Secrets) -> list[Span]:
+def _copied_values(message: Message, refusal: Refusal, secrets: Secrets) -> list[Span]:
     """Where CONTEXT holds a whole row of a COPY; or one value of it, where that is a secret."""
     context = refusal.context or ""
-    row = re.search(r"^COPY [^\n\"«»„“「]*+[\"«»„“「]", context, re.MULTILINE)
-    if row is None:
-        return []
-    is_value = re.match(r"COPY .*, line \d+, column ", row[0]) is not None
-    if is_value and not secrets.too_many and refusal.sqlstate not in ROW_REFUSED:
-        return []
-    return [Span(row.end(), len(context), '***"')]  # a row may hold line ends
+    shown = not secrets.too_many and refusal.sqlstate not in ROW_REFUSED
+    start = copied_values(context, _relation(message), whole_rows_only=shown)
+    return [] if start is None else [Span(start, len(context), '***"')]
+
+
+def _relation(message: Message) -> str | None:
+    """What a message that is a COPY fills."""
+    if message.rows is None:
+        return None
+    return next((copied_relation(message.body[s.start :]) for s in statements(message.body)), None)
 
 
 def _quotes_password(message: Message, refusal: Refusal) -> bool:

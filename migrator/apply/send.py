@@ -36,6 +36,7 @@ from migrator.history.flight import (
 )
 from migrator.history.read import find_run, is_standby
 from migrator.model import Applied, Migration
+from migrator.postgres.libpq import Notice
 from migrator.postgres.session import LostError, ServerError, Session
 from migrator.report import Done
 from migrator.sql.script import Script
@@ -69,13 +70,12 @@ class _Closed:
         self.xid: str | None = None  #: its transaction; None: it did not come to its end
         self.ms: int | None = None
 
-    def hear(self, text: str) -> bool:
+    def hear(self, notice: Notice) -> bool:
         """Whether a notice is that report."""
-        message = text.partition(":")[2].lstrip()  # what is before it is in the server's language
-        if not message.startswith(SIGN):
+        if not notice.message.startswith(SIGN):
             return False
         try:
-            found = json.loads(message.removeprefix(SIGN))
+            found = json.loads(notice.message.removeprefix(SIGN))
             if found["run_id"] != self._run_id:
                 return False
             self.xid, self.ms = str(found["xid"]), found["ms"]
@@ -234,9 +234,9 @@ class Flier:
             self.link.read_back(rows[0][0])
         return closed.ms
 
-    def _hear(self, version: str, closed: _Closed, text: str) -> None:
-        if not closed.hear(text):
-            self.link.tell_notice(version, text)
+    def _hear(self, version: str, closed: _Closed, notice: Notice) -> None:
+        if not closed.hear(notice):
+            self.link.tell_notice(version, notice)
 
     def _committed(self, version: str, closed: _Closed) -> Done | None:
         """After a refusal that left no transaction open: our flight, if it is committed after all.
@@ -291,14 +291,16 @@ class Flier:
         self, script: Script, message: Message, error: ServerError, answered: int | None
     ) -> MigratorError:
         """What the refusal of a file's statement ends the run with; recorded in the log table."""
-        from migrator.apply.diagnosis import (  # needed only when a statement failed
+        from migrator.apply.cancelled import with_reason  # needed only when a statement failed
+        from migrator.apply.diagnosis import (
             diagnose,
             discreet,
         )
 
         version = script.migration.version
         general = self.link.config.statement_timeout
-        refusal = discreet(message, error.refusal, answered, self.link.hide)
+        refusal = with_reason(error.refusal, self.link.connect())
+        refusal = discreet(message, refusal, answered, self.link.hide)
         found = diagnose(script, message, refusal, answered, self.standing(), general)
         if isinstance(found, StatementError):
             detail = {

@@ -15,6 +15,8 @@ from migrator.display import escaped_json
 from migrator.masking import Hider
 from migrator.model import Event, Tell
 
+#: What the server says beside its answers, and the field that names what it speaks of.
+NOTICED = {"migration.notice": "version", "connection.notice": "target"}
 #: How many notices of one migration and level are shown; the rest is counted.
 NOTICES = 200
 
@@ -56,24 +58,24 @@ def make_tell(
 
 
 class _Notices:
-    """Lets the first NOTICES of a migration pass, and says how many more there were."""
+    """Lets the first NOTICES of a migration or a connection pass, and counts the rest."""
 
     def __init__(self) -> None:
-        self._seen: Counter[tuple[str, str]] = Counter()
-        self._left_out: Counter[tuple[str, str]] = Counter()
+        self._seen: Counter[tuple[str, str, str]] = Counter()
+        self._left_out: Counter[tuple[str, str, str]] = Counter()
 
     def admit(self, event: Event) -> Iterator[Event]:
         """What is to be said: `event`, and before it what was left out since, once that is over."""
-        if event.name == "migration.notice":
-            key = str(event.fields.get("version")), event.level
+        if subject := NOTICED.get(event.name):
+            key = event.name, str(event.fields.get(subject)), event.level
             self._seen[key] += 1
             if self._seen[key] > NOTICES:
                 self._left_out[key] += 1
                 return
         elif event.name != "migration.progress":
-            for (version, level), number in self._left_out.items():
-                fields = {"version": version, "notice": f"… {number} more", "more": number}
-                yield Event("migration.notice", level, fields)
+            for (name, subject, level), number in self._left_out.items():
+                fields = {NOTICED[name]: subject, "notice": f"… {number} more", "more": number}
+                yield Event(name, level, fields)
             self._left_out.clear()
         yield event
 

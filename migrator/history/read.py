@@ -24,7 +24,7 @@ from migrator.history.flight import Limits, Place, log_row, looking, marker, ope
 from migrator.history.journal import Progress, Way, fold, lines_query, read_lines
 from migrator.model import Applied, Kind
 from migrator.postgres.quoting import do, first, identifier, literal
-from migrator.postgres.session import ServerError, Session
+from migrator.postgres.session import LostError, ServerError, Session
 
 #: What `READ` gives as JSON; the columns that an older job's table lacks are null.
 COLUMNS = ("version", "checksum", "kind", "applied_at", "execution_time_ms", "run_id", "floor")
@@ -201,6 +201,19 @@ READ_LOG = """SELECT row_security_active({name}::regclass), (
             FROM {log} ORDER BY id DESC LIMIT {limit}) AS line), ({question})"""
 
 NO_RIGHT, NO_SUCH_ROLE, NO_SUCH_TABLE = "42501", "42704", "42P01"
+#: Which right the role lacks; one row, whether schema and table are there or not.
+LACKING = """SELECT CASE
+  WHEN space.oid IS NULL
+    THEN CASE WHEN NOT has_database_privilege(current_database(), 'CREATE') THEN 'database' END
+  WHEN NOT has_schema_privilege(space.oid, 'USAGE') THEN 'schema'
+  WHEN history.oid IS NULL
+    THEN CASE WHEN NOT has_schema_privilege(space.oid, 'CREATE') THEN 'schema' END
+  WHEN NOT pg_has_role(history.relowner, 'USAGE') THEN 'owner'
+END
+  FROM (SELECT {schema}::name) AS wanted (name)
+  LEFT JOIN pg_namespace AS space ON space.nspname = wanted.name
+  LEFT JOIN pg_class AS history
+    ON history.relnamespace = space.oid AND history.relname = 'schema_migrations'"""
 #: Refusals of a read that may pass by themselves: a lock, a conflict with recovery, a cancel.
 PASSING = frozenset({"55P03", "40001", "40P01", "57014"})
 #: Without these a table of that name is no history of ours.
@@ -288,7 +301,7 @@ def read_history(
     except ServerError as error:
         if error.refusal.sqlstate in PASSING:
             raise
-        raise _no_access("read", place, error, _role(session)) from error
+        raise _no_access("read", place, error, session) from error
     columns = answer.get("columns", {})
     distrust = Distrust.of(answer["fence"])
     if answer["exists"]:
@@ -341,7 +354,7 @@ def read_log(
             return [], Distrust()
         if error.refusal.sqlstate == UNTRUSTED:
             raise explain(error.refusal.detail) from error
-        raise _no_access("read", place, error, _role(session)) from error
+        raise _no_access("read", place, error, session) from error
     if hidden:
         raise AccessError(
             f"the role {_role(session)} does not see all rows of {place.log}",
@@ -399,7 +412,7 @@ def prepare_history(
         if error.refusal.sqlstate == NO_SUCH_ROLE and history.readers_lacking:
             raise ConfigError(f"HISTORY_READERS: {error.refusal.message}") from error
         if error.refusal.sqlstate == NO_RIGHT:
-            raise _no_access("create", place, error, _role(session)) from error
+            raise _no_access("create", place, error, session) from error
         raise
 
 
@@ -469,19 +482,31 @@ def _check_visible(place: Place, answer: dict[str, Any]) -> None:
     )
 
 
-def _no_access(what: str, place: Place, error: ServerError, role: str) -> AccessError:
-    refusal, schema = error.refusal, identifier(place.schema)
+def _no_access(what: str, place: Place, error: ServerError, session: Session) -> AccessError:
+    refusal, schema, role = error.refusal, identifier(place.schema), _role(session)
     remedy = "Grant the role what the message names; plpgsql must be there and usable."
-    if refusal.message.startswith("permission denied for schema"):
+    lacking = _lacking(place, session)
+    if lacking == "schema":
         remedy = f"As the schema's owner: GRANT USAGE, CREATE ON SCHEMA {schema} TO {role};"
-    elif refusal.message.startswith("permission denied for database"):
+    elif lacking == "database":
         remedy = f"As a superuser or the owner: CREATE SCHEMA {schema} AUTHORIZATION {role};"
-    elif refusal.message.startswith("must be owner"):
+    elif lacking == "owner" and what == "create":
         remedy = f"Run as the owner of {place.history}, or as a member of that role."
     return AccessError(
         f"cannot {what} the history in schema {place.schema}: {refusal.sqlstate} {refusal.message}",
         remedy=remedy,
     )
+
+
+def _lacking(place: Place, session: Session) -> str | None:
+    """Which right is missing; asked, as the refusal says so in the server's language only."""
+    query = LACKING.format(schema=literal(place.schema))
+    try:
+        session.tidy()
+        found: str | None = session.send(first("/* migrator */", query))[0][0]
+    except (ServerError, LostError):
+        return None
+    return found
 
 
 def _role(session: Session) -> str:

@@ -343,9 +343,11 @@ class _Visit:
         self, step: Step, message: Message, error: ServerError, answered: int | None
     ) -> MigratorError:
         """What a refused statement ends the run with; recorded, with what is left of it undone."""
-        from migrator.apply.diagnosis import Standing, diagnose, discreet  # only when one failed
+        from migrator.apply.cancelled import with_reason  # only when one failed
+        from migrator.apply.diagnosis import Standing, diagnose, discreet
 
-        refusal = discreet(message, error.refusal, answered, self.link.hide)
+        refusal = with_reason(error.refusal, self.session)
+        refusal = discreet(message, refusal, answered, self.link.hide)
         found = diagnose(self.script, message, refusal, answered, Standing((), None, ()))
         undone = True
         with contextlib.suppress(ServerError, TablesBusyError):

@@ -7,13 +7,16 @@ import socket
 import threading
 import time
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
+from migrator.display import held
 from migrator.durations import limit_seconds
 from migrator.errors import AccessError, UnreachableError
 from migrator.model import Event, Tell
+from migrator.postgres.libpq import Connection, Notice
 from migrator.postgres.retry import Trouble, retry
 from migrator.postgres.session import Session
 from migrator.postgres.stop import TimeIsUpError, Watch
@@ -36,6 +39,9 @@ ALWAYS: dict[str, Any] = {
     "tcp_user_timeout": 30_000,
 }
 OLDEST = 140000
+#: What our own statements make the server say: what is there already is skipped, and no
+#: transaction is in progress.
+EXPECTED_NOTICES = frozenset({"42P07", "42P06", "42701", "42710", "25P01"})
 #: For want of these a target is left for the next one: DIRECT_URL for DATABASE_URL.
 REROUTED = frozenset({"route", "name", "silent"})
 
@@ -73,6 +79,7 @@ def open_session(
             tell(Event("connection.rerouted", "warning", fields))
             continue
         tell(Event("connection.opened", "info", session.facts()))
+        session.listen(partial(_tell_notice, tell, str(session.target)))
         return session
     raise AssertionError("no targets")
 
@@ -131,8 +138,8 @@ def _connect(target: Target, runner: str, ends: float, watch: Watch, *, more: bo
             seconds = max(0.1, min(limit, (ends - time.monotonic()) / (others + 1)))
             try:
                 session = _open(target, host, port, address, runner, seconds, watch)
-            except (psycopg2.Error, TimeIsUpError) as error:
-                text = str(error).strip() or f"no answer within {seconds:.1f} s"
+            except (psycopg2.Error, UnicodeDecodeError, TimeIsUpError) as error:
+                text = _text(error) or f"no answer within {seconds:.1f} s"
                 failures.append((address or host, text))
             else:
                 return _checked(session)
@@ -149,7 +156,7 @@ def _failed(failures: Sequence[tuple[str, str]], target: Target) -> ConnectError
         judge,
     )
 
-    message = "; ".join(dict.fromkeys(text.partition("\n")[0] for _, text in failures))
+    message = "; ".join(dict.fromkeys(held(text).partition("\n")[0] for _, text in failures))
     only_ipv6 = all(":" in address for address, _ in failures)
     verdict = judge("\n".join(text for _, text in failures), target, only_ipv6=only_ipv6)
     kind = _AgainError if verdict.answer is Answer.RETRY else ConnectError
@@ -165,9 +172,26 @@ def _open(
     if address:
         params["hostaddr"] = address
     with watch.connecting(seconds):
-        connection = psycopg2.connect(**params)
+        connection: Connection = psycopg2.connect(connection_factory=Connection, **params)
         connection.autocommit = True
+    connection.opened()
     return Session(connection, target, watch, params)
+
+
+def _text(error: Exception) -> str:
+    """What the driver gave; a server may speak before it knows that we read UTF-8."""
+    if isinstance(error, UnicodeDecodeError):
+        return error.object.decode(errors="replace").strip()
+    return str(error).strip()
+
+
+def _tell_notice(tell: Tell, target: str, notice: Notice) -> None:
+    """What the server, or a pooler, says at login and between the files."""
+    if notice.sqlstate in EXPECTED_NOTICES:
+        return
+    level = {"WARNING": "warning", "NOTICE": "info"}.get(notice.severity, "debug")
+    fields = {"target": target, "sqlstate": notice.sqlstate, "notice": notice.message}
+    tell(Event("connection.notice", level, fields))
 
 
 def _checked(session: Session) -> Session:

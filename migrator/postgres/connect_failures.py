@@ -1,12 +1,14 @@
 """Why a connection failed -> what to do about it.
 
-psycopg2 2.9 gives a failed connect no SQLSTATE, so the message is all there is to go by. The
-messages are those of libpq, PostgreSQL, PgBouncer and Supavisor; docs/design.md section 6.
+A number decides where the server gives one (`postgres.libpq` has libpq write it into the message):
+PostgreSQL's texts may be in any language. libpq, PgBouncer and Supavisor speak English, and the
+poolers give one number to everything; docs/design.md section 6.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -55,6 +57,10 @@ TLS_MISSING = "The server speaks no TLS: leave sslmode out of the URL, or turn T
 FULL = "The pool or the server is full: raise its limit, or run when fewer clients are connected."
 STARTING = "The server is starting or stopping: see that it comes up."
 POOLER_DOWN = "The pooler cannot reach the database: see that the database is up."
+PASSED_ON_WORDS = (
+    "A pooler passes on what its server says, without its number: read the message, and correct "
+    "the login, the database's name or the pooler's own password for the server."
+)
 NAME = (
     "Check the host's spelling and this machine's DNS; a paused or deleted Supabase project has "
     "no name either."
@@ -70,6 +76,17 @@ SUPABASE_REACH = (
 )
 PARAMETER = "Take this parameter out of the URL: the pooler does not take it."
 DATABASE = "Correct the database's name, or create the database first."
+NO_CONNECT = "Grant the role CONNECT on the database."
+LIBRARY = (
+    "The server cannot load a library that it is to load at login: look for "
+    "session_preload_libraries and local_preload_libraries in pg_db_role_setting and "
+    "postgresql.conf, and install the library or RESET the setting."
+)
+AT_LOGIN = (
+    "The server accepts the login and then refuses the session, by what it runs at login: correct "
+    "the login event trigger that says this, or switch it off as a superuser with "
+    "ALTER EVENT TRIGGER name DISABLE (event_triggers = off in postgresql.conf lets one in)."
+)
 
 #: What a client is told for whom there is no room, when it connects or in the pooler's queue.
 FULL_UP = (
@@ -80,8 +97,8 @@ FULL_UP = (
 )
 
 _RETRY, _REFUSED = Answer.RETRY, Answer.REFUSED
-#: The first row whose pattern is found in the message decides.
-MESSAGES: tuple[tuple[str, Verdict], ...] = (
+#: What a pooler says in the first place. Of each table the first row that fits decides.
+POOLERS: tuple[tuple[str, Verdict], ...] = (
     (
         r"\(ECIRCUITBREAKER\).*(failed to retrieve|too many failed attempts)",
         Verdict(_RETRY, "pooler", POOLER_DOWN, wait_seconds=30.0),
@@ -96,6 +113,27 @@ MESSAGES: tuple[tuple[str, Verdict], ...] = (
         r"\(EADDRNOTALLOWED\)|address not in tenant allow_list",
         Verdict(_REFUSED, "network", NETWORK),
     ),
+)
+#: What PostgreSQL says in whatever language: the beginning of a SQLSTATE, and the routine that
+#: raised it where several use that number [M: 15 to 18].
+NUMBERS: tuple[tuple[str, str, Verdict], ...] = (
+    ("28000", "ClientAuthentication", Verdict(_REFUSED, "tls", TLS_WANTED)),  # pg_hba.conf
+    ("28000", "InitializeSessionUserId", Verdict(_REFUSED, "login", LOGIN)),
+    ("28000", "auth_failed", Verdict(_REFUSED, "login", LOGIN)),
+    ("28P01", "", Verdict(_REFUSED, "login", LOGIN)),
+    ("3D000", "", Verdict(_REFUSED, "database", DATABASE)),
+    ("42501", "CheckMyDatabase", Verdict(_REFUSED, "login", NO_CONNECT)),
+    ("53300", "", Verdict(_RETRY, "full", FULL)),
+    ("57P0", "", Verdict(_RETRY, "starting", STARTING)),
+    ("55000", "CheckMyDatabase", Verdict(_RETRY, "starting", STARTING)),  # closed for now
+    ("58P01", "", Verdict(_REFUSED, "session", LIBRARY)),
+    *(
+        (state, "", Verdict(_REFUSED, "session", AT_LOGIN))
+        for state in ("21", "22", "23", "38", "39", "42", "P0")
+    ),
+)
+#: What libpq says, and a pooler or a server that gives no number of its own.
+MESSAGES: tuple[tuple[str, Verdict], ...] = (
     (
         r"\(ESSLREQUIRED\)|SSL required|SSL connection is required",
         Verdict(_REFUSED, "tls", TLS_WANTED),
@@ -129,7 +167,7 @@ MESSAGES: tuple[tuple[str, Verdict], ...] = (
     (r"no pg_hba\.conf entry|pg_hba\.conf rejects", Verdict(_REFUSED, "tls", TLS_WANTED)),
     (
         r"permission denied for database",
-        Verdict(_REFUSED, "login", "Grant the role CONNECT on the database."),
+        Verdict(_REFUSED, "login", NO_CONNECT),
     ),
     (r"database \".*\" does not exist|no such database", Verdict(_REFUSED, "database", DATABASE)),
     (
@@ -145,6 +183,10 @@ MESSAGES: tuple[tuple[str, Verdict], ...] = (
         Verdict(_RETRY, "name", NAME),
     ),
 )
+#: How libpq writes a number and a routine (PQERRORS_VERBOSE). Before the number is the severity, in
+#: the server's language.
+NUMBERED = re.compile(r":  (?P<state>(?=[A-Z]*\d)[0-9A-Z]{5}): ")
+ROUTINE = re.compile(r"^LOCATION:  (?P<name>\w+), ", re.MULTILINE)
 NO_ROUTE = re.compile(
     "Network is unreachable|No route to host|Address family not supported|Cannot assign requested"
 )
@@ -159,8 +201,35 @@ def judge(message: str, target: Target, *, only_ipv6: bool = False) -> Verdict:
     """The verdict on a failed connect to `target`, by the text the driver gave."""
     if NO_ROUTE.search(message) and only_ipv6:
         return Verdict(Answer.NO_ROUTE, "route", IPV6)
-    for pattern, verdict in MESSAGES:
-        if re.search(pattern, message):
-            return verdict
+    verdict = _by_words(message, POOLERS) or _by_number(message) or _by_words(message, MESSAGES)
+    if verdict:
+        return verdict
+    state = sqlstate(message) or ""
+    if state.startswith("28"):
+        return Verdict(_REFUSED, "login", LOGIN)
+    if state == "08P01":  # of PgBouncer, whose own words are among those above
+        return Verdict(_RETRY, "pooler", PASSED_ON_WORDS)
     direct = any(re.fullmatch(r"db\.\w+\.supabase\.co", host) for host, _ in target.hosts)
     return Verdict(_RETRY, "unreachable", SUPABASE_REACH if direct else REACH)
+
+
+def sqlstate(message: str) -> str | None:
+    """The number in a message that libpq wrote with it, the first of several."""
+    found = NUMBERED.search(message)
+    return found["state"] if found else None
+
+
+def _by_number(message: str) -> Verdict | None:
+    numbers = list(NUMBERED.finditer(message))
+    ends = [number.start() for number in numbers[1:]] + [len(message)]
+    for number, end in zip(numbers, ends, strict=False):  # no number, no end
+        routine = ROUTINE.search(message, number.end(), end)
+        said_by = routine["name"] if routine else ""
+        for state, name, verdict in NUMBERS:
+            if number["state"].startswith(state) and name in {"", said_by}:
+                return verdict
+    return None
+
+
+def _by_words(message: str, table: Sequence[tuple[str, Verdict]]) -> Verdict | None:
+    return next((verdict for pattern, verdict in table if re.search(pattern, message)), None)

@@ -1,38 +1,143 @@
 """What libpq offers and psycopg2 does not hand on, called by ctypes.
 
-Why: the server does not say which statement of a message it refused, so the answers are counted
-where libpq makes them; and a connection that has a wait callback never blocks, which a COPY needs.
-What it relies on: `connection.pgconn_ptr` (psycopg2 2.8 and newer), and that the shared object of
-`psycopg2._psycopg` resolves libpq's symbols, which it links: the wheel bundles libpq, a build from
-source uses the system's. FUNCTIONS are all that is called. Where one is missing the run goes on
-without it; tests/unit/test_libpq.py fails for a psycopg2 that no longer offers it.
+Why:
+- the server does not say which statement of a message it refused, so the answers are counted where
+  libpq makes them;
+- psycopg2 gives a refused connect no SQLSTATE, and a notice as a text in the server's language;
+- a connection that has a wait callback never blocks, which a COPY needs.
+What it relies on: `connection.pgconn_ptr` (psycopg2 2.8 and newer); that psycopg2 calls `poll` in
+the wait callback before libpq has read anything; and that the shared object of `psycopg2._psycopg`
+resolves libpq's symbols, which it links: the wheel bundles libpq, a build from source uses the
+system's. FUNCTIONS are all that is called. Where one is missing the run goes on without it;
+tests/unit/test_libpq.py fails for a psycopg2 that no longer offers it.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, cast
 
 import psycopg2
+from psycopg2 import extensions
+
+from migrator.display import held
 
 #: What is called of libpq, and what a run has to do without where it is missing.
 FUNCTIONS = {
     "PQregisterEventProc": "an error without a position names no statement",
+    "PQresultErrorField": "notices are texts in the server's language",
+    "PQsetErrorVerbosity": "a refused connect is judged by its English words alone",
+    "PQsetNoticeReceiver": "notices are texts in the server's language",
     "PQsetnonblocking": "libpq holds all rows of a COPY in memory",
 }
+DEFAULT, VERBOSE = 1, 2  # PGVerbosity
 
 
-def function(name: str, *arguments: Any) -> Any | None:
-    """libpq's function `name`, which takes `arguments` of these C types; None if it is missing."""
-    import ctypes  # dear to import, and a run with nothing pending does not need it
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What the server says beside its answers; the same in whatever language it speaks."""
+
+    severity: str  #: WARNING, NOTICE, INFO, LOG or DEBUG
+    sqlstate: str
+    message: str
+
+
+class Connection(extensions.connection):
+    """psycopg2's connection, whose notices and refusals come with their numbers."""
+
+    def __init__(self, *arguments: Any, **words: Any) -> None:
+        self.early: list[Notice] = []  #: what the server said before anything listened
+        self.hear: Callable[[Notice], None] = self.early.append
+        self._numbered = False
+        super().__init__(*arguments, **words)
+
+    def poll(self) -> int:
+        """What psycopg2's does; before the first one libpq has sent and read nothing."""
+        if not self._numbered:
+            self._numbered = True
+            _set_verbosity(self, VERBOSE)
+            _listen(self)
+        return super().poll()
+
+    def opened(self) -> None:
+        """From here on psycopg2 has every error's SQLSTATE, and texts need not repeat it."""
+        _set_verbosity(self, DEFAULT)
+
+
+def function(name: str, result: Any, *arguments: Any) -> Any | None:
+    """libpq's function `name` with these C types; None if it is missing."""
+    import ctypes
 
     try:
         found = getattr(ctypes.PyDLL(psycopg2._psycopg.__file__), name)
     except (AttributeError, OSError):
         return None
-    found.argtypes = arguments
+    found.restype, found.argtypes = result, arguments
     return found
+
+
+def _set_verbosity(connection: Connection, verbosity: int) -> None:
+    """VERBOSE puts `28P01: ` before a text and `LOCATION:  auth_failed, auth.c:334` behind it."""
+    import ctypes
+
+    choose = function("PQsetErrorVerbosity", ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
+    if choose is not None:
+        choose(connection.pgconn_ptr, verbosity)
+
+
+def _listen(connection: Connection) -> None:
+    """Hand each notice on by its fields (libpq manual, "Notice Processing")."""
+    import ctypes
+
+    pointer = ctypes.c_void_p
+    kind = ctypes.CFUNCTYPE(None, pointer, pointer)
+    field = function("PQresultErrorField", ctypes.c_char_p, pointer, ctypes.c_int)
+    receive = function("PQsetNoticeReceiver", pointer, pointer, kind, pointer)
+    found = weakref.ref(connection)  # a connection that failed is closed by being let go
+
+    def hear(notice: Notice) -> None:
+        listener = found()
+        if listener is not None:
+            listener.hear(notice)
+
+    if field is None or receive is None:
+        cast(Any, connection).notices = _Texts(hear)
+        return
+
+    def received(_argument: int, result: int) -> None:
+        def text(code: str) -> str:
+            value: bytes | None = field(result, ord(code))
+            return held((value or b"").decode(errors="replace"))
+
+        # PG_DIAG_SEVERITY_NONLOCALIZED, which PgBouncer's own notices lack, or PG_DIAG_SEVERITY
+        hear(Notice(text("V") or text("S"), text("C"), text("M")))
+
+    hook = kind(received)
+    _keep(hook)
+    receive(connection.pgconn_ptr, hook, None)
+
+
+def _keep(hook: Any) -> None:
+    """Never free it: libpq may call it as long as there is a connection or a result, to the very
+    end of the process.
+    """
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(hook))
+
+
+class _Texts:
+    """What psycopg2 keeps notices in: a list would lose all but the last fifty."""
+
+    def __init__(self, hear: Callable[[Notice], None]) -> None:
+        self._hear = hear
+
+    def append(self, text: str) -> None:
+        severity, _, message = held(text).strip().partition(":")
+        self._hear(Notice(severity, "", message.strip()))
 
 
 @contextlib.contextmanager
@@ -44,7 +149,7 @@ def blocking(connection: Any) -> Iterator[None]:
     """
     import ctypes  # a run without a COPY does not need it
 
-    choose = function("PQsetnonblocking", ctypes.c_void_p, ctypes.c_int)
+    choose = function("PQsetnonblocking", ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
     if choose is None:
         yield
         return
@@ -76,14 +181,12 @@ class ResultCounter:
         import ctypes  # a run with nothing pending does not need it
 
         kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
-        pointer, text = ctypes.c_void_p, ctypes.c_char_p
-        register = function("PQregisterEventProc", pointer, kind, text, pointer)
+        number, pointer, text = ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p
+        register = function("PQregisterEventProc", number, pointer, kind, text, pointer)
         if register is None:
             return
         hook = kind(self._happened)
-        # libpq calls the hook as long as there is a connection or a result, to the very end of
-        # the process: it must never be freed
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(hook))
+        _keep(hook)
         self._watching = bool(register(connection.pgconn_ptr, hook, b"migrator", None))
 
     def reset(self) -> None:

@@ -11,7 +11,7 @@ from psycopg2 import extensions
 
 from migrator.display import held
 from migrator.errors import StoppedError
-from migrator.postgres.libpq import ResultCounter, blocking
+from migrator.postgres.libpq import Connection, Notice, ResultCounter, blocking
 from migrator.postgres.quoting import MISREAD, TAIL, first
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ class Session:
     """One connection in autocommit mode that sends texts whole and without parameters."""
 
     def __init__(
-        self, connection: Any, target: Target, watch: Watch, params: dict[str, Any]
+        self, connection: Connection, target: Target, watch: Watch, params: dict[str, Any]
     ) -> None:
-        self._connection = connection
+        self._connection: Any = connection
         self._params = params  # with the password: never shown
         self._watch = watch
         self._results = ResultCounter()
-        self.hear: Callable[[str], None] = _ignore  #: is told what the server says meanwhile
-        connection.notices = _Notices(self)
+        self.hear: Callable[[Notice], None] = connection.early.append  #: what the server says
+        connection.hear = lambda notice: self.hear(notice)
         self.target = target
         self.server_version: int = connection.info.server_version
         self.backend_pid: int = connection.info.backend_pid  #: the pooler's, where there is one
@@ -143,6 +143,13 @@ class Session:
             "backend_pid": self.backend_pid,
         }
 
+    def listen(self, hear: Callable[[Notice], None]) -> None:
+        """Let `hear` have what the server says, and what it has said so far."""
+        self.hear = hear
+        early = self._connection.early
+        while early:
+            hear(early.pop(0))
+
     def status(self, name: str) -> str | None:
         """A setting that the server reports by itself, such as client_encoding."""
         value: str | None = self._connection.info.parameter_status(name)
@@ -195,20 +202,6 @@ class Session:
         return ServerError(_refusal(diag))
 
 
-class _Notices:
-    """What psycopg2 keeps notices in: a list would lose all but the last fifty."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def append(self, text: str) -> None:
-        self._session.hear(text)
-
-
-def _ignore(_text: str) -> None:
-    """Nobody listens."""
-
-
 def _ends_the_session(error: Exception) -> bool:
     """Whether the connection is of no more use; only an ERROR that the server sent leaves it."""
     diag = error.diag if isinstance(error, psycopg2.Error) else None
@@ -235,7 +228,7 @@ def _refusal(diag: Any) -> Refusal:
     return Refusal(
         sqlstate=diag.sqlstate,
         message=held(diag.message_primary or ""),
-        severity=diag.severity or "ERROR",
+        severity=diag.severity_nonlocalized or diag.severity or "ERROR",
         detail=kept(diag.message_detail),
         hint=kept(diag.message_hint),
         context=kept(diag.context),

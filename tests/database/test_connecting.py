@@ -264,3 +264,27 @@ def test_no_timeout_is_no_limit(database: Database, stub: MakeStub, tmp_path: Pa
     pooler = stub(full, full, full, Forward.to(database))
     result = run_job(through(pooler, database), tmp_path, CONNECT_TIMEOUT="0")
     assert (result.code, tries(result)) == (0, [1, 2, 3])
+
+
+def test_what_the_server_says_at_login_is_an_event(database: Database, tmp_path: Path) -> None:
+    """A setting of the role that no longer holds; a password that expires is said likewise."""
+    database.query("CREATE ROLE gone")
+    database.query("CREATE ROLE leftover LOGIN PASSWORD 'right'")
+    database.query("GRANT gone TO leftover")
+    database.query("ALTER ROLE leftover SET role = 'gone'")
+    database.query("DROP ROLE gone")
+    try:
+        result = run_job(database.as_user("leftover", "right").url, tmp_path, "status")
+    finally:
+        database.query("DROP ROLE leftover")
+    (notice,) = result.of("connection.notice")
+    assert (notice["level"], notice["sqlstate"]) == ("warning", "22023")
+    assert (result.code, "gone" in notice["notice"]) == (0, True)
+    assert result.events.index("connection.opened") < result.events.index("connection.notice")
+
+
+def test_our_own_statements_make_no_notice(database: Database, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, {"001_a.sql": "CREATE TABLE a ()"})
+    runs = [run_job(database.url, folder, LOG_LEVEL="debug") for _ in range(2)]
+    assert [run.code for run in runs] == [0, 0]
+    assert [run.of("connection.notice") for run in runs] == [[], []]

@@ -305,7 +305,7 @@ NO_LIMIT = "-- migrator: statement-timeout 0\nSELECT 1"
     ],
 )
 def test_a_timeout_says_which_limit_it_was(sql: str, general_ms: int, remedy: str) -> None:
-    refusal = Refusal("57014", "canceling statement due to statement timeout")
+    refusal = Refusal("57014", "storniere Anfrage wegen …", timed_out=True)
     assert told(sql, refusal, general_timeout_ms=general_ms).remedy.startswith(remedy)
 
 

@@ -14,7 +14,7 @@ INSTALLED = f"psycopg2-binary {version('psycopg2-binary')}"
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_psycopg2_offers_the_function_of_libpq(name: str) -> None:
-    if function(name) is None:
+    if function(name, None) is None:
         pytest.fail(
             f"{INSTALLED} no longer offers libpq's {name} through psycopg2._psycopg: "
             f"without it, {FUNCTIONS[name]}"
@@ -27,4 +27,4 @@ def test_psycopg2_hands_out_the_connection_of_libpq() -> None:
 
 
 def test_what_libpq_lacks_is_none() -> None:
-    assert function("PQthatDoesNotExist") is None
+    assert function("PQthatDoesNotExist", None) is None

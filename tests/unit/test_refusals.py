@@ -8,11 +8,14 @@ from migrator.postgres.connect_failures import (
     BANNED,
     IPV6,
     MESSAGES,
+    NUMBERS,
+    POOLERS,
     REACH,
     SUPABASE_REACH,
     Answer,
     Verdict,
     judge,
+    sqlstate,
 )
 from migrator.postgres.url import Target
 
@@ -127,6 +130,62 @@ SAID = {
 }
 
 
+#: What libpq writes when it was asked for numbers [M: 15 in German and Japanese; the trigger: 17].
+NUMBERED = {
+    "FATAL:  28P01: Passwort-Authentifizierung für Benutzer »u« fehlgeschlagen\n"
+    "LOCATION:  auth_failed, auth.c:334": (REFUSED, "login"),
+    "FATAL:  28000: pg_hba.conf lehnt Verbindung ab für Host »127.0.0.1«\n"
+    "LOCATION:  ClientAuthentication, auth.c:476": (REFUSED, "tls"),
+    "FATAL:  28000: Rolle »u« hat keine Berechtigung zum Einloggen\n"
+    "LOCATION:  InitializeSessionUserId, miscinit.c:821": (REFUSED, "login"),
+    "FATAL:  28000: Peer-Authentifizierung für Benutzer »u« fehlgeschlagen\n"
+    "LOCATION:  auth_failed, auth.c:334": (REFUSED, "login"),
+    "FATAL:  28000: no such words": (REFUSED, "login"),
+    'FATAL:  3D000: データベース"d"は存在しません\nLOCATION:  InitPostgres, postinit.c:948': (
+        REFUSED,
+        "database",
+    ),
+    "FATAL:  42501: keine Berechtigung für Datenbank »d«\nDETAIL:  …\n"
+    "LOCATION:  CheckMyDatabase, postinit.c:363": (REFUSED, "login"),
+    "FATAL:  53300: zu viele Verbindungen von Rolle »u«\n"
+    "LOCATION:  InitializeSessionUserId, miscinit.c:842": (RETRY, "full"),
+    "FATAL:  57P03: das Datenbanksystem startet\nLOCATION:  ProcessStartupPacket, postmaster.c:2": (
+        RETRY,
+        "starting",
+    ),
+    "FATAL:  55000: Datenbank »d« akzeptiert gegenwärtig keine Verbindungen\n"
+    "LOCATION:  CheckMyDatabase, postinit.c:350": (RETRY, "starting"),
+    "FATAL:  58P01: konnte nicht auf Datei »x« zugreifen\n"
+    "LOCATION:  internal_load_library, dfmgr.c:208": (REFUSED, "session"),
+    "FATAL:  P0001: not on Sundays\nCONTEXT:  PL/pgSQL function f() line 3 at RAISE\n"
+    "LOCATION:  exec_stmt_raise, pl_exec.c:3895": (REFUSED, "session"),
+    'FATAL:  42P01: relation "logins" does not exist\nLOCATION:  parserOpenTable, x.c:1': (
+        REFUSED,
+        "session",
+    ),
+    "FATAL:  08P01: Passwort-Authentifizierung f?r Benutzer >>u<< fehlgeschlagen": (
+        RETRY,
+        "pooler",
+    ),
+    "FATAL:  08P01: query_wait_timeout": (RETRY, "full"),
+    "FATAL:  XX000: (ENOTFOUND) tenant/user postgres.x not found": (REFUSED, "tenant"),
+    # TLS is refused first, and then the login without it
+    "FATAL:  28000: x\nLOCATION:  ClientAuthentication, auth.c:476\n"
+    "connection failed: FATAL:  28P01: y\nLOCATION:  auth_failed, auth.c:334": (REFUSED, "tls"),
+}
+
+
+@pytest.mark.parametrize("message", NUMBERED)
+def test_a_number_decides_in_any_language(message: str) -> None:
+    verdict = judge(AT + message, HERE)
+    assert (verdict.answer, verdict.reason) == NUMBERED[message]
+
+
+def test_a_severity_is_no_number() -> None:
+    assert sqlstate("FATAL:  ERROR: it failed") is None
+    assert sqlstate("致命错误:  57P03: …") == "57P03"
+
+
 @pytest.mark.parametrize("message", SAID)
 def test_a_message_tells_whether_to_try_again(message: str) -> None:
     verdict = judge(AT + message, HERE)
@@ -180,9 +239,11 @@ def test_of_several_failures_the_one_that_nothing_but_a_person_can_mend_decides(
     assert judge(several, HERE).reason == "login"
 
 
-def test_every_row_of_the_table_is_reached_by_some_message() -> None:
-    reached = {judge(message, HERE) for message in SAID}
-    assert [pattern for pattern, verdict in MESSAGES if verdict not in reached] == []
+def test_every_row_of_the_tables_is_reached_by_some_message() -> None:
+    reached = {judge(message, HERE) for message in (*SAID, *NUMBERED)}
+    rows = (*POOLERS, *MESSAGES)
+    assert [pattern for pattern, verdict in rows if verdict not in reached] == []
+    assert [state for state, _, verdict in NUMBERS if verdict not in reached] == []
 
 
 @pytest.mark.parametrize("answer", list(Answer))
