@@ -66,7 +66,7 @@ def test_findings_are_those_of_the_run(database: Database, tmp_path: Path) -> No
 def test_settings_are_given_by_name_and_in_their_own_types(
     database: Database, tmp_path: Path
 ) -> None:
-    folder = write_folder(tmp_path, GOOD)
+    folder = write_folder(tmp_path / "good", GOOD)
     late = write_folder(tmp_path / "late", {**GOOD, "000_late.sql": "CREATE TABLE late ();\n"})
     migrator.apply(
         database.url, folder, search_path=["public"], lock_timeout="500ms", statement_timeout=0

@@ -155,3 +155,7 @@ def test_it_is_installed_and_starts(
         assert checked(*words, "--version", cwd=tmp_path) == f"migrator {__version__}\n"
         refused = run(*words, "status", cwd=tmp_path)
         assert (refused.returncode, "DATABASE_URL" in refused.stderr) == (2, True)
+    from_python = (
+        "import migrator\ntry: migrator.apply('')\nexcept migrator.ConfigError as e: print(e)"
+    )
+    assert checked(made, "-c", from_python, cwd=tmp_path) == "no database is named\n"
