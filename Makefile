@@ -41,21 +41,36 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	$(BIN)/pip install --quiet --require-hashes --requirement requirements-dev.txt
 	@touch $@
 
-.PHONY: migrate
-migrate: $(VENV)/.runtime ## apply migrations/ to DATABASE_URL, or to a throw-away server in .local/
-	@$(BIN)/python tests/postgres.py run .local/postgres -- $(BIN)/python entrypoint.py up $(ARGS)
+# Which database is that of the environment, else of .env, else a server in .local/; tests/laptop.py
+# says which, and asks before it changes one that is not on this machine.
+ENV_FILE ?= $(wildcard .env)
+export ENV_FILE YES
+LAPTOP := $(BIN)/python -m tests.laptop
 
-.PHONY: status
+.PHONY: migrate
+migrate: $(VENV)/.runtime ## apply migrations/ to DATABASE_URL, of .env too, or to a server in .local/
+	@$(LAPTOP) up $(ARGS)
+
+.PHONY: status verify rollback repair baseline redo reset
 status: $(VENV)/.runtime ## show what is applied, pending, changed or missing there
-	@$(BIN)/python tests/postgres.py run .local/postgres -- $(BIN)/python entrypoint.py status $(ARGS)
+verify: $(VENV)/.runtime ## fail unless all is applied and nothing has drifted
+rollback: $(VENV)/.runtime ## undo the last run, or ARGS='--to 002_seed_data'
+repair: $(VENV)/.runtime ## record what you know: ARGS='--done 003_orders --reason "seen in psql"'
+baseline: $(VENV)/.runtime ## record files as applied: ARGS='--at 002_seed_data'
+redo: $(VENV)/.runtime ## undo the last run and apply again, on this machine only
+reset: $(VENV)/.runtime ## drop the database, create it and apply all, on this machine only
+status verify rollback repair baseline redo reset:
+	@$(LAPTOP) $@ $(ARGS)
 
 .PHONY: rehearse
 rehearse: $(VENV)/.runtime ## prove the undo of each migration on a throw-away server, or SHADOW_DATABASE_URL
 	@$(BIN)/python tests/postgres.py scratch -- $(BIN)/python entrypoint.py rehearse $(ARGS)
 
 .PHONY: new
-new: $(VENV)/.runtime ## create the next migration: make new NAME=add_orders
-	@$(BIN)/python entrypoint.py new $(or $(NAME),$(error say NAME=add_orders))
+new: export NAME := $(NAME)
+new: $(VENV)/.runtime ## create the next migration: make new NAME='add orders'
+	@$(if $(NAME),,$(error say NAME='add orders'))
+	@$(BIN)/python entrypoint.py new "$$NAME" $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.dev ## format, lint and types

@@ -1,7 +1,6 @@
 """A throw-away PostgreSQL made from the server binaries on the machine.
 
-    python tests/postgres.py run DIR -- python entrypoint.py up    migrate it, or DATABASE_URL
-    python tests/postgres.py stop DIR                              stop it and remove it
+    python tests/postgres.py stop DIR    stop the server of DIR and remove it
     python tests/postgres.py scratch -- python entrypoint.py rehearse
                     on a server of its own, removed in the end; or on SHADOW_DATABASE_URL
 
@@ -32,11 +31,6 @@ HOW_TO_INSTALL = (
     "dnf install postgresql-server postgresql-contrib (Fedora) or "
     "brew install postgresql@17 (macOS); "
     "or point PG_BIN at the directory that holds initdb, pg_ctl and postgres."
-)
-#: Any of these names a database of the user's own; each may carry the job's prefix too.
-TARGETS = (
-    *("DIRECT_URL", "DATABASE_URL", "DATABASE_URL_FILE", "SUPABASE_DATABASE_URL"),
-    *("PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE", "PGDATABASE"),
 )
 CONFIGURATION = """
 listen_addresses = '127.0.0.1'
@@ -311,25 +305,27 @@ def tail(log: Path, lines: int = 20) -> str:
     return "\n".join(text.splitlines()[-lines:])
 
 
-def run(directory: Path, command: list[str]) -> int:
-    """Run `command` against the user's database, or against a server in `directory`."""
-    if any(os.environ.get(prefix + name) for name in TARGETS for prefix in ("", "MIGRATOR_")):
-        os.execvp(command[0], command)  # noqa: S606 (the caller's own command)
+def own_server(directory: Path) -> Server:
+    """The server of this folder, started; it stays up for the next command."""
     install_where_we_may()
     server = Server.create(directory, "postgres", durable=True)
     if server.directory != directory.resolve():
         account = plain_user().pw_name
         print(f"{account} cannot enter {directory}: the server lives in {server.directory}")
     server.start()
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
-    environment["DATABASE_URL"] = server.url("postgres")
-    code = _obey(command, environment)
-    if code == 0 and command[2:3] != ["status"]:
-        _obey([*command[:2], "status"], environment)
+    return server
+
+
+def at_server(server: Server) -> dict[str, str]:
+    """This process's environment, with the URL of the server and without other places."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
+    return {**kept, "DATABASE_URL": server.url("postgres")}
+
+
+def say_where(server: Server, directory: Path) -> None:
     print("\nA PostgreSQL of this folder's own is running:")
     print(f"  connect          {binary('psql')} {server.url('postgres')}")
     print(f"  stop and remove  python3 tests/postgres.py stop {directory}")
-    return code
 
 
 def scratch(command: list[str]) -> int:
@@ -340,12 +336,12 @@ def scratch(command: list[str]) -> int:
     server = Server.create(throw_away_directory(), "postgres")
     try:
         server.start()
-        return _obey(command, {**os.environ, "SHADOW_DATABASE_URL": server.url("postgres")})
+        return obey(command, {**os.environ, "SHADOW_DATABASE_URL": server.url("postgres")})
     finally:
         server.remove()
 
 
-def _obey(command: list[str], environment: dict[str, str]) -> int:
+def obey(command: list[str], environment: dict[str, str]) -> int:
     """The command's exit code; a signal reaches the command, and it is waited for."""
     # Ctrl-C goes to the whole foreground group, so the command has its own; handlers, unlike an
     # ignored signal, are not inherited by it
@@ -386,8 +382,6 @@ def main(words: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         match words:
-            case ["run", directory, "--", *command] if command:
-                return run(Path(directory), command)
             case ["scratch", "--", *command] if command:
                 return scratch(command)
             case ["stop", directory]:

@@ -62,6 +62,13 @@ def main(
         return job.finish(error)
 
 
+def read_settings(
+    environment: Mapping[str, str], env_file: str | None, flags: Mapping[str, str]
+) -> Config:
+    """The settings of the environment, of the .env file and of what DATABASE_URL_FILE names."""
+    return read_config(_with_file(_with_env_file(environment, env_file)), flags)
+
+
 def program() -> NoReturn:
     """`main` as a process, to its end.
 
@@ -117,8 +124,8 @@ class _Job:
 
             self._print(help_page(self.words.page))
             return None
-        environment = _with_env_file(self.environment, self.words.env_file)
-        config = read_config(_with_file(environment), self.words.settings)
+        words = self.words
+        config = read_settings(self.environment, words.env_file, words.settings)
         self.termination_log = config.termination_log
         self.hide.secrets += config.secrets
         tell = self.tell = self._make_tell(config.log_format, config.log_level)

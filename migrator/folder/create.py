@@ -21,6 +21,7 @@ def create(folder: str, name: str, today: datetime, *, repeatable: bool) -> Made
     Raises ConfigError for a name that no migration may have and for a file that cannot be created,
     SourceError for a folder that cannot be used.
     """
+    name = re.sub(r"[\s-]+", "_", name.strip())
     if not re.fullmatch("[a-z0-9_]+", name):
         raise ConfigError(
             f"{name} cannot be a migration's name",

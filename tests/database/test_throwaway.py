@@ -1,4 +1,4 @@
-"""`python tests/postgres.py run|stop`, by which `make migrate` works without a database."""
+"""`make migrate` without a database: a server of the folder's own, which stays up."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from migrator.cli.env_file import PLACE_NAMES
 from tests.conftest import without
 from tests.job import until
-from tests.postgres import TARGETS, NoServerError, binary, home
+from tests.laptop import DIRECTORY
+from tests.pages import ROOT
+from tests.postgres import NoServerError, binary, home
 
-PROGRAM = Path(__file__).parents[1] / "postgres.py"
+PROGRAM = ROOT / "tests" / "postgres.py"
 #: Stands for the job: prints its word and its database, and exits as it is told.
 COMMAND = """\
 import os, sys, time
@@ -35,17 +38,17 @@ def directory() -> Iterator[Path]:
         without("a PostgreSQL server", error)
     with tempfile.TemporaryDirectory(prefix="throwaway-") as parent:
         Path(parent).chmod(0o755)
-        (Path(parent) / "command.py").write_text(COMMAND)
-        yield Path(parent) / "postgres"
-        subprocess.run([sys.executable, PROGRAM, "stop", Path(parent) / "postgres"], check=True)
+        (Path(parent) / "entrypoint.py").write_text(COMMAND)
+        yield Path(parent) / DIRECTORY
+        subprocess.run([sys.executable, PROGRAM, "stop", Path(parent) / DIRECTORY], check=True)
 
 
 def start(directory: Path, **environment: str) -> subprocess.Popen[str]:
-    settings: Mapping[str, str] = {k: v for k, v in os.environ.items() if k not in TARGETS}
-    command = [sys.executable, str(directory.parent / "command.py"), "up"]
+    kept: Mapping[str, str] = {k: v for k, v in os.environ.items() if k not in PLACE_NAMES}
     return subprocess.Popen(
-        [sys.executable, PROGRAM, "run", directory, "--", *command],
-        env={**settings, **environment},
+        [sys.executable, "-m", "tests.laptop", "up"],
+        cwd=directory.parents[1],
+        env={**kept, "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -75,8 +78,9 @@ def test_the_command_decides_the_exit_code(directory: Path) -> None:
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "MIGRATOR_DATABASE_URL"])
 def test_a_database_of_the_users_own_is_used_as_it_is(directory: Path, name: str) -> None:
-    code, said = run(directory, **{"DATABASE_URL": "", name: "mine"})
-    assert (code, said) == (0, ["up mine" if name == "DATABASE_URL" else "up "])
+    url = "postgresql://me@localhost/mine"
+    code, said = run(directory, **{"DATABASE_URL": "", name: url})
+    assert (code, said) == (0, [f"up {url}" if name == "DATABASE_URL" else "up "])
     assert not directory.exists()
 
 

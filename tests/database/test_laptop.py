@@ -1,0 +1,220 @@
+"""`make migrate`, `redo`, `reset` and their kin against a server, with and without a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from migrator.cli.env_file import PLACE_NAMES
+from tests.builders import write_folder
+from tests.conftest import Database
+from tests.pages import ROOT
+
+FILES = {
+    "001_one.sql": "CREATE TABLE one (a int);\n",
+    "001_one.down.sql": "DROP TABLE one;\n",
+    "002_two.sql": "CREATE TABLE two (a int);\n",
+    "002_two.down.sql": "DROP TABLE two;\n",
+}
+NOWHERE = "postgresql://u@db.example.invalid/d"
+HISTORY = "SELECT version, run_id FROM schema_migrations ORDER BY version"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A clone, as far as the program sees it: the job, and migrations/."""
+    write_folder(tmp_path / "migrations", FILES)
+    (tmp_path / "entrypoint.py").symlink_to(ROOT / "entrypoint.py")
+    return tmp_path
+
+
+def environment(**settings: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if k not in PLACE_NAMES}
+    return {**kept, "PYTHONPATH": str(ROOT), **settings}
+
+
+def run(folder: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Without a terminal, as in CI."""
+    return subprocess.run(
+        [sys.executable, "-m", "tests.laptop", *words],
+        cwd=folder,
+        env=environment(**settings),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def at_terminal(folder: Path, answer: str, *words: str, **settings: str) -> tuple[int, str]:
+    """With a terminal at which `answer` is typed."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.laptop", *words],
+        cwd=folder,
+        env=environment(**settings),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        os.write(ours, f"{answer}\n".encode())
+        said = b""
+        while True:
+            try:
+                piece = os.read(ours, 4096)
+            except OSError:  # Linux says so when the other end is closed
+                break
+            if not piece:
+                break
+            said += piece
+        os.close(ours)
+    return process.returncode, said.decode()
+
+
+def test_the_database_of_the_env_file_is_said_and_migrated(
+    folder: Path, database: Database
+) -> None:
+    (folder / ".env").write_text(f"URL={database.url}\nDATABASE_URL=$URL # mine\n")
+    done = run(folder, "up", ENV_FILE=".env")
+    assert done.returncode == 0, done.stderr
+    first = done.stderr.splitlines()[0]
+    assert first.startswith("up: ")
+    assert first.endswith(f"/{database.dbname} (DATABASE_URL), from .env")
+    assert [version for version, _ in database.query(HISTORY)] == ["001_one", "002_two"]
+    status = run(folder, "status", ENV_FILE=".env")
+    assert "001_one" in status.stdout
+
+
+def test_the_environment_wins_over_the_env_file(folder: Path, database: Database) -> None:
+    (folder / ".env").write_text(f"DIRECT_URL={NOWHERE}\n")
+    done = run(folder, "up", ENV_FILE=".env", DATABASE_URL=database.url)
+    assert done.returncode == 0, done.stderr
+    assert "from the environment" in done.stderr.splitlines()[0]
+
+
+def test_a_remote_host_of_a_file_is_refused_where_nobody_can_be_asked(folder: Path) -> None:
+    (folder / ".env").write_text(f"DATABASE_URL={NOWHERE}\n")
+    done = run(folder, "up", ENV_FILE=".env")
+    assert done.returncode == 2
+    assert "make up YES=1" not in done.stderr
+    assert "make migrate YES=1" in done.stderr
+    assert "run.started" not in done.stderr
+
+
+def test_a_no_at_the_terminal_runs_nothing(folder: Path) -> None:
+    code, said = at_terminal(folder, "n", "up", DATABASE_URL=NOWHERE)
+    assert code == 23
+    assert "That host is not this machine. Go on? [y/N]" in said
+    assert "Nothing was done." in said
+
+
+def test_a_yes_at_the_terminal_goes_on(folder: Path) -> None:
+    code, said = at_terminal(
+        folder, "y", "up", DATABASE_URL=NOWHERE, CONNECT_TIMEOUT="1s", LOG_FORMAT="json"
+    )
+    assert code == 20, said
+    assert "run.started" in said
+
+
+@pytest.mark.parametrize("command", ["redo", "reset"])
+def test_what_takes_away_refuses_a_remote_host(folder: Path, command: str) -> None:
+    done = run(folder, command, DATABASE_URL=NOWHERE, YES="1")
+    assert done.returncode == 2
+    assert "not loopback" in done.stderr
+
+
+def test_redo_undoes_the_last_run_and_applies_again(folder: Path, database: Database) -> None:
+    first = run(folder, "up", DATABASE_URL=database.url)
+    assert first.returncode == 0, first.stderr
+    before = database.query(HISTORY)
+    database.query("INSERT INTO two VALUES (1)")
+    assert run(folder, "redo", DATABASE_URL=database.url).returncode == 2, "nobody to ask"
+    code, said = at_terminal(folder, "no", "redo", DATABASE_URL=database.url)
+    assert code == 23, said
+    assert database.query(HISTORY) == before
+    code, said = at_terminal(folder, "y", "redo", DATABASE_URL=database.url)
+    assert code == 0, said
+    assert "DROP TABLE two" in said, "what would be undone is shown"
+    after = database.query(HISTORY)
+    assert [version for version, _ in after] == [version for version, _ in before]
+    assert {run_id for _, run_id in after}.isdisjoint({run_id for _, run_id in before})
+    assert database.query("SELECT count(*) FROM two") == [(0,)]
+
+
+def test_redo_goes_as_far_back_as_it_is_given(folder: Path, database: Database) -> None:
+    assert run(folder, "up", DATABASE_URL=database.url).returncode == 0
+    before = dict(database.query(HISTORY))
+    done = run(folder, "redo", "--to", "001_one", DATABASE_URL=database.url, YES="1")
+    assert done.returncode == 0, done.stderr
+    after = dict(database.query(HISTORY))
+    assert after["001_one"] == before["001_one"]
+    assert after["002_two"] != before["002_two"]
+
+
+def test_reset_makes_the_database_anew_as_it_was(folder: Path, database: Database) -> None:
+    about = """
+        SELECT pg_get_userbyid(datdba), encoding, datcollate, datctype
+        FROM pg_database WHERE datname = current_database()
+    """
+    assert run(folder, "up", DATABASE_URL=database.url).returncode == 0
+    database.query("CREATE TABLE left_over (a int)")
+    before = database.query(about)
+    code, said = at_terminal(folder, "y", "reset", DATABASE_URL=database.url)
+    assert code == 23, said
+    assert database.query("SELECT count(*) FROM left_over") == [(0,)]
+    session = database.connect()  # that of an application does not hold it up
+    code, said = at_terminal(folder, database.dbname, "reset", DATABASE_URL=database.url)
+    assert code == 0, said
+    assert f"{database.dbname} holds 5 tables" in said
+    session.close()
+    assert database.query("SELECT to_regclass('left_over'), to_regclass('one')") == [(None, "one")]
+    assert database.query(about) == before
+    assert database.query("SELECT count(*) FROM pg_database WHERE datname LIKE 'reset%'") == [(0,)]
+
+
+def test_reset_leaves_a_database_that_it_may_not_create(folder: Path, database: Database) -> None:
+    database.query(f"CREATE ROLE {database.dbname} LOGIN PASSWORD 'p'")
+    try:
+        login = database.as_user(database.dbname, "p")
+        done = run(folder, "reset", DATABASE_URL=login.url, YES="1")
+        assert done.returncode == 2
+        assert "permission denied to create database" in done.stderr
+        assert database.query("SELECT 1") == [(1,)]
+    finally:
+        database.query(f"DROP ROLE {database.dbname}")
+
+
+def test_reset_is_not_for_a_supabase_stack(folder: Path, database: Database) -> None:
+    database.query("CREATE SCHEMA auth; CREATE SCHEMA storage")
+    done = run(folder, "reset", DATABASE_URL=database.url, YES="1")
+    assert done.returncode == 2
+    assert "supabase db reset" in done.stderr
+    assert database.query("SELECT to_regnamespace('auth') IS NOT NULL") == [(True,)]
+
+
+def test_no_password_is_said(folder: Path) -> None:
+    url = "postgresql://u:s3cret@db.example.invalid/d"
+    (folder / ".env").write_text(f"DATABASE_URL={url}\n")
+    done = run(folder, "up", ENV_FILE=".env")
+    assert "db.example.invalid" in done.stderr
+    assert "s3cret" not in done.stdout + done.stderr
+
+
+def test_a_name_may_have_blanks(folder: Path) -> None:
+    done = subprocess.run(
+        ["make", "--no-print-directory", "--old-file=.venv/.runtime", "new", "NAME=add new-orders"],
+        cwd=ROOT,
+        env={**os.environ, "MIGRATIONS_DIR": str(folder / "migrations")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (folder / "migrations" / "003_add_new_orders.down.sql").exists()
