@@ -5,6 +5,7 @@
 #   docker build --target runner .    the job alone, for a team that brings a folder of its own
 #
 # Behind a proxy that inspects TLS, add `--secret id=ca,src=bundle.pem`: pip trusts it, nothing keeps it.
+# The label of the revision comes from `--build-arg REVISION=…`, or by itself with BUILDX_GIT_LABELS=1.
 
 FROM debian:trixie-slim AS build
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
@@ -41,8 +42,13 @@ RUN mkdir -p /rootfs/usr/bin /rootfs/usr/lib \
 COPY requirements.txt /
 RUN --mount=type=secret,id=ca,required=false \
     if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
- && python3 -m pip install --root-user-action=ignore --disable-pip-version-check --no-cache-dir \
-      --no-compile --only-binary=:all: --require-hashes --target=/rootfs/app --requirement=/requirements.txt \
+ && { python3 -m pip install --root-user-action=ignore --disable-pip-version-check --no-cache-dir \
+        --no-compile --only-binary=:all: --require-hashes --target=/rootfs/app --requirement=/requirements.txt \
+        2>&1 | tee /pip.txt \
+      || { ! grep --quiet CERTIFICATE_VERIFY_FAILED /pip.txt \
+           || printf '\n%s\n%s\n' 'A proxy that inspects TLS? Give pip its certificate: BUILD_CA=/path/to/bundle.pem' \
+                'before `make image` or `docker compose build`, or --secret id=ca,src=/path/to/bundle.pem here.'; \
+           exit 1; }; } \
  && rm -rf /rootfs/app/bin
 
 # Shared libraries: whatever the interpreter, its modules and the packages ask the loader for. One
@@ -105,7 +111,9 @@ ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 # -E: a PYTHON* variable of the cluster changes nothing. -S: all packages lie beside entrypoint.py,
 # no site directory is searched. -B: nothing is written. Text is UTF-8 whatever LANG says.
 ENTRYPOINT ["/usr/bin/python3.13", "-E", "-S", "-B", "-X", "utf8", "/app/entrypoint.py"]
-ARG VERSION=unknown
+# No HEALTHCHECK: a job is healthy when it ends with 0, and its exit code says so. A check that runs
+# beside it could only say that the process exists; for "is the schema there?" there is `wait`.
+ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="migrator" \
       org.opencontainers.image.description="Applies a folder of SQL to PostgreSQL, once and in order." \

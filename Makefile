@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 IMAGE ?= migrator:local
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' migrator/__init__.py)
-REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+export REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 ARGS ?=
 VERSIONS ?=
 MATRIX ?= tests/database tests/faults
@@ -118,9 +118,9 @@ bench: $(VENV)/.dev ## measure the job beside psql on a throw-away server; asser
 	@IMAGE=$(IMAGE) $(BIN)/python -m bench.run $(ARGS)
 
 .PHONY: image
-image: ## build the image; behind a proxy that inspects TLS: BUILD_CA=/path/to/bundle.pem
+image: ## build the image, TARGET=runner for the job alone; BUILD_CA=bundle.pem behind a TLS proxy
 	docker build --tag $(IMAGE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
-	  $(if $(BUILD_CA),--secret id=ca$(comma)src=$(BUILD_CA)) .
+	  $(if $(TARGET),--target $(TARGET)) $(if $(BUILD_CA),--secret id=ca$(comma)src=$(BUILD_CA)) .
 
 .PHONY: image-size
 image-size: image ## its bytes: uncompressed, and compressed about as a registry keeps it

@@ -50,11 +50,15 @@ def engine(environment: dict[str, str]) -> Iterator[docker.DockerClient]:
         yield client
 
 
+def ca_words() -> list[str]:
+    """What a build needs behind a proxy that inspects TLS."""
+    bundle = os.environ.get("BUILD_CA") or os.environ.get("PIP_CERT")
+    return ["--secret", f"id=ca,src={bundle}"] if bundle else []
+
+
 def build(tag: str, *words: str, directory: Path = REPOSITORY) -> str:
     """Build an image as `make image` does; BUILD_CA names what pip must trust on the way."""
-    bundle = os.environ.get("BUILD_CA") or os.environ.get("PIP_CERT")
-    secret = ["--secret", f"id=ca,src={bundle}"] if bundle else []
-    command = ["build", "--progress=plain", "--tag", tag, *secret, *words, str(directory)]
+    command = ["build", "--progress=plain", "--tag", tag, *ca_words(), *words, str(directory)]
     docker_command(*command, env=ENVIRONMENT, seconds=900, check=True)
     return tag
 
@@ -69,7 +73,7 @@ def image(environment: dict[str, str]) -> str:
 @pytest.fixture(scope="session")
 def runner_image(image: str) -> str:
     """The image without migrations, for teams that bring a folder."""
-    return build(RUNNER_IMAGE, "--target=runner")
+    return build(RUNNER_IMAGE, "--target=runner", "--build-arg", f"REVISION={REVISION}")
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +90,15 @@ def postgres_image(environment: dict[str, str]) -> str:
     except (AssertionError, subprocess.TimeoutExpired):
         return build(POSTGRES_STAND_IN, directory=Path(__file__).parent / "postgres")
     return wanted
+
+
+@pytest.fixture(scope="session")
+def postgres_18_layout(environment: dict[str, str]) -> str:
+    """A stand-in that looks for its data where the official image does from 18 on."""
+    places = ("PGDATA=/var/lib/postgresql/18/docker", "DECLARED=/var/lib/postgresql")
+    words = (word for place in places for word in ("--build-arg", place))
+    directory = Path(__file__).parent / "postgres"
+    return build("migrator-postgres-18:test", *words, directory=directory)
 
 
 @pytest.fixture(scope="session")

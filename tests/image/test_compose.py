@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -11,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from migrator import __version__
 from tests.builders import write_folder
-from tests.image.conftest import without
-from tests.image.containers import docker_command, until
+from tests.image.conftest import REVISION, without
+from tests.image.containers import REPOSITORY, docker_command, until
 
 
 class Compose:
@@ -35,7 +37,7 @@ class Compose:
 
     def break_migration(self) -> None:
         folder = write_folder(self.directory / "broken", {"001_broken.sql": "SELECT nothing;\n"})
-        self.override({"migrate": {"volumes": [f"{folder}:/app/migrations:ro"]}})
+        self.override({"migrate": {"volumes": [f"{folder}:/migrations:ro"]}})
 
     def state(self, service: str) -> tuple[str, int]:
         """Of the service's container: its state, and its code once it has ended."""
@@ -141,3 +143,66 @@ def test_the_healthcheck_may_gate_the_job_too(compose: Compose) -> None:
     done = compose("run", "--rm", "migrate")
     assert done.returncode == 0, done.stderr
     assert "connection.retry" not in done.stdout + done.stderr
+
+
+def test_an_edit_of_the_folder_needs_no_build(compose: Compose) -> None:
+    shown = json.loads(compose("config", "--format", "json", check=True).stdout)
+    [volume] = shown["services"]["migrate"]["volumes"]
+    assert (volume["source"], volume["read_only"]) == (str(REPOSITORY / "migrations"), True)
+    files = {"001_a.sql": "CREATE TABLE a ();\n"}
+    folder = write_folder(compose.directory / "mine", files)
+    compose.override({"migrate": {"volumes": [f"{folder}:/migrations:ro"]}})
+    assert compose("run", "--rm", "migrate").returncode == 0
+    write_folder(folder, {"002_b.sql": "CREATE TABLE b ();\n"})
+    second = compose("run", "--rm", "migrate", "up", "--json")
+    assert second.returncode == 0, second.stderr
+    assert [done["version"] for done in json.loads(second.stdout)["applied"]] == ["002_b"]
+
+
+def test_the_files_of_the_image_are_one_flag_away(compose: Compose) -> None:
+    compose.break_migration()
+    done = compose("run", "--rm", "migrate", "up", "--migrations-dir", "/app/migrations")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("wanted", "json_lines"), [("text", False), ("json", True)])
+def test_log_format_is_passed_on(compose: Compose, wanted: str, json_lines: bool) -> None:
+    compose.env["LOG_FORMAT"] = wanted
+    done = compose("run", "--rm", "migrate", "status")
+    assert done.returncode == 0, done.stderr
+    assert ('"event": "run.started"' in done.stderr) is json_lines
+
+
+def test_the_volume_serves_the_layout_of_postgresql_18(
+    compose: Compose, postgres_18_layout: str
+) -> None:
+    compose.env["POSTGRES_IMAGE"] = postgres_18_layout
+    first = compose("run", "--rm", "migrate", "up", "--json")
+    assert first.returncode == 0, first.stderr
+    compose("down", check=True)  # the volume stays
+    second = compose("run", "--rm", "migrate", "up", "--json")
+    assert json.loads(second.stdout)["outcome"] == "nothing to do"
+
+
+def test_without_pgdata_that_image_would_refuse_the_volume(
+    compose: Compose, postgres_18_layout: str
+) -> None:
+    compose.env["POSTGRES_IMAGE"] = postgres_18_layout
+    compose.override({"db": {"environment": {"PGDATA": "/var/lib/postgresql/18/docker"}}})
+    compose("up", "--detach", "--no-deps", "db", check=True)
+    assert compose.ended("db") == 1
+
+
+def test_a_build_by_compose_has_the_labels(compose: Compose) -> None:
+    compose.env |= {"IMAGE": "migrator-compose:test", "REVISION": REVISION}
+    compose.env["BUILD_CA"] = (
+        os.environ.get("BUILD_CA") or os.environ.get("PIP_CERT") or "/dev/null"
+    )
+    compose("build", "migrate", check=True)
+    form = "{{json .Config.Labels}}"
+    shown = docker_command(
+        "image", "inspect", "--format", form, compose.env["IMAGE"], env=compose.env
+    )
+    labels = json.loads(shown.stdout)
+    assert labels["org.opencontainers.image.version"] == __version__
+    assert labels["org.opencontainers.image.revision"] == REVISION

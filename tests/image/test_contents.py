@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import docker
 import pytest
 
+from migrator import __version__
 from tests.builders import write_folder
 from tests.image.conftest import REVISION, VERSION
 from tests.image.containers import REPOSITORY, Runner, docker_command
@@ -146,3 +148,11 @@ def test_the_build_sends_only_what_it_copies(environment: dict[str, str], tmp_pa
     sent = {path.relative_to(tmp_path / "sent") for path in (tmp_path / "sent").rglob("*.*")}
     assert {path.name for path in (tmp_path / "sent").iterdir()} == wanted
     assert {str(path) for path in sent} == {"requirements.txt", "entrypoint.py", "migrations/a.py"}
+
+
+def test_the_job_alone_is_labelled_too(environment: dict[str, str], runner_image: str) -> None:
+    form = "{{json .Config.Labels}}"
+    shown = docker_command("image", "inspect", "--format", form, runner_image, env=environment)
+    labels = json.loads(shown.stdout)
+    assert labels["org.opencontainers.image.version"] == __version__
+    assert labels["org.opencontainers.image.revision"] == REVISION

@@ -7,6 +7,12 @@ set -eu
 user=${POSTGRES_USER:-postgres}
 database=${POSTGRES_DB:-$user}
 
+# as the official image from 18 on
+if [ "$PGDATA" = /var/lib/postgresql/18/docker ] && grep -q ' /var/lib/postgresql/data ' /proc/self/mounts; then
+  echo 'Error: there appears to be PostgreSQL data in /var/lib/postgresql/data (unused mount/volume)' >&2
+  exit 1
+fi
+
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
   : "${POSTGRES_PASSWORD:?must be set}"
   password_file=$(mktemp)
