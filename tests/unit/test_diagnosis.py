@@ -444,3 +444,75 @@ def test_a_text_of_any_length_is_cut() -> None:
     error = refused("SELECT 1", None, message="x" * 10_000, detail="y" * 10_000)
     assert error.details["detail"] == "y" * 2_000 + "… 8000 more"
     assert error.message.endswith("x… 8000 more")
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["in the file", "in a query of a block"])
+def test_a_password_in_the_wrong_quotes_is_never_quoted(inside: bool) -> None:
+    sql = 'ALTER ROLE a PASSWORD "hunter2-long"'
+    said = 'syntax error at or near ""hunter2-long""'
+    if inside:
+        at = sql.index('"') + 1
+        values: dict[str, Any] = {"internal_query": sql, "internal_position": at}
+        error = refused("SELECT f()", None, sqlstate="42601", message=said, **values)
+    else:
+        error = refused(sql, '"hunter2', sqlstate="42601", message=said)
+    assert "syntax error at what stands for a password" in error.message
+    assert "hunter2" not in f"{error.message} {error.details}"
+
+
+def test_a_syntax_error_elsewhere_is_quoted() -> None:
+    """Also one in front of the password, which is no reason to hide the server's words."""
+    sql = "ALTER ROEL a PASSWORD 'hunter2-long'"
+    error = refused(sql, "ROEL", sqlstate="42601", message='syntax error at or near "ROEL"')
+    assert error.message.endswith('syntax error at or near "ROEL"')
+    other = refused(sql.replace("ROEL", "ROLE"), "'hunter2", message="near a password")
+    assert other.message.endswith("near a password")
+
+
+TWO = "SELECT crypt('hunter2-long', 'ab'), 'abc-first' ;\nSELECT 'orders-long'::int"
+
+
+@pytest.mark.parametrize(
+    ("needle", "shown"),
+    [
+        pytest.param("'hunter2", "*** *** orders-long", id="the one that deals in secrets"),
+        pytest.param("'abc-first", "*** *** orders-long", id="its last literal"),
+        pytest.param("'orders", "hunter2-long abc-first orders-long", id="the one behind it"),
+        pytest.param(None, "*** *** orders-long", id="the first, by the count of answers"),
+    ],
+)
+def test_the_literals_of_the_statement_that_was_refused_are_hidden(
+    needle: str | None, shown: str
+) -> None:
+    error = refused(TWO, needle, message="hunter2-long abc-first orders-long")
+    assert error.message.endswith(f": {shown}")
+
+
+def test_when_the_statement_is_not_known_the_literals_of_all_that_deal_in_secrets_are() -> None:
+    script = a_script(TWO)
+    (message,) = fly(script)
+    refusal = Refusal("22023", "hunter2-long abc-first orders-long")
+    assert discreet(message, refusal, None, Hider()).message == "*** *** orders-long"
+
+
+def test_what_is_called_hides_the_literals_of_the_caller_and_of_no_plain_neighbour() -> None:
+    error = refused(
+        "SELECT f('made-of-it'); SELECT 'orders-long'; SELECT crypt('hunter2-long', 'a')",
+        None,
+        message="made-of-it orders-long hunter2-long",
+        context='SQL statement "ALTER ROLE a PASSWORD $1"',
+    )
+    assert error.message.endswith(": *** orders-long ***")
+
+
+def test_the_rows_of_a_copy_into_what_deals_in_secrets_are_hidden_wherever_they_are_quoted() -> (
+    None
+):
+    script = a_script("COPY tokens FROM stdin;\nhunter2\n\\.\n")
+    message = fly(script)[1]
+    refusal = Refusal("22P02", 'invalid: "hunter2"', context='COPY tokens, line 1, column a: "x"')
+    shown = discreet(message, refusal, 0, Hider())
+    assert shown.message == 'invalid: "***"'
+    other = a_script("COPY orders FROM stdin;\nhunter2\n\\.\n")
+    refusal = Refusal("22P02", 'invalid: "hunter2"', context='COPY orders, line 1, column a: "x"')
+    assert discreet(fly(other)[1], refusal, 0, Hider()).message == 'invalid: "hunter2"'

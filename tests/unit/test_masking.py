@@ -7,7 +7,7 @@ from time import process_time
 import pytest
 
 from migrator.display import SECRET_CHARS, TEXT_CHARS
-from migrator.masking import FINDINGS, Hider
+from migrator.masking import FINDINGS, Hider, Span, replaced
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,42 @@ def test_a_password_is_known_in_quotes_too(secret: str, written: str) -> None:
 )
 def test_passwords_are_found_by_their_places(text: str, left: str) -> None:
     assert Hider()(text) == left
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        pytest.param("USER u IDENTIFIED BY 'pw' X", "USER u IDENTIFIED BY '***' X", id="quoted"),
+        pytest.param("identified  by pw X", "identified  by '***' X", id="without quotes"),
+        pytest.param("IDENTIFIED BY 'pw', v IDENTIFIED BY 'qw'",
+                     "IDENTIFIED BY '***', v IDENTIFIED BY '***'", id="twice"),
+        pytest.param("identified 'by pw'", "identified 'by pw'", id="another word"),
+        pytest.param("a BY 'pw'", "a BY 'pw'", id="not that word"),
+    ],
+)  # fmt: skip
+def test_a_password_of_mysql_is_hidden(text: str, left: str) -> None:
+    assert Hider()(text) == left
+
+
+def test_of_spans_that_overlap_all_is_hidden_and_the_longest_says_how() -> None:
+    text = "ab SECRET-LONG cd"
+    short, long = Span(3, 9, "[short]"), Span(5, 14, "[long]")
+    assert replaced(text, [short, long], len(text)) == ("ab [long] cd", len(text))
+    assert replaced(text, [Span(3, 12, "[first]"), Span(10, 14, "[x]")], 17)[0] == "ab [first] cd"
+    assert replaced(text, [Span(3, 14, "[all]"), Span(5, 7)], 17)[0] == "ab [all] cd"
+    assert replaced(text, [Span(3, 9), Span(9, 14)], 17)[0] == "ab ****** cd"
+
+
+@pytest.mark.parametrize("length", [None, 4, 9])
+def test_a_text_within_its_length_is_shown_whole(length: int | None) -> None:
+    assert Hider().text("abcd", length=length) == "abcd"
+
+
+def test_a_row_that_was_cut_is_hidden_to_the_end() -> None:
+    said = "Failing row contains (1, " + "s3 (x) " * TEXT_CHARS
+    shown = Hider()(said)
+    assert "s3" not in shown
+    assert shown.startswith("Failing row contains (***")
 
 
 def test_a_text_is_cut_after_its_secrets_were_hidden() -> None:
