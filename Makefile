@@ -64,13 +64,13 @@ status verify rollback repair baseline redo reset:
 
 .PHONY: rehearse
 rehearse: $(VENV)/.runtime ## prove the undo of each migration on a throw-away server, or SHADOW_DATABASE_URL
-	@$(BIN)/python tests/postgres.py scratch -- $(BIN)/python entrypoint.py rehearse $(ARGS)
+	@$(LAPTOP) rehearse $(ARGS)
 
 .PHONY: new
 new: export NAME := $(NAME)
 new: $(VENV)/.runtime ## create the next migration: make new NAME='add orders'
 	@$(if $(NAME),,$(error say NAME='add orders'))
-	@$(BIN)/python entrypoint.py new "$$NAME" $(ARGS)
+	@$(BIN)/python entrypoint.py new "$$NAME" $(if $(ENV_FILE),--env-file "$$ENV_FILE") $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.dev ## format, lint and types

@@ -1,6 +1,6 @@
 """What `make migrate` and its kin do before the job: say which database it is, and ask.
 
-    python -m tests.laptop up|status|verify|rollback|repair|baseline|redo|reset [ARGS …]
+    python -m tests.laptop up|status|verify|rollback|repair|baseline|redo|reset|rehearse [ARGS …]
 
 The database is that of the environment, else of the .env file that ENV_FILE names, else a server of
 this folder's own in .local/postgres. YES=1 answers every question.
@@ -24,7 +24,7 @@ from migrator.cli.env_file import PLACE_NAMES
 from migrator.cli.main import read_settings
 from migrator.errors import MigratorError
 from migrator.postgres.url import Target
-from tests.postgres import NoServerError, at_server, obey, own_server, say_where
+from tests.postgres import NoServerError, at_server, obey, own_server, say_where, scratch
 
 DIRECTORY = Path(".local/postgres")
 JOB = [sys.executable, "entrypoint.py"]
@@ -32,7 +32,6 @@ JOB = [sys.executable, "entrypoint.py"]
 READS = frozenset({"status", "verify", "plan", "history", "report", "wait"})
 #: These take something away, and are for a database of one's own.
 LOCAL_ONLY = frozenset({"redo", "reset"})
-TARGETS = {"up": "migrate"}  #: what `make` calls a command, where it has another name
 REFUSED, STOPPED = 2, 23  # the job's own codes for a wrong call, and for a "no"
 
 
@@ -91,6 +90,8 @@ def main(words: list[str]) -> int:
     command, *rest = words
     env_file = os.environ.get("ENV_FILE") or None
     try:
+        if command == "rehearse":
+            return _rehearse(rest, env_file)
         targets = read_settings(os.environ, env_file, {}).targets if _named(env_file) else ()
         return _run(command, rest, env_file, targets)
     except MigratorError as error:
@@ -99,6 +100,14 @@ def main(words: list[str]) -> int:
     except NoServerError as error:
         print(error, file=sys.stderr)
         return REFUSED
+
+
+def _rehearse(words: list[str], env_file: str | None) -> int:
+    """On SHADOW_DATABASE_URL, of the file too, else on a server that is removed in the end."""
+    command = [*JOB, "rehearse", *words, *(["--env-file", env_file] if env_file else [])]
+    if env_file and read_settings(os.environ, env_file, {}).shadow:
+        return obey(command, dict(os.environ))
+    return scratch(command)
 
 
 def _named(env_file: str | None) -> bool:
@@ -112,7 +121,8 @@ def _run(command: str, rest: list[str], env_file: str | None, targets: tuple[Tar
     file = ["--env-file", env_file] if env_file else []
     if targets:
         from_file = not PLACE_NAMES & os.environ.keys()
-        source = f"from {env_file}" if from_file else "from the environment"
+        names = " and ".join(target.name for target in targets)
+        source = f"{names} of {env_file if from_file else 'the environment'}"
         if refused := _refused(command, targets, source, from_file=from_file):
             return refused
         return _do(command, rest, file, dict(os.environ), targets[0])
@@ -132,8 +142,8 @@ def _refused(
     command: str, targets: tuple[Target, ...], source: str, *, from_file: bool = False
 ) -> int:
     """Say which database it is; the exit code where the command may not go on, else 0."""
-    where = ", else ".join(f"{target} ({target.name})" for target in targets)
-    _say(f"{command}: {where}, {source}")
+    where = ", else ".join(map(str, targets))
+    _say(f"{_called(command)}: {where}, {source}")
     needed = consent(
         command,
         remote=any(map(is_remote, targets)),
@@ -145,8 +155,7 @@ def _refused(
         _say(f"`{command}` is for a database on this machine, and that host is not loopback.")
         return REFUSED
     if needed is Consent.REFUSE_SILENT:
-        target = TARGETS.get(command, command)
-        _say(f"There is no terminal to ask at. If you mean it: make {target} YES=1")
+        _say(f"There is no terminal to ask at. If you mean it: make {_called(command)} YES=1")
         return REFUSED
     if needed is not Consent.ASK or command in LOCAL_ONLY:
         return 0  # redo and reset ask when they have shown what they would do
@@ -261,6 +270,11 @@ def _sure(question: str, right: set[str]) -> bool:
         return True
     _say("Nothing was done.")
     return False
+
+
+def _called(command: str) -> str:
+    """What `make` calls it."""
+    return "migrate" if command == "up" else command
 
 
 def _yes() -> bool:

@@ -22,6 +22,7 @@ FILES = {
     "002_two.down.sql": "DROP TABLE two;\n",
 }
 NOWHERE = "postgresql://u@db.example.invalid/d"
+MAKE = ("make", "--no-print-directory", "--old-file=.venv/.runtime", f"PYTHON={sys.executable}")
 HISTORY = "SELECT version, run_id FROM schema_migrations ORDER BY version"
 
 
@@ -85,8 +86,8 @@ def test_the_database_of_the_env_file_is_said_and_migrated(
     done = run(folder, "up", ENV_FILE=".env")
     assert done.returncode == 0, done.stderr
     first = done.stderr.splitlines()[0]
-    assert first.startswith("up: ")
-    assert first.endswith(f"/{database.dbname} (DATABASE_URL), from .env")
+    assert first.startswith("migrate: ")
+    assert first.endswith(f"/{database.dbname}, DATABASE_URL of .env")
     assert [version for version, _ in database.query(HISTORY)] == ["001_one", "002_two"]
     status = run(folder, "status", ENV_FILE=".env")
     assert "001_one" in status.stdout
@@ -96,7 +97,7 @@ def test_the_environment_wins_over_the_env_file(folder: Path, database: Database
     (folder / ".env").write_text(f"DIRECT_URL={NOWHERE}\n")
     done = run(folder, "up", ENV_FILE=".env", DATABASE_URL=database.url)
     assert done.returncode == 0, done.stderr
-    assert "from the environment" in done.stderr.splitlines()[0]
+    assert "DATABASE_URL of the environment" in done.stderr.splitlines()[0]
 
 
 def test_a_remote_host_of_a_file_is_refused_where_nobody_can_be_asked(folder: Path) -> None:
@@ -199,6 +200,30 @@ def test_reset_is_not_for_a_supabase_stack(folder: Path, database: Database) -> 
     assert database.query("SELECT to_regnamespace('auth') IS NOT NULL") == [(True,)]
 
 
+def test_new_makes_its_files_where_the_env_file_says(folder: Path) -> None:
+    (folder / ".env").write_text(f"MIGRATIONS_DIR={folder}/elsewhere\n")
+    done = subprocess.run(
+        [*MAKE, "new", "NAME=it's", f"ENV_FILE={folder}/.env"],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "it's cannot be a migration's name" in done.stderr
+    named = subprocess.run(
+        [*MAKE, "new", "NAME=first one", f"ENV_FILE={folder}/.env"],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert named.returncode == 0, named.stderr
+    assert (folder / "elsewhere" / "001_first_one.sql").exists()
+
+
 def test_no_password_is_said(folder: Path) -> None:
     url = "postgresql://u:s3cret@db.example.invalid/d"
     (folder / ".env").write_text(f"DATABASE_URL={url}\n")
@@ -209,7 +234,7 @@ def test_no_password_is_said(folder: Path) -> None:
 
 def test_a_name_may_have_blanks(folder: Path) -> None:
     done = subprocess.run(
-        ["make", "--no-print-directory", "--old-file=.venv/.runtime", "new", "NAME=add new-orders"],
+        [*MAKE, "new", "NAME=add new-orders"],
         cwd=ROOT,
         env={**os.environ, "MIGRATIONS_DIR": str(folder / "migrations")},
         capture_output=True,
