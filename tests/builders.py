@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from migrator.history.flight import Limits, Message, Place, head, make_flight
+from migrator.history.flight import Message, head, make_flight
+from migrator.history.place import Limits, Place
 from migrator.model import Applied, Migration
 from migrator.sql.script import Script, understand
 

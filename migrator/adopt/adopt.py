@@ -17,8 +17,9 @@ from migrator.errors import (
     StoppedError,
     UnreachableError,
 )
-from migrator.history.flight import Limits, head
+from migrator.history.flight import head
 from migrator.history.lock_wait import as_holder, describe
+from migrator.history.place import Limits
 from migrator.model import Event, Migration
 from migrator.postgres.session import LostError, ServerError
 

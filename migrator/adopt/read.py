@@ -10,7 +10,7 @@ from migrator.adopt.tools import Row, Tracker
 from migrator.apply.supabase_history_rules import COLUMNS, TABLE
 from migrator.errors import AccessError
 from migrator.history.fence import DECLARE, UNTRUSTED, Access, Distrust, explain, question
-from migrator.history.flight import Place, marker
+from migrator.history.place import Place, marker
 from migrator.postgres.quoting import CLEAN, HERE, ISOLATION, do, first, literal
 from migrator.postgres.session import ServerError, Session
 

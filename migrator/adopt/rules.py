@@ -10,17 +10,9 @@ from typing import Any
 from migrator.adopt.tools import Entry, Reading, Tracker, slug
 from migrator.errors import ConfigError, DirtyError, DriftError, MigratorError, MissingError
 from migrator.history.fence import DECLARE, Access, Owners, Table, Write, asked
-from migrator.history.flight import (
-    HEAD_CHECK,
-    HOLDER,
-    MOVED,
-    OURS,
-    Limits,
-    Place,
-    log_row,
-    opening,
-    write,
-)
+from migrator.history.flight import HEAD_CHECK, HOLDER, MOVED, OURS, opening, write
+from migrator.history.place import Limits, Place
+from migrator.history.rows import log_row
 from migrator.model import Applied, Finding, Kind, Migration
 from migrator.postgres.quoting import TAIL, do, identifier, literal
 from migrator.sql.script import sets_floor

@@ -13,7 +13,7 @@ from migrator.errors import StoppedError
 from migrator.postgres.session import LostError, ServerError, Session
 
 if TYPE_CHECKING:
-    from migrator.apply.diagnosis import Refusal
+    from migrator.postgres.refusal import Refusal
 
 QUERY_CANCELED = "57014"
 #: No reset before it: it must leave what is SET on the session. Each name has its schema.

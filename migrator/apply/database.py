@@ -9,8 +9,9 @@ from migrator.config import Config
 from migrator.durations import Rhythm
 from migrator.errors import AccessError, ConfigError
 from migrator.history.fence import UNTRUSTED, UNWRITTEN, explain, unwritten
-from migrator.history.flight import HELD, MOVED, Place
+from migrator.history.flight import HELD, MOVED
 from migrator.history.lock_wait import read_holder
+from migrator.history.place import Place
 from migrator.masking import Hider
 from migrator.model import Event, Tell
 from migrator.postgres.connect import open_session
@@ -20,8 +21,8 @@ from migrator.postgres.stop import Watch
 from migrator.postgres.url import in_session_mode
 
 if TYPE_CHECKING:
-    from migrator.apply.diagnosis import Refusal
     from migrator.postgres.blockers import Observer
+    from migrator.postgres.refusal import Refusal
 
 
 #: Rolled back whole and safe to send again: lock not available, deadlock, serialization failure.

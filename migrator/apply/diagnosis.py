@@ -14,6 +14,7 @@ from migrator.errors import AccessError, MigratorError, StatementError
 from migrator.history.fence import TAMPERED
 from migrator.history.flight import ESCAPED, RECODED, Message
 from migrator.masking import FILL, Hider, Span
+from migrator.postgres.refusal import Refusal
 from migrator.report import what_stands
 from migrator.sql import sensitive
 from migrator.sql.sensitive import Secrets, masked_line, mentions, secrets_of, statements
@@ -45,24 +46,6 @@ PASSWORD = re.compile(rf"\bpassword{FILL}=?{FILL}\Z", re.IGNORECASE)
 CALL = re.compile(r"(?:crypt|secret|pgp_|hmac|digest|dblink)\w*\s*\([^()]*\Z", re.IGNORECASE)
 PASSWORD_CHARS = 400  # that are searched for it
 LINE_CHARS = 400  # of a source line in a log; a seed's line may be megabytes
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """What PostgreSQL answered instead of a result; psycopg2's `diag` as plain values."""
-
-    sqlstate: str
-    message: str
-    severity: str = "ERROR"
-    detail: str | None = None
-    hint: str | None = None
-    context: str | None = None
-    position: int | None = None  #: 1-based, in characters of the whole message
-    internal_position: int | None = None
-    internal_query: str | None = None
-    constraint: str | None = None
-    table: str | None = None
-    timed_out: bool = False  #: a timeout cancelled it, and nobody by hand; see `cancelled`
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,7 @@ from migrator.config import Config
 from migrator.durations import limit_seconds
 from migrator.errors import AccessError, DirtyError, PendingError
 from migrator.history.fence import Distrust, Owners
-from migrator.history.flight import Limits, Place
-from migrator.history.journal import Progress
+from migrator.history.place import Limits, Place
 from migrator.history.read import (
     History,
     find_run,
@@ -37,6 +36,7 @@ from migrator.history.read import (
 from migrator.model import Applied, Event, Migration
 from migrator.plan.order import Needs
 from migrator.plan.plan import Decision, Plan, Policy, make_plan
+from migrator.plan.progress import Progress
 from migrator.postgres.retry import Trouble, retry
 from migrator.postgres.session import ServerError, Session
 from migrator.report import Done

@@ -21,20 +21,10 @@ from migrator.errors import (
     UnreachableError,
 )
 from migrator.history.fence import Write
-from migrator.history.flight import (
-    BECAME,
-    MOVED,
-    SIGN,
-    Limits,
-    Message,
-    Place,
-    applied,
-    head,
-    log_alone,
-    log_row,
-    make_flight,
-)
+from migrator.history.flight import BECAME, MOVED, SIGN, Message, head, log_alone, make_flight
+from migrator.history.place import Limits, Place
 from migrator.history.read import find_run, is_standby
+from migrator.history.rows import applied, log_row
 from migrator.model import Applied, Migration
 from migrator.postgres.libpq import Notice
 from migrator.postgres.session import LostError, ServerError, Session

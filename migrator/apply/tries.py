@@ -38,8 +38,9 @@ from typing import Protocol, TypeVar
 from migrator.apply.database import Link, MovedError, TablesBusyError
 from migrator.durations import Rhythm, limit_seconds
 from migrator.errors import BusyError, LockedError
-from migrator.history.flight import HELD, Place
+from migrator.history.flight import HELD
 from migrator.history.lock_wait import Wait, as_holder
+from migrator.history.place import Place
 from migrator.model import Applied, Event
 from migrator.postgres.retry import Trouble, retry
 from migrator.postgres.session import LostError, MisreadError, PoolFullError, ServerError, Session

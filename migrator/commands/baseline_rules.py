@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from migrator.errors import ConfigError
 from migrator.history.fence import Write
-from migrator.history.flight import Place, log_row
+from migrator.history.place import Place
+from migrator.history.rows import log_row
 from migrator.model import Applied, Kind, Migration
 from migrator.postgres.quoting import literal
 from migrator.sql.script import Script, sets_floor

@@ -9,7 +9,8 @@ from migrator.apply.tries import ONCE, persist, until_unmoved
 from migrator.commands.repair_rules import Known, Told, assume
 from migrator.errors import StoppedError, UnreachableError
 from migrator.history.fence import Owners
-from migrator.history.flight import Limits, head, opening, write
+from migrator.history.flight import head, opening, write
+from migrator.history.place import Limits
 from migrator.model import Event, Migration
 from migrator.postgres.quoting import TAIL
 from migrator.postgres.session import LostError, ServerError

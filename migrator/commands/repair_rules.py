@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from migrator.errors import ConfigError
-from migrator.history import journal
+from migrator.history import rows
 from migrator.history.fence import Write
-from migrator.history.flight import Place
-from migrator.history.journal import Answer, Progress
+from migrator.history.place import Place
 from migrator.model import Migration
 from migrator.no_transaction.steps import COMMANDS
 from migrator.plan.plan import Plan, short
+from migrator.plan.progress import Answer, Progress
 from migrator.sql.script import sets_floor
 
 #: The flags of `repair`, each with the answer that it gives.
@@ -90,7 +90,7 @@ def assume(known: Known, told: Told) -> Assumption:
     version = told.new or told.version
     if told.new:
         fields = {"was": told.version, **fields}
-    line = journal.answer(known.place, version, told.answer, told.reason, words, **fields)
+    line = rows.answer(known.place, version, told.answer, told.reason, words, **fields)
     return Assumption(words, fields, (*changes, line))
 
 
@@ -103,14 +103,14 @@ def _applied(known: Known, told: Told) -> _Ruled:
     _check_versioned(known, told.version)
     migration = _pending(known, told.version)
     floor = sets_floor(migration)
-    return [journal.record(known.place, migration, "NULL", floor=floor)], {}
+    return [rows.record(known.place, migration, "NULL", floor=floor)], {}
 
 
 def _not_applied(known: Known, told: Told) -> _Ruled:
     recorded = any(row.version == told.version for row in known.plan.applied)
     if not recorded and told.version not in known.dirty:
         raise _unfitting(f"{told.version} is neither applied nor begun")
-    return [journal.forget(known.place, told.version)] if recorded else [], {}
+    return [rows.forget(known.place, told.version)] if recorded else [], {}
 
 
 def _interrupted(known: Known, told: Told) -> _Ruled:
@@ -136,7 +136,7 @@ def _accepted(known: Known, told: Told) -> _Ruled:
         "old_checksum": row.checksum or "none",
         "new_checksum": migration.checksum,
     }
-    return [journal.accept(known.place, migration, floor=sets_floor(migration))], fields
+    return [rows.accept(known.place, migration, floor=sets_floor(migration))], fields
 
 
 def _renamed(known: Known, told: Told) -> _Ruled:
@@ -158,7 +158,7 @@ def _renamed(known: Known, told: Told) -> _Ruled:
             "goes into a new migration.",
         )
     fields = {"new": told.new, "checksum": migration.checksum}
-    return [journal.rename(known.place, told.version, told.new)], fields
+    return [rows.rename_row(known.place, told.version, told.new)], fields
 
 
 _RULES: dict[Answer, Callable[[Known, Told], _Ruled]] = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from migrator.errors import MigratorError
-from migrator.history.journal import Progress, Way
+from migrator.plan.progress import Progress, Way
 
 
 def verdict(failures: Sequence[MigratorError], dirty: Sequence[str], pending: Sequence[str]) -> str:

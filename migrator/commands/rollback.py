@@ -10,26 +10,18 @@ from migrator.apply.run import Run, View
 from migrator.apply.send import Course, Seen, check_time
 from migrator.apply.supabase_history import Sync
 from migrator.apply.tries import read_tables, until_unmoved
+from migrator.commands.rollback_rules import remedy, what_it_means
 from migrator.errors import ConfigError, MigratorError, StatementError, StoppedError
 from migrator.history import journal
 from migrator.history.fence import Write
-from migrator.history.flight import Place
-from migrator.history.journal import ROLLBACK_FAILED, Way
+from migrator.history.place import Place
 from migrator.history.read import History
+from migrator.history.rows import undone
 from migrator.history.undo_texts import find_undo, read_kept
 from migrator.model import Event, Migration
 from migrator.no_transaction.run import Errand, apply_alone
-from migrator.plan.undo import (
-    Origin,
-    Step,
-    UndoPlan,
-    Wish,
-    check_begun,
-    make_undo,
-    remedy,
-    undone,
-    what_it_means,
-)
+from migrator.plan.progress import ROLLBACK_FAILED, Way
+from migrator.plan.undo import Origin, Step, UndoPlan, Wish, check_begun, make_undo
 from migrator.report import Done
 from migrator.sql.script import Script
 

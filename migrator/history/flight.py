@@ -8,10 +8,9 @@ COPY, goes in several messages inside the same transaction, between the same gua
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from migrator.history.fence import (
     DECLARE,
@@ -24,6 +23,8 @@ from migrator.history.fence import (
     untouched,
     writing,
 )
+from migrator.history.place import Limits, Place, marker, settings
+from migrator.history.rows import MS, applied
 from migrator.postgres.quoting import (
     CLEAN,
     HERE,
@@ -86,22 +87,6 @@ STILL_LOCKED = """  IF NOT EXISTS (SELECT FROM pg_locks AS held
   END IF;
 """
 SPENT = "(extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000)::integer"
-MS = "migrator_ms"  #: SPENT, in the block that records a flight
-RECORD = """INSERT INTO {history}
-    (version, execution_time_ms, checksum, rollback_sql, kind, run_id, floor)
-VALUES ({version}, {spent}, {checksum}, {rollback_sql}, 'versioned', {run_id}, {floor})"""
-#: No ON CONFLICT: a table that an older job left may lack the key. The lock stands in for it.
-RECORD_REPEATABLE = """IF EXISTS (SELECT FROM {history} WHERE version = {version}) THEN
-    UPDATE {history}
-       SET applied_at = CURRENT_TIMESTAMP, execution_time_ms = {spent}, checksum = {checksum},
-           kind = 'repeatable', run_id = {run_id}
-     WHERE version = {version};
-  ELSE
-    INSERT INTO {history} (version, execution_time_ms, checksum, kind, run_id)
-    VALUES ({version}, {spent}, {checksum}, 'repeatable', {run_id});
-  END IF"""
-RECORD_LOG = """INSERT INTO {log} (run_id, version, event, runner, detail)
-VALUES ({run_id}, {version}, {event}, {runner}, {detail})"""
 #: Sent to the client whatever client_min_messages says, and kept by no server log. By the number
 #: of its transaction a flight can be asked for when its answer was lost: no table is needed.
 REPORT = """  RAISE INFO USING MESSAGE = '{sign}' || jsonb_build_object(
@@ -113,41 +98,6 @@ ANSWER = "SELECT pg_catalog.current_setting('client_encoding')"
 #: `committed`, `aborted` or `in progress`, for as long as the server remembers.
 BECAME = """/* migrator asks what became of a flight */
 SELECT pg_catalog.pg_xact_status('{xid}'::pg_catalog.xid8)"""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in a database the history lies, and who asks."""
-
-    schema: str
-    runner: str  #: application_name, migrator/<pod or host>
-    run_id: str
-    server_version: int  #: as libpq gives it, 150018
-
-    @property
-    def tables(self) -> tuple[Table, Table]:
-        """The history and its log."""
-        return (
-            Table(self.schema, "schema_migrations"),
-            Table(self.schema, "schema_migrations_log"),
-        )
-
-    @property
-    def history(self) -> str:
-        return self.tables[0].quoted
-
-    @property
-    def log(self) -> str:
-        return self.tables[1].quoted
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What is set inside a transaction of ours. Times in milliseconds, 0 = none."""
-
-    lock_timeout: int = 2000
-    statement_timeout: int = 0
-    search_path: tuple[str, ...] = ()  #: empty: the login role's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,11 +212,6 @@ def head_query(history: str) -> str:
     return HEAD.format(history=history)
 
 
-def marker(place: Place, what: str) -> str:
-    """What each message of a run begins with: by it an observer finds its backend."""
-    return f"/* migrator {what}, run {place.run_id} */"
-
-
 def holder_query(schema: str) -> str:
     """One row of JSON for whoever holds the lock, no row when it is free.
 
@@ -317,60 +262,6 @@ def make_flight(
     # what the file says by then is read by the settings that it may have left
     last = [do(in_utf8(RECODED)), *closing]
     yield Message((mark + _join(last)).encode(), 0, commits=True)
-
-
-def settings(place: Place, limits: Limits) -> list[str]:
-    """What is SET while our statements run, as `name = value`.
-
-    The server's own keepalives end an orphan: 30 s after packets stop, 5 s after a close.
-    """
-    values: dict[str, int | str] = {
-        "lock_timeout": limits.lock_timeout,
-        "statement_timeout": limits.statement_timeout,
-        "idle_in_transaction_session_timeout": 60_000,
-        "application_name": literal(place.runner),
-        "client_connection_check_interval": 5_000,
-        "tcp_keepalives_idle": 10,
-        "tcp_keepalives_interval": 5,
-        "tcp_keepalives_count": 3,
-        "tcp_user_timeout": 20_000,
-    }
-    if place.server_version >= 170000:
-        values["transaction_timeout"] = 0
-    return [f"{name} = {value}" for name, value in values.items()]
-
-
-def applied(script: Script, place: Place) -> tuple[Write, ...]:
-    """That `script` has run: its row of the history, and the log's line."""
-    migration = script.migration
-    version = literal(migration.version)
-    detail = (
-        f"jsonb_build_object('execution_time_ms', {MS}, 'checksum', {literal(migration.checksum)})"
-    )
-    row = (RECORD_REPEATABLE if migration.repeatable else RECORD).format(
-        history=place.history,
-        version=version,
-        spent=MS,
-        checksum=literal(migration.checksum),
-        rollback_sql=literal(migration.rollback_sql),
-        run_id=literal(place.run_id),
-        floor=script.floor,
-    )
-    return Write(row, history=1), log_row(place, migration.version, "applied", detail)
-
-
-def log_row(place: Place, version: str | None, event: str, detail: dict[str, Any] | str) -> Write:
-    """The INSERT of a line of schema_migrations_log; a str `detail` is an SQL expression."""
-    written = literal(json.dumps(detail)) if isinstance(detail, dict) else detail
-    text = RECORD_LOG.format(
-        log=place.log,
-        run_id=literal(place.run_id),
-        version=literal(version),
-        event=literal(event),
-        runner=literal(place.runner),
-        detail=written,
-    )
-    return Write(text, log=1)
 
 
 def log_alone(place: Place, line: Write) -> str:

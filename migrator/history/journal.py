@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from migrator.history.fence import (
@@ -27,114 +25,32 @@ from migrator.history.fence import (
 )
 from migrator.history.flight import (
     HELD,
-    MS,
-    RECORD,
     SPENT,
-    Limits,
-    Place,
     head_check,
     head_query,
     holder_query,
     lock_key,
-    log_row,
     our_lock,
     present,
-    settings,
     still_locked,
 )
-from migrator.history.flight import marker as run_marker
+from migrator.history.place import Limits, Place, marker, settings
+from migrator.history.rows import MS, log_row, record
+from migrator.plan.progress import (
+    EVENTS,
+    FAILED,
+    INTENT,
+    OUTCOME,
+    ROLLBACK_FAILED,
+    How,
+    Intent,
+    Way,
+)
 from migrator.postgres.quoting import CLEAN, HERE, UTF8, do, first, identifier, literal
 
 if TYPE_CHECKING:
-    from migrator.model import Migration
     from migrator.sql.effects import Effect
     from migrator.sql.script import Script
-
-#: What a line of the journal says; the value stands in the log's column `event`.
-INTENT, OUTCOME, FAILED, REPAIRED = "intent", "outcome", "failed", "repaired"
-ROLLED_BACK, ROLLBACK_FAILED = "rolled_back", "rollback_failed"
-EVENTS = (INTENT, OUTCOME, FAILED, REPAIRED, "applied", ROLLED_BACK, ROLLBACK_FAILED)
-
-
-class Answer(Enum):
-    """What a person told `repair` about a migration."""
-
-    APPLIED = "applied"  #: all of the file has taken effect
-    NOT_APPLIED = "not applied"  #: nothing of it has
-    DONE = "done"  #: the interrupted statement has taken effect
-    RETRY = "retry"  #: the interrupted statement has not, and may be run again
-    ACCEPT = "checksum accepted"  #: the file was changed on purpose after it was applied
-    RENAME = "renamed"  #: the file was given another name after it was applied
-
-
-class Way(Enum):
-    """What a line is part of; a line without a `way` in its detail is FORTH."""
-
-    FORTH = "forth"  #: the migration
-    BACK = "back"  #: its undo
-
-
-class How(Enum):
-    """How a statement came to be done."""
-
-    RAN = "ran"
-    SETTLED = "settled"  #: it was interrupted, and found to have taken effect
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of the journal."""
-
-    version: str
-    event: str  #: one of EVENTS
-    run_id: str
-    detail: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """A statement that was begun and of which no outcome is known."""
-
-    number: int
-    run_id: str
-    sha256: str  #: of the statement's text
-    what: str  #: in words, CREATE INDEX CONCURRENTLY public.orders_day
-    line: int  #: of the file
-    effect: dict[str, Any]  #: an Effect as JSON
-    before: dict[str, Any]  #: what the catalog showed of its object before
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a migration that is not in the history has come, or the undo of one that is."""
-
-    done: dict[int, str] = field(default_factory=dict)  #: number -> SHA-256 of its text
-    spent_ms: int = 0
-    interrupted: Intent | None = None
-    way: Way = Way.FORTH
-
-    @property
-    def begun(self) -> bool:
-        return bool(self.done) or self.interrupted is not None
-
-    def undone(self, number: int) -> Progress:
-        """After a refusal of statement `number` that left nothing: of no other it says anything."""
-        if self.interrupted is None or self.interrupted.number != number:
-            return self
-        return replace(self, interrupted=None)
-
-
-def fold(lines: Iterable[Line]) -> dict[str, Progress]:
-    """The progress of each version, from its lines in the order in which they were written."""
-    found: dict[str, Progress] = {}
-    for line in lines:
-        found[line.version] = _after(found.get(line.version, Progress()), line)
-    return {version: progress for version, progress in found.items() if progress.begun}
-
-
-def read_lines(rows: Iterable[Sequence[Any]]) -> list[Line]:
-    """The rows that `lines_query` gives."""
-    return [Line(version, event, run_id, detail) for version, event, run_id, detail in rows]
 
 
 def lines_query(log: str, which: str) -> str:
@@ -143,7 +59,7 @@ def lines_query(log: str, which: str) -> str:
     return LINES.format(log=log, events=events, which=which)
 
 
-def marker(run_id: str, version: str, number: int) -> str:
+def statement_marker(run_id: str, version: str, number: int) -> str:
     """What a statement begins with, so that an orphan can be known by it."""
     return f"/* migrator:{run_id}:{version}:{number} */ "
 
@@ -199,9 +115,6 @@ PATIENCE = """SELECT pg_catalog.set_config('lock_timeout', '{instead}', false)
  WHERE name OPERATOR(pg_catalog.=) 'lock_timeout' AND setting OPERATOR(pg_catalog.=) '{before}'"""
 SINCE_INTENT = """(SELECT (extract(epoch FROM clock_timestamp() - max(l.at)) * 1000)::bigint
   FROM {log} AS l WHERE l.version = {version} AND l.event = 'intent')"""
-FORGET = "DELETE FROM {history} WHERE version = {version}"
-RENAME = "UPDATE {history} SET version = {new} WHERE version = {version}"
-ACCEPT = "UPDATE {history} SET checksum = {checksum}, floor = {floor} WHERE version = {version}"
 
 
 def take_lock(place: Place, limits: Limits) -> str:
@@ -213,7 +126,7 @@ def take_lock(place: Place, limits: Limits) -> str:
     """
     key, holder = lock_key(place.schema), holder_query(place.schema)
     lock = do(LOCK.format(key=key, held=HELD, holder=holder))
-    begin = f"{run_marker(place, 'takes its lock')} {CLEAN[0]}"
+    begin = f"{marker(place, 'takes its lock')} {CLEAN[0]}"
     settled = (*CLEAN[1:], *_lasting(place, limits))
     return ";\n".join((begin, *settled, _message([lock, "SELECT pg_backend_pid()"])))
 
@@ -224,7 +137,7 @@ def drop_lock(place: Place, pid: int) -> str:
     No row comes back once it holds the lock no more.
     """
     query = DROP_LOCK.format(ours=our_lock(place.schema), pid=pid)
-    return first(run_marker(place, "frees its lock"), query)
+    return first(marker(place, "frees its lock"), query)
 
 
 def read_progress(place: Place, version: str, seen: str) -> str:
@@ -296,7 +209,7 @@ def atomic(
     checks = untouched(*place.tables, head_query(place.history), seen) + _spent(SPENT)
     after = _recording(place, [_outcome(place, version, detail)], checks, SPENT_MS)
     return (
-        f"{marker(place.run_id, version, number)}{kept};\n",
+        f"{statement_marker(place.run_id, version, number)}{kept};\n",
         f"\n;\nSET CONSTRAINTS ALL IMMEDIATE;\n{after}",
     )
 
@@ -326,84 +239,9 @@ def finish_with(place: Place, writes: Sequence[Write], seen: str) -> str:
     return _recording(place, writes, head_check(place, seen))
 
 
-def record(place: Place, migration: Migration, spent_ms: str, *, floor: bool) -> Write:
-    """The INSERT of the history's row; `spent_ms` is an SQL expression."""
-    text = RECORD.format(
-        history=place.history,
-        version=literal(migration.version),
-        spent=spent_ms,
-        checksum=literal(migration.checksum),
-        rollback_sql=literal(migration.rollback_sql),
-        run_id=literal(place.run_id),
-        floor=floor,
-    )
-    return Write(text, history=1)
-
-
-def answer(
-    place: Place, version: str, answered: Answer, reason: str, assumed: str, **more: str | None
-) -> Write:
-    """The line that records what a person told `repair`, and `more` that a machine may read."""
-    detail = {"answer": answered.value, "reason": reason, "assumed": assumed, **more}
-    return log_row(place, version, REPAIRED, detail)
-
-
-def forget(place: Place, version: str) -> Write:
-    """Take a version out of the history; the log keeps all that happened."""
-    return Write(FORGET.format(history=place.history, version=literal(version)), history=1)
-
-
-def accept(place: Place, migration: Migration, *, floor: bool) -> Write:
-    """Record of an applied migration the text that its file has now."""
-    text = ACCEPT.format(
-        history=place.history,
-        version=literal(migration.version),
-        checksum=literal(migration.checksum),
-        floor=floor,
-    )
-    return Write(text, history=1)
-
-
-def rename(place: Place, version: str, new: str) -> Write:
-    """Move a row of the history to the version that its file has now."""
-    text = RENAME.format(history=place.history, version=literal(version), new=literal(new))
-    return Write(text, history=1)
-
-
 def patience(lock_timeout_ms: int, instead_ms: int) -> str:
     """Let the session wait longer for locks, unless the file has set a limit of its own."""
     return PATIENCE.format(before=lock_timeout_ms, instead=instead_ms)
-
-
-def _after(progress: Progress, line: Line) -> Progress:
-    detail = line.detail
-    number = int(detail.get("statement", 0))
-    if line.event in {INTENT, OUTCOME} and Way(detail.get("way", "forth")) is not progress.way:
-        progress = Progress(way=Way(detail.get("way", "forth")))  # the other one is over
-    spent, way = progress.spent_ms, progress.way
-    if line.event == INTENT:
-        intent = Intent(
-            number,
-            line.run_id,
-            detail["sha256"],
-            detail["what"],
-            detail["line"],
-            detail["effect"],
-            detail["before"],
-        )
-        return Progress(progress.done, spent, intent, way)
-    if line.event == OUTCOME:
-        spent += int(detail.get("execution_time_ms") or 0)
-        return Progress({**progress.done, number: detail["sha256"]}, spent, None, way)
-    if line.event in {FAILED, ROLLBACK_FAILED}:
-        return progress.undone(number) if detail.get("undone") else progress
-    told = Answer(detail["answer"]) if line.event == REPAIRED else Answer.APPLIED
-    if told is Answer.DONE and progress.interrupted is not None:
-        done = {**progress.done, progress.interrupted.number: progress.interrupted.sha256}
-        return Progress(done, spent, None, way)
-    if told in {Answer.DONE, Answer.RETRY}:
-        return Progress(progress.done, spent, None, way)
-    return Progress()
 
 
 def _lasting(place: Place, limits: Limits) -> list[str]:

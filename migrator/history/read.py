@@ -20,9 +20,12 @@ from migrator.history.fence import (
     plain,
     question,
 )
-from migrator.history.flight import Limits, Place, log_row, looking, marker, opening, write
-from migrator.history.journal import Progress, Way, fold, lines_query, read_lines
+from migrator.history.flight import looking, opening, write
+from migrator.history.journal import lines_query
+from migrator.history.place import Limits, Place, marker
+from migrator.history.rows import log_row
 from migrator.model import Applied, Kind
+from migrator.plan.progress import Progress, Way, fold, read_lines
 from migrator.postgres.quoting import do, first, identifier, literal
 from migrator.postgres.session import LostError, ServerError, Session
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from migrator.history.fence import DECLARE, Access, Owners, asked
-from migrator.history.flight import Place, looking, marker
-from migrator.history.journal import ROLLED_BACK
+from migrator.history.flight import looking
+from migrator.history.place import Place, marker
+from migrator.plan.progress import ROLLED_BACK
 from migrator.plan.undo import Kept
 from migrator.postgres.quoting import do, first, literal
 from migrator.postgres.session import Session

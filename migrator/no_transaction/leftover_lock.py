@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from migrator.errors import StoppedError
-from migrator.history.flight import Place
 from migrator.history.journal import drop_lock
+from migrator.history.place import Place
 from migrator.postgres.retry import Trouble, retry
 from migrator.postgres.session import LostError, ServerError, Session
 from migrator.postgres.stop import Watch

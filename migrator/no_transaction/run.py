@@ -26,8 +26,9 @@ from migrator.errors import (
 )
 from migrator.history import journal
 from migrator.history.fence import TAMPERED, UNTRUSTED, UNWRITTEN, Write
-from migrator.history.flight import ESCAPED, MOVED, Limits, Message, Place, head
-from migrator.history.journal import How, Intent, Progress, Way, marker
+from migrator.history.flight import ESCAPED, MOVED, Message, head
+from migrator.history.journal import statement_marker
+from migrator.history.place import Limits, Place
 from migrator.history.read import find_run
 from migrator.model import Event
 from migrator.no_transaction.leftover_lock import free_lock
@@ -53,6 +54,7 @@ from migrator.no_transaction.steps import (
     steps,
     tampered,
 )
+from migrator.plan.progress import How, Intent, Progress, Way, fold, read_lines
 from migrator.postgres.quoting import UTF8
 from migrator.postgres.retry import Trouble, retry
 from migrator.postgres.session import LostError, ServerError, Session
@@ -177,8 +179,8 @@ class _Visit:
             if error.refusal.sqlstate != MOVED:
                 raise
             return self._recorded()
-        lines = journal.read_lines(rows[0][0])
-        begun = journal.fold(lines).get(self.version, self.progress)
+        lines = read_lines(rows[0][0])
+        begun = fold(lines).get(self.version, self.progress)
         if begun.way is self.way:
             self.progress = begun
         self.doubt = ""
@@ -219,7 +221,7 @@ class _Visit:
         changed = intent.sha256 != step.sha256 or intent.number != step.number
         effect = read_effect(intent.effect) if changed else step.effect
         before = read_sight(intent.before)
-        mark = marker(intent.run_id, self.version, intent.number)
+        mark = statement_marker(intent.run_id, self.version, intent.number)
         rule = settle_changed if changed else settle
 
         def judge() -> Verdict:
@@ -291,7 +293,7 @@ class _Visit:
 
     def _run(self, step: Step) -> None:
         """The statement itself, which has an intent; then its outcome."""
-        prefix = marker(self.link.run_id, self.version, step.number)
+        prefix = statement_marker(self.link.run_id, self.version, step.number)
         self._try(step, f"{prefix}{step.text}", len(prefix))
         verdict = confirm(step.effect, look(self.session, step.effect))
         if verdict.next is Next.ASK:

@@ -8,8 +8,9 @@ from typing import Any
 
 from migrator.errors import DirtyError
 from migrator.history.flight import Message
-from migrator.history.journal import Intent, Progress, Way, sha256
+from migrator.history.journal import sha256
 from migrator.no_transaction.settle import Sight, Verdict
+from migrator.plan.progress import Intent, Progress, Way
 from migrator.sql.effects import Act, Effect, effect_of
 from migrator.sql.parts import texts
 from migrator.sql.script import Script

@@ -16,23 +16,12 @@ from migrator.errors import (
     MissingError,
     SourceError,
 )
-from migrator.history.fence import Write
-from migrator.history.flight import ESCAPED, MS, Place
-from migrator.history.journal import ROLLED_BACK, Progress
 from migrator.model import Applied, Finding, Kind, Migration
-from migrator.postgres.quoting import literal
+from migrator.plan.progress import Progress
 from migrator.sql.script import Script, read_requirements, understand
 from migrator.sql.sensitive import masked
 
 TEXT_LINES = 8  #: of an undo that a plan shows
-
-#: The row goes, and its facts into the log.
-FORGET = """WITH gone AS (DELETE FROM {history} WHERE version = {version} RETURNING *)
-INSERT INTO {log} (run_id, version, event, runner, detail)
-SELECT {run_id}, version, {event}, {runner}, jsonb_build_object(
-    'execution_time_ms', {spent}, 'from', {origin}, 'checksum', checksum, 'kind', kind,
-    'applied_at', applied_at, 'applied_by', gone.run_id)
-  FROM gone"""
 
 
 class Origin(Enum):
@@ -173,51 +162,6 @@ def check_begun(plan: UndoPlan, wish: Wish, begun: Mapping[str, Progress]) -> No
                 f"`repair --not-applied {version} --reason WHY` once nothing of it is left.",
                 version=version,
             )
-
-
-def undone(script: Script, place: Place, origin: Origin, spent_ms: str = MS) -> tuple[Write, ...]:
-    """That the undo `script` has run: its row goes, the log gets a line.
-
-    `spent_ms` is an SQL expression.
-    """
-    words = {
-        "history": place.history,
-        "log": place.log,
-        "version": literal(script.migration.version),
-        "run_id": literal(place.run_id),
-        "event": literal(ROLLED_BACK),
-        "runner": literal(place.runner),
-        "spent": spent_ms,
-        "origin": literal(origin.value),
-    }
-    return (Write(FORGET.format(**words), history=1, log=1),)
-
-
-def remedy(step: Step) -> str:
-    """What to do about an undo that PostgreSQL refused."""
-    file = step.script.migration.file
-    if step.origin is Origin.FILE:
-        return f"Mend {file} and run again."
-    return (
-        "This is the undo as it was stored: clear away what stands in its way and run again, or "
-        f"mend {file} and run `rollback --from-files`."
-    )
-
-
-def what_it_means(
-    step: Step, sqlstate: str | None, untried: Sequence[str], standing: str | None = None
-) -> str:
-    """The state of the database after a refused undo; of a no-transaction one `standing` is it."""
-    version = step.row.version
-    said = f"the undo of {version} was rolled back, and {version} is still applied"
-    if not step.script.transactional and standing:
-        said = standing
-    elif sqlstate == ESCAPED:
-        said = (
-            f"what the undo of {version} did before its own COMMIT stands, and {version} is still "
-            "recorded as applied"
-        )
-    return f"{said}; not tried: {', '.join(untried)}" if untried else said
 
 
 def beginning(sql: str) -> str:

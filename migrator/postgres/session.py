@@ -15,7 +15,7 @@ from migrator.postgres.libpq import Connection, Notice, ResultCounter, blocking
 from migrator.postgres.quoting import MISREAD, TAIL, first
 
 if TYPE_CHECKING:
-    from migrator.apply.diagnosis import Refusal
+    from migrator.postgres.refusal import Refusal
     from migrator.postgres.stop import Watch
     from migrator.postgres.url import Target
 
@@ -217,7 +217,7 @@ def _lost(text: str) -> LostError:
 
 
 def _refusal(diag: Any) -> Refusal:
-    from migrator.apply.diagnosis import Refusal  # needed only when something went wrong
+    from migrator.postgres.refusal import Refusal  # needed only when something went wrong
 
     def number(text: str | None) -> int | None:
         return int(text) if text else None

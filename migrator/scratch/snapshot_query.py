@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from migrator.history.flight import Place, marker
+from migrator.history.place import Place, marker
 from migrator.postgres.quoting import first, literal
 from migrator.postgres.session import Session
 from migrator.scratch.snapshot import Snapshot, make_snapshot

@@ -12,8 +12,8 @@ from typing import Any
 import psycopg2
 import pytest
 
-from migrator.history.flight import Limits
 from migrator.history.journal import take_lock
+from migrator.history.place import Limits
 from tests.builders import PLACE, write_folder
 from tests.conftest import Database, MakePgBouncer, MakeProxy
 from tests.job import Job, Listener, run_job, run_listening, until

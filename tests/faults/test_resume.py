@@ -17,7 +17,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from migrator.history.flight import RECORD
+from migrator.history.rows import RECORD
 from migrator.scratch.snapshot import Snapshot
 from tests.builders import write_folder
 from tests.catalog import read_catalog

@@ -10,7 +10,8 @@ from migrator.adopt.rules import Adoption, Spot, adopting, choose_spot, digest_q
 from migrator.adopt.tools import TRACKERS, Entry, Evidence, Reading
 from migrator.errors import ConfigError, DirtyError, DriftError, MigratorError, MissingError
 from migrator.history.fence import Write
-from migrator.history.flight import Limits, head
+from migrator.history.flight import head
+from migrator.history.place import Limits
 from migrator.model import Applied, Finding, Kind, Migration
 from tests.builders import PLACE, RUN_ID, a_migration, an_applied
 

@@ -9,11 +9,11 @@ import pytest
 
 from migrator.commands.repair_rules import ANSWERS, Known, Told, assume, choose
 from migrator.errors import ConfigError
-from migrator.history import journal
+from migrator.history import rows
 from migrator.history.fence import Write
-from migrator.history.journal import Answer, Intent, Progress, Way
 from migrator.model import Applied, Kind, Migration
 from migrator.plan.plan import make_plan
+from migrator.plan.progress import Answer, Intent, Progress, Way
 from tests.builders import PLACE, RUN_ID, a_migration, an_applied
 
 WHY = "seen by eye"
@@ -70,14 +70,14 @@ OLD, NEW, VIEW = a_migration("003_old"), a_migration("007_new"), a_migration("R_
             known([a_migration(1, FLOOR)], []),
             Told(Answer.APPLIED, "001_step", WHY),
             "all of 001_step has taken effect; it is recorded as applied and never run",
-            journal.record(PLACE, a_migration(1, FLOOR), "NULL", floor=True),
+            rows.record(PLACE, a_migration(1, FLOOR), "NULL", floor=True),
             id="applied, with its floor",
         ),
         pytest.param(
             known([], [an_applied(1)]),
             Told(Answer.NOT_APPLIED, "001_step", WHY),
             "nothing of 001_step is in the database; `up` runs all of it",
-            journal.forget(PLACE, "001_step"),
+            rows.forget(PLACE, "001_step"),
             id="not applied",
         ),
         pytest.param(
@@ -120,7 +120,7 @@ OLD, NEW, VIEW = a_migration("003_old"), a_migration("007_new"), a_migration("R_
             Told(Answer.ACCEPT, "001_step", WHY),
             "the database has what 001_step.sql says now; the checksum "
             f"{an_applied(1).checksum} gives way to {a_migration(1, FLOOR).checksum}",
-            journal.accept(PLACE, a_migration(1, FLOOR), floor=True),
+            rows.accept(PLACE, a_migration(1, FLOOR), floor=True),
             id="a changed file",
         ),
         pytest.param(
@@ -128,7 +128,7 @@ OLD, NEW, VIEW = a_migration("003_old"), a_migration("007_new"), a_migration("R_
             Told(Answer.ACCEPT, "003_old", WHY),
             "the database has what 003_old.sql says now; "
             f"the checksum none gives way to {OLD.checksum}",
-            journal.accept(PLACE, OLD, floor=False),
+            rows.accept(PLACE, OLD, floor=False),
             id="a file of which nothing was recorded",
         ),
         pytest.param(
@@ -136,7 +136,7 @@ OLD, NEW, VIEW = a_migration("003_old"), a_migration("007_new"), a_migration("R_
             Told(Answer.RENAME, "003_old", WHY, "007_new"),
             f"003_old and 007_new are one migration, whose text has the checksum {NEW.checksum}; "
             "the history has it as 007_new from now on",
-            journal.rename(PLACE, "003_old", "007_new"),
+            rows.rename_row(PLACE, "003_old", "007_new"),
             id="a renamed file",
         ),
         pytest.param(
@@ -144,7 +144,7 @@ OLD, NEW, VIEW = a_migration("003_old"), a_migration("007_new"), a_migration("R_
             Told(Answer.RENAME, "003_old", WHY, "001_step"),
             f"003_old and 001_step are one migration, whose text has the checksum {NEW.checksum}; "
             "the history has it as 001_step from now on",
-            journal.rename(PLACE, "003_old", "001_step"),
+            rows.rename_row(PLACE, "003_old", "001_step"),
             id="to a lower number",
         ),
     ],

@@ -27,7 +27,16 @@ PURE = {
     *IN_HALL,
     *("adopt.rules", "adopt.tools", "apply.diagnosis", "folder.names"),
     *("cli.env_file", "cli.graph", "cli.markdown", "cli.tables", "cli.terminal", "config"),
-    *("history.fence", "history.flight", "history.journal", "no_transaction.settle"),
+    *(
+        "history.fence",
+        "history.flight",
+        "history.journal",
+        "history.place",
+        "history.rows",
+        "plan.progress",
+        "postgres.refusal",
+        "no_transaction.settle",
+    ),
     *("no_transaction.steps", "plan.order", "plan.plan", "plan.undo"),
     *("postgres.connect_failures", "postgres.quoting", "postgres.url", "scratch.snapshot"),
     *("sql.effects", "sql.parts", "sql.scanner", "sql.script", "sql.sensitive"),
@@ -36,10 +45,6 @@ PURE = {
 
 #: What climbs today, and what will end it. This list only shrinks.
 CLIMBS: dict[tuple[str, str], str] = {
-    ("postgres.session", "apply.diagnosis"): "Refusal goes to postgres/refusal",
-    ("plan.undo", "history.flight"): "the texts that record an undo go to history/rows",
-    ("plan.undo", "history.fence"): "the texts that record an undo go to history/rows",
-    ("plan.undo", "history.journal"): "Progress goes to plan/progress",
     ("apply.run", "no_transaction.run"): "the loop is given both ways to apply, as one interface",
     ("apply.supabase_history", "adopt.read"): "the look at the CLI's table goes to history",
 }
@@ -47,19 +52,19 @@ CLIMBS: dict[tuple[str, str], str] = {
 #: Names that several files export today, with these files. This list only shrinks.
 TWICE = """
 ANSWER_SECONDS: postgres.blockers postgres.stop
-Answer: commands.table history.journal postgres.connect_failures
+Answer: commands.table plan.progress postgres.connect_failures
 BUSY: apply.database no_transaction.look
 BY_VALUE_CHARS: masking sql.sensitive
 COLUMNS: apply.supabase_history_rules history.read
 COMMANDS: commands.table no_transaction.steps
 CREATE: history.read scratch.scratch
-FORGET: apply.supabase_history_rules history.journal plan.undo
+FORGET: apply.supabase_history_rules history.rows
 LOCK: adopt.rules history.journal
 LOOK: adopt.read postgres.blockers
 NO_RIGHT: apply.diagnosis history.read
 OURS: history.flight history.journal scratch.snapshot_query
 OWN: history.fence masking
-RECORD: adopt.rules history.flight
+RECORD: adopt.rules history.rows
 ROWS: adopt.rules commands.baseline_rules history.read scratch.snapshot_query
 Reader: apply.scripts sql.parts
 Spot: adopt.rules apply.diagnosis
@@ -67,11 +72,9 @@ Step: no_transaction.steps plan.undo
 TIDY_SECONDS: postgres.session postgres.stop
 Verdict: no_transaction.settle postgres.connect_failures
 choose: commands.baseline_rules commands.repair_rules
-marker: history.flight history.journal
 question: history.fence no_transaction.steps
 regex: masking sql.statements
 rehearse: commands.rehearse commands.table
-rename: folder.create history.journal
 """
 
 #: What reaches outside: files, sockets, processes, clocks and chance.

@@ -6,17 +6,10 @@ from typing import Any
 
 import pytest
 
-from migrator.apply.diagnosis import (
-    LINE_CHARS,
-    Refusal,
-    Spot,
-    Standing,
-    diagnose,
-    discreet,
-    locate,
-)
+from migrator.apply.diagnosis import LINE_CHARS, Spot, Standing, diagnose, discreet, locate
 from migrator.errors import AccessError, StatementError
 from migrator.masking import Hider
+from migrator.postgres.refusal import Refusal
 from tests.builders import a_big_script, a_script, fly
 
 

@@ -12,16 +12,9 @@ import pytest
 
 from migrator.history import flight
 from migrator.history.fence import Write
-from migrator.history.flight import (
-    Limits,
-    Place,
-    head,
-    holder_query,
-    lock_key,
-    log_row,
-    make_flight,
-    opening,
-)
+from migrator.history.flight import head, holder_query, lock_key, make_flight, opening
+from migrator.history.place import Limits, Place
+from migrator.history.rows import log_row
 from migrator.postgres.quoting import identifier, literal
 from migrator.sql.parts import GROUP_CHARS
 from migrator.sql.script import Script, understand

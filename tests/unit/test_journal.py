@@ -6,16 +6,8 @@ from typing import Any
 import pytest
 
 from migrator.history.fence import Write
-from migrator.history.flight import Limits, lock_key
+from migrator.history.flight import lock_key
 from migrator.history.journal import (
-    Answer,
-    How,
-    Intent,
-    Line,
-    Progress,
-    Way,
-    accept,
-    answer,
     atomic,
     conclude,
     drop_index,
@@ -24,18 +16,17 @@ from migrator.history.journal import (
     finalize,
     finish,
     finish_with,
-    fold,
-    forget,
     intend,
     lines_query,
-    marker,
     patience,
-    read_lines,
     read_progress,
-    rename,
     sha256,
+    statement_marker,
     take_lock,
 )
+from migrator.history.place import Limits
+from migrator.history.rows import accept, answer, forget, rename_row
+from migrator.plan.progress import Answer, How, Intent, Line, Progress, Way, fold, read_lines
 from migrator.sql.effects import Act, Effect
 from tests.builders import PLACE, RUN_ID, a_migration, a_script
 
@@ -183,7 +174,7 @@ def test_versions_are_kept_apart_and_rows_become_lines() -> None:
 
 
 def test_the_marker_stands_before_the_statement() -> None:
-    assert marker(RUN_ID, "001_a", 2) == f"/* migrator:{RUN_ID}:001_a:2 */ "
+    assert statement_marker(RUN_ID, "001_a", 2) == f"/* migrator:{RUN_ID}:001_a:2 */ "
 
 
 OURS = (
@@ -252,7 +243,7 @@ def test_an_outcome_is_timed_from_its_intent_if_it_ran_here(how: How, timed: boo
 
 def test_a_statement_that_can_commits_with_its_outcome() -> None:
     before, after = atomic(PLACE, "001_a", 1, "SELECT 1", SEEN)
-    assert before.startswith(marker(RUN_ID, "001_a", 1) + "DO LANGUAGE plpgsql")
+    assert before.startswith(statement_marker(RUN_ID, "001_a", 1) + "DO LANGUAGE plpgsql")
     assert after.startswith(f"\n;\nSET CONSTRAINTS ALL IMMEDIATE;\n{OURS}")
     assert after.index("MG003") < after.index("'outcome'")
     assert SEEN in after
@@ -303,7 +294,7 @@ def test_an_answer_is_kept_with_its_reason() -> None:
 def test_what_an_answer_changes_of_the_history() -> None:
     rows = '"public".schema_migrations'
     assert forget(PLACE, "001_a").sql == f"DELETE FROM {rows} WHERE version = '001_a'"
-    assert rename(PLACE, "001_a", "002_b").sql == (
+    assert rename_row(PLACE, "001_a", "002_b").sql == (
         f"UPDATE {rows} SET version = '002_b' WHERE version = '001_a'"
     )
     changed = a_migration(1)

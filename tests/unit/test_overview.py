@@ -11,8 +11,8 @@ from migrator.cli.markdown import as_markdown, code, text
 from migrator.cli.tables import as_text
 from migrator.commands.report_rules import begun, verdict
 from migrator.errors import DriftError, LateError, MigratorError
-from migrator.history.journal import Intent, Progress, Way
 from migrator.model import Finding
+from migrator.plan.progress import Intent, Progress, Way
 from tests.builders import RUN_ID
 
 INTENT = Intent(2, RUN_ID, "0" * 64, "CREATE INDEX CONCURRENTLY day", 4, {}, {})

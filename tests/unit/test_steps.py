@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from migrator.errors import DirtyError
-from migrator.history.journal import Intent, Progress, Way, sha256
+from migrator.history.journal import sha256
 from migrator.no_transaction.settle import Next, Sight, Verdict
 from migrator.no_transaction.steps import (
     check_unchanged,
@@ -13,6 +13,7 @@ from migrator.no_transaction.steps import (
     standing,
     steps,
 )
+from migrator.plan.progress import Intent, Progress, Way
 from migrator.sql.effects import Act
 from tests.builders import RUN_ID, a_script
 

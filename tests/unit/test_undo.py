@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from migrator.commands.rollback_rules import remedy, what_it_means
 from migrator.config import OnFinding
 from migrator.errors import (
     ConfigError,
@@ -17,21 +18,10 @@ from migrator.errors import (
 )
 from migrator.history.fence import Write
 from migrator.history.flight import ESCAPED, make_flight
-from migrator.history.journal import Progress, Way
+from migrator.history.rows import undone
 from migrator.model import Applied, Kind, Migration
-from migrator.plan.undo import (
-    Kept,
-    Origin,
-    Step,
-    UndoPlan,
-    Wish,
-    beginning,
-    check_begun,
-    make_undo,
-    remedy,
-    undone,
-    what_it_means,
-)
+from migrator.plan.progress import Progress, Way
+from migrator.plan.undo import Kept, Origin, Step, UndoPlan, Wish, beginning, check_begun, make_undo
 from tests.builders import LIMITS, PLACE, RUN_ID, a_migration, a_script, an_applied
 
 DOWN = "-- Loses it all.\nDROP TABLE t;\n"

@@ -1,0 +1,69 @@
+"""Where in a database the history lies, who asks, and what is set while our statements run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from migrator.history.fence import Table
+from migrator.postgres.quoting import literal
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a database the history lies, and who asks."""
+
+    schema: str
+    runner: str  #: application_name, migrator/<pod or host>
+    run_id: str
+    server_version: int  #: as libpq gives it, 150018
+
+    @property
+    def tables(self) -> tuple[Table, Table]:
+        """The history and its log."""
+        return (
+            Table(self.schema, "schema_migrations"),
+            Table(self.schema, "schema_migrations_log"),
+        )
+
+    @property
+    def history(self) -> str:
+        return self.tables[0].quoted
+
+    @property
+    def log(self) -> str:
+        return self.tables[1].quoted
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is set inside a transaction of ours. Times in milliseconds, 0 = none."""
+
+    lock_timeout: int = 2000
+    statement_timeout: int = 0
+    search_path: tuple[str, ...] = ()  #: empty: the login role's own
+
+
+def marker(place: Place, what: str) -> str:
+    """What each message of a run begins with: by it an observer finds its backend."""
+    return f"/* migrator {what}, run {place.run_id} */"
+
+
+def settings(place: Place, limits: Limits) -> list[str]:
+    """What is SET while our statements run, as `name = value`.
+
+    The server's own keepalives end an orphan: 30 s after packets stop, 5 s after a close.
+    """
+    values: dict[str, int | str] = {
+        "lock_timeout": limits.lock_timeout,
+        "statement_timeout": limits.statement_timeout,
+        "idle_in_transaction_session_timeout": 60_000,
+        "application_name": literal(place.runner),
+        "client_connection_check_interval": 5_000,
+        "tcp_keepalives_idle": 10,
+        "tcp_keepalives_interval": 5,
+        "tcp_keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
+    }
+    if place.server_version >= 170000:
+        values["transaction_timeout"] = 0
+    return [f"{name} = {value}" for name, value in values.items()]

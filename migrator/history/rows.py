@@ -1,0 +1,142 @@
+"""The rows of the history and of its log: each statement of ours that writes one, once."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from migrator.history.fence import Write
+from migrator.history.place import Place
+from migrator.plan.progress import REPAIRED, ROLLED_BACK, Answer
+from migrator.plan.undo import Origin
+from migrator.postgres.quoting import literal
+
+if TYPE_CHECKING:
+    from migrator.model import Migration
+    from migrator.sql.script import Script
+
+MS = "migrator_ms"  #: SPENT, in the block that records a flight
+RECORD = """INSERT INTO {history}
+    (version, execution_time_ms, checksum, rollback_sql, kind, run_id, floor)
+VALUES ({version}, {spent}, {checksum}, {rollback_sql}, 'versioned', {run_id}, {floor})"""
+#: No ON CONFLICT: a table that an older job left may lack the key. The lock stands in for it.
+RECORD_REPEATABLE = """IF EXISTS (SELECT FROM {history} WHERE version = {version}) THEN
+    UPDATE {history}
+       SET applied_at = CURRENT_TIMESTAMP, execution_time_ms = {spent}, checksum = {checksum},
+           kind = 'repeatable', run_id = {run_id}
+     WHERE version = {version};
+  ELSE
+    INSERT INTO {history} (version, execution_time_ms, checksum, kind, run_id)
+    VALUES ({version}, {spent}, {checksum}, 'repeatable', {run_id});
+  END IF"""
+RECORD_LOG = """INSERT INTO {log} (run_id, version, event, runner, detail)
+VALUES ({run_id}, {version}, {event}, {runner}, {detail})"""
+
+
+def applied(script: Script, place: Place) -> tuple[Write, ...]:
+    """That `script` has run: its row of the history, and the log's line."""
+    migration = script.migration
+    version = literal(migration.version)
+    detail = (
+        f"jsonb_build_object('execution_time_ms', {MS}, 'checksum', {literal(migration.checksum)})"
+    )
+    row = (RECORD_REPEATABLE if migration.repeatable else RECORD).format(
+        history=place.history,
+        version=version,
+        spent=MS,
+        checksum=literal(migration.checksum),
+        rollback_sql=literal(migration.rollback_sql),
+        run_id=literal(place.run_id),
+        floor=script.floor,
+    )
+    return Write(row, history=1), log_row(place, migration.version, "applied", detail)
+
+
+def log_row(place: Place, version: str | None, event: str, detail: dict[str, Any] | str) -> Write:
+    """The INSERT of a line of schema_migrations_log; a str `detail` is an SQL expression."""
+    written = literal(json.dumps(detail)) if isinstance(detail, dict) else detail
+    text = RECORD_LOG.format(
+        log=place.log,
+        run_id=literal(place.run_id),
+        version=literal(version),
+        event=literal(event),
+        runner=literal(place.runner),
+        detail=written,
+    )
+    return Write(text, log=1)
+
+
+DELETE = "DELETE FROM {history} WHERE version = {version}"
+RENAME = "UPDATE {history} SET version = {new} WHERE version = {version}"
+ACCEPT = "UPDATE {history} SET checksum = {checksum}, floor = {floor} WHERE version = {version}"
+
+
+def record(place: Place, migration: Migration, spent_ms: str, *, floor: bool) -> Write:
+    """The INSERT of the history's row; `spent_ms` is an SQL expression."""
+    text = RECORD.format(
+        history=place.history,
+        version=literal(migration.version),
+        spent=spent_ms,
+        checksum=literal(migration.checksum),
+        rollback_sql=literal(migration.rollback_sql),
+        run_id=literal(place.run_id),
+        floor=floor,
+    )
+    return Write(text, history=1)
+
+
+def answer(
+    place: Place, version: str, answered: Answer, reason: str, assumed: str, **more: str | None
+) -> Write:
+    """The line that records what a person told `repair`, and `more` that a machine may read."""
+    detail = {"answer": answered.value, "reason": reason, "assumed": assumed, **more}
+    return log_row(place, version, REPAIRED, detail)
+
+
+def forget(place: Place, version: str) -> Write:
+    """Take a version out of the history; the log keeps all that happened."""
+    return Write(DELETE.format(history=place.history, version=literal(version)), history=1)
+
+
+def accept(place: Place, migration: Migration, *, floor: bool) -> Write:
+    """Record of an applied migration the text that its file has now."""
+    text = ACCEPT.format(
+        history=place.history,
+        version=literal(migration.version),
+        checksum=literal(migration.checksum),
+        floor=floor,
+    )
+    return Write(text, history=1)
+
+
+def rename_row(place: Place, version: str, new: str) -> Write:
+    """Move a row of the history to the version that its file has now."""
+    text = RENAME.format(history=place.history, version=literal(version), new=literal(new))
+    return Write(text, history=1)
+
+
+#: The row goes, and its facts into the log.
+FORGET = """WITH gone AS (DELETE FROM {history} WHERE version = {version} RETURNING *)
+INSERT INTO {log} (run_id, version, event, runner, detail)
+SELECT {run_id}, version, {event}, {runner}, jsonb_build_object(
+    'execution_time_ms', {spent}, 'from', {origin}, 'checksum', checksum, 'kind', kind,
+    'applied_at', applied_at, 'applied_by', gone.run_id)
+  FROM gone"""
+
+
+def undone(script: Script, place: Place, origin: Origin, spent_ms: str = MS) -> tuple[Write, ...]:
+    """That the undo `script` has run: its row goes, the log gets a line.
+
+    `spent_ms` is an SQL expression.
+    """
+    words = {
+        "history": place.history,
+        "log": place.log,
+        "version": literal(script.migration.version),
+        "run_id": literal(place.run_id),
+        "event": literal(ROLLED_BACK),
+        "runner": literal(place.runner),
+        "spent": spent_ms,
+        "origin": literal(origin.value),
+    }
+    return (Write(FORGET.format(**words), history=1, log=1),)

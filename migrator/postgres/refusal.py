@@ -1,0 +1,23 @@
+"""What PostgreSQL answers instead of a result, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What PostgreSQL answered instead of a result; psycopg2's `diag` as plain values."""
+
+    sqlstate: str
+    message: str
+    severity: str = "ERROR"
+    detail: str | None = None
+    hint: str | None = None
+    context: str | None = None
+    position: int | None = None  #: 1-based, in characters of the whole message
+    internal_position: int | None = None
+    internal_query: str | None = None
+    constraint: str | None = None
+    table: str | None = None
+    timed_out: bool = False  #: a timeout cancelled it, and nobody by hand; see `cancelled`
