@@ -24,7 +24,7 @@ class Sync:
         """
         if self._columns is not None or not self.link.config.sync_supabase_history:
             return
-        from migrator.adopt.read import read_mirror  # few runs keep it
+        from migrator.apply.supabase_read import read_mirror  # few runs keep it
 
         query = partial(read_mirror, lock_timeout_ms=self.link.config.lock_timeout)
         self._columns = read_tables(self.link, query)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -235,16 +235,6 @@ ELSEWHERE = (
     "table once nothing uses it any more."
 )
 PENDING = " In a new history every file counts as pending"
-ADOPT = {"golang-migrate": "golang-migrate", "dbmate": "dbmate", "the Supabase CLI": "supabase"}
-
-#: How the tables of other tools that are called schema_migrations are told apart.
-FOREIGN: tuple[tuple[Callable[[dict[str, str], bool], bool], str], ...] = (
-    (lambda c, _: c.get("version") == "bigint" and "dirty" in c, "golang-migrate"),
-    (lambda c, _: c.get("version") == "bigint" and "inserted_at" in c, "Ecto"),
-    (lambda c, rails: set(c) == {"version"} and rails, "Rails"),
-    (lambda c, _: set(c) == {"version"}, "dbmate"),
-    (lambda c, _: {"version", "statements"} <= set(c), "the Supabase CLI"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -446,14 +436,16 @@ def _check_ours(place: Place, answer: dict[str, Any], columns: dict[str, str]) -
     ):
         return
     plain = {name: kind.partition("(")[0] for name, kind in columns.items()}
-    tool = next((name for test, name in FOREIGN if test(plain, answer["rails"])), None)
+    from migrator.history.other_tables import tool_of  # needed only when it is refused
+
+    tool, adopted = tool_of(plain, rails=answer["rails"]) or (None, None)
     raise ConfigError(
         f"{place.schema}.schema_migrations is not ours: "
         + (f"it looks like {tool}'s" if tool else "it has other columns")
         + "; it was not touched",
         remedy=ELSEWHERE
         + PENDING
-        + (f", until `adopt --from {ADOPT[tool]}` takes it over." if tool in ADOPT else "."),
+        + (f", until `adopt --from {adopted}` takes it over." if adopted else "."),
     )
 
 

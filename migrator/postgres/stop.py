@@ -10,7 +10,6 @@ import signal
 import socket
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -18,13 +17,10 @@ import psycopg2
 from psycopg2 import extensions
 
 from migrator.errors import StoppedError
+from migrator.postgres.cancel import Canceller
 
 Ends = tuple[list[Any], list[Any]]  # what is waited for: to be read from, to be written to
 
-#: How long a cancelled statement may take to end before the connection is dropped.
-CANCEL_SECONDS = 1.2
-#: When a cancel that has brought nothing is sent again, and how long each has to be answered.
-CANCEL_AGAIN_SECONDS, ANSWER_SECONDS = 0.2, 0.4
 #: How long the clean-up after a stop may take.
 TIDY_SECONDS = 0.5
 
@@ -244,7 +240,7 @@ class Watch:
     def _until(self, connection: Any, busy: Callable[[], Ends | None]) -> None:
         """Wait as long as `busy` names what to read from or write to; a stop cancels it."""
         began = time.monotonic()
-        canceller: _Canceller | None = None
+        canceller: Canceller | None = None
         try:
             while (ends := busy()) is not None:
                 reading, writing = ends
@@ -261,7 +257,7 @@ class Watch:
                 except StoppedError:
                     if self._connecting or (canceller and canceller.over()):
                         raise
-                    canceller = canceller or _Canceller(connection)
+                    canceller = canceller or Canceller(connection)
                     canceller.go_on()
         finally:
             if canceller:
@@ -281,65 +277,6 @@ class Watch:
             if limit is not None and not (limit is self._ends and self.stopped_by):
                 seconds = min(seconds, max(0.0, limit - time.monotonic()))
         return seconds
-
-
-class _Canceller:
-    """Cancels a statement from child processes: libpq's own cancel blocks every thread.
-
-    A cancel that comes too early is lost: PgBouncer drops it while the message stands in its
-    queue, the server while it still reads the message. So it is sent again, one at a time.
-    """
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-        self._until = time.monotonic() + CANCEL_SECONDS
-        self._next = 0.0  #: when another may be sent
-        self._pid: int | None = None
-
-    def go_on(self) -> None:
-        """Send a cancel, unless one is at work or was sent a moment ago; never blocks."""
-        now = time.monotonic()
-        late = self._next and now > self._until - ANSWER_SECONDS
-        if now < self._next or late or self._at_work():
-            return
-        self._next = now + CANCEL_AGAIN_SECONDS
-        with warnings.catch_warnings():
-            # Python 3.12 warns of a fork beside threads; this child does nothing but cancel
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self._pid = os.fork()
-        if self._pid == 0:
-            with contextlib.suppress(BaseException):
-                for number in (signal.SIGTERM, signal.SIGINT):
-                    signal.signal(number, signal.SIG_IGN)  # Ctrl-C goes to the whole group
-                self._connection.cancel()
-            os._exit(0)
-
-    def over(self) -> bool:
-        return time.monotonic() >= self._until
-
-    def end(self) -> None:
-        """Leave no child behind; one that is at work is given the time it has left.
-
-        PgBouncer 1.18 dies of a cancel request whose sender hangs up before the answer.
-        """
-        while (pid := self._at_work()) is not None:
-            if self.over():
-                with contextlib.suppress(ChildProcessError):
-                    os.kill(pid, signal.SIGKILL)
-                    os.waitpid(pid, 0)
-                return
-            time.sleep(0.005)
-
-    def _at_work(self) -> int | None:
-        """The child that has not ended yet."""
-        if self._pid is not None:
-            try:
-                ended = os.waitpid(self._pid, os.WNOHANG) != (0, 0)
-            except ChildProcessError:  # SIGCHLD is ignored: none is left
-                ended = True
-            if ended:
-                self._pid = None
-        return self._pid
 
 
 def _readable(end: int) -> bool:

@@ -46,12 +46,10 @@ PURE = {
 #: What climbs today, and what will end it. This list only shrinks.
 CLIMBS: dict[tuple[str, str], str] = {
     ("apply.run", "no_transaction.run"): "the loop is given both ways to apply, as one interface",
-    ("apply.supabase_history", "adopt.read"): "the look at the CLI's table goes to history",
 }
 
 #: Names that several files export today, with these files. This list only shrinks.
 TWICE = """
-ANSWER_SECONDS: postgres.blockers postgres.stop
 Answer: commands.table plan.progress postgres.connect_failures
 BUSY: apply.database no_transaction.look
 BY_VALUE_CHARS: masking sql.sensitive
@@ -60,7 +58,6 @@ COMMANDS: commands.table no_transaction.steps
 CREATE: history.read scratch.scratch
 FORGET: apply.supabase_history_rules history.rows
 LOCK: adopt.rules history.journal
-LOOK: adopt.read postgres.blockers
 NO_RIGHT: apply.diagnosis history.read
 OURS: history.flight history.journal scratch.snapshot_query
 OWN: history.fence masking
