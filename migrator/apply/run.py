@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -24,7 +24,7 @@ from migrator.apply.tries import (
 from migrator.config import Config
 from migrator.durations import limit_seconds
 from migrator.errors import AccessError, DirtyError, PendingError
-from migrator.history.fence import Distrust, Owners
+from migrator.history.fence import Distrust, Owners, Write
 from migrator.history.place import Limits, Place
 from migrator.history.read import (
     History,
@@ -92,6 +92,10 @@ class View:
             raise DirtyError(f"begun and not finished: {', '.join(self.dirty)}")
 
 
+#: (link, script, the history as it was seen, what goes along with the file's row) -> what was done
+Alone = Callable[[Link, Script, Collection[tuple[str, str | None]], Sequence[Write]], Done]
+
+
 @dataclass
 class Run:
     """One run of one command: what it was given, and what it has done so far."""
@@ -99,6 +103,7 @@ class Run:
     config: Config
     link: Link
     started_at: datetime
+    alone: Alone  #: how a file is applied that cannot run in a transaction
     #: Puts a question to whoever sits at a terminal, with the answer of the command that it is
     #: about; True where nobody does.
     ask: Callable[[str, dict[str, Any]], bool] = field(default=lambda _question, _shown: True)
@@ -240,11 +245,8 @@ class Run:
             if script.transactional:
                 done = self.fly(script, seen)
             else:
-                from migrator.no_transaction.run import apply_alone  # seldom needed
-
-                done = apply_alone(
-                    self.link, script, seen.items(), self.sync.rows(script.migration)
-                )
+                also = self.sync.rows(script.migration)
+                done = self.alone(self.link, script, seen.items(), also)
             seen[script.migration.version] = script.migration.checksum
             self.applied.append(done)
             self.link.check_encoding()

@@ -25,6 +25,7 @@ from migrator.display import as_json, visible_text
 from migrator.errors import AccessError, ConfigError, MigratorError, UnreachableError
 from migrator.masking import Hider
 from migrator.model import Event, Tell
+from migrator.no_transaction.door import alone
 from migrator.postgres.session import LostError, ServerError
 from migrator.postgres.stop import Watch
 
@@ -132,7 +133,7 @@ class _Job:
         _check_target(self.command, self.words.options, config)
         watch = Watch(config.deadline / 1000 if config.deadline else None)
         link = Link(config, self.run_id, _runner(self.environment), watch, tell)
-        self.run = Run(config, link, self.started_at, self.ask)
+        self.run = Run(config, link, self.started_at, alone, self.ask)
         if self.stopped_by:
             watch.stop(self.stopped_by)
         _announce(self.command, config, tell)
