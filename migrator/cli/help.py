@@ -175,7 +175,6 @@ def _first() -> str:
                     ("help settings", "DATABASE_URL, timeouts, policies; each but URLs is a flag"),
                     ("--json", "answer with one JSON object on stdout"),
                     ("--env-file PATH", "settings and URL of a .env file; the environment wins"),
-                    ("--color WHEN", "auto, always or never; NO_COLOR=1 means never"),
                     ("--version", "the version"),
                 ),
             ),
@@ -205,7 +204,7 @@ def _command(name: str) -> str:
         *(["options:", *_columns(options), ""] if options else []),
         *("examples:", *_columns(examples), ""),
         *("exit codes:", *_columns(codes), ""),
-        "Every command takes --json, --color and the settings: migrator help settings\n",
+        "Every command takes --json and the settings: migrator help settings\n",
     ]
     return "\n".join(parts)
 

@@ -24,8 +24,6 @@ class TextFormatter(logging.Formatter):
         if record.msg == "run.finished":
             outcome = visible(fields["outcome"])
             return f"done: {fields['command']}, {outcome}, in {fields['duration_ms']} ms"
-        if record.msg == "migration.failed":  # told in full by run.finished
-            fields = {"version": fields["version"], "sqlstate": fields.get("sqlstate")}
         if "version" in fields:
             fields.pop("file", None)  # it says no more to a person
         if "blockers" in fields:
@@ -40,12 +38,18 @@ class TextFormatter(logging.Formatter):
         return f"{self.formatTime(record, '%H:%M:%S')}  {record.msg:<20} {mark}{' '.join(words)}"
 
 
+#: What `run.finished` says again, and more of it.
+SAID_BY_THE_END = frozenset({"migration.failed", "run.stopped"})
+
+
 class ProgressHandler(logging.StreamHandler[TextIO]):
     """Keeps the line of a migration that is under way open until the next line replaces it."""
 
     open_line = False
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.msg in SAID_BY_THE_END:
+            return
         with contextlib.suppress(OSError):  # nobody reads any more: no reason to stop a run
             self._write(record)
 
@@ -66,6 +70,8 @@ CONTINUED = "  | "
 
 def _error_text(result: dict[str, Any], error: dict[str, Any]) -> str:
     """The end of a failed run, as somebody reads it at three in the morning."""
+    if error.get("stopped_by") == "no":  # the answer to our question: nothing has failed
+        return visible(f"stopped: {result['outcome']}")
     message = visible_lines(error["message"], CONTINUED)
     lines = [f"\nFAILED ({error['type']}, exit code {result['exit_code']})", message]
     if error.get("source_line") is not None:
@@ -94,8 +100,10 @@ def _says(value: Any) -> bool:
 
 def _short(value: Any) -> str:
     if isinstance(value, dict):
-        return ",".join(visible(str(item)) for item in value.values())
+        return ", ".join(f"{visible(str(name))} {_short(item)}" for name, item in value.items())
     if isinstance(value, list):
         return ",".join(_short(item) for item in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     text = visible(str(value))
     return f'"{text}"' if " " in text else text

@@ -18,10 +18,9 @@ from migrator.errors import ConfigError
 TOPICS = ("settings",)
 #: What every command takes beside the settings, with what their values are called.
 COMMON = {
-    **{"--json": "", "--color": "WHEN", "--env-file": "PATH"},
+    **{"--json": "", "--env-file": "PATH"},
     **{"--help": "", "-h": "", "--version": ""},
 }
-COLORS = ("auto", "always", "never")
 #: The options of all commands by their flags, with what their values are called. Two commands
 #: share a flag only when its values have one form.
 OPTIONS = {
@@ -130,11 +129,6 @@ def _parse(argv: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
                 remedy=f"Write {' '.join((flag, *names))}. {_help_of(words)}",
             )
         values[flag] = given
-    if (color := values.get("--color", ["auto"])[0]) not in COLORS:
-        raise ConfigError(
-            f"--color {quoted([color])} cannot be used: it must be one of {', '.join(COLORS)}",
-            remedy=_help_of(words),
-        )
     return words, values
 
 

@@ -401,5 +401,5 @@ def _log_line(line: dict[str, Any]) -> dict[str, Any]:
 
 def _number(name: str, text: str) -> int:
     if not re.fullmatch("[1-9][0-9]{0,8}", text):
-        raise ConfigError(f"--{name} takes a number above 0", remedy=f"Write --{name} 20.")
+        raise ConfigError(f"--{name} takes a number above 0", remedy=f"Write --{name} 1, or more.")
     return int(text)

@@ -94,7 +94,6 @@ def test_the_version_is_told() -> None:
         pytest.param(["rollback", "--to="], "--to needs a value", id="an empty version behind ="),
         pytest.param(["repair", "--rename", "a"], "--rename needs two values", id="one of two"),
         pytest.param(["repair", "--rename=a"], "--rename takes two values", id="one of two, too"),
-        pytest.param(["--color", "blue"], "auto, always, never", id="no such colour"),
         pytest.param([URL], "there is a URL on the command line", id="a URL for a command"),
         pytest.param(["up", URL], "there is a URL on the command line", id="a URL for a word"),
         pytest.param(["-d"], "there is no flag -d", id="an unknown short flag alone"),

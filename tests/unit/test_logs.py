@@ -113,7 +113,7 @@ def in_text(*events: Event, stream: io.StringIO | None = None) -> str:
         ),
         pytest.param(
             Event("x.y", "info", {"a": None, "b": "", "c": [], "d": {}, "e": False}),
-            "x.y                  e=False\n",
+            "x.y                  e=no\n",
             id="nothing of what says nothing",
         ),
         pytest.param(
@@ -130,8 +130,22 @@ def in_text(*events: Event, stream: io.StringIO | None = None) -> str:
         ),
         pytest.param(
             Event("migration.failed", "error", {"version": "001_a", "message": "m", "line": 3}),
-            "migration.failed     ! 001_a\n",
-            id="a failure, of which the end tells the rest",
+            "",
+            id="a failure, of which the end says all",
+        ),
+        pytest.param(
+            Event("x.y", "info", {"progress": {"done": 529, "unit": "blocks"}}),
+            "x.y                  progress=done 529, unit blocks\n",
+            id="what is nested, with its keys",
+        ),
+        pytest.param(
+            Event(
+                "run.finished",
+                "error",
+                {"outcome": "nothing was changed", "error": {"stopped_by": "no"}},
+            ),
+            "stopped: nothing was changed\n",
+            id="a no at the question",
         ),
     ],
 )
