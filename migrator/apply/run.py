@@ -26,13 +26,7 @@ from migrator.durations import limit_seconds
 from migrator.errors import AccessError, DirtyError, PendingError
 from migrator.history.fence import Distrust, Owners, Write
 from migrator.history.place import Limits, Place
-from migrator.history.read import (
-    History,
-    find_run,
-    prepare_history,
-    read_history,
-    read_log,
-)
+from migrator.history.read import History, find_run, read_history, read_log
 from migrator.model import Applied, Event, Migration
 from migrator.plan.order import Needs
 from migrator.plan.plan import Decision, Plan, Policy, make_plan
@@ -301,6 +295,8 @@ class Run:
             persist(self.link, send, REPEATABLE, HISTORY, self.config.lock_timeout)
 
     def _prepare(self, history: History, owners: Owners) -> None:
+        from migrator.history.create import prepare_history  # seldom needed
+
         limits, session = Limits(self.config.lock_timeout), self.link.connect()
         try:
             prepare_history(session, self.link.place_of(session), limits, history, owners)

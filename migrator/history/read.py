@@ -1,4 +1,4 @@
-"""The history tables: create, read, look up; docs/design.md section 3."""
+"""The history tables: read, look up; docs/design.md section 3."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migrator.errors import AccessError, ConfigError
+from migrator.history.access import no_access, role_of
 from migrator.history.fence import (
     DECLARE,
     UNTRUSTED,
@@ -20,14 +21,13 @@ from migrator.history.fence import (
     plain,
     question,
 )
-from migrator.history.flight import looking, opening, write
+from migrator.history.flight import looking
 from migrator.history.journal import lines_query
-from migrator.history.place import Limits, Place, marker
-from migrator.history.rows import log_row
+from migrator.history.place import Place, marker
 from migrator.model import Applied, Kind
 from migrator.plan.progress import Progress, Way, fold, read_lines
-from migrator.postgres.quoting import do, first, identifier, literal
-from migrator.postgres.session import LostError, ServerError, Session
+from migrator.postgres.quoting import do, first, literal
+from migrator.postgres.session import ServerError, Session
 
 #: What `READ` gives as JSON; the columns that an older job's table lacks are null.
 COLUMNS = ("version", "checksum", "kind", "applied_at", "execution_time_ms", "run_id", "floor")
@@ -130,67 +130,6 @@ READ = """  place := {oid};
 
 ROWS = "SELECT jsonb_agg(jsonb_build_array(%s)) FROM {history} AS h"
 
-#: No IF NOT EXISTS: a table that has appeared since the look is another role's, or another
-#: runner's, and is looked at again.
-CREATE = """CREATE TABLE {history} (
-    version           varchar(255) PRIMARY KEY,
-    applied_at        timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP,
-    execution_time_ms integer,
-    checksum          varchar(64),
-    rollback_sql      text,
-    kind              text NOT NULL DEFAULT 'versioned',
-    run_id            uuid,
-    floor             boolean NOT NULL DEFAULT false
-)"""
-#: What an older job's table lacks.
-COMPLETE = """ALTER TABLE {history}
-    ADD COLUMN IF NOT EXISTS execution_time_ms integer,
-    ADD COLUMN IF NOT EXISTS rollback_sql text,
-    ADD COLUMN IF NOT EXISTS kind text NOT NULL DEFAULT 'versioned',
-    ADD COLUMN IF NOT EXISTS run_id uuid,
-    ADD COLUMN IF NOT EXISTS floor boolean NOT NULL DEFAULT false"""
-CREATE_LOG = """CREATE TABLE {log} (
-    id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    at      timestamptz NOT NULL DEFAULT clock_timestamp(),
-    run_id  uuid NOT NULL,
-    version varchar(255),
-    event   text NOT NULL,
-    runner  text NOT NULL,
-    detail  jsonb NOT NULL DEFAULT '{{}}'
-)"""
-#: Shut to the Data API.
-CLOSE = (
-    "ALTER TABLE {history} ENABLE ROW LEVEL SECURITY",
-    "ALTER TABLE {log} ENABLE ROW LEVEL SECURITY",
-    """DO LANGUAGE plpgsql $migrator$
-DECLARE
-  api text := (SELECT string_agg(quote_ident(rolname), ', ') FROM pg_roles
-                WHERE rolname IN ('anon', 'authenticated', 'service_role'));
-  visitors text := (SELECT string_agg(quote_ident(rolname), ', ') FROM pg_roles
-                     WHERE rolname IN ('anon', 'authenticated'));
-  place text;
-BEGIN
-  IF api IS NOT NULL THEN
-    EXECUTE format('REVOKE ALL ON {history}, {log} FROM %s', api);
-    EXECUTE format('REVOKE ALL ON SEQUENCE %s FROM %s',
-                   pg_get_serial_sequence({log_name}, 'id'), api);
-  END IF;
-  FOREACH place IN ARRAY ARRAY[{history_name}, {log_name}] LOOP
-    IF visitors IS NOT NULL AND NOT EXISTS (
-         SELECT FROM pg_policy
-          WHERE polrelid = place::regclass AND polname = 'migrator_closed') THEN
-      EXECUTE format('CREATE POLICY migrator_closed ON %s TO %s USING (false)', place, visitors);
-    END IF;
-  END LOOP;
-END $migrator$""",
-)
-#: For each of HISTORY_READERS.
-ADMIT = (
-    "GRANT USAGE ON SCHEMA {schema} TO {reader}",
-    "GRANT SELECT ON {history} TO {reader}",
-    "DROP POLICY IF EXISTS {policy} ON {history}",
-    "CREATE POLICY {policy} ON {history} FOR SELECT TO {reader} USING (true)",
-)
 #: The lines of what is not in the history, and of what was ever undone outside a transaction.
 UNFINISHED = """NOT EXISTS (
     SELECT FROM {history} AS h WHERE h.version::text = l.version::text AND NOT EXISTS (
@@ -203,20 +142,7 @@ READ_LOG = """SELECT row_security_active({name}::regclass), (
     FROM (SELECT id, at, version, event, runner, run_id, detail
             FROM {log} ORDER BY id DESC LIMIT {limit}) AS line), ({question})"""
 
-NO_RIGHT, NO_SUCH_ROLE, NO_SUCH_TABLE = "42501", "42704", "42P01"
-#: Which right the role lacks; one row, whether schema and table are there or not.
-LACKING = """SELECT CASE
-  WHEN space.oid IS NULL
-    THEN CASE WHEN NOT has_database_privilege(current_database(), 'CREATE') THEN 'database' END
-  WHEN NOT has_schema_privilege(space.oid, 'USAGE') THEN 'schema'
-  WHEN history.oid IS NULL
-    THEN CASE WHEN NOT has_schema_privilege(space.oid, 'CREATE') THEN 'schema' END
-  WHEN NOT pg_has_role(history.relowner, 'USAGE') THEN 'owner'
-END
-  FROM (SELECT {schema}::name) AS wanted (name)
-  LEFT JOIN pg_namespace AS space ON space.nspname = wanted.name
-  LEFT JOIN pg_class AS history
-    ON history.relnamespace = space.oid AND history.relname = 'schema_migrations'"""
+NO_SUCH_TABLE = "42P01"
 #: Refusals of a read that may pass by themselves: a lock, a conflict with recovery, a cancel.
 PASSING = frozenset({"55P03", "40001", "40P01", "57014"})
 #: Without these a table of that name is no history of ours.
@@ -294,7 +220,7 @@ def read_history(
     except ServerError as error:
         if error.refusal.sqlstate in PASSING:
             raise
-        raise _no_access("read", place, error, session) from error
+        raise no_access("read", place, error, session) from error
     columns = answer.get("columns", {})
     distrust = Distrust.of(answer["fence"])
     if answer["exists"]:
@@ -347,66 +273,13 @@ def read_log(
             return [], Distrust()
         if error.refusal.sqlstate == UNTRUSTED:
             raise explain(error.refusal.detail) from error
-        raise _no_access("read", place, error, session) from error
+        raise no_access("read", place, error, session) from error
     if hidden:
         raise AccessError(
-            f"the role {_role(session)} does not see all rows of {place.log}",
+            f"the role {role_of(session)} does not see all rows of {place.log}",
             remedy="Run as the owner of that table.",
         )
     return list(lines or []), Distrust.of(doubts)
-
-
-def prepare_history(
-    session: Session,
-    place: Place,
-    limits: Limits,
-    history: History,
-    owners: Owners = Owners.TRUSTED,
-) -> None:
-    """Create what is missing of the tables and admit the readers, under the lock.
-
-    What is there is asked about first, with `owners`.
-
-    Raises AccessError, ConfigError for a reader that does not exist, and ServerError for what
-    the guard or a busy table refused.
-    """
-    names = {
-        "history": place.history,
-        "log": place.log,
-        "schema": identifier(place.schema),
-        "history_name": literal(place.history),
-        "log_name": literal(place.log),
-    }
-    there = (history.exists, history.log_exists)
-    tables = [table for table, exists in zip(place.tables, there, strict=True) if exists]
-    statements = opening(place, limits, "prepares its tables", tables=tables, owners=owners)
-    if not history.schema_exists:
-        statements.append(f"CREATE SCHEMA {identifier(place.schema)}")
-    if not history.exists:
-        statements.append(CREATE.format(**names))
-    elif not history.complete:
-        statements.append(COMPLETE.format(**names))
-    if not history.log_exists:
-        statements.append(CREATE_LOG.format(**names))
-    statements += [statement.format(**names) for statement in CLOSE]
-    for reader in history.readers_lacking:
-        names |= {
-            "reader": identifier(reader),
-            "policy": identifier(f"migrator_reads_{reader}"[:63]),
-        }
-        statements += [statement.format(**names) for statement in ADMIT]
-    line = log_row(place, None, "history.prepared", {"readers": list(history.readers_lacking)})
-    # an event trigger may have put something on the new tables
-    check = asked(place.tables, place.server_version, Access.WRITE, owners)
-    statements += [do(check, DECLARE), write(place, [line]), "COMMIT"]
-    try:
-        session.send(";\n".join(statements))
-    except ServerError as error:
-        if error.refusal.sqlstate == NO_SUCH_ROLE and history.readers_lacking:
-            raise ConfigError(f"HISTORY_READERS: {error.refusal.message}") from error
-        if error.refusal.sqlstate == NO_RIGHT:
-            raise _no_access("create", place, error, session) from error
-        raise
 
 
 def find_run(session: Session, place: Place, version: str) -> tuple[str | None, int] | None:
@@ -475,37 +348,6 @@ def _check_visible(place: Place, answer: dict[str, Any]) -> None:
         remedy="Run as the owner of that table, or name the role in HISTORY_READERS of the next "
         "`up`.",
     )
-
-
-def _no_access(what: str, place: Place, error: ServerError, session: Session) -> AccessError:
-    refusal, schema, role = error.refusal, identifier(place.schema), _role(session)
-    remedy = "Grant the role what the message names; plpgsql must be there and usable."
-    lacking = _lacking(place, session)
-    if lacking == "schema":
-        remedy = f"As the schema's owner: GRANT USAGE, CREATE ON SCHEMA {schema} TO {role};"
-    elif lacking == "database":
-        remedy = f"As a superuser or the owner: CREATE SCHEMA {schema} AUTHORIZATION {role};"
-    elif lacking == "owner" and what == "create":
-        remedy = f"Run as the owner of {place.history}, or as a member of that role."
-    return AccessError(
-        f"cannot {what} the history in schema {place.schema}: {refusal.sqlstate} {refusal.message}",
-        remedy=remedy,
-    )
-
-
-def _lacking(place: Place, session: Session) -> str | None:
-    """Which right is missing; asked, as the refusal says so in the server's language only."""
-    query = LACKING.format(schema=literal(place.schema))
-    try:
-        session.tidy()
-        found: str | None = session.send(first("/* migrator */", query))[0][0]
-    except (ServerError, LostError):
-        return None
-    return found
-
-
-def _role(session: Session) -> str:
-    return identifier(session.target.params.get("user", "the login role"))
 
 
 def _applied(row: list[Any]) -> Applied:

@@ -53,10 +53,10 @@ BUSY: apply.database no_transaction.look
 BY_VALUE_CHARS: masking sql.sensitive
 COLUMNS: apply.supabase_history_rules history.read
 COMMANDS: commands.table no_transaction.steps
-CREATE: history.read scratch.scratch
+CREATE: history.create scratch.scratch
 FORGET: apply.supabase_history_rules history.rows
 LOCK: adopt.rules history.journal
-NO_RIGHT: apply.diagnosis history.read
+NO_RIGHT: apply.diagnosis history.create
 OURS: history.flight history.journal scratch.snapshot_query
 OWN: history.fence masking
 RECORD: adopt.rules history.rows
