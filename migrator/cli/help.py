@@ -128,9 +128,9 @@ PAGES = {
         "record what a person knows about one migration",
         (0, 2, 10, 16, 20, 21, 22, 23),
         (
-            ('repair --done 7 --reason "index is valid"', "its statement has run"),
-            ('repair --accept-checksum 3 --reason "a comment"', "changed on purpose"),
-            ('repair --rename 3 8 --reason "renumbered"', "one text, another name"),
+            ('repair --done VERSION --reason "index is valid"', "its statement has run"),
+            ('repair --accept-checksum VERSION --reason "a comment"', "changed on purpose"),
+            ('repair --rename OLD NEW --reason "renumbered"', "one text, another name"),
         ),
     ),
     "adopt": Page(
@@ -147,7 +147,7 @@ PAGES = {
         (
             ("new add_orders", "the next number, with its .down.sql"),
             ("new --repeatable order_totals", "R__order_totals.sql"),
-            ("new --renumber 3", "give a late file the next number"),
+            ("new --renumber VERSION", "give a late file the next number"),
         ),
     ),
 }

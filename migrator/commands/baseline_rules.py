@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from migrator.errors import ConfigError
+from migrator.folder.version_rules import find_version
 from migrator.history.fence import Write
 from migrator.history.place import Place
 from migrator.history.rows import log_row
@@ -26,11 +27,14 @@ def choose(
     the history holds anything but this very baseline.
     """
     versioned = [migration for migration in migrations if not migration.repeatable]
+    at = find_version(at, [migration.version for migration in versioned])
     last = next((migration for migration in versioned if migration.version == at), None)
     if last is None:
         raise ConfigError(
             f"there is no versioned {at}.sql in the folder",
-            remedy="Name a file of it, 003_add_orders.",
+            remedy=f"Name a file of it, {versioned[-1].version}."
+            if versioned
+            else "Put the files there first.",
         )
     chosen = tuple(migration for migration in versioned if migration.order <= last.order)
     wanted = {(m.version, m.checksum, Kind.BASELINE) for m in chosen}

@@ -16,6 +16,7 @@ from migrator.errors import (
     MissingError,
     SourceError,
 )
+from migrator.folder.version_rules import find_version
 from migrator.model import Applied, Finding, Kind, Migration
 from migrator.plan.progress import Progress
 from migrator.sql.script import Script, read_requirements, understand
@@ -179,7 +180,8 @@ def _targets(rows: Sequence[Applied], kept: Mapping[str, Kept], wish: Wish) -> t
     )
     versioned = [row for row in newest_first if not row.repeatable]
     if wish.to is not None:
-        stays = next((row for row in versioned if row.version == wish.to), None)
+        to = find_version(wish.to, [row.version for row in reversed(versioned)])
+        stays = next((row for row in versioned if row.version == to), None)
         if stays is None:
             names = ", ".join(row.version for row in reversed(versioned[:5])) or "none"
             raise ConfigError(
