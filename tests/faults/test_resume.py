@@ -310,19 +310,23 @@ def test_a_stop_in_mid_statement_is_23_at_once_and_settled_by_the_next_run(
 
 
 def test_an_orphan_is_waited_for_and_found_to_have_done_it(
-    slow_cases: list[Case], hold: Hold
+    slow_cases: list[Case], hold: Hold, proxy: MakeProxy
 ) -> None:
     interrupted, whole = slow_cases
     assert run_job(whole.database.url, whole.folder).code == 0
     holder = hold(interrupted.database)
-    killed = Job(interrupted.database.url, interrupted.folder)
+    network = proxy(interrupted.database)
+    killed = Job(network.through(interrupted.database.url), interrupted.folder)
     until(lambda: running(interrupted))
     job = Job(interrupted.database.url, interrupted.folder)
-    job.hear("lock.waiting")  # before the kill: the server ends an orphan that waits after 5 s
+    job.hear("lock.waiting")
+    network.blackhole()  # the server ends an orphan within 5 s once it sees the connection closed
     killed.process.kill()
     killed.result()
     assert running(interrupted)
     holder.close()
+    until(lambda: not running(interrupted))
+    network.cut()
     result = job.result()
     assert result.code == 0, result.stderr
     assert interrupted.holds() == whole.holds()
