@@ -3,7 +3,9 @@
 import signal
 
 # As PID 1 a signal without a handler is lost: it is kept until `migrator.cli.main` has one.
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+signal.pthread_sigmask(
+    signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP}
+)
 
 from migrator.cli.main import program  # noqa: E402
 

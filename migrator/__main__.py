@@ -4,7 +4,9 @@ import signal
 
 # A signal without a handler ends the process at once; it is kept until `migrator.cli.main`
 # has one.
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+signal.pthread_sigmask(
+    signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP}
+)
 
 from migrator.cli.main import program  # noqa: E402
 

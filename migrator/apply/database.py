@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,10 @@ from migrator.masking import Hider
 from migrator.model import Event, Tell
 from migrator.postgres.connect import open_session
 from migrator.postgres.libpq import Notice
+from migrator.postgres.quoting import first
 from migrator.postgres.session import LostError, MisreadError, ServerError, Session
 from migrator.postgres.stop import Watch
-from migrator.postgres.url import in_session_mode
+from migrator.postgres.url import Target, in_session_mode
 
 if TYPE_CHECKING:
     from migrator.postgres.blockers import Observer
@@ -29,6 +31,15 @@ if TYPE_CHECKING:
 LOCK_REFUSED, DEADLOCK = "55P03", "40P01"
 BUSY = frozenset({LOCK_REFUSED, DEADLOCK, "40001"})
 READ_ONLY = "25006"
+#: Whether it is a standby, and where the setting comes from (pg_settings.source).
+READ_ONLY_WHY = """SELECT pg_is_in_recovery(), (SELECT source FROM pg_settings
+  WHERE name = 'default_transaction_read_only' AND setting = 'on')"""
+READ_ONLY_HOW = {
+    "user": "ALTER ROLE name RESET",
+    "database": "ALTER DATABASE name RESET",
+    "database user": "ALTER ROLE name IN DATABASE name RESET",
+    "configuration file": "ALTER SYSTEM RESET",
+}
 #: How often one migration may lose its connection before it is held to be the reason.
 LOSSES = 5
 
@@ -64,6 +75,9 @@ class Link:
     own: Session | None = None
     _misread: bool = False  #: a session was given up for misreading our text
     _encoding: str = "UTF8"  #: how a session read texts when a flight was over
+    targets_again: Callable[[], tuple[Target, ...]] | None = None  #: reads the settings anew
+    _newest: tuple[Target, ...] = ()
+    _connected_before: bool = False
     hide: Hider = field(init=False)  #: for what is stored, or made of what is cut
 
     def __post_init__(self) -> None:
@@ -73,13 +87,25 @@ class Link:
         """The session, opened when first needed or after it was lost."""
         if self._session is None:
             self._session = open_session(
-                self.config.targets,
+                self._targets(),
                 self.runner,
                 self.config.connect_timeout,
                 self.watch,
                 self.tell,
             )
         return self._session
+
+    def _targets(self) -> tuple[Target, ...]:
+        """Where to connect, read again where it comes from a file that may have changed."""
+        first, self._connected_before = not self._connected_before, True
+        if self.targets_again is None or first:
+            return self.config.targets
+        try:
+            self._newest = self.targets_again()
+        except ConfigError:  # the file is being replaced: what it said before
+            return self._newest or self.config.targets
+        self.hide.secrets += tuple(word for target in self._newest for word in target.secrets)
+        return self._newest
 
     def find_own(self) -> Session:
         """The session for `own`; see `tries.own_session`."""
@@ -206,10 +232,33 @@ class Link:
         if sqlstate in BUSY:
             raise busy from error
         if sqlstate == READ_ONLY:
-            raise AccessError(
-                f"the server is read-only: {error.refusal.message}",
+            raise self.read_only() from error
+
+    def read_only(self) -> AccessError:
+        """Why the server takes no writes, and what helps."""
+        session = self.connect()
+        try:
+            [(standby, source)] = session.send(first("/* migrator */", READ_ONLY_WHY))
+        except (ServerError, LostError):
+            standby, source = False, None
+        if standby:
+            remedy = "Connect to the primary."
+            target = session.target
+            if len(target.hosts) > 1 and "target_session_attrs" not in target.params:
+                remedy = (
+                    "Add target_session_attrs=read-write to the URL, which names several hosts."
+                )
+            return AccessError("the server is a standby, which takes no writes", remedy=remedy)
+        if source not in READ_ONLY_HOW:
+            return AccessError(
+                "the server is read-only",
                 remedy="Connect to the primary; on Supabase, leave read-only mode first.",
-            ) from error
+            )
+        return AccessError(
+            f"the server is read-only: default_transaction_read_only is on ({source})",
+            remedy=f"{READ_ONLY_HOW[source]} default_transaction_read_only; on Supabase, leave "
+            "read-only mode first, which a full disk turns on.",
+        )
 
     def observer(self, what: str, rhythm: Rhythm) -> Observer:
         """The one who looks after the wait at hand, made when it has become slow."""

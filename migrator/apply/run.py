@@ -23,7 +23,7 @@ from migrator.apply.tries import (
 )
 from migrator.config import Config
 from migrator.durations import limit_seconds
-from migrator.errors import AccessError, DirtyError, PendingError
+from migrator.errors import DirtyError, PendingError
 from migrator.history.fence import Distrust, Owners, Write
 from migrator.history.place import Limits, Place
 from migrator.history.read import History, find_run, read_history, read_log
@@ -286,10 +286,7 @@ class Run:
         """
         history.distrust.refuse_owners(owners)
         if history.read_only:
-            raise AccessError(
-                "the server is read-only: a standby, or a server whose disk is full",
-                remedy="Connect to the primary; on Supabase, leave read-only mode first.",
-            )
+            raise self.link.read_only()
         if history.readers_lacking or not history.complete:
             send = partial(self._prepare, history, owners)
             persist(self.link, send, REPEATABLE, HISTORY, self.config.lock_timeout)

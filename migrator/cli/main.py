@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NoReturn, TextIO
 
@@ -18,16 +18,25 @@ from migrator.apply.database import Link
 from migrator.apply.run import Run
 from migrator.cli.logs import make_tell
 from migrator.cli.result import report_of, tell_end, write_termination_log
+from migrator.cli.small_files import read_small, read_url_file
 from migrator.cli.words import Words, early_format, read_words
 from migrator.commands.table import COMMANDS
 from migrator.config import Config, LogFormat, LogLevel, read_config
 from migrator.display import as_json, visible_text
-from migrator.errors import AccessError, ConfigError, MigratorError, UnreachableError
+from migrator.errors import (
+    AccessError,
+    ConfigError,
+    MigratorError,
+    StoppedError,
+    UnreachableError,
+)
 from migrator.masking import Hider
 from migrator.model import Event, Tell
 from migrator.no_transaction.door import alone
+from migrator.postgres.cancel import STOPS
 from migrator.postgres.session import LostError, ServerError
 from migrator.postgres.stop import Watch
+from migrator.postgres.url import Target
 
 TERMINATION_LOG = "/dev/termination-log"
 ANSWER_LOOK_SECONDS = 0.2  #: how often a wait for an answer looks whether the run was stopped
@@ -64,10 +73,20 @@ def main(
 
 
 def read_settings(
-    environment: Mapping[str, str], env_file: str | None, flags: Mapping[str, str]
+    environment: Mapping[str, str],
+    env_file: str | None,
+    flags: Mapping[str, str],
+    check: Callable[[], None] = lambda: None,
 ) -> Config:
-    """The settings of the environment, of the .env file and of what DATABASE_URL_FILE names."""
-    return read_config(_with_file(_with_env_file(environment, env_file)), flags)
+    """The settings of the environment, of the .env file and of what DATABASE_URL_FILE names.
+
+    `check` is called while a FIFO is waited for, and may raise.
+    """
+    values = _with_env_file(environment, env_file)
+    if path := _url_file(values):
+        _check_one_url(values)
+        values = {**values, "DATABASE_URL": read_url_file(path, check)}
+    return read_config(values, flags)
 
 
 def program() -> NoReturn:
@@ -125,19 +144,33 @@ class _Job:
 
             self._print(help_page(self.words.page))
             return None
-        words = self.words
-        config = read_settings(self.environment, words.env_file, words.settings)
+        config = self._settings()
         self.termination_log = config.termination_log
         self.hide.secrets += config.secrets
         tell = self.tell = self._make_tell(config.log_format, config.log_level)
         _check_target(self.command, self.words.options, config)
         watch = Watch(config.deadline / 1000 if config.deadline else None)
         link = Link(config, self.run_id, _runner(self.environment), watch, tell)
+        link.targets_again = self._targets_again
         self.run = Run(config, link, self.started_at, alone, self.ask)
         if self.stopped_by:
             watch.stop(self.stopped_by)
         _announce(self.command, config, tell)
         return self.run
+
+    def _settings(self) -> Config:
+        words = self.words
+        return read_settings(self.environment, words.env_file, words.settings, self._check_stopped)
+
+    def _targets_again(self) -> tuple[Target, ...]:
+        """What DATABASE_URL_FILE says by now: a mounted password may be short-lived."""
+        config = self._settings()
+        self.hide.secrets += config.secrets
+        return config.targets
+
+    def _check_stopped(self) -> None:
+        if self.stopped_by:
+            raise StoppedError(f"stopped by {self.stopped_by}", stopped_by=self.stopped_by)
 
     def work(self, run: Run) -> None:
         words = self.words
@@ -218,34 +251,20 @@ def _with_env_file(environment: Mapping[str, str], path: str | None) -> Mapping[
         return environment
     from migrator.cli.env_file import beneath, read_env_file  # for a laptop
 
-    return beneath(environment, read_env_file(_read(path, "--env-file"), path, environment))
+    return beneath(environment, read_env_file(read_small(path, "--env-file"), path, environment))
 
 
-def _with_file(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment with DATABASE_URL_FILE read into DATABASE_URL."""
-    values = dict(environment)
-    path = values.get("MIGRATOR_DATABASE_URL_FILE") or values.get("DATABASE_URL_FILE")
-    if not path:
-        return values
+def _url_file(environment: Mapping[str, str]) -> str:
+    """The path in DATABASE_URL_FILE; empty without one."""
+    return environment.get("MIGRATOR_DATABASE_URL_FILE") or environment.get("DATABASE_URL_FILE", "")
+
+
+def _check_one_url(environment: Mapping[str, str]) -> None:
     others = ("DATABASE_URL", "SUPABASE_DATABASE_URL", "MIGRATOR_DATABASE_URL")
-    if any(values.get(name) for name in others):
+    if any(environment.get(name) for name in others):
         raise ConfigError(
             "both DATABASE_URL and DATABASE_URL_FILE are set", remedy="Set one of them."
         )
-    values["DATABASE_URL"] = _read(path, "DATABASE_URL_FILE").strip()
-    if not values["DATABASE_URL"]:
-        raise ConfigError(f"DATABASE_URL_FILE={path} is empty")
-    return values
-
-
-def _read(path: str, name: str) -> str:
-    """The text of the file that the setting or flag `name` names."""
-    try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib is dear to import
-            return file.read()
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(f"{name}={path} cannot be read: {reason}") from error
 
 
 def _check_target(command: str, options: Mapping[str, Any], config: Config) -> None:
@@ -268,13 +287,14 @@ def _announce(command: str, config: Config, tell: Tell) -> None:
 
 @contextlib.contextmanager
 def _signals(job: _Job) -> Iterator[None]:
-    """Hand SIGTERM and SIGINT to the job."""
+    """Hand the signals that end a run to the job; SIGHUP not where it was ignored (`nohup`)."""
 
     def hear(number: int, _frame: object) -> None:
         job.stop(signal.Signals(number).name)
 
-    before = {number: signal.signal(number, hear) for number in (signal.SIGTERM, signal.SIGINT)}
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, before)  # entrypoint.py keeps them until here
+    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
+    before = {number: signal.signal(number, hear) for number in STOPS if number not in ignored}
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)  # entrypoint.py keeps them until here
     try:
         yield
     finally:

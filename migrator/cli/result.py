@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from migrator.apply.run import Run
+from migrator.cli.small_files import write_at_once
 from migrator.errors import MigratorError, StatementError, StoppedError
 from migrator.model import Event, Tell
 from migrator.report import Report, fit, what_is_undone, what_stands
@@ -90,8 +91,7 @@ def write_termination_log(path: str, result: dict[str, Any], tell: Tell) -> None
     if not path or not os.path.exists(path):  # noqa: PTH110 - every run pays for it
         return
     try:
-        with open(path, "wb") as file:  # noqa: PTH123 - a device, not always a plain file
-            file.write(fit(result, TERMINATION_LOG_BYTES).encode())
+        write_at_once(path, fit(result, TERMINATION_LOG_BYTES).encode())
     except OSError as error:
         fields = {"path": path, "error": error.strerror}
         tell(Event("termination_log.failed", "warning", fields))

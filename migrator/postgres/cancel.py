@@ -16,6 +16,8 @@ import time
 import warnings
 from typing import Any
 
+#: The signals that end a run.
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 #: How long a cancelled statement may take to end before the connection is dropped.
 CANCEL_SECONDS = 1.2
 #: When a cancel that has brought nothing is sent again, and how long each has to be answered.
@@ -48,7 +50,7 @@ class Canceller:
             self._pid = os.fork()
         if self._pid == 0:
             with contextlib.suppress(BaseException):
-                for number in (signal.SIGTERM, signal.SIGINT):
+                for number in STOPS:
                     signal.signal(number, signal.SIG_IGN)  # Ctrl-C goes to the whole group
                 self._connection.cancel()
             os._exit(0)

@@ -166,7 +166,9 @@ def _failed(failures: Sequence[tuple[str, str]], target: Target) -> ConnectError
 def _open(
     target: Target, host: str, port: int, address: str, runner: str, seconds: float, watch: Watch
 ) -> Session:
-    params: dict[str, Any] = {**ALWAYS, **target.params, "application_name": runner, "port": port}
+    params: dict[str, Any] = {**ALWAYS, **target.params, "application_name": runner}
+    if port:
+        params["port"] = port
     if host:
         params["host"] = host
     if address:

@@ -75,6 +75,7 @@ SUPABASE_REACH = (
     "a few wrong passwords."
 )
 PARAMETER = "Take this parameter out of the URL: the pooler does not take it."
+NO_USER = "Name the user in the URL, or set PGUSER: this process's uid has no name of its own."
 DATABASE = "Correct the database's name, or create the database first."
 NO_CONNECT = "Grant the role CONNECT on the database."
 LIBRARY = (
@@ -150,6 +151,10 @@ MESSAGES: tuple[tuple[str, Verdict], ...] = (
         r"|PROXYSTARTFAILED|AUTHTIMEOUT)\)|cannot connect to server|server_login_retry"
         r"|server login has been failing|login failed.*server|pgbouncer is shutting down",
         Verdict(_RETRY, "pooler", POOLER_DOWN),
+    ),
+    (
+        r"local user with ID \d+ does not exist|could not look up local user ID",
+        Verdict(_REFUSED, "parameter", NO_USER),
     ),
     (r"unsupported startup parameter", Verdict(_REFUSED, "parameter", PARAMETER)),
     (

@@ -17,7 +17,7 @@ import psycopg2
 from psycopg2 import extensions
 
 from migrator.errors import StoppedError
-from migrator.postgres.cancel import Canceller
+from migrator.postgres.cancel import STOPS, Canceller
 
 Ends = tuple[list[Any], list[Any]]  # what is waited for: to be read from, to be written to
 
@@ -205,7 +205,7 @@ class Watch:
         done, doing = os.pipe()
 
         def work() -> None:
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+            signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
             try:
                 do()
             except BaseException as error:

@@ -56,6 +56,7 @@ ENVIRONMENT = {
 PLACES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGUSER", "PGPORT")
 
 FORM = "Write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE."
+PLACEHOLDER = re.compile(r"\[[A-Z _-]*PASSWORD\]", re.IGNORECASE)  #: of Supabase's dashboard
 ENCODE = "Percent-encode the characters @ : / ? # % and space in the password."
 SCHEME = re.compile(r"postgres(?:ql)?(?:\+[a-z0-9_]+)?://")
 HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.%]+)\]|(?P<host>[\w.%-]*))(?::(?P<port>\d*))?")
@@ -77,7 +78,8 @@ class Target:
     """One place to connect to. Its text and repr hold no password."""
 
     name: str  #: the setting it came from, "DATABASE_URL"
-    hosts: tuple[tuple[str, int], ...]  #: tried in order; a host that begins with / is a socket
+    #: Tried in order; a host that begins with / is a socket. Port 0: the service file has it.
+    hosts: tuple[tuple[str, int], ...]
     params: Mapping[str, str] = field(default_factory=dict, repr=False)
     dropped: tuple[str, ...] = ()  #: parameters of other drivers that were left out
     typed: tuple[str, ...] = field(default=(), repr=False)  #: passwords as they are in the URL
@@ -92,10 +94,15 @@ class Target:
         return tuple(sorted(forms | ({*self.typed} - public)))
 
     def __str__(self) -> str:
-        where = ",".join(
-            f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts
-        )
+        where = ",".join(_place(host, port) for host, port in self.hosts)
+        if self.params.get("service"):
+            where = f"{where}(service {self.params['service']})"
         return f"{self.params.get('user', '')}@{where}/{self.params.get('dbname', '')}"
+
+
+def _place(host: str, port: int) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"{shown}:{port}" if port else shown
 
 
 def read_url(url: str, name: str, environment: Mapping[str, str] | None = None) -> Target:
@@ -202,6 +209,11 @@ def _read_query(query: str, name: str) -> tuple[dict[str, str], tuple[str, ...]]
                 f"{name} has the parameter options, which poolers refuse or drop in silence",
                 remedy="Take it out; use SEARCH_PATH, LOCK_TIMEOUT and STATEMENT_TIMEOUT.",
             )
+        if key in {"search_path", "currentSchema"}:
+            raise ConfigError(
+                f"{name} has the parameter {key}, which no server reads there",
+                remedy="Take it out of the URL and set SEARCH_PATH to its value.",
+            )
         if key == "ssl":
             key, value = "sslmode", value or "true"
         if key in DROPPED:
@@ -239,6 +251,13 @@ def _target(name: str, params: dict[str, str], dropped: tuple[str, ...]) -> Targ
         raise ConfigError(f"the ports in {name} do not fit its hosts", remedy=FORM)
     if not all(re.fullmatch("[0-9]{0,5}", port) and int(port or 1) in PORTS for port in ports):
         raise ConfigError(f"a port in {name} is not between 1 and 65535", remedy=FORM)
-    pairs = tuple((host, int(port or 5432)) for host, port in zip(hosts, ports, strict=True))
+    if PLACEHOLDER.fullmatch(params.get("password", "")):
+        raise ConfigError(
+            f"{name} holds a placeholder where the password belongs",
+            remedy="Put the password of the database in its place, without the brackets; who lost "
+            "it resets it in the Supabase dashboard, under Database, Settings.",
+        )
+    default = 0 if params.get("service") else 5432  # libpq takes the port of the service file
+    pairs = tuple((host, int(port or default)) for host, port in zip(hosts, ports, strict=True))
     rest = {key: value for key, value in params.items() if key not in {"host", "port"}}
     return Target(name, pairs, rest, dropped)

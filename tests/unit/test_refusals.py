@@ -126,6 +126,7 @@ SAID = {
         REFUSED,
         "parameter",
     ),
+    "local user with ID 54321 does not exist": (REFUSED, "parameter"),
     'definition of service "s" not found': (REFUSED, "parameter"),
 }
 

@@ -160,7 +160,7 @@ def test_what_a_url_leaves_open_comes_from_libpqs_environment(
         pytest.param({"PGHOST": "h"}, "@h:5432/", id="a host"),
         pytest.param({"PGHOST": "a,b", "PGPORT": "1,2"}, "@a:1,b:2/", id="two hosts"),
         pytest.param({"PGHOSTADDR": "10.0.0.1"}, "@10.0.0.1:5432/", id="an address"),
-        pytest.param({"PGSERVICE": "s"}, "@:5432/", id="a service"),
+        pytest.param({"PGSERVICE": "s"}, "@(service s)/", id="a service"),
         pytest.param(
             {"PGUSER": "u", "PGDATABASE": "d", "PGPORT": "7"}, "u@:7/d", id="a socket somewhere"
         ),
@@ -328,3 +328,30 @@ def test_of_supabase_s_shared_pooler_the_port_of_sessions_is_known(
     found = in_session_mode(target)
     assert (str(found) if found else None) == (f"u@{instead}/d" if instead else None)
     assert found is None or found.params == target.params
+
+
+@pytest.mark.parametrize("password", ["[YOUR-PASSWORD]", "%5BYOUR-PASSWORD%5D", "[your password]"])
+def test_a_placeholder_is_no_password(password: str) -> None:
+    with pytest.raises(ConfigError, match="placeholder") as caught:
+        read_url(f"postgresql://postgres:{password}@db.x.supabase.co:5432/postgres", "DATABASE_URL")
+    assert "without the brackets" in caught.value.remedy
+
+
+@pytest.mark.parametrize("key", ["search_path", "currentSchema"])
+def test_a_search_path_in_the_url_has_a_setting_of_its_own(key: str) -> None:
+    with pytest.raises(ConfigError, match=key) as caught:
+        read_url(f"postgresql://u@h/d?{key}=app", "DATABASE_URL")
+    assert "SEARCH_PATH" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "port"),
+    [
+        ("postgresql:///?service=shop", "@(service shop)/", 0),
+        ("postgresql://u@h/d?service=shop", "u@h(service shop)/d", 0),
+        ("postgresql://u@h:1/d?service=shop", "u@h:1(service shop)/d", 1),
+    ],
+)
+def test_a_service_may_say_the_port(url: str, shown: str, port: int) -> None:
+    target = read_url(url, "DATABASE_URL")
+    assert (str(target), target.hosts[0][1]) == (shown, port)
