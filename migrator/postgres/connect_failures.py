@@ -116,7 +116,7 @@ POOLERS: tuple[tuple[str, Verdict], ...] = (
     ),
 )
 #: What PostgreSQL says in whatever language: the beginning of a SQLSTATE, and the routine that
-#: raised it where several use that number [M: 15 to 18].
+#: raised it where several use that number [M: 15].
 NUMBERS: tuple[tuple[str, str, Verdict], ...] = (
     ("28000", "ClientAuthentication", Verdict(_REFUSED, "tls", TLS_WANTED)),  # pg_hba.conf
     ("28000", "InitializeSessionUserId", Verdict(_REFUSED, "login", LOGIN)),
