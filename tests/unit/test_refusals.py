@@ -131,7 +131,7 @@ SAID = {
 }
 
 
-#: What libpq writes when it was asked for numbers [M: 15 in German and Japanese; the trigger: from the source of 17].
+#: What libpq writes when it was asked for numbers [M: 15, German and Japanese].
 NUMBERED = {
     "FATAL:  28P01: Passwort-Authentifizierung für Benutzer »u« fehlgeschlagen\n"
     "LOCATION:  auth_failed, auth.c:334": (REFUSED, "login"),
