@@ -22,6 +22,7 @@ from typing import Any
 import migrator.errors
 from migrator.config import SETTINGS
 from migrator.errors import ConfigError, MigratorError
+from migrator.masking import Hider
 from migrator.model import Event, Finding
 from migrator.report import Done, Report
 
@@ -58,11 +59,14 @@ def apply_in_child(
         code, others = _run(command, environment, answer.fileno(), on_event or _ignore)
         answer.seek(0)
         text = answer.read().decode(errors="replace")
+    said = "".join(others).replace(url, "DATABASE_URL")  # the interpreter knows of no secret
     try:
         result = json.loads(text)
     except ValueError:
         raise MigratorError(
-            f"the job's process ended with {code} and without a result: {''.join(others)}".strip(),
+            Hider().text(
+                f"the job's process ended with {code} and without a result: {said}".strip()
+            ),
             remedy="Run `migrator status` with this URL to see what is applied.",
             outcome="unknown",
         ) from None

@@ -41,6 +41,14 @@ def test_last_words_that_are_no_events_are_in_the_error(python: Path) -> None:
     assert caught.value.exit_code == 1
 
 
+def test_last_words_that_hold_the_url_do_not_show_its_password(python: Path) -> None:
+    url = "postgresql://u:s3cret-word@h/d"
+    becomes(python, f"echo 'cannot parse {url}' >&2; exit 3")
+    with pytest.raises(migrator.MigratorError, match="cannot parse") as caught:
+        migrator.apply(url)
+    assert "s3cret-word" not in str(caught.value)
+
+
 def test_a_bug_of_ours_is_the_base_class_with_its_traceback(python: Path) -> None:
     error = {"type": "KeyError", "message": "a bug in migrator: 'x'", "remedy": "Report it."}
     report = Report("up", "id", exit_code=1, error={**error, "traceback": "Traceback …"})
