@@ -2,7 +2,7 @@
 
 MigratorError            base; itself only where `migrator.apply` meets a bug of ours
 ├─ ConfigError        2  usage or settings
-├─ RefusedError          nothing was run, mend something first:
+├─ RefusedError          nothing was run, fix something first:
 │    SourceError 10 · DriftError 11 · MissingError 12 · LateError 13 · DirtyError 14 ·
 │    AccessError 16
 ├─ StatementError    15  PostgreSQL refused a statement of a file
@@ -10,7 +10,7 @@ MigratorError            base; itself only where `migrator.apply` meets a bug of
      UnreachableError 20 · LockedError 21 · BusyError 22 · StoppedError 23 · PendingError 24
 
 The first digit tells a cluster what to do: 0 done, 1 a bug of ours (with traceback), 2 usage,
-1x mend something first, 2x run it again. `k8s/base/job.yaml` repeats these codes.
+1x fix something first, 2x run it again. `k8s/base/job.yaml` repeats these codes.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class SourceError(RefusedError):
     """The folder of migrations cannot be used as it is."""
 
     exit_code = 10
-    remedy = "Mend the files named above; nothing was run."
+    remedy = "Fix the files named above; nothing was run."
 
 
 class DriftError(RefusedError):
@@ -115,7 +115,7 @@ class StatementError(MigratorError):
     """PostgreSQL refused a statement of a file; the file's transaction was rolled back."""
 
     exit_code = 15
-    remedy = "Mend the file and run again."
+    remedy = "Fix the file and run again."
 
 
 class TransientError(MigratorError):
@@ -137,7 +137,7 @@ class LockedError(TransientError):
 
 
 class BusyError(TransientError):
-    """Locks on tables were not to be had within LOCK_RETRY_TIMEOUT."""
+    """Locks on tables were not available within LOCK_RETRY_TIMEOUT."""
 
     exit_code = 22
     remedy = "Run again when the tables are less busy, or raise LOCK_TIMEOUT."

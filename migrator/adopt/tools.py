@@ -150,7 +150,7 @@ def _dbmate(rows: Sequence[Row]) -> Reading:
 def _golang_migrate(rows: Sequence[Row]) -> Reading:
     numbers = [row["version"] for row in rows if row["version"] >= 0]
     dirty = tuple(
-        _dirty(str(row["version"]), "is dirty", "Mend the database, `migrate force VERSION`")
+        _dirty(str(row["version"]), "is dirty", "Fix the database, `migrate force VERSION`")
         for row in rows
         if row["dirty"]
     )

@@ -83,7 +83,7 @@ def check_time(link: Link, script: Script, called: str) -> None:
     link.watch.stop("DEADLINE")
     error = link.watch.stopped()
     error.details["outcome"] = (
-        f"{called} was not begun: {left:.1f} s were left until "
+        f"{called} was not started: {left:.1f} s were left until "
         f"DEADLINE, and its statement-timeout is {format_duration(limit)}"
     )
     raise error

@@ -182,7 +182,7 @@ class _Effort:
         self._busy_since: float | None = None
 
     def __enter__(self) -> None:
-        """Nothing is begun before something went wrong."""
+        """Nothing is started before something went wrong."""
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._link.end_observer()
@@ -282,7 +282,7 @@ class _Effort:
     def _still_busy(self, error: TablesBusyError) -> BusyError:
         refusal = error.error.refusal
         return BusyError(
-            f"{self._what}: locks were not to be had within LOCK_RETRY_TIMEOUT: {refusal.message}"
+            f"{self._what}: locks were not available within LOCK_RETRY_TIMEOUT: {refusal.message}"
             + blockers_in_words(error.seen),
             version=self._what,
             sqlstate=refusal.sqlstate,

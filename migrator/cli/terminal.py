@@ -69,7 +69,7 @@ CONTINUED = "  | "
 
 
 def _error_text(result: dict[str, Any], error: dict[str, Any]) -> str:
-    """The end of a failed run, as somebody reads it at three in the morning."""
+    """The end of a failed run, as the person on call reads it at three in the morning."""
     if error.get("stopped_by") == "no":  # the answer to our question: nothing has failed
         return visible(f"stopped: {result['outcome']}")
     message = visible_lines(error["message"], CONTINUED)

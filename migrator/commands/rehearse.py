@@ -16,7 +16,7 @@ from migrator.scratch.scratch import scratch_run
 from migrator.scratch.snapshot import Snapshot, differences
 from migrator.scratch.snapshot_query import read_snapshot
 
-UP, DOWN = "Mend {0}, so that it makes the same again.", "Mend {0}, so that it undoes the whole."
+UP, DOWN = "Fix {0}, so that it makes the same again.", "Fix {0}, so that it undoes the whole."
 
 
 def rehearse(run: Run, migrations: tuple[Migration, ...]) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ def begun(dirty: Mapping[str, Progress], versions: Sequence[str]) -> list[dict[s
     for version in versions:
         progress = dirty[version]
         intent = progress.interrupted
-        interrupted = "none: the next statement was not begun"
+        interrupted = "none: the next statement was not started"
         if intent is not None:
             where = f"line {intent.line}, run {intent.run_id}"
             interrupted = f"statement {intent.number} ({intent.what}), {where}"

@@ -12,10 +12,10 @@ def remedy(step: Step) -> str:
     """What to do about an undo that PostgreSQL refused."""
     file = step.script.migration.file
     if step.origin is Origin.FILE:
-        return f"Mend {file} and run again."
+        return f"Fix {file} and run again."
     return (
         "This is the undo as it was stored: clear away what stands in its way and run again, or "
-        f"mend {file} and run `rollback --from-files`."
+        f"fix {file} and run `rollback --from-files`."
     )
 
 

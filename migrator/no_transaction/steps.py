@@ -125,7 +125,7 @@ def in_the_way(step: Step, verdict: Verdict, found: Sight) -> DirtyError:
     """An INVALID index that was there before, which the statement would pass over."""
     return DirtyError(
         f"{step.where}: {verdict.seen}; the statement would pass it over",
-        remedy=f"DROP INDEX CONCURRENTLY {found.name}, or mend it with REINDEX INDEX CONCURRENTLY; "
+        remedy=f"DROP INDEX CONCURRENTLY {found.name}, or fix it with REINDEX INDEX CONCURRENTLY; "
         "then run again.",
         version=step.version,
         file=step.script.migration.file,

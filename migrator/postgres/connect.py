@@ -64,7 +64,7 @@ def open_session(
 ) -> Session:
     """A session with the first of `targets` that has a route, tried for `timeout_ms` in all.
 
-    Raises AccessError for what no retry can mend, UnreachableError when the time is up,
+    Raises AccessError for what no retry can fix, UnreachableError when the time is up,
     StoppedError.
     """
     ends = time.monotonic() + limit_seconds(timeout_ms)

@@ -462,7 +462,7 @@ def test_an_undo_that_outlasts_the_deadline_is_not_begun(
     assert run_job(database.url, folder).code == 0
     result = run_job(database.url, folder, "rollback", DEADLINE="60s")
     assert result.code == 23
-    assert result.report["outcome"].startswith("the undo of 001_step was not begun: ")
+    assert result.report["outcome"].startswith("the undo of 001_step was not started: ")
 
 
 def at_a_terminal(url: str, folder: Path, *words: str, answer: str | None) -> tuple[int, str]:

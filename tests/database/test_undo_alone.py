@@ -88,7 +88,7 @@ def test_a_refused_statement_leaves_what_ran_and_the_rest_may_be_mended(
         "the undo of 002_index is not finished; done and standing: statement 1; "
         "not tried: 001_table"
     )
-    assert result.error["remedy"] == "Mend 002_index.down.sql and run again."
+    assert result.error["remedy"] == "Fix 002_index.down.sql and run again."
     assert database.query(LOG)[-1][0] == "rollback_failed"
     assert run_job(database.url, folder).code == 14
     (folder / "002_index.down.sql").write_text(f"{ALONE}DROP TABLE IF EXISTS nothing;\n")

@@ -336,7 +336,7 @@ def test_a_migration_is_not_begun_with_less_time_left_than_it_may_take(
     }
     result = run_job(database.url, write_folder(tmp_path, files), DEADLINE="50min")
     assert (result.code, result.applied) == (23, ["001_a"])
-    assert result.report["outcome"].startswith("002_b was not begun: ")
+    assert result.report["outcome"].startswith("002_b was not started: ")
     assert "statement-timeout is 1h" in result.report["outcome"]
     assert [line["version"] for line in result.of("migration.started")] == ["001_a"]
     assert database.query("SELECT to_regclass('b')") == [(None,)]

@@ -149,7 +149,7 @@ def test_what_changed_after_it_was_adopted_is_drift_of_ours() -> None:
     ("adoption", "kind", "words"),
     [
         pytest.param(
-            adopt(Entry("1", 1), dirty=(Finding("2", "is dirty", "Mend it."),)),
+            adopt(Entry("1", 1), dirty=(Finding("2", "is dirty", "Fix it."),)),
             DirtyError,
             "the history of flyway is not clean: 2",
             id="dirty",
@@ -185,7 +185,7 @@ def test_what_cannot_be_taken_over_is_refused(
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
     adoption = adopt(
-        Entry("1", 1, "init", OTHER), Entry("9", 9), dirty=(Finding("2", "is dirty", "Mend it."),)
+        Entry("1", 1, "init", OTHER), Entry("9", 9), dirty=(Finding("2", "is dirty", "Fix it."),)
     )
     error = refused(adoption)
     assert error.exit_code == 14

@@ -63,7 +63,7 @@ def test_an_error_carries_the_remedy_of_its_class_or_one_for_this_case() -> None
 
 
 def test_an_error_carries_findings_and_details() -> None:
-    finding = Finding("001_a.sql", "is odd", "Mend it.")
+    finding = Finding("001_a.sql", "is odd", "Fix it.")
     error = errors.SourceError("1 problem", findings=[finding], line=3)
     assert (str(error), error.message) == ("1 problem", "1 problem")
     assert error.findings == (finding,)
@@ -73,9 +73,9 @@ def test_an_error_carries_findings_and_details() -> None:
 @pytest.mark.parametrize(
     ("line", "text"),
     [
-        pytest.param(None, "001_a.sql: is odd. Mend it.", id="without a line"),
-        pytest.param(7, "001_a.sql:7: is odd. Mend it.", id="with a line"),
+        pytest.param(None, "001_a.sql: is odd. Fix it.", id="without a line"),
+        pytest.param(7, "001_a.sql:7: is odd. Fix it.", id="with a line"),
     ],
 )
 def test_a_finding_reads_as_a_sentence(line: int | None, text: str) -> None:
-    assert str(Finding("001_a.sql", "is odd", "Mend it.", line)) == text
+    assert str(Finding("001_a.sql", "is odd", "Fix it.", line)) == text

@@ -157,7 +157,7 @@ RESULT: dict[str, Any] = {
     "exit_code": 15,
     "outcome": "001_a was rolled back",
     "findings": [
-        {"file": "001_a.sql", "line": 3, "problem": "is odd", "remedy": "Mend it."},
+        {"file": "001_a.sql", "line": 3, "problem": "is odd", "remedy": "Fix it."},
         {"file": "002_b", "line": None, "problem": "is gone", "remedy": "Find it."},
     ],
     "error": {
@@ -167,7 +167,7 @@ RESULT: dict[str, Any] = {
         "caret": "       ^",
         "hint": "Perhaps another.",
         "detail": None,
-        "remedy": "Mend the file.",
+        "remedy": "Fix the file.",
         "traceback": "Traceback: …",
     },
 }
@@ -179,11 +179,11 @@ def test_a_failure_is_told_whole_in_text() -> None:
         "001_a.sql:3:8: ERROR 42703: no column\n"
         "    SELECT nope\n"
         "           ^\n"
-        "  - 001_a.sql:3: is odd. Mend it.\n"
+        "  - 001_a.sql:3: is odd. Fix it.\n"
         "  - 002_b: is gone. Find it.\n"
         "  hint: Perhaps another.\n"
         "  database: 001_a was rolled back\n"
-        "  what to do: Mend the file.\n"
+        "  what to do: Fix the file.\n"
         "Traceback: …\n"
     )
 

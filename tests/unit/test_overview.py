@@ -45,7 +45,7 @@ def test_how_far_a_dirty_migration_has_come() -> None:
         {
             "version": "002_b",
             "done": "statement 1",
-            "interrupted": "none: the next statement was not begun",
+            "interrupted": "none: the next statement was not started",
         },
     ]
     [row] = begun({"001_a": Progress({}, 0, INTENT)}, ["001_a"])

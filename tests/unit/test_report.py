@@ -165,7 +165,7 @@ def test_what_fits_stays_whole() -> None:
 
 
 def test_a_long_text_loses_its_middle() -> None:
-    error = {"message": "first " + "x" * 10_000 + " last", "remedy": "Mend it."}
+    error = {"message": "first " + "x" * 10_000 + " last", "remedy": "Fix it."}
     message = json.loads(fit(a_result(error=error), LIMIT))["error"]["message"]
     assert message.startswith("first xxx")
     assert message.endswith("xxx last")

@@ -104,7 +104,7 @@ def test_a_question_says_what_was_seen_and_both_answers() -> None:
 
 def test_what_is_in_the_way_is_named() -> None:
     asked = in_the_way(DROP, SEEN, Sight(7, "s.i", index=True))
-    assert asked.remedy.startswith("DROP INDEX CONCURRENTLY s.i, or mend it")
+    assert asked.remedy.startswith("DROP INDEX CONCURRENTLY s.i, or fix it")
 
 
 def test_a_lock_that_a_pooler_may_keep_is_named_with_what_frees_it() -> None:

@@ -324,11 +324,11 @@ def test_what_is_shown_of_an_undo(sql: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("origin", "words"),
     [
-        (Origin.FILE, "Mend 007_orders.down.sql and run again."),
+        (Origin.FILE, "Fix 007_orders.down.sql and run again."),
         (
             Origin.STORED,
             "This is the undo as it was stored: clear away what stands in its way and run again, "
-            "or mend 007_orders.down.sql and run `rollback --from-files`.",
+            "or fix 007_orders.down.sql and run `rollback --from-files`.",
         ),
     ],
 )
