@@ -15,6 +15,11 @@ HOW_TO_INSTALL = (
 )
 
 
+def of_debian(program: Path) -> bool:
+    """Whether this is a program of Debian's packages, which bring the catalogues."""
+    return program.is_relative_to("/usr/lib/postgresql")
+
+
 def speak(server: Server, locale: str, directory: Path) -> None:
     """Let `server`, not yet started, answer in the language of `locale`, such as de_DE."""
     version = binary("postgres").parts[-3]  # /usr/lib/postgresql/15/bin/postgres
