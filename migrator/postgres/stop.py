@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from enum import Enum, auto
 from typing import Any, Protocol
 
 import psycopg2
@@ -27,6 +28,34 @@ TIDY_SECONDS = 0.5
 
 class TimeIsUpError(Exception):
     """A limit that we set ourselves on one wait has passed."""
+
+
+class State(Enum):
+    """What the process is at when a stop comes.
+
+    state                   a stop                            a wait that fails
+    WAITING                 cancels the statement             ends the connection; `take_failure`
+    CONNECTING              ends the wait, as there is        is raised
+                            nothing to cancel
+    CLEANING_UP             is not heard: one was before      ends the connection; `take_failure`
+    CONNECTING_TO_CLEAN_UP  is not heard                      is raised
+    THINKING                raises StoppedError at once       there is none
+    CLOSED                  is noted                          there is none
+
+    The first is where each of the others begins and ends, but for the fourth, which is within the
+    third, and the last, which does not end.
+    """
+
+    WAITING = auto()
+    CONNECTING = auto()
+    CLEANING_UP = auto()
+    CONNECTING_TO_CLEAN_UP = auto()
+    THINKING = auto()
+    CLOSED = auto()
+
+
+CONNECTS = (State.CONNECTING, State.CONNECTING_TO_CLEAN_UP)
+CLEANS_UP = (State.CLEANING_UP, State.CONNECTING_TO_CLEAN_UP)
 
 
 class Companion(Protocol):
@@ -51,8 +80,7 @@ class Watch:
         self._ends = None if deadline_seconds is None else time.monotonic() + deadline_seconds
         self._limit: float | None = None
         self._failure: Exception | None = None
-        self._connecting = False
-        self._deaf = self._closed = self._thinking = False
+        self._state = State.WAITING
         self._companion: tuple[float, Callable[[], Companion]] | None = None
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
@@ -60,7 +88,7 @@ class Watch:
 
     def close(self) -> None:
         """Give psycopg2 back its own way of waiting."""
-        self._closed = True
+        self._state = State.CLOSED
         extensions.set_wait_callback(None)
         os.close(self._woken)
         os.close(self._wake)
@@ -68,11 +96,11 @@ class Watch:
     def stop(self, reason: str) -> None:
         """Ask for the end; safe in a signal handler."""
         self.stopped_by = self.stopped_by or reason
-        if self._closed:
+        if self._state is State.CLOSED:
             return
         with contextlib.suppress(BlockingIOError):
             os.write(self._wake, b"x")
-        if self._thinking:
+        if self._state is State.THINKING:
             raise self.stopped()
 
     @contextlib.contextmanager
@@ -81,17 +109,15 @@ class Watch:
 
         For code in the main thread that holds nothing to let go.
         """
-        self._thinking = True  # first: a signal between the two would be noticed by neither
-        try:
+        # the state first: a signal between the two would be noticed by neither
+        with self._at(State.THINKING):
             self.check()
             with self._alarm():
                 yield
-        finally:
-            self._thinking = False
 
     def check(self) -> None:
-        """Raise StoppedError once somebody asked for the end or the deadline has passed."""
-        if self._deaf:
+        """Raise StoppedError once the end was asked for or the deadline has passed."""
+        if self._state in CLEANS_UP:
             return
         if self._ends is not None and time.monotonic() >= self._ends:
             self.stop("DEADLINE")
@@ -135,22 +161,16 @@ class Watch:
     @contextlib.contextmanager
     def connecting(self, seconds: float) -> Iterator[None]:
         """As `limited`; a stop ends the wait at once, as there is nothing to cancel."""
-        self._connecting = True
-        try:
-            with self.limited(seconds):
-                yield
-        finally:
-            self._connecting = False
+        cleans_up = self._state in CLEANS_UP
+        state = State.CONNECTING_TO_CLEAN_UP if cleans_up else State.CONNECTING
+        with self._at(state), self.limited(seconds):
+            yield
 
     @contextlib.contextmanager
     def cleaning_up(self) -> Iterator[None]:
         """As `limited` for TIDY_SECONDS, and deaf to stops: one has been heard already."""
-        self._deaf = True
-        try:
-            with self.limited(TIDY_SECONDS):
-                yield
-        finally:
-            self._deaf = False
+        with self._at(State.CLEANING_UP), self.limited(TIDY_SECONDS):
+            yield
 
     @contextlib.contextmanager
     def accompanied(self, after: float, get: Callable[[], Companion]) -> Iterator[None]:
@@ -172,7 +192,7 @@ class Watch:
         try:
             self._wait(connection)
         except Exception as error:
-            if self._connecting:
+            if self._state in CONNECTS:
                 raise
             self._failure = error
             _shut_down(connection)
@@ -181,6 +201,14 @@ class Watch:
         """Why the last wait ended the connection, None if it did not."""
         failure, self._failure = self._failure, None
         return failure
+
+    @contextlib.contextmanager
+    def _at(self, state: State) -> Iterator[None]:
+        before, self._state = self._state, state
+        try:
+            yield
+        finally:
+            self._state = before
 
     @contextlib.contextmanager
     def _alarm(self) -> Iterator[None]:
@@ -245,7 +273,7 @@ class Watch:
             while (ends := busy()) is not None:
                 reading, writing = ends
                 seconds = 0.05 if canceller else 60.0
-                if not (canceller or self._deaf):
+                if not (canceller or self._state in CLEANS_UP):
                     reads, writes, seconds = self._go_along(began)
                     reading = [*reading, self._woken, *reads]
                     writing = [*writing, *writes]
@@ -255,7 +283,7 @@ class Watch:
                 try:
                     self.check()
                 except StoppedError:
-                    if self._connecting or (canceller and canceller.over()):
+                    if self._state in CONNECTS or (canceller and canceller.over()):
                         raise
                     canceller = canceller or Canceller(connection)
                     canceller.go_on()
@@ -265,7 +293,7 @@ class Watch:
 
     def _go_along(self, began: float) -> tuple[list[Any], list[Any], float]:
         """A step of the companion, once it is time for him; see `Companion.step`."""
-        if self._companion is None or self._connecting:
+        if self._companion is None or self._state in CONNECTS:
             return [], [], 60.0
         after, get = self._companion
         left = began + after - time.monotonic()
