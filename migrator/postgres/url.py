@@ -59,7 +59,9 @@ FORM = "Write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE."
 PLACEHOLDER = re.compile(r"\[[A-Z _-]*PASSWORD\]", re.IGNORECASE)  #: of Supabase's dashboard
 ENCODE = "Percent-encode the characters @ : / ? # % and space in the password."
 SCHEME = re.compile(r"postgres(?:ql)?(?:\+[a-z0-9_]+)?://")
-HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.%]+)\]|(?P<host>[\w.%-]*))(?::(?P<port>\d*))?")
+HOST = re.compile(
+    r"(?:\[(?P<address>[0-9A-Fa-f:.]+(?:%[\w.%-]+)?)\]|(?P<host>[\w.%-]*))(?::(?P<port>\d*))?"
+)
 PORTS = range(1, 65536)
 #: Supabase's shared pooler: port 6543 is its transaction mode, 5432 its session mode.
 SHARED_POOLER = re.compile(r"[\w-]+\.pooler\.supabase\.com", re.IGNORECASE)

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from psycopg2.extensions import parse_dsn
 
 from migrator.errors import ConfigError
 from migrator.postgres import url
@@ -219,6 +220,45 @@ def test_a_raw_password_is_refused_or_read_in_the_one_way_there_is(password: str
     except ConfigError:
         return
     assert str(target) == "u@h:5432/d"
+
+
+WORD = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
+HOSTS = st.lists(
+    st.tuples(
+        st.sampled_from(["h", "db.example.com", "10.0.0.1", "[::1]", "[fe80::1%25eth0]", "%2Frun"]),
+        st.sampled_from(["", ":", ":5432", ":6543", ":1", ":65535"]),
+    ),
+    min_size=1,
+    max_size=3,
+)
+QUERY = st.dictionaries(
+    st.sampled_from(["user", "password", "dbname", "sslmode", "sslrootcert", "channel_binding"]),
+    WORD.filter(bool),  # one without a value is left out, where libpq lets it stand for none
+    max_size=3,
+)
+
+
+def as_libpq_reads(url: str) -> tuple[tuple[tuple[str, int], ...], dict[str, str]]:
+    """The hosts with their ports, and the other parameters."""
+    params = {key: value for key, value in parse_dsn(url).items() if value}
+    hosts = params.pop("host").split(",")
+    ports = params.pop("port", "").split(",")
+    ports = ports * len(hosts) if len(ports) == 1 else ports
+    return tuple((h, int(p or 5432)) for h, p in zip(hosts, ports, strict=True)), params
+
+
+@settings(deadline=None)
+@given(user=WORD, password=WORD, hosts=HOSTS, dbname=WORD, query=QUERY)
+def test_a_url_in_libpqs_grammar_is_read_as_libpq_reads_it(
+    user: str, password: str, hosts: list[tuple[str, str]], dbname: str, query: dict[str, str]
+) -> None:
+    place = ",".join(host + port for host, port in hosts)
+    words = "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items())
+    own, secret, name = (quote(word, safe="") for word in (user, password, dbname))
+    text = f"postgresql://{own}:{secret}@{place}/{name}?{words}"
+    assume(query.get("sslmode") not in url.SSL_WORDS)  # other drivers' words are translated
+    target = read(text)
+    assert (target.hosts, dict(target.params)) == as_libpq_reads(text)
 
 
 REFUSED = [
