@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from migrator.apply.tries import (
 )
 from migrator.config import Config
 from migrator.durations import limit_seconds
-from migrator.errors import DirtyError, PendingError
+from migrator.errors import ConfigError, DirtyError, PendingError
 from migrator.history.fence import Distrust, Owners, Write
 from migrator.history.place import Limits, Place
 from migrator.history.read import History, find_run, read_history, read_log
@@ -31,6 +31,7 @@ from migrator.model import Applied, Event, Migration
 from migrator.plan.order import Needs
 from migrator.plan.plan import Decision, Plan, Policy, make_plan
 from migrator.plan.progress import Progress
+from migrator.plan.second_history import is_looked_for, second_history
 from migrator.postgres.retry import Trouble, retry
 from migrator.postgres.session import ServerError, Session
 from migrator.report import Done
@@ -56,6 +57,11 @@ class View:
     def rows(self) -> tuple[Applied, ...]:
         """The history's."""
         return self.history.rows
+
+    @property
+    def second(self) -> ConfigError | None:
+        """What a first run is refused with when another history holds its files."""
+        return next((e for e in self.decision.failures if isinstance(e, ConfigError)), None)
 
     @property
     def dirty(self) -> tuple[str, ...]:
@@ -131,7 +137,9 @@ class Run:
     def look(self, migrations: tuple[Migration, ...], readers: tuple[str, ...] = ()) -> View:
         """Read the history and plan; a connection that was idle too long is opened anew."""
         limit = self.config.lock_timeout
-        query = partial(read_history, lock_timeout_ms=limit, readers=readers)
+        where = (self.config.migrations_schema, self.config.search_path)
+        others = is_looked_for(*where)
+        query = partial(read_history, lock_timeout_ms=limit, readers=readers, others_too=others)
         history = read_tables(self.link, query)
         # a crash of the server may take commits along, with synchronous_commit off
         stand = {row.version for row in history.rows}
@@ -142,7 +150,10 @@ class Run:
         if plan.late:
             needs = self._reader.needs(plan.late, migrations)
             plan = make_plan(migrations, history.rows, needs)
-        self.view = View(history, plan, plan.checked(policy))
+        decision = plan.checked(policy)
+        if second := second_history(migrations, history.others, *where):
+            decision = replace(decision, failures=(second, *decision.failures))
+        self.view = View(history, plan, decision)
         self.pending = tuple(migration.version for migration in self.view.decision.run)
         self.doubt(history.distrust)
         return self.view
@@ -308,7 +319,8 @@ class Run:
 def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
     """Poll until the database holds every migration of the folder.
 
-    Raises PendingError after WAIT_TIMEOUT, and MissingError for an image that is below a floor.
+    Raises PendingError after WAIT_TIMEOUT, MissingError for an image that is below a floor, and
+    ConfigError when another history holds the folder's files.
     Needs no lock and writes nothing.
     """
 
@@ -326,6 +338,8 @@ def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
         view = run.look(migrations)
         if view.plan.below_floor:
             raise view.plan.too_old()
+        if view.second:
+            raise view.second
         if lacking():
             raise _NotYetError
 

@@ -129,6 +129,11 @@ def question(tables: Sequence[Table], server_version: int, access: Access) -> st
     nothing wrong with it.
     """
     names = ", ".join(f"({literal(table.schema)}, {literal(table.name)})" for table in tables)
+    return question_of(f"VALUES {names}", server_version, access)
+
+
+def question_of(names: str, server_version: int, access: Access) -> str:
+    """As `question`, of the tables whose schemas and names the query `names` gives."""
     inherits = "m.inherit_option" if server_version >= 160000 else "member.rolinherit"
     # a default is evaluated by a write alone, a virtual column by a read
     evaluated = "true" if access is Access.WRITE else "d.attgenerated = 'v'"
@@ -230,7 +235,7 @@ QUESTION = """WITH RECURSIVE own (oid) AS (
 ), ours AS MATERIALIZED (
   SELECT c.oid, c.relkind, c.relowner, n.nspowner, n.nspname || '.' || c.relname AS name
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-   WHERE (n.nspname, c.relname) IN (VALUES {names})
+   WHERE (n.nspname, c.relname) IN ({names})
 ), parts (tab, class, oid, what, text) AS (
   SELECT o.oid, 'pg_attrdef'::regclass, e.oid, 'the column ' || d.attname,
          pg_get_expr(e.adbin, e.adrelid)
@@ -252,7 +257,7 @@ QUESTION = """WITH RECURSIVE own (oid) AS (
   SELECT o.oid, 'pg_policy'::regclass, p.oid, 'the policy ' || p.polname, NULL
     FROM ours AS o JOIN pg_policy AS p ON p.polrelid = o.oid
    WHERE o.relkind IN ('r', 'p') AND row_security_active(o.oid){triggers}
-), code (tab, what, owner) AS (
+), code (tab, what, owner) AS MATERIALIZED (
   SELECT o.oid, CASE o.relkind WHEN 'v' THEN 'it is a view'
                   WHEN 'm' THEN 'it is a materialized view'
                   WHEN 'f' THEN 'it is a foreign table' ELSE 'it is no table' END, o.relowner

@@ -23,6 +23,7 @@ from migrator.history.fence import (
 )
 from migrator.history.flight import looking
 from migrator.history.journal import lines_query
+from migrator.history.other_histories import look_for_others, others
 from migrator.history.place import Place, marker
 from migrator.model import Applied, Kind
 from migrator.plan.progress import Progress, Way, fold, read_lines
@@ -124,10 +125,16 @@ READ = """  place := {oid};
       EXECUTE {journal} INTO journal;
     END IF;
   END IF;
-  PERFORM set_config('migrator.answer', (answer || jsonb_build_object(
+{others}  PERFORM set_config('migrator.answer', (answer || jsonb_build_object(
     'rows', coalesce(rows, '[]'), 'journal', coalesce(journal, '[]')))::text, true);
 """
 
+#: Of a first run only; `rows` is null where there is no table, or no row.
+OTHERS = """  IF rows IS NULL THEN
+  {look}    answer := answer || jsonb_build_object(
+      'others', current_setting('migrator.others')::jsonb);
+  END IF;
+"""
 ROWS = "SELECT jsonb_agg(jsonb_build_array(%s)) FROM {history} AS h"
 
 #: The lines of what is not in the history, and of what was ever undone outside a transaction.
@@ -178,6 +185,8 @@ class History:
     dirty: dict[str, Progress] = field(default_factory=dict)
     undoing: dict[str, Progress] = field(default_factory=dict)  #: the same of their undos
     distrust: Distrust = field(default_factory=Distrust)  #: who may have forged what is here
+    #: What other histories hold, where this one is empty: schema, version, checksum.
+    others: dict[str, dict[str, str | None]] = field(default_factory=dict)
 
     def seen(self) -> list[tuple[str, str | None]]:
         """What the flight's guard compares, see `flight.head`."""
@@ -185,9 +194,16 @@ class History:
 
 
 def read_history(
-    session: Session, place: Place, lock_timeout_ms: int, readers: Sequence[str] = ()
+    session: Session,
+    place: Place,
+    lock_timeout_ms: int,
+    readers: Sequence[str] = (),
+    *,
+    others_too: bool = False,
 ) -> History:
     """All that is recorded, in one round trip; an empty history where there is no table.
+
+    With `others_too` an empty one comes with what other histories of the database hold.
 
     Raises AccessError when the role may not read it or does not see all its rows, ConfigError
     when the tables are another tool's, ServerError for what may pass.
@@ -207,6 +223,7 @@ def read_history(
         columns=_array(COLUMNS),
         query=literal(ROWS.format(history=place.history)),
         journal=literal(lines_query(place.log, which)),
+        others=OTHERS.format(look=look_for_others(place)) if others_too else "",
     )
     text = first(
         marker(place, "reads its tables"),
@@ -245,6 +262,7 @@ def read_history(
         dirty={v: p for v, p in begun.items() if p.way is Way.FORTH and v not in recorded},
         undoing={v: p for v, p in begun.items() if p.way is Way.BACK and v in recorded},
         distrust=distrust,
+        others=others(answer.get("others", {})),
     )
 
 
