@@ -13,7 +13,7 @@ from enum import Enum
 from functools import cache
 from typing import Any
 
-from migrator.sql.statements import Problem, Statement, StatementKind
+from migrator.sql.statements import OTHER_MODE, Problem, Statement, StatementKind
 
 
 class Act(Enum):
@@ -107,6 +107,7 @@ REFUSALS = {
         "would end or begin a transaction",
         "Remove it: each statement of a no-transaction file commits by itself.",
     ),
+    StatementKind.TRANSACTION_MODE: OTHER_MODE,
     **dict.fromkeys((StatementKind.COPY_IN, StatementKind.REFUSED_COPY), _COPY),
     StatementKind.REFUSED_SETTING: (
         "would change how the text after it is read",

@@ -13,6 +13,7 @@ from migrator.sql.statements import (
     Problem,
     Statement,
     StatementKind,
+    regex,
 )
 
 #: A text longer than this goes in several messages: 200 MB took 786 MB of memory in one message
@@ -20,6 +21,7 @@ from migrator.sql.statements import (
 GROUP_CHARS = 1_000_000
 #: PostgreSQL takes no message of more than 1 GB (MaxAllocSize, utils/memutils.h).
 STATEMENT_CHARS = 1_000_000_000
+_SHOWN = r"[^\n]"  # a line end stays, so that the lines behind it keep their numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Layout:
     statements: int
     whole: bool  #: there is one part, all of the text
     begins: int | None  #: offset of the first statement
+    ends: int  #: offset behind the last one
     directives: tuple[Directive, ...]
     special: tuple[Statement, ...]  #: those that are not PLAIN
     problems: tuple[Problem, ...]
@@ -101,7 +104,7 @@ class Reader:
         at = part.start
         for start, end in part.skipped:
             yield from (piece.encode() for piece in self.take(at, start))
-            yield b" " * (end - start)
+            yield from (regex(_SHOWN).sub(" ", piece).encode() for piece in self.take(start, end))
             at = end
         yield from (piece.encode() for piece in self.take(at, part.end))
 
@@ -169,6 +172,7 @@ class _Groups:
             self.statements,
             whole,
             self.begins,
+            self.end,
             tuple(self.directives),
             tuple(self.special),
             tuple(self.problems),

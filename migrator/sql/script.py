@@ -42,6 +42,7 @@ def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]
     """The migration split and its directives read; or no script, and all that is wrong with it."""
     # Imported here: it costs 4 ms, and a run with nothing pending splits nothing.
     from migrator.sql.effects import alone_refusals
+    from migrator.sql.own_transaction import taken_as_ours
     from migrator.sql.parts import lay_out, texts
     from migrator.sql.statements import refusals
 
@@ -50,6 +51,7 @@ def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]
     flags = {directive.text for directive in layout.directives}
     alone = _ALONE in flags
     pieces = migration.pieces
+    layout = layout if alone else taken_as_ours(layout, pieces)
     refused = alone_refusals(texts(pieces)) if alone else refusals(layout.special)
     wrong = [(p.line, p.problem, p.remedy) for p in (*layout.problems, *refused)]
     for directive in layout.directives:

@@ -19,6 +19,7 @@ class StatementKind(Enum):
     PLAIN = "plain"
     COPY_IN = "copy in"  #: COPY … FROM STDIN; its rows follow in the file
     TRANSACTION_CONTROL = "transaction control"  #: it would end our transaction
+    TRANSACTION_MODE = "transaction mode"  #: it asks for another transaction than ours
     NON_TRANSACTIONAL = "non-transactional"  #: PostgreSQL refuses it inside a transaction
     REFUSED_COPY = "refused copy"  #: to the client, or of binary data
     REFUSED_SETTING = "refused setting"  #: it changes how the text after it is read
@@ -127,20 +128,32 @@ LETTER_DIGIT_DOLLAR = r"[^\x00-#%-/:-@\[-^`{-\x7f]"
 
 _COPY_OUT = "COPY ... TO STDOUT"
 _CONTROL, _ALONE = StatementKind.TRANSACTION_CONTROL, StatementKind.NON_TRANSACTIONAL
+_MODE = StatementKind.TRANSACTION_MODE
 _COPY, _SETTING = StatementKind.REFUSED_COPY, StatementKind.REFUSED_SETTING
 _OPTIONS = r"(?:\( [^)]* \) )?"
 _FALSE = r"'?(?:FALSE|OFF|0)'? "
 _STDIN = r"STD(?:IN|OUT)\b"
 _COPY_FROM = rf"COPY (?!\()(?:(?! FROM ).)* FROM {_STDIN}"
 _SET = r"SET (?:SESSION |LOCAL )?"
+# Modes that our transaction has, and any words at all.
+_OUR_MODES = r"(?:(?: ,)? (?:ISOLATION LEVEL READ COMMITTED|READ WRITE))*$"
+_ANY_WORDS = r"(?: \w+){1,4}"
+_OFF = r"\W?(?:OFF|FALSE|NO|0)\b"
 
 # Kind, how the first tokens look (each as in `_looks`, a blank between them), what to call it
 # (\g<0>: as it is written). What only the catalog knows is left to PostgreSQL: whether CLUSTER or
 # REINDEX names a partitioned table, whether DROP SUBSCRIPTION drops a slot.
 _CLASSES = (
-    (_CONTROL, r"(?:BEGIN|START|COMMIT|END|ABORT)\b", r"\g<0>"),
+    (_CONTROL, rf"(?:(BEGIN)(?: WORK| TRANSACTION)?|(START TRANSACTION)){_OUR_MODES}", r"\1\2"),
+    (_CONTROL, r"(COMMIT|END|ABORT)(?: WORK| TRANSACTION)?(?: AND NO CHAIN)?$", r"\1"),
+    (_MODE, rf"(?:BEGIN|START TRANSACTION){_ANY_WORDS}", r"\g<0>"),
+    (_CONTROL, r"(BEGIN|START|COMMIT|END|ABORT)\b", r"\1 ..."),
     (_CONTROL, r"ROLLBACK\b(?! (?:(?:WORK|TRANSACTION) )?TO\b)", r"\g<0>"),
     (_CONTROL, r"PREPARE TRANSACTION(?= ')", r"\g<0>"),
+    (_MODE, rf"{_SET}TRANSACTION(?!{_OUR_MODES}){_ANY_WORDS}", r"\g<0>"),
+    (_MODE, rf"{_SET}\W?(TRANSACTION_ISOLATION)\W? (?:TO|=) (?!\W?READCOMMITTED)", r"SET \1"),
+    (_MODE, rf"{_SET}\W?(TRANSACTION_READ_ONLY)\W? (?:TO|=) (?!{_OFF})", r"SET \1"),
+    (_MODE, rf"{_SET}\W?(TRANSACTION_DEFERRABLE)\b", r"SET \1"),
     (_ALONE, r"(?:CREATE (?:UNIQUE )?|DROP )INDEX CONCURRENTLY\b", r"\g<0>"),
     (_ALONE, r"(?:CREATE|DROP) (?:DATABASE|TABLESPACE)\b", r"\g<0>"),
     (_ALONE, r"(?:VACUUM|ALTER SYSTEM|DISCARD ALL)\b", r"\g<0>"),
@@ -182,12 +195,20 @@ FIRST = (
     "START|VACUUM"
 )
 
+#: The words of what begins and ends a transaction that ours can stand for.
+BEGINS, ENDS = frozenset({"BEGIN", "START TRANSACTION"}), frozenset({"COMMIT", "END"})
 
+OTHER_MODE = (
+    "asks for another transaction than the job's, which is READ COMMITTED and writes: its first "
+    "statement must see what other runners have committed",
+    "Leave that out; LOCK TABLE keeps what the file reads from changing meanwhile.",
+)
 _REFUSALS = {
     StatementKind.TRANSACTION_CONTROL: (
         "would end or begin a transaction",
         "Remove it: the whole file already runs in one transaction.",
     ),
+    StatementKind.TRANSACTION_MODE: OTHER_MODE,
     StatementKind.NON_TRANSACTIONAL: (
         "cannot run inside a transaction",
         "Move it to a file of its own that begins with the line `-- migrator: no-transaction`.",

@@ -40,7 +40,14 @@ PURE = {
     *("no_transaction.steps", "plan.order", "plan.plan", "plan.second_history", "plan.undo"),
     *("history.other_histories",),
     *("postgres.connect_failures", "postgres.quoting", "postgres.url", "scratch.snapshot"),
-    *("sql.effects", "sql.parts", "sql.scanner", "sql.script", "sql.sensitive"),
+    *(
+        "sql.effects",
+        "sql.own_transaction",
+        "sql.parts",
+        "sql.scanner",
+        "sql.script",
+        "sql.sensitive",
+    ),
     *("sql.statements", "sql.text", "sql.window"),
 }
 

@@ -12,6 +12,7 @@ def statements_of(text: str) -> list[Statement]:
 
 CONTROL, ALONE = StatementKind.TRANSACTION_CONTROL, StatementKind.NON_TRANSACTIONAL
 COPY, SETTING = StatementKind.REFUSED_COPY, StatementKind.REFUSED_SETTING
+MODE = StatementKind.TRANSACTION_MODE
 COPY_IN, PLAIN = StatementKind.COPY_IN, StatementKind.PLAIN
 
 
@@ -19,7 +20,24 @@ COPY_IN, PLAIN = StatementKind.COPY_IN, StatementKind.PLAIN
     ("text", "kind", "words"),
     [
         ("begin", CONTROL, "BEGIN"),
-        ("START /* x */ TRANSACTION", CONTROL, "START"),
+        ("START /* x */ TRANSACTION", CONTROL, "START TRANSACTION"),
+        ("BEGIN WORK READ WRITE, ISOLATION LEVEL READ COMMITTED", CONTROL, "BEGIN"),
+        ("END TRANSACTION AND NO CHAIN", CONTROL, "END"),
+        ("COMMIT AND CHAIN", CONTROL, "COMMIT ..."),
+        ("COMMIT 'x'", CONTROL, "COMMIT ..."),
+        ("BEGIN, x", CONTROL, "BEGIN ..."),
+        ("BEGIN ISOLATION LEVEL SERIALIZABLE", MODE, "BEGIN ISOLATION LEVEL SERIALIZABLE"),
+        ("START TRANSACTION READ ONLY", MODE, "START TRANSACTION READ ONLY"),
+        ("SET LOCAL TRANSACTION READ ONLY", MODE, "SET LOCAL TRANSACTION READ ONLY"),
+        ("SET TRANSACTION NOT DEFERRABLE", MODE, "SET TRANSACTION NOT DEFERRABLE"),
+        ("SET TRANSACTION SNAPSHOT 'x'", MODE, "SET TRANSACTION SNAPSHOT"),
+        ("SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE", PLAIN, "SET"),
+        ("SET transaction_isolation TO 'repeatable read'", MODE, "SET TRANSACTION_ISOLATION"),
+        ("SET transaction_isolation = 'read committed'", PLAIN, "SET"),
+        ("SET LOCAL transaction_read_only = on", MODE, "SET TRANSACTION_READ_ONLY"),
+        ("SET transaction_read_only = false", PLAIN, "SET"),
+        ("SET transaction_deferrable = off", MODE, "SET TRANSACTION_DEFERRABLE"),
+        ("SET transaction_timeout = 0", PLAIN, "SET"),
         ("ROLLBACK PREPARED 'x'", CONTROL, "ROLLBACK"),
         ("ROLLBACK TO x", PLAIN, "ROLLBACK"),
         ("PREPARE TRANSACTION 'x'", CONTROL, "PREPARE TRANSACTION"),
@@ -86,6 +104,13 @@ TO_ADD = "Move it to a file of its own that begins with the line `-- migrator: n
             TO_ADD,
         ),
         ("VACUUM", "VACUUM cannot run inside a transaction", TO_ADD),
+        (
+            "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+            "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE asks for another transaction than the "
+            "job's, which is READ COMMITTED and writes: its first statement must see what other "
+            "runners have committed",
+            "Leave that out; LOCK TABLE keeps what the file reads from changing meanwhile.",
+        ),
         (
             "COPY t FROM STDIN BINARY",
             "COPY BINARY reads binary rows, which a text file cannot hold",
