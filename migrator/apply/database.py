@@ -216,19 +216,23 @@ class Link:
             found.details["outcome"] = outcome
             raise found from error
 
-    def settle(self, error: ServerError, outcome: str = "nothing was changed") -> None:
+    def settle(
+        self, error: ServerError, outcome: str = "nothing was changed", *, of_file: bool = False
+    ) -> None:
         """After a refusal: give the session back clean, and raise what it means for the run.
 
-        Returns when the refusal concerns the file; HELD rises as it is.
+        Returns when the refusal concerns the file; HELD rises as it is. One that is `of_file` may
+        have an SQLSTATE of ours, which means nothing then.
         """
         busy = self.tables_busy(error)
         self.connect().tidy()
         sqlstate = error.refusal.sqlstate
-        if sqlstate == HELD:
-            raise error
-        if sqlstate == MOVED:
-            raise MovedError from error
-        self.refuse_distrusted(error, outcome)
+        if not of_file:
+            if sqlstate == HELD:
+                raise error
+            if sqlstate == MOVED:
+                raise MovedError from error
+            self.refuse_distrusted(error, outcome)
         if sqlstate in BUSY:
             raise busy from error
         if sqlstate == READ_ONLY:

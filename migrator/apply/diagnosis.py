@@ -26,19 +26,22 @@ if TYPE_CHECKING:
 NO_RIGHT, CANCELLED, SYNTAX, NO_COLUMN = "42501", "57014", "42601", "42703"
 #: NOT NULL, CHECK and WITH CHECK OPTION: their DETAIL and CONTEXT hold the whole row.
 ROW_REFUSED = frozenset({"23502", "23514", "44000"})
-#: What a person does about the refusals that need more than mending the file.
+#: What a person does about the refusals that need more than fixing the file.
 REMEDIES = {
+    CANCELLED: "Somebody cancelled the statement on the server: find out why, then run again.",
+    "53200": "The server has no more memory, or no more room for the locks of one transaction: put "
+    "the file's statements into several files, or raise max_locks_per_transaction.",
+    "53100": "The server's disk is full: give it room, then run again.",
+    NO_RIGHT: "Grant the role what the statement needs, or take the statement out.",
+}
+#: The same of refusals that our own statements raise, about what the file did.
+OUR_REMEDIES = {
     TAMPERED: "Take that out of the file, or keep the history out of its reach: set "
     "MIGRATIONS_SCHEMA to a schema of its own.",
     RECODED: "Take out of the file what changes client_encoding or standard_conforming_strings: "
     "the rest of the file would be read otherwise than it is meant.",
     ESCAPED: "Take the statement that ends the transaction out of the file, see what it left "
     "behind, and run again.",
-    CANCELLED: "Somebody cancelled the statement on the server: find out why, then run again.",
-    "53200": "The server has no more memory, or no more room for the locks of one transaction: put "
-    "the file's statements into several files, or raise max_locks_per_transaction.",
-    "53100": "The server's disk is full: give it room, then run again.",
-    NO_RIGHT: "Grant the role what the statement needs, or take the statement out.",
 }
 #: What stands before a password.
 PASSWORD = re.compile(rf"\bpassword{FILL}=?{FILL}\Z", re.IGNORECASE)
@@ -112,6 +115,7 @@ def diagnose(
     """
     migration = script.migration
     spot, in_file = locate(message, refusal, results)
+    ours = not message.blames_file(results)
     if spot and (_quotes_password(message, refusal) or _quotes_argument(message, refusal)):
         spot = _masked(spot)
     details: dict[str, Any] = {
@@ -124,18 +128,20 @@ def diagnose(
         "hint": refusal.hint,
         "context": refusal.context,
         "constraint": refusal.constraint,
-        "outcome": _what_it_means(migration.version, refusal, standing),
+        "outcome": _what_it_means(
+            migration.version, standing, escaped=ours and refusal.sqlstate == ESCAPED
+        ),
         **(_shown(spot) if spot else {}),
     }
     places = (migration.file, spot.line, spot.column) if spot else (migration.file,)
     where = ":".join(str(place) for place in places if place is not None)
     text = f"{where}: {refusal.severity} {refusal.sqlstate}: {refusal.message}"
-    if refusal.sqlstate == TAMPERED:
+    if ours and refusal.sqlstate == TAMPERED:
         text = f"{migration.file}: the file changed migrator's own history: {refusal.message}"
     found = {key: value for key, value in details.items() if value is not None}
     if not in_file and refusal.sqlstate == NO_RIGHT:
         return AccessError(text, **found)
-    remedy = REMEDIES.get(refusal.sqlstate)
+    remedy = (REMEDIES | OUR_REMEDIES if ours else REMEDIES).get(refusal.sqlstate)
     if refusal.timed_out:
         remedy = _timeout_remedy(script, general_timeout_ms)
     return StatementError(text, remedy=remedy, **found)
@@ -167,10 +173,10 @@ def locate(message: Message, refusal: Refusal, results: int | None) -> tuple[Spo
     return _spot(message, statement.start + _inside(text, refusal), refusal), True
 
 
-def _what_it_means(version: str, refusal: Refusal, standing: Standing) -> str:
+def _what_it_means(version: str, standing: Standing, *, escaped: bool) -> str:
     """The state of the database after a refusal, for whoever is woken by it."""
     parts = [f"{version} was rolled back"]
-    if refusal.sqlstate == ESCAPED:
+    if escaped:
         parts = [f"what {version} did before its own COMMIT stands, and it is not recorded"]
     if standing.applied:
         parts.append(what_stands(standing.applied))

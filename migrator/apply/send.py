@@ -212,7 +212,8 @@ class Flier:
                 answered = session.answered
                 if not session.in_transaction and (done := self._committed(version, closed)):
                     return done.execution_time_ms
-                self.link.settle(error, f"{self._called(version)} was rolled back")
+                outcome = f"{self._called(version)} was rolled back"
+                self.link.settle(error, outcome, of_file=message.blames_file(answered))
                 raise self._refused(script, message, error, answered) from error
             except StoppedError as error:
                 done, outcome = self._left_by_stop(message, version, closed)

@@ -124,6 +124,13 @@ class Message:
         """What of the file the message carries."""
         return self.text[self.body_starts : self.body_ends]
 
+    def blames_file(self, results: int | None) -> bool:
+        """Whether a refusal after `results` answers is of the file's own, deferred triggers too.
+
+        A file may raise any SQLSTATE, those of ours too. Where nothing is known it is not.
+        """
+        return results is not None and 0 <= results - self.results_before <= self.statements
+
 
 def lock_key(schema: str) -> int:
     """The advisory lock's key, frozen: two releases in one cluster must exclude each other."""
@@ -261,7 +268,7 @@ def make_flight(
         yield _part(reader, part, mark, "" if part.data else f"\n;\n{UTF8}")
     # what the file says by then is read by the settings that it may have left
     last = [do(in_utf8(RECODED)), *closing]
-    yield Message((mark + _join(last)).encode(), 0, commits=True)
+    yield Message((mark + _join(last)).encode(), 1, commits=True)
 
 
 def log_alone(place: Place, line: Write) -> str:

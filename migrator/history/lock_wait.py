@@ -6,6 +6,7 @@ wait for that for ever.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -94,9 +95,14 @@ def read_holder(session: Session, schema: str) -> dict[str, Any] | None:
 
 
 def as_holder(found: Any) -> dict[str, Any]:
-    """The holder as JSON, from a row or from the DETAIL of a refused flight."""
-    values = json.loads(found) if isinstance(found, str) else found
-    return {key: value for key, value in (values or {}).items() if value is not None}
+    """The holder as JSON, from a row or from the DETAIL of a refused flight.
+
+    Empty where that is something else: a trigger in our tables may raise what it likes.
+    """
+    with contextlib.suppress(ValueError, RecursionError):
+        found = json.loads(found) if isinstance(found, str) else found
+    values = found if isinstance(found, dict) else {}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def describe(holder: dict[str, Any]) -> str:

@@ -332,13 +332,14 @@ class _Visit:
             return self.session.send(text)
         except ServerError as error:
             answered = self.session.answered
-            if error.refusal.sqlstate in {ESCAPED, UNTRUSTED, UNWRITTEN, TAMPERED}:
+            message = step.message(text, starts, results_before)
+            ours = {ESCAPED, UNTRUSTED, UNWRITTEN, TAMPERED}
+            if error.refusal.sqlstate in ours and not message.blames_file(answered):
                 raise
             if error.refusal.sqlstate == LOCK_REFUSED and self._may_wait(step.effect):
                 self.waited = time.monotonic() - began
             if error.refusal.sqlstate in BUSY:
                 raise self.link.tables_busy(error) from error
-            message = step.message(text, starts, results_before)
             raise self._refused(step, message, error, answered) from error
 
     def _refused(

@@ -87,6 +87,17 @@ END $migrator$""",
 )
 
 
+#: More than a marker, which holds one version, and the question that follows it.
+START_CHARS = 2_000
+
+
+def begins_clean(text: str | bytes) -> bool:
+    """Whether a message begins with CLEAN, and so with the question how its session reads text."""
+    start = text[:START_CHARS]
+    start = start if isinstance(start, str) else start.decode(errors="replace")
+    return start.partition(" */ ")[2].startswith(CLEAN[0])
+
+
 def first(marker: str, *statements: str) -> str:
     """A message that nothing of ours precedes: reset, then a transaction of its own.
 

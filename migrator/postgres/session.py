@@ -12,7 +12,7 @@ from psycopg2 import extensions
 from migrator.display import held
 from migrator.errors import StoppedError
 from migrator.postgres.libpq import Connection, Notice, ResultCounter, blocking
-from migrator.postgres.quoting import MISREAD, TAIL, first
+from migrator.postgres.quoting import MISREAD, TAIL, begins_clean, first
 
 if TYPE_CHECKING:
     from migrator.postgres.refusal import Refusal
@@ -76,7 +76,7 @@ class Session:
                 cursor.execute(text)
                 rows[:] = cursor.fetchall() if cursor.description else []
 
-        self._doing(execute)
+        self._doing(execute, text)
         return rows
 
     def copy(self, text: bytes, rows: Iterator[str]) -> None:
@@ -93,14 +93,14 @@ class Session:
                 cursor.copy_expert(text, feed)
 
         try:
-            self._doing(lambda: self._watch.work(self._connection, execute))
+            self._doing(lambda: self._watch.work(self._connection, execute), text)
         except ServerError:
             if feed.failure:
                 raise feed.failure from None
             raise
 
-    def _doing(self, execute: Callable[[], None]) -> None:
-        """Do what sends a message; what goes wrong becomes an error of ours."""
+    def _doing(self, execute: Callable[[], None], text: str | bytes) -> None:
+        """Do what sends `text`; what goes wrong becomes an error of ours."""
         self._results.reset()
         refusal: Exception | None = None
         try:
@@ -114,7 +114,7 @@ class Session:
             self._results.refused()
         if _ends_the_session(error):
             self.close()
-        raise self._understood(error) from error
+        raise self._understood(error, text) from error
 
     def tidy(self) -> None:
         """After a failure: roll back what is open and give the session back as it was."""
@@ -187,7 +187,7 @@ class Session:
         rollback = ["ROLLBACK"] if self.in_transaction else []
         self.send("; ".join((*rollback, *TAIL)))
 
-    def _understood(self, error: Exception) -> Exception:
+    def _understood(self, error: Exception, text: str | bytes) -> Exception:
         if isinstance(error, StoppedError):
             return error
         diag = error.diag if isinstance(error, psycopg2.Error) else None
@@ -196,7 +196,7 @@ class Session:
             return self._watch.stopped()
         if diag is None or sqlstate is None or not self.alive:
             return _lost(held(str(error)).strip().partition("\n")[0])
-        if sqlstate == MISREAD:
+        if sqlstate == MISREAD and not self.answered and begins_clean(text):  # not a file's own
             self.close()
             return MisreadError(diag.message_detail or str(error))
         return ServerError(_refusal(diag))

@@ -241,12 +241,17 @@ def test_a_bad_row_of_a_copy_is_named_by_the_line_of_the_file(
 
 
 def told(
-    sql: str, refusal: Refusal, standing: Standing | None = None, general_timeout_ms: int = 0
+    sql: str,
+    refusal: Refusal,
+    standing: Standing | None = None,
+    general_timeout_ms: int = 0,
+    answered: int = 0,
 ) -> Any:
+    """What a refusal means after so many answers of the file's part."""
     script = a_script(sql)
     (message,) = fly(script)
     standing = standing or Standing((), None, ())
-    results = message.results_before
+    results = message.results_before + answered
     return diagnose(script, message, refusal, results, standing, general_timeout_ms)
 
 
@@ -278,9 +283,27 @@ def test_it_says_what_the_database_is_like_now(standing: Standing, outcome: str)
 
 
 def test_a_file_that_ended_its_transaction_is_told_that_its_part_stands() -> None:
-    error = told("SELECT 1", Refusal("MG003", "the file ended its own transaction"))
+    error = told("SELECT 1", Refusal("MG003", "the file ended its own transaction"), answered=5)
     assert "before its own COMMIT stands" in error.details["outcome"]
     assert "Take the statement" in error.remedy
+
+
+@pytest.mark.parametrize("answered", [0, 1], ids=["in its statement", "in a deferred trigger"])
+@pytest.mark.parametrize("code", ["MG003", "MG007", "MG009"])
+def test_a_file_that_raises_our_sqlstate_is_told_nothing_of_ours(code: str, answered: int) -> None:
+    error = told("SELECT 1", Refusal(code, "no"), answered=answered)
+    assert error.details["outcome"] == "007_orders was rolled back; nothing is applied"
+    assert error.message.endswith(f"ERROR {code}: no")
+    assert error.remedy == StatementError.remedy
+
+
+@pytest.mark.parametrize("code", ["MG003", "MG007", "MG009"])
+@pytest.mark.parametrize("answered", [None, 3, 99])
+def test_a_refusal_that_is_ours_or_may_be_has_our_remedy(code: str, answered: int | None) -> None:
+    script = a_script("SELECT 1")
+    (message,) = fly(script)
+    error = diagnose(script, message, Refusal(code, "no"), answered, Standing((), None, ()))
+    assert error.remedy != StatementError.remedy
 
 
 OWN_LIMIT = "-- migrator: statement-timeout 1500ms\nSELECT 1"

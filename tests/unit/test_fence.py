@@ -8,6 +8,7 @@ import pytest
 
 from migrator.errors import AccessError
 from migrator.history.fence import explain, unwritten
+from migrator.history.lock_wait import as_holder, describe
 
 CODE = '{"code": [{"table": "public.t", "what": "the trigger x", "owner": "eve"}], "owners": []}'
 OWNER = (
@@ -22,6 +23,11 @@ def test_a_file_that_raises_our_sqlstate_makes_no_traceback(
     refusal: Callable[[str | None], AccessError], detail: str | None
 ) -> None:
     assert refusal(detail).remedy
+
+
+@pytest.mark.parametrize("detail", [None, "", "x", "[]", "1", "[" * 99_999, '"x"', "{", [1], 1])
+def test_a_holder_that_is_no_json_makes_no_traceback(detail: object) -> None:
+    assert describe(as_holder(detail)) == "an unnamed application (pid unknown)"
 
 
 def test_a_refusal_names_the_object_its_owner_and_what_to_do() -> None:
