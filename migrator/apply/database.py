@@ -23,6 +23,7 @@ from migrator.postgres.stop import Watch
 from migrator.postgres.url import Target, in_session_mode
 
 if TYPE_CHECKING:
+    from migrator.history.flight import Message
     from migrator.postgres.blockers import Observer
     from migrator.postgres.refusal import Refusal
 
@@ -217,17 +218,22 @@ class Link:
             raise found from error
 
     def settle(
-        self, error: ServerError, outcome: str = "nothing was changed", *, of_file: bool = False
+        self,
+        error: ServerError,
+        outcome: str = "nothing was changed",
+        message: Message | None = None,
+        answered: int | None = None,
     ) -> None:
         """After a refusal: give the session back clean, and raise what it means for the run.
 
-        Returns when the refusal concerns the file; HELD rises as it is. One that is `of_file` may
-        have an SQLSTATE of ours, which means nothing then.
+        Returns when the refusal concerns the file; HELD rises as it is. With a `message` that
+        carries a part of a file it may be of the file's own: an SQLSTATE of ours means nothing
+        then.
         """
-        busy = self.tables_busy(error)
+        busy = self.tables_busy(error, message, answered)
         self.connect().tidy()
         sqlstate = error.refusal.sqlstate
-        if not of_file:
+        if message is None or not message.blames_file(answered):
             if sqlstate == HELD:
                 raise error
             if sqlstate == MOVED:
@@ -281,8 +287,17 @@ class Link:
             self._observer.end()
             self._observer = None
 
-    def tables_busy(self, error: ServerError) -> TablesBusyError:
-        """What a refusal for want of a lock is raised as, on whatever session it came."""
+    def tables_busy(
+        self, error: ServerError, message: Message | None = None, answered: int | None = None
+    ) -> TablesBusyError:
+        """What a refusal for want of a lock is raised as, on whatever session it came.
+
+        A file may raise that too, with its secrets: of a `message` of a file it is made discreet.
+        """
+        if message is not None and error.refusal.sqlstate in BUSY:
+            from migrator.apply.diagnosis import discreet  # needed only when a file was refused
+
+            error = ServerError(discreet(message, error.refusal, answered, self.hide))
         return TablesBusyError(error, self._seen(error.refusal))
 
     def _seen(self, refusal: Refusal) -> dict[str, Any]:

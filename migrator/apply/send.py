@@ -213,7 +213,7 @@ class Flier:
                 if not session.in_transaction and (done := self._committed(version, closed)):
                     return done.execution_time_ms
                 outcome = f"{self._called(version)} was rolled back"
-                self.link.settle(error, outcome, of_file=message.blames_file(answered))
+                self.link.settle(error, outcome, message, answered)
                 raise self._refused(script, message, error, answered) from error
             except StoppedError as error:
                 done, outcome = self._left_by_stop(message, version, closed)

@@ -339,7 +339,7 @@ class _Visit:
             if error.refusal.sqlstate == LOCK_REFUSED and self._may_wait(step.effect):
                 self.waited = time.monotonic() - began
             if error.refusal.sqlstate in BUSY:
-                raise self.link.tables_busy(error) from error
+                raise self.link.tables_busy(error, message, answered) from error
             raise self._refused(step, message, error, answered) from error
 
     def _refused(

@@ -246,6 +246,21 @@ def test_the_literals_of_a_statement_that_deals_in_secrets_are_shown_nowhere(
         assert clean(tmp_path, *words, DATABASE_URL=database.url).code == 0
 
 
+@pytest.mark.parametrize("directive", ["", "-- migrator: no-transaction\n"])
+@pytest.mark.parametrize("sqlstate", ["55P03", "40P01", "40001"])
+def test_a_refusal_that_is_tried_again_shows_no_literal_of_such_a_statement(
+    database: Database, tmp_path: Path, sqlstate: str, directive: str
+) -> None:
+    sql = f"""{directive}DO $$ DECLARE password text := '{SECRET}'; BEGIN
+      RAISE EXCEPTION 'no % here', password USING ERRCODE = '{sqlstate}', DETAIL = '{SECRET}';
+    END $$;"""
+    write_folder(tmp_path / "sql", {"001_a.sql": sql})
+    result = clean(tmp_path, "up", DATABASE_URL=database.url, LOCK_RETRY_TIMEOUT="200ms")
+    assert result.code == 22
+    assert "no *** here" in result.stderr
+    assert "migration.retry" in result.stderr
+
+
 def test_an_undo_that_deals_in_secrets_is_shown_without_them(
     database: Database, tmp_path: Path
 ) -> None:
