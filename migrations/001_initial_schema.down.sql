@@ -1,11 +1,12 @@
 -- Removes what 001_initial_schema created, and WITH IT ALL ROWS of suppliers, upload_batches,
 -- products and images.
 --
--- Tables, columns, enums, the function and the extension that were there before, left by the old
--- untracked scripts, carry no mark of this migration and stay with their rows. So do the keys,
--- checks, defaults and closed grants that such a table was given: they break nothing, and the
--- migration finds them when it runs again. An enum, the function or the extension that something
--- else has come to need stays as well.
+-- Tables, columns, enums, the function and the extension that were there before, left by older
+-- scripts, carry no mark of this migration and stay with their rows. So do the keys, checks,
+-- indexes and defaults that such a table was given: they break nothing, and the migration finds
+-- them when it runs again. Row level security is off again where the migration turned it on; the
+-- grants of PUBLIC, anon and authenticated that it revoked there are not given back. An enum, the
+-- function or the extension that something else has come to need stays as well.
 
 DO $tables$
 DECLARE
@@ -33,6 +34,31 @@ BEGIN
     END LOOP;
 END
 $tables$;
+
+
+-- Of an older table that the migration closed.
+DO $access$
+DECLARE
+    closed record;
+BEGIN
+    FOR closed IN
+        SELECT p.polrelid::regclass AS name,
+               obj_description(p.oid, 'pg_policy') LIKE 'Row level security was off.%'
+               AND NOT EXISTS (SELECT FROM pg_catalog.pg_policy AS other
+                                WHERE other.polrelid = p.polrelid AND other.oid <> p.oid)
+               AS was_open
+          FROM pg_catalog.pg_policy AS p JOIN pg_catalog.pg_class AS c ON c.oid = p.polrelid
+         WHERE c.relname IN ('images', 'products', 'upload_batches', 'suppliers')
+           AND c.relnamespace = 'public'::regnamespace AND p.polname = 'no_data_api'
+           AND obj_description(p.oid, 'pg_policy') LIKE '%Created by 001_initial_schema'
+    LOOP
+        EXECUTE format('DROP POLICY no_data_api ON %s', closed.name);
+        IF closed.was_open THEN
+            EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', closed.name);
+        END IF;
+    END LOOP;
+END
+$access$;
 
 
 DO $rest$

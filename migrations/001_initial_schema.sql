@@ -1,11 +1,11 @@
 -- Suppliers send invoices (pdf, csv, xlsx); each upload is a batch; a batch becomes products, which
 -- are scraped, translated and given images.
 --
--- Runs on an empty database, and on one that the old, untracked scripts left whole or halfway: each
--- block states what must be there and adds what is missing. No value of an existing row is changed,
--- and no type of an existing column. Rows that break a rule stop the migration with their number
--- and the remedy. The tables, enums and columns that this file creates carry its name in a comment
--- (COMMENT ON), by which the down file tells them from older ones.
+-- Runs on an empty database, and on one that older scripts left whole or halfway: each block states
+-- what must be there and adds what is missing. The types, names and values that it finds are kept.
+-- What a person must decide stops the migration: all of it is listed, with what to do, and nothing
+-- has changed. The tables, columns, enums and the policy that this file creates carry its name in a
+-- comment (COMMENT ON), by which the down file tells them from older ones.
 --
 -- Everything is in `public`, whatever the search_path. Ids default to gen_random_uuid(), which is
 -- part of PostgreSQL; uuid-ossp is here for the service and for older defaults, which are kept.
@@ -93,32 +93,53 @@ $enums$;
 DO $tables$
 DECLARE
     wanted record;
+    elsewhere text;
 BEGIN
     FOR wanted IN
-        SELECT * FROM (VALUES
+        SELECT t.*, c.relkind
+          FROM (VALUES
             ('suppliers', 'Whose invoices become products, and how to scrape their shop.'),
             ('upload_batches', 'One uploaded file, or one list entered by hand.'),
             ('products', 'One line of a batch: as supplied, as scraped, as translated to Czech.'),
             ('images', 'The images of a product, in sequence for each type.')
-        ) AS tables (name, meaning)
+        ) AS t (name, meaning)
+          LEFT JOIN pg_catalog.pg_class AS c
+            ON c.relname = t.name AND c.relnamespace = 'public'::regnamespace
     LOOP
-        IF to_regclass(format('public.%I', wanted.name)) IS NULL THEN
+        IF wanted.relkind IS NULL THEN
             EXECUTE format('CREATE TABLE public.%I ()', wanted.name);
             EXECUTE format('COMMENT ON TABLE public.%I IS %L',
                            wanted.name, wanted.meaning || ' Created by 001_initial_schema');
+        ELSIF wanted.relkind NOT IN ('r', 'p') THEN
+            RAISE EXCEPTION 'public.% exists and is no table', wanted.name
+                USING ERRCODE = 'wrong_object_type', HINT = format(
+                    'Rename it, such as with ALTER TABLE public.%I RENAME TO %I, which takes views '
+                    'as well; then run the migration again.', wanted.name, wanted.name || '_old');
         END IF;
     END LOOP;
+
+    SELECT string_agg(format('%I.%I', n.nspname, c.relname), ', ' ORDER BY n.nspname, c.relname)
+      INTO elsewhere
+      FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+     WHERE c.relname IN ('suppliers', 'upload_batches', 'products', 'images')
+       AND n.nspname <> 'public' AND n.nspname = ANY (current_schemas(false));
+    IF elsewhere IS NOT NULL THEN
+        RAISE WARNING 'The search_path has % too: not touched, as this file works on public. If '
+                      'the rows are there, roll back and move them to public first.', elsewhere;
+    END IF;
 END
 $tables$;
 
 
+-- A column is known by its name. Text and an enum may stand in for each other, and so may types of
+-- one category, such as integer and numeric.
 DO $columns$
 DECLARE
     wanted record;
     existing record;
     missing boolean;
-    change text;
-    empty_rows bigint;
+    has_rows boolean;
+    problems text := '';
 BEGIN
     FOR wanted IN
         SELECT c.*, format('public.%I', c.tab)::regclass AS relation,
@@ -130,15 +151,18 @@ BEGIN
             ('suppliers', 'code', 'text', NULL, true),
             ('suppliers', 'name', 'text', NULL, true),
             ('suppliers', 'website_url', 'text', NULL, false),
+            ('suppliers', 'identifier_type', 'text', $$'sku'$$, false),  -- for its shop
             ('suppliers', 'scraping_config', 'jsonb', $$'{}'$$, true),
-            ('suppliers', 'is_active', 'boolean', 'true', true),
+            ('suppliers', 'search_url_template', 'text', NULL, false),
+            ('suppliers', 'active', 'boolean', 'true', true),
             ('suppliers', 'created_at', 'timestamptz', 'now()', true),
             ('suppliers', 'updated_at', 'timestamptz', 'now()', true),
 
             ('upload_batches', 'id', 'uuid', 'gen_random_uuid()', true),
             ('upload_batches', 'supplier_id', 'uuid', NULL, true),
-            ('upload_batches', 'file_name', 'text', NULL, false),  -- a list by hand has no file
+            ('upload_batches', 'batch_name', 'text', NULL, false),
             ('upload_batches', 'file_type', 'public.file_type', NULL, true),
+            ('upload_batches', 'file_path', 'text', NULL, false),  -- a list by hand has no file
             ('upload_batches', 'file_size_bytes', 'bigint', NULL, false),
             ('upload_batches', 'status', 'public.batch_status', $$'pending'$$, true),
             ('upload_batches', 'total_products', 'integer', '0', true),
@@ -154,8 +178,8 @@ BEGIN
             ('products', 'id', 'uuid', 'gen_random_uuid()', true),
             ('products', 'batch_id', 'uuid', NULL, true),
             ('products', 'supplier_id', 'uuid', NULL, true),
-            ('products', 'sku', 'text', NULL, true),
-            ('products', 'name', 'text', NULL, true),  -- as the invoice has it
+            ('products', 'supplier_sku', 'text', NULL, true),
+            ('products', 'supplier_name', 'text', NULL, false),  -- as the invoice has it
             ('products', 'quantity', 'integer', '1', true),
             ('products', 'supplier_price', 'numeric(12,2)', NULL, false),  -- of one piece
             ('products', 'currency', 'text', $$'USD'$$, true),
@@ -163,10 +187,10 @@ BEGIN
             ('products', 'scraped_description', 'text', NULL, false),
             ('products', 'scraped_url', 'text', NULL, false),
             ('products', 'scraped_at', 'timestamptz', NULL, false),
+            ('products', 'scraping_confidence', 'integer', NULL, false),
             ('products', 'translated_name', 'text', NULL, false),
             ('products', 'translated_description', 'text', NULL, false),
             ('products', 'translated_at', 'timestamptz', NULL, false),
-            ('products', 'scraping_confidence', 'integer', NULL, false),
             ('products', 'quality_score', 'integer', NULL, false),
             ('products', 'status', 'public.product_status', $$'draft'$$, true),
             ('products', 'metadata', 'jsonb', $$'{}'$$, true),
@@ -177,7 +201,7 @@ BEGIN
             ('images', 'product_id', 'uuid', NULL, true),
             ('images', 'image_type', 'public.image_type', $$'gallery'$$, true),
             ('images', 'sequence_number', 'integer', '1', true),
-            ('images', 'source_url', 'text', NULL, true),
+            ('images', 'source_url', 'text', NULL, false),
             ('images', 'storage_path', 'text', NULL, false),
             ('images', 'width_px', 'integer', NULL, false),
             ('images', 'height_px', 'integer', NULL, false),
@@ -188,269 +212,222 @@ BEGIN
             ('images', 'updated_at', 'timestamptz', 'now()', true)
         ) AS c (tab, col, type, preset, required)
     LOOP
-        SELECT a.attnotnull, a.atthasdef, found.oid::regtype AS type,
-               found.typcategory <> meant.typcategory
-               OR meant.typtype = 'e' AND found.oid <> meant.oid AS differs
+        SELECT a.atthasdef, found.oid::regtype AS type,
+               translate(found.typcategory, 'E', 'S') <> translate(meant.typcategory, 'E', 'S')
+               AS differs
           INTO existing
           FROM pg_catalog.pg_attribute AS a
           JOIN pg_catalog.pg_type AS found ON found.oid = a.atttypid
           JOIN pg_catalog.pg_type AS meant ON meant.oid = wanted.type::regtype
          WHERE a.attrelid = wanted.relation AND a.attname = wanted.col AND NOT a.attisdropped;
         missing := NOT FOUND;
-        IF existing.differs THEN
-            RAISE EXCEPTION 'public.%.% is of type % where % is needed',
-                wanted.tab, wanted.col, existing.type, wanted.type
-                USING ERRCODE = 'datatype_mismatch', HINT = format(
-                    'Change it with ALTER TABLE public.%I ALTER COLUMN %I TYPE %s USING …, then '
-                    'run the migration again.', wanted.tab, wanted.col, wanted.type);
-        END IF;
-
-        change := CASE
-            WHEN missing THEN format('ADD COLUMN %I %s', wanted.col, wanted.type)
-                || coalesce(' DEFAULT ' || wanted.preset, '')
-            WHEN NOT existing.atthasdef AND wanted.preset IS NOT NULL
-            THEN format('ALTER COLUMN %I SET DEFAULT %s', wanted.col, wanted.preset)
-        END;
-        IF change IS NOT NULL THEN
-            BEGIN
-                EXECUTE format('ALTER TABLE %s ', wanted.relation) || change;
-            EXCEPTION WHEN unsafe_new_enum_value_usage THEN
-                RAISE EXCEPTION 'The default of public.%.% is %, a label that % did not have',
-                    wanted.tab, wanted.col, wanted.preset, wanted.type
-                    USING ERRCODE = 'unsafe_new_enum_value_usage', HINT = format(
-                        'A new label can be used only after a commit: run ALTER TYPE %s ADD VALUE '
-                        '%s by itself, then run the migration again.', wanted.type, wanted.preset);
-            END;
-        END IF;
-        IF missing AND NOT wanted.ours THEN
-            EXECUTE format('COMMENT ON COLUMN %s.%I IS %L',
-                           wanted.relation, wanted.col, 'Created by 001_initial_schema');
-        END IF;
-
-        IF wanted.required AND existing.attnotnull IS NOT TRUE THEN
-            EXECUTE format('SELECT count(*) FROM %s WHERE %I IS NULL', wanted.relation, wanted.col)
-               INTO empty_rows;
-            IF empty_rows > 0 THEN
-                RAISE EXCEPTION 'public.%.% must have a value and has none in % rows',
-                    wanted.tab, wanted.col, empty_rows
-                    USING ERRCODE = 'not_null_violation', HINT = format(
-                        'Give them one (%s), then run the migration again.',
-                        CASE WHEN missing
-                             THEN format('ALTER TABLE public.%I ADD COLUMN %I %s; UPDATE …',
-                                         wanted.tab, wanted.col, wanted.type)
-                             ELSE format('UPDATE public.%I SET %I = … WHERE %2$I IS NULL',
-                                         wanted.tab, wanted.col) END);
+        IF missing AND wanted.required AND wanted.preset IS NULL THEN
+            EXECUTE format('SELECT EXISTS (SELECT FROM %s)', wanted.relation) INTO has_rows;
+            IF has_rows THEN
+                problems := problems || format(
+                    E'ALTER TABLE public.%I ADD COLUMN %I %s, and give it a value in every row\n',
+                    wanted.tab, wanted.col, wanted.type);
             END IF;
-            EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET NOT NULL',
-                           wanted.relation, wanted.col);
+        ELSIF existing.differs THEN
+            problems := problems || format(
+                E'ALTER TABLE public.%I ALTER COLUMN %I TYPE %s USING …, which is of type %s\n',
+                wanted.tab, wanted.col, wanted.type, existing.type);
+            CONTINUE;
         END IF;
+        CONTINUE WHEN NOT missing AND (existing.atthasdef OR wanted.preset IS NULL
+                                       OR NOT wanted.required);
+        BEGIN
+            IF missing THEN
+                EXECUTE format('ALTER TABLE %s ADD COLUMN %I %s', wanted.relation, wanted.col,
+                               wanted.type) || coalesce(' DEFAULT ' || wanted.preset, '');
+            ELSE
+                EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT %s',
+                               wanted.relation, wanted.col, wanted.preset);
+            END IF;
+            IF missing AND NOT wanted.ours THEN
+                EXECUTE format('COMMENT ON COLUMN %s.%I IS %L',
+                               wanted.relation, wanted.col, 'Created by 001_initial_schema');
+            END IF;
+        EXCEPTION WHEN unsafe_new_enum_value_usage OR invalid_text_representation THEN
+            problems := problems || format(
+                E'ALTER TYPE %s ADD VALUE %s, by itself: the default of public.%I.%I\n',
+                coalesce(existing.type, wanted.type::regtype), wanted.preset, wanted.tab,
+                wanted.col);
+        END;
     END LOOP;
+    IF problems <> '' THEN
+        RAISE EXCEPTION 'Some columns cannot be taken over as they are'
+            USING ERRCODE = 'datatype_mismatch', DETAIL = problems,
+                  HINT = 'Do what each line of the detail says, then run the migration again.';
+    END IF;
 END
 $columns$;
 
 
--- A key is known by its columns, whatever its name.
-DO $keys$
+-- A rule that is there already is kept: a key is known by its columns in any order, a foreign key
+-- by its column and target, a check by its name or its condition.
+DO $rules$
 DECLARE
-    wanted record;
-    leftover regclass;
-    values_twice bigint;
-    rows_twice bigint;
+    rule record;
+    broken_rows bigint;
+    problems text := '';
 BEGIN
-    FOR wanted IN
-        SELECT k.*, format('public.%I', k.tab)::regclass AS relation,
-               array_to_string(k.columns, ', ') AS list
+    FOR rule IN
+        SELECT n.tab, format('ALTER TABLE public.%I ALTER COLUMN %I SET NOT NULL', n.tab, col)
+               AS change, format('%I IS NULL', col) AS broken
           FROM (VALUES
-            ('suppliers', 'suppliers_pkey', 'PRIMARY KEY', ARRAY['id']),
-            ('suppliers', 'suppliers_code_key', 'UNIQUE', ARRAY['code']),
-            ('upload_batches', 'upload_batches_pkey', 'PRIMARY KEY', ARRAY['id']),
-            ('products', 'products_pkey', 'PRIMARY KEY', ARRAY['id']),
-            ('products', 'products_batch_id_sku_key', 'UNIQUE', ARRAY['batch_id', 'sku']),
-            ('images', 'images_pkey', 'PRIMARY KEY', ARRAY['id']),
-            ('images', 'images_product_id_image_type_sequence_number_key', 'UNIQUE',
-             ARRAY['product_id', 'image_type', 'sequence_number'])
-        ) AS k (tab, name, kind, columns)
-    LOOP
-        CONTINUE WHEN EXISTS (
-            SELECT FROM pg_catalog.pg_index AS i
-             WHERE i.indrelid = wanted.relation
-               AND i.indisunique AND i.indisvalid AND i.indimmediate
-               AND (i.indisprimary OR wanted.kind = 'UNIQUE')
-               AND i.indpred IS NULL AND i.indexprs IS NULL
-               AND i.indnkeyatts = cardinality(wanted.columns)
-               AND wanted.columns @> ARRAY(
-                   SELECT a.attname::text FROM pg_catalog.pg_attribute AS a
-                    WHERE a.attrelid = i.indrelid
-                      AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
-        );
-        FOR leftover IN  -- of a CREATE UNIQUE INDEX CONCURRENTLY that failed
-            SELECT i.indexrelid::regclass
-              FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
-             WHERE i.indrelid = wanted.relation AND NOT i.indisvalid AND c.relname = wanted.name
-        LOOP
-            EXECUTE format('DROP INDEX %s', leftover);
-        END LOOP;
-        EXECUTE format(
-            'SELECT count(*), sum(n) FROM (SELECT count(*) AS n FROM %s WHERE num_nulls(%s) = 0 '
-            'GROUP BY %2$s HAVING count(*) > 1) AS twice', wanted.relation, wanted.list)
-           INTO values_twice, rows_twice;
-        IF values_twice > 0 THEN
-            RAISE EXCEPTION 'public.% has % values of (%) more than once, in % rows; '
-                            'the constraint % cannot be added',
-                wanted.tab, values_twice, wanted.list, rows_twice, wanted.name
-                USING ERRCODE = 'unique_violation', HINT = format(
-                    'Find them with SELECT %1$s, count(*) FROM public.%2$I GROUP BY %1$s HAVING '
-                    'count(*) > 1; change or delete all but one of each, then run the migration '
-                    'again.', wanted.list, wanted.tab);
-        END IF;
-        EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s (%s)',
-                       wanted.relation, wanted.name, wanted.kind, wanted.list);
-    END LOOP;
-END
-$keys$;
-
-
--- A foreign key is known by its column and the table that it points to, and keeps its name and its
--- action on delete.
-DO $foreign_keys$
-DECLARE
-    wanted record;
-    existing record;
-    orphans bigint;
-BEGIN
-    FOR wanted IN
-        SELECT f.*, format('public.%I', f.tab)::regclass AS relation,
-               format('public.%I', f.target)::regclass AS target_relation
+            ('suppliers', 'id, code, name, scraping_config, active, created_at, updated_at'),
+            ('upload_batches', 'id, supplier_id, file_type, status, total_products, '
+                               'processed_products, failed_products, created_at, updated_at'),
+            ('products', 'id, batch_id, supplier_id, supplier_sku, quantity, currency, status, '
+                         'metadata, created_at, updated_at'),
+            ('images', 'id, product_id, image_type, sequence_number, processing_status, '
+                       'created_at, updated_at')
+        ) AS n (tab, columns), string_to_table(n.columns, ', ') AS col
+        UNION ALL
+        SELECT k.tab,
+               coalesce('REINDEX INDEX ' || existing.name,  -- left by CONCURRENTLY, invalid
+                        format('ALTER TABLE public.%I ADD %s (%s)', k.tab, k.kind, k.columns)),
+               format('(%1$s) IN (SELECT %1$s FROM public.%2$I GROUP BY %1$s HAVING count(*) > 1)',
+                      k.columns, k.tab)
           FROM (VALUES
-            ('upload_batches', 'upload_batches_supplier_id_fkey', 'supplier_id', 'suppliers',
-             'RESTRICT'),
-            ('products', 'products_batch_id_fkey', 'batch_id', 'upload_batches', 'CASCADE'),
-            ('products', 'products_supplier_id_fkey', 'supplier_id', 'suppliers', 'RESTRICT'),
-            ('images', 'images_product_id_fkey', 'product_id', 'products', 'CASCADE')
-        ) AS f (tab, name, col, target, on_delete)
-    LOOP
-        SELECT c.conname, c.convalidated
-          INTO existing
-          FROM pg_catalog.pg_constraint AS c
-          JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.conrelid AND a.attname = wanted.col
-         WHERE c.conrelid = wanted.relation AND c.contype = 'f'
-           AND c.confrelid = wanted.target_relation AND c.conkey = ARRAY[a.attnum]
-         ORDER BY c.convalidated DESC
-         LIMIT 1;
-        CONTINUE WHEN existing.convalidated;
-        EXECUTE format(
-            'SELECT count(*) FROM %s AS here WHERE here.%I IS NOT NULL '
-            'AND NOT EXISTS (SELECT FROM %s AS there WHERE there.id = here.%2$I)',
-            wanted.relation, wanted.col, wanted.target_relation)
-           INTO orphans;
-        IF orphans > 0 THEN
-            RAISE EXCEPTION 'public.% has % rows whose % is no id of public.%; '
-                            'the constraint % cannot hold',
-                wanted.tab, orphans, wanted.col, wanted.target,
-                coalesce(existing.conname, wanted.name)
-                USING ERRCODE = 'foreign_key_violation', HINT = format(
-                    'Find them with SELECT * FROM public.%I WHERE %I NOT IN (SELECT id FROM '
-                    'public.%I); correct or delete them, then run the migration again.',
-                    wanted.tab, wanted.col, wanted.target);
-        END IF;
-        IF existing.conname IS NOT NULL THEN
-            EXECUTE format('ALTER TABLE %s VALIDATE CONSTRAINT %I',
-                           wanted.relation, existing.conname);
-        ELSE
-            EXECUTE format(
-                'ALTER TABLE %s ADD CONSTRAINT %I FOREIGN KEY (%I) REFERENCES %s (id) ON DELETE %s',
-                wanted.relation, wanted.name, wanted.col, wanted.target_relation, wanted.on_delete);
-        END IF;
-    END LOOP;
-END
-$foreign_keys$;
-
-
--- A check is known by its name on its table, and keeps its condition.
-DO $checks$
-DECLARE
-    wanted record;
-    existing record;
-    condition text;
-    violating bigint;
-BEGIN
-    FOR wanted IN
-        SELECT c.*, format('public.%I', c.tab)::regclass AS relation FROM (VALUES
+            ('suppliers', 'PRIMARY KEY', 'id'),
+            ('suppliers', 'UNIQUE', 'code'),
+            ('upload_batches', 'PRIMARY KEY', 'id'),
+            ('products', 'PRIMARY KEY', 'id'),
+            ('products', 'UNIQUE', 'batch_id, supplier_sku'),
+            ('images', 'PRIMARY KEY', 'id')
+        ) AS k (tab, kind, columns)
+          LEFT JOIN LATERAL (
+            SELECT i.indexrelid::regclass AS name, i.indisvalid AS valid
+              FROM pg_catalog.pg_index AS i
+             WHERE i.indrelid = format('public.%I', k.tab)::regclass AND i.indpred IS NULL
+               AND i.indisunique AND (i.indisprimary OR k.kind = 'UNIQUE')
+               AND ARRAY(SELECT pg_get_indexdef(i.indexrelid, place, true)
+                           FROM generate_series(1, i.indnkeyatts) AS place ORDER BY 1)
+                   = ARRAY(SELECT col FROM string_to_table(k.columns, ', ') AS col ORDER BY 1)
+             ORDER BY i.indisvalid DESC LIMIT 1
+        ) AS existing ON true
+         WHERE existing.valid IS NOT TRUE
+        UNION ALL
+        SELECT f.tab, format('ALTER TABLE public.%I ', f.tab) || coalesce(
+                   'VALIDATE CONSTRAINT ' || quote_ident(existing.conname),
+                   format('ADD FOREIGN KEY (%I) REFERENCES public.%I (id) ON DELETE %s',
+                          f.col, f.target, f.on_delete)),
+               format('%I NOT IN (SELECT id FROM public.%I)', f.col, f.target)
+          FROM (VALUES
+            ('upload_batches', 'supplier_id', 'suppliers', 'RESTRICT'),
+            ('products', 'batch_id', 'upload_batches', 'CASCADE'),
+            ('products', 'supplier_id', 'suppliers', 'RESTRICT'),
+            ('images', 'product_id', 'products', 'CASCADE')
+        ) AS f (tab, col, target, on_delete)
+          LEFT JOIN LATERAL (
+            SELECT c.conname, c.convalidated
+              FROM pg_catalog.pg_constraint AS c
+              JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.conrelid AND a.attname = f.col
+             WHERE c.conrelid = format('public.%I', f.tab)::regclass AND c.contype = 'f'
+               AND c.confrelid = format('public.%I', f.target)::regclass
+               AND c.conkey = ARRAY[a.attnum]
+             ORDER BY c.convalidated DESC LIMIT 1
+        ) AS existing ON true
+         WHERE existing.convalidated IS NOT TRUE
+        UNION ALL
+        SELECT c.tab, format('ALTER TABLE public.%I ', c.tab) || coalesce(
+                   'VALIDATE CONSTRAINT ' || quote_ident(existing.conname),
+                   format('ADD CONSTRAINT %I CHECK (%s)', c.name, c.condition)),
+               format('NOT (%s)', coalesce(existing.condition, c.condition))
+          FROM (VALUES
+            -- each condition as PostgreSQL shows it, except for casts and brackets
             ('suppliers', 'suppliers_code_check', $$code <> ''$$),
-            ('upload_batches', 'upload_batches_file_size_bytes_check', $$file_size_bytes >= 0$$),
+            ('upload_batches', 'upload_batches_file_size_bytes_check', 'file_size_bytes >= 0'),
             ('upload_batches', 'upload_batches_counts_check',
-             $$total_products >= 0 AND processed_products >= 0 AND failed_products >= 0$$),
-            ('products', 'products_sku_check', $$sku <> ''$$),
-            ('products', 'products_quantity_check', $$quantity >= 0$$),
-            ('products', 'products_supplier_price_check', $$supplier_price >= 0$$),
+             'total_products >= 0 AND processed_products >= 0 AND failed_products >= 0'),
+            ('products', 'products_supplier_sku_check', $$supplier_sku <> ''$$),
+            ('products', 'products_quantity_check', 'quantity >= 0'),
+            ('products', 'products_supplier_price_check', 'supplier_price >= 0'),
             ('products', 'products_currency_check', $$currency ~ '^[A-Z]{3}$'$$),
-            ('products', 'products_scraping_confidence_check',
-             $$scraping_confidence BETWEEN 0 AND 100$$),
-            ('products', 'products_quality_score_check', $$quality_score BETWEEN 0 AND 100$$),
-            ('images', 'images_sequence_number_check', $$sequence_number > 0$$),
-            ('images', 'images_width_px_check', $$width_px > 0$$),
-            ('images', 'images_height_px_check', $$height_px > 0$$),
-            ('images', 'images_file_size_bytes_check', $$file_size_bytes > 0$$)
+            ('products', 'chk_confidence_score',
+             'scraping_confidence >= 0 AND scraping_confidence <= 100'),
+            ('products', 'products_quality_score_check',
+             'quality_score >= 0 AND quality_score <= 100'),
+            ('images', 'images_sequence_number_check', 'sequence_number > 0'),
+            ('images', 'images_width_px_check', 'width_px > 0'),
+            ('images', 'images_height_px_check', 'height_px > 0'),
+            ('images', 'images_file_size_bytes_check', 'file_size_bytes > 0')
         ) AS c (tab, name, condition)
+          LEFT JOIN LATERAL (
+            SELECT k.conname, k.convalidated, pg_get_expr(k.conbin, k.conrelid) AS condition
+              FROM pg_catalog.pg_constraint AS k
+             WHERE k.conrelid = format('public.%I', c.tab)::regclass AND k.contype = 'c'
+               AND (k.conname = c.name OR translate(c.condition, '()', '') = regexp_replace(
+                    translate(pg_get_expr(k.conbin, k.conrelid), '()', ''),
+                    '::[a-z]+( varying| precision)?', '', 'g'))
+             ORDER BY k.convalidated DESC LIMIT 1
+        ) AS existing ON true
+         WHERE existing.convalidated IS NOT TRUE
     LOOP
-        SELECT c.convalidated, pg_get_expr(c.conbin, c.conrelid) AS condition
-          INTO existing
-          FROM pg_catalog.pg_constraint AS c
-         WHERE c.conrelid = wanted.relation AND c.conname = wanted.name AND c.contype = 'c';
-        CONTINUE WHEN existing.convalidated;
-        condition := coalesce(existing.condition, wanted.condition);
-        EXECUTE format('SELECT count(*) FROM %s WHERE NOT (%s)', wanted.relation, condition)
-           INTO violating;
-        IF violating > 0 THEN
-            RAISE EXCEPTION 'public.% has % rows that break the constraint %',
-                wanted.tab, violating, wanted.name
-                USING ERRCODE = 'check_violation', HINT = format(
-                    'Find them with SELECT * FROM public.%I WHERE NOT (%s); correct them, then run '
-                    'the migration again.', wanted.tab, condition);
-        END IF;
-        IF existing.condition IS NOT NULL THEN
-            EXECUTE format('ALTER TABLE %s VALIDATE CONSTRAINT %I', wanted.relation, wanted.name);
-        ELSE
-            EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I CHECK (%s)',
-                           wanted.relation, wanted.name, wanted.condition);
-        END IF;
+        BEGIN
+            EXECUTE rule.change;
+        EXCEPTION WHEN integrity_constraint_violation OR invalid_foreign_key THEN
+            EXECUTE format('SELECT count(*) FROM public.%I WHERE %s', rule.tab, rule.broken)
+               INTO broken_rows;
+            problems := problems || CASE WHEN broken_rows = 0 THEN SQLERRM ELSE format(
+                '%s rows: SELECT * FROM public.%I WHERE %s', broken_rows, rule.tab, rule.broken)
+                END || E'\n';
+        END;
+    END LOOP;
+    IF problems <> '' THEN
+        RAISE EXCEPTION 'Some rows break a rule of these tables'
+            USING ERRCODE = 'integrity_constraint_violation', DETAIL = problems, HINT =
+                'Find them with the queries of the detail, correct or delete them, then run the '
+                'migration again.';
+    END IF;
+
+    FOR rule IN
+        SELECT c.conrelid::regclass AS tab, quote_ident(c.conname) AS name,
+               regexp_replace(pg_get_constraintdef(c.oid), ' DEFERRABLE.*', '') AS definition
+          FROM pg_catalog.pg_constraint AS c JOIN pg_catalog.pg_class AS t ON t.oid = c.conrelid
+         WHERE t.relname IN ('suppliers', 'upload_batches', 'products', 'images')
+           AND t.relnamespace = 'public'::regnamespace
+           AND c.contype IN ('p', 'u') AND c.condeferrable
+    LOOP
+        RAISE WARNING '% of % is deferrable: INSERT … ON CONFLICT cannot use it. If that is not '
+                      'meant: ALTER TABLE % DROP CONSTRAINT %, ADD CONSTRAINT % %',
+            rule.name, rule.tab, rule.tab, rule.name, rule.name, rule.definition;
     END LOOP;
 END
-$checks$;
+$rules$;
 
 
--- The keys serve products.batch_id and images.product_id as well.
+-- An index is known by the columns that it begins with.
 DO $indexes$
 DECLARE
-    wanted record;
-    existing record;
+    change text;
 BEGIN
-    FOR wanted IN
-        SELECT i.*, format('public.%I', i.tab)::regclass AS relation FROM (VALUES
-            ('upload_batches', 'idx_upload_batches_supplier_id', 'supplier_id'),
-            ('upload_batches', 'idx_upload_batches_status', 'status'),
-            ('upload_batches', 'idx_upload_batches_created_at', 'created_at'),
-            ('products', 'idx_products_supplier_id', 'supplier_id'),
-            ('products', 'idx_products_sku', 'sku'),
-            ('products', 'idx_products_status', 'status'),
-            ('images', 'idx_images_processing_status', 'processing_status')
-        ) AS i (tab, name, columns)
+    FOR change IN
+        SELECT coalesce('REINDEX INDEX ' || existing.name,  -- left by CONCURRENTLY, invalid
+                        format('CREATE INDEX ON public.%I (%s)', x.tab, x.columns))
+          FROM (VALUES
+            ('upload_batches', 'supplier_id'),
+            ('upload_batches', 'status'),
+            ('upload_batches', 'created_at'),
+            ('products', 'batch_id'),
+            ('products', 'supplier_id'),
+            ('products', 'supplier_sku'),
+            ('products', 'status'),
+            ('images', 'product_id'),
+            ('images', 'processing_status')
+        ) AS x (tab, columns)
+          LEFT JOIN LATERAL (
+            SELECT i.indexrelid::regclass AS name, i.indisvalid AS valid
+              FROM pg_catalog.pg_index AS i
+             WHERE i.indrelid = format('public.%I', x.tab)::regclass AND i.indpred IS NULL
+               AND pg_get_indexdef(i.indexrelid) ~ format('USING btree \(%s[ ,)]', x.columns)
+             ORDER BY i.indisvalid DESC LIMIT 1
+        ) AS existing ON true
+         WHERE existing.valid IS NOT TRUE
     LOOP
-        SELECT c.oid, i.indrelid, i.indisvalid
-          INTO existing
-          FROM pg_catalog.pg_class AS c
-          LEFT JOIN pg_catalog.pg_index AS i ON i.indexrelid = c.oid
-         WHERE c.relname = wanted.name AND c.relnamespace = 'public'::regnamespace;
-        IF FOUND AND existing.indrelid IS DISTINCT FROM wanted.relation::oid THEN
-            RAISE EXCEPTION 'public.% exists and is no index on public.%', wanted.name, wanted.tab
-                USING ERRCODE = 'duplicate_table',
-                      HINT = 'Rename it, then run the migration again.';
-        END IF;
-        CONTINUE WHEN existing.indisvalid;
-        IF existing.oid IS NOT NULL THEN  -- of a CREATE INDEX CONCURRENTLY that failed
-            EXECUTE format('DROP INDEX public.%I', wanted.name);
-        END IF;
-        EXECUTE format('CREATE INDEX %I ON %s (%s)', wanted.name, wanted.relation, wanted.columns);
+        EXECUTE change;
     END LOOP;
 END
 $indexes$;
@@ -488,42 +465,56 @@ CREATE OR REPLACE TRIGGER update_images_updated_at
     FOR EACH ROW EXECUTE FUNCTION public.update_updated_at_column();
 
 
--- Nothing here is for the Data API: row level security is on, the public roles hold no grant, and a
--- policy says so. A table with policies of its own was opened on purpose and keeps its grants. The
--- three roles exist on Supabase only.
+-- A table that this file creates is closed to all but its owner and the roles that bypass row level
+-- security. An older table keeps its grants, except where a Data API serves it to whoever has the
+-- public key (Supabase: the roles anon and authenticated). Then it is closed too, and the roles
+-- that lose access are named. A table with policies of its own was opened on purpose: it is kept.
 DO $access$
 DECLARE
-    tab text;
-    stranger text;
+    api_roles text := (SELECT string_agg(quote_ident(rolname), ', ' ORDER BY rolname)
+                         FROM pg_catalog.pg_roles WHERE rolname IN ('anon', 'authenticated'));
+    tab record;
 BEGIN
-    FOREACH tab IN ARRAY ARRAY['suppliers', 'upload_batches', 'products', 'images'] LOOP
-        EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', tab);
-        CONTINUE WHEN EXISTS (
-            SELECT FROM pg_catalog.pg_policy
-             WHERE polrelid = format('public.%I', tab)::regclass AND polname <> 'no_data_api'
-        );
-        EXECUTE format('REVOKE ALL ON TABLE public.%I FROM PUBLIC', tab);
-        FOR stranger IN
-            SELECT rolname FROM pg_catalog.pg_roles WHERE rolname IN ('anon', 'authenticated')
-        LOOP
-            EXECUTE format('REVOKE ALL ON TABLE public.%I FROM %I', tab, stranger);
-        END LOOP;
-        IF to_regrole('anon') IS NOT NULL AND to_regrole('authenticated') IS NOT NULL
+    FOR tab IN
+        SELECT c.oid::regclass AS name, c.relrowsecurity AS closed, created.here,
+               EXISTS (SELECT FROM pg_catalog.pg_policy WHERE polrelid = c.oid) AS has_policy,
+               (SELECT string_agg(quote_ident(r.rolname), ', ' ORDER BY r.rolname)
+                  FROM pg_catalog.pg_roles AS r
+                 WHERE NOT r.rolsuper AND NOT r.rolbypassrls AND r.rolname !~ '^pg_'
+                   AND NOT pg_has_role(r.oid, c.relowner, 'USAGE')
+                   AND (has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE')
+                        OR has_table_privilege(r.oid, c.oid, 'DELETE'))) AS losers
+          FROM pg_catalog.pg_class AS c
+         CROSS JOIN LATERAL (
+            SELECT coalesce(obj_description(c.oid, 'pg_class')
+                            LIKE '%Created by 001_initial_schema', false) AS here) AS created
+         WHERE c.relname IN ('suppliers', 'upload_batches', 'products', 'images')
+           AND c.relnamespace = 'public'::regnamespace
+           AND (created.here OR api_roles IS NOT NULL)
            AND NOT EXISTS (SELECT FROM pg_catalog.pg_policy
-                            WHERE polrelid = format('public.%I', tab)::regclass) THEN
-            EXECUTE format('CREATE POLICY no_data_api ON public.%I TO anon, authenticated '
-                           'USING (false)', tab);
+                            WHERE polrelid = c.oid AND polname <> 'no_data_api')
+    LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', tab.name);
+        EXECUTE format('REVOKE ALL ON TABLE %s FROM %s',
+                       tab.name, concat_ws(', ', 'PUBLIC', api_roles));
+        IF api_roles IS NOT NULL AND NOT tab.has_policy THEN
+            EXECUTE format('CREATE POLICY no_data_api ON %s TO %s USING (false)',
+                           tab.name, api_roles);
+            EXECUTE format('COMMENT ON POLICY no_data_api ON %s IS %L', tab.name,
+                           CASE WHEN tab.closed THEN '' ELSE 'Row level security was off. ' END
+                           || 'Created by 001_initial_schema');
+        END IF;
+        IF NOT tab.here AND NOT tab.closed AND tab.losers IS NOT NULL THEN
+            RAISE WARNING '% is closed: row level security is on, and these roles lose access '
+                          'until a policy gives it: %', tab.name, tab.losers;
         END IF;
     END LOOP;
 
-    REVOKE ALL ON FUNCTION public.update_updated_at_column() FROM PUBLIC;
-    FOR stranger IN
-        SELECT rolname FROM pg_catalog.pg_roles WHERE rolname IN ('anon', 'authenticated')
-    LOOP
-        EXECUTE format('REVOKE ALL ON FUNCTION public.update_updated_at_column() FROM %I',
-                       stranger);
-    END LOOP;
-    IF to_regrole('service_role') IS NOT NULL THEN
+    IF api_roles IS NOT NULL THEN
+        EXECUTE 'REVOKE ALL ON FUNCTION public.update_updated_at_column() FROM PUBLIC, '
+                || api_roles;
+    END IF;
+    IF to_regrole('service_role') IS NOT NULL THEN  -- not by default since 30 October 2026
         GRANT SELECT, INSERT, UPDATE, DELETE
             ON public.suppliers, public.upload_batches, public.products, public.images
             TO service_role;

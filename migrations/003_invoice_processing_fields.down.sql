@@ -1,10 +1,11 @@
 -- Removes the view, and the columns that 003_invoice_processing_fields added, WITH THEIR VALUES:
 -- invoice, storage and manufacturer fields. Their indexes and checks go with them.
 --
--- Columns that were there before, left by the old untracked scripts, carry no mark of this migration
--- and stay with their values and checks. The view goes in any case: it holds no data.
+-- Columns that were there before, left by older scripts, carry no mark of this migration and stay
+-- with their values and checks. An older invoice_summary has its name again.
 
 DROP VIEW IF EXISTS public.invoice_summary;
+ALTER VIEW IF EXISTS public.invoice_summary_before_003 RENAME TO invoice_summary;
 
 DO $columns$
 DECLARE

@@ -1,11 +1,12 @@
 -- What is read from an invoice, where its file is kept, and who makes a product.
 --
--- Adds what is missing and changes no value of an existing row; see 001_initial_schema.sql.
+-- Adds what is missing and keeps what it finds; see 001_initial_schema.sql.
 
 DO $columns$
 DECLARE
     wanted record;
     existing record;
+    problems text := '';
 BEGIN
     FOR wanted IN
         SELECT c.*, format('public.%I', c.tab)::regclass AS relation FROM (VALUES
@@ -28,7 +29,9 @@ BEGIN
             ('products', 'barcode', 'text', 'GTIN: EAN or UPC, digits only.')
         ) AS c (tab, col, type, meaning)
     LOOP
-        SELECT found.oid::regtype AS type, found.typcategory <> meant.typcategory AS differs
+        SELECT found.oid::regtype AS type,
+               translate(found.typcategory, 'E', 'S') <> translate(meant.typcategory, 'E', 'S')
+               AS differs
           INTO existing
           FROM pg_catalog.pg_attribute AS a
           JOIN pg_catalog.pg_type AS found ON found.oid = a.atttypid
@@ -40,169 +43,167 @@ BEGIN
             EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', wanted.relation, wanted.col,
                            wanted.meaning || ' Created by 003_invoice_processing_fields');
         ELSIF existing.differs THEN
-            RAISE EXCEPTION 'public.%.% is of type % where % is needed',
-                wanted.tab, wanted.col, existing.type, wanted.type
-                USING ERRCODE = 'datatype_mismatch', HINT = format(
-                    'Change it with ALTER TABLE public.%I ALTER COLUMN %I TYPE %s USING …, then '
-                    'run the migration again.', wanted.tab, wanted.col, wanted.type);
+            problems := problems || format(
+                E'ALTER TABLE public.%I ALTER COLUMN %I TYPE %s USING …, which is of type %s\n',
+                wanted.tab, wanted.col, wanted.type, existing.type);
         END IF;
     END LOOP;
+    IF problems <> '' THEN
+        RAISE EXCEPTION 'Some columns cannot be taken over as they are'
+            USING ERRCODE = 'datatype_mismatch', DETAIL = problems,
+                  HINT = 'Do what each line of the detail says, then run the migration again.';
+    END IF;
 END
 $columns$;
 
 
--- A key is known by its columns, whatever its name. Several batches may have no file.
-DO $keys$
+-- A key is known by its columns in any order, a check by its name or its condition. Several batches
+-- may have no file.
+DO $rules$
 DECLARE
-    wanted record;
-    leftover regclass;
-    values_twice bigint;
-    rows_twice bigint;
+    rule record;
+    broken_rows bigint;
+    problems text := '';
 BEGIN
-    FOR wanted IN
-        SELECT k.*, format('public.%I', k.tab)::regclass AS relation,
-               array_to_string(k.columns, ', ') AS list
+    FOR rule IN
+        SELECT k.tab,
+               coalesce('REINDEX INDEX ' || existing.name,  -- left by CONCURRENTLY, invalid
+                        format('ALTER TABLE public.%I ADD UNIQUE (%s)', k.tab, k.columns))
+               AS change,
+               format('(%1$s) IN (SELECT %1$s FROM public.%2$I GROUP BY %1$s HAVING count(*) > 1)',
+                      k.columns, k.tab) AS broken
+          FROM (VALUES ('upload_batches', 'storage_bucket, storage_path')) AS k (tab, columns)
+          LEFT JOIN LATERAL (
+            SELECT i.indexrelid::regclass AS name, i.indisvalid AS valid
+              FROM pg_catalog.pg_index AS i
+             WHERE i.indrelid = format('public.%I', k.tab)::regclass AND i.indpred IS NULL
+               AND i.indisunique
+               AND ARRAY(SELECT pg_get_indexdef(i.indexrelid, place, true)
+                           FROM generate_series(1, i.indnkeyatts) AS place ORDER BY 1)
+                   = ARRAY(SELECT col FROM string_to_table(k.columns, ', ') AS col ORDER BY 1)
+             ORDER BY i.indisvalid DESC LIMIT 1
+        ) AS existing ON true
+         WHERE existing.valid IS NOT TRUE
+        UNION ALL
+        SELECT c.tab, format('ALTER TABLE public.%I ', c.tab) || coalesce(
+                   'VALIDATE CONSTRAINT ' || quote_ident(existing.conname),
+                   format('ADD CONSTRAINT %I CHECK (%s)', c.name, c.condition)),
+               format('NOT (%s)', coalesce(existing.condition, c.condition))
           FROM (VALUES
-            ('upload_batches', 'upload_batches_storage_object_key', 'UNIQUE',
-             ARRAY['storage_bucket', 'storage_path'])
-        ) AS k (tab, name, kind, columns)
-    LOOP
-        CONTINUE WHEN EXISTS (
-            SELECT FROM pg_catalog.pg_index AS i
-             WHERE i.indrelid = wanted.relation
-               AND i.indisunique AND i.indisvalid AND i.indimmediate
-               AND (i.indisprimary OR wanted.kind = 'UNIQUE')
-               AND i.indpred IS NULL AND i.indexprs IS NULL
-               AND i.indnkeyatts = cardinality(wanted.columns)
-               AND wanted.columns @> ARRAY(
-                   SELECT a.attname::text FROM pg_catalog.pg_attribute AS a
-                    WHERE a.attrelid = i.indrelid
-                      AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
-        );
-        FOR leftover IN  -- of a CREATE UNIQUE INDEX CONCURRENTLY that failed
-            SELECT i.indexrelid::regclass
-              FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
-             WHERE i.indrelid = wanted.relation AND NOT i.indisvalid AND c.relname = wanted.name
-        LOOP
-            EXECUTE format('DROP INDEX %s', leftover);
-        END LOOP;
-        EXECUTE format(
-            'SELECT count(*), sum(n) FROM (SELECT count(*) AS n FROM %s WHERE num_nulls(%s) = 0 '
-            'GROUP BY %2$s HAVING count(*) > 1) AS twice', wanted.relation, wanted.list)
-           INTO values_twice, rows_twice;
-        IF values_twice > 0 THEN
-            RAISE EXCEPTION 'public.% has % values of (%) more than once, in % rows; '
-                            'the constraint % cannot be added',
-                wanted.tab, values_twice, wanted.list, rows_twice, wanted.name
-                USING ERRCODE = 'unique_violation', HINT = format(
-                    'Find them with SELECT %1$s, count(*) FROM public.%2$I GROUP BY %1$s HAVING '
-                    'count(*) > 1; change or delete all but one of each, then run the migration '
-                    'again.', wanted.list, wanted.tab);
-        END IF;
-        EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s (%s)',
-                       wanted.relation, wanted.name, wanted.kind, wanted.list);
-    END LOOP;
-END
-$keys$;
-
-
--- A check is known by its name on its table, and keeps its condition.
-DO $checks$
-DECLARE
-    wanted record;
-    existing record;
-    condition text;
-    violating bigint;
-BEGIN
-    FOR wanted IN
-        SELECT c.*, format('public.%I', c.tab)::regclass AS relation FROM (VALUES
+            -- each condition as PostgreSQL shows it, except for casts and brackets
             ('upload_batches', 'chk_invoice_currency', $$invoice_currency ~ '^[A-Z]{3}$'$$),
             ('upload_batches', 'chk_invoice_totals',
-             $$invoice_subtotal >= 0 AND invoice_tax >= 0 AND invoice_shipping >= 0
-               AND invoice_total >= 0$$),
-            ('upload_batches', 'chk_confidence_score', $$confidence_score BETWEEN 0 AND 100$$),
+             'invoice_subtotal >= 0 AND invoice_tax >= 0 AND invoice_shipping >= 0 '
+             'AND invoice_total >= 0'),
+            ('upload_batches', 'chk_invoice_confidence',
+             'confidence_score >= 0 AND confidence_score <= 100'),
             ('upload_batches', 'chk_storage_object',
-             $$(storage_bucket IS NULL) = (storage_path IS NULL)$$),
+             '(storage_bucket IS NULL) = (storage_path IS NULL)'),
             ('upload_batches', 'chk_file_hash', $$file_hash ~ '^[0-9a-f]{64}$'$$),
             ('products', 'chk_barcode', $$barcode ~ '^[0-9]{8,14}$'$$)
         ) AS c (tab, name, condition)
+          LEFT JOIN LATERAL (
+            SELECT k.conname, k.convalidated, pg_get_expr(k.conbin, k.conrelid) AS condition
+              FROM pg_catalog.pg_constraint AS k
+             WHERE k.conrelid = format('public.%I', c.tab)::regclass AND k.contype = 'c'
+               AND (k.conname = c.name OR translate(c.condition, '()', '') = regexp_replace(
+                    translate(pg_get_expr(k.conbin, k.conrelid), '()', ''),
+                    '::[a-z]+( varying| precision)?', '', 'g'))
+             ORDER BY k.convalidated DESC LIMIT 1
+        ) AS existing ON true
+         WHERE existing.convalidated IS NOT TRUE
     LOOP
-        SELECT c.convalidated, pg_get_expr(c.conbin, c.conrelid) AS condition
-          INTO existing
-          FROM pg_catalog.pg_constraint AS c
-         WHERE c.conrelid = wanted.relation AND c.conname = wanted.name AND c.contype = 'c';
-        CONTINUE WHEN existing.convalidated;
-        condition := coalesce(existing.condition, wanted.condition);
-        EXECUTE format('SELECT count(*) FROM %s WHERE NOT (%s)', wanted.relation, condition)
-           INTO violating;
-        IF violating > 0 THEN
-            RAISE EXCEPTION 'public.% has % rows that break the constraint %',
-                wanted.tab, violating, wanted.name
-                USING ERRCODE = 'check_violation', HINT = format(
-                    'Find them with SELECT * FROM public.%I WHERE NOT (%s); correct them, then run '
-                    'the migration again.', wanted.tab, condition);
-        END IF;
-        IF existing.condition IS NOT NULL THEN
-            EXECUTE format('ALTER TABLE %s VALIDATE CONSTRAINT %I', wanted.relation, wanted.name);
-        ELSE
-            EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I CHECK (%s)',
-                           wanted.relation, wanted.name, wanted.condition);
-        END IF;
+        BEGIN
+            EXECUTE rule.change;
+        EXCEPTION WHEN integrity_constraint_violation THEN
+            EXECUTE format('SELECT count(*) FROM public.%I WHERE %s', rule.tab, rule.broken)
+               INTO broken_rows;
+            problems := problems || format(E'%s rows: SELECT * FROM public.%I WHERE %s\n',
+                                           broken_rows, rule.tab, rule.broken);
+        END;
     END LOOP;
+    IF problems <> '' THEN
+        RAISE EXCEPTION 'Some rows break a rule of these tables'
+            USING ERRCODE = 'integrity_constraint_violation', DETAIL = problems, HINT =
+                'Find them with the queries of the detail, correct or delete them, then run the '
+                'migration again.';
+    END IF;
 END
-$checks$;
+$rules$;
 
 
+-- An index is known by the columns that it begins with.
 DO $indexes$
 DECLARE
-    wanted record;
-    existing record;
+    change text;
 BEGIN
-    FOR wanted IN
-        SELECT i.*, format('public.%I', i.tab)::regclass AS relation FROM (VALUES
-            ('upload_batches', 'idx_upload_batches_invoice_number', 'supplier_id, invoice_number'),
-            ('upload_batches', 'idx_upload_batches_invoice_date', 'invoice_date'),
-            ('upload_batches', 'idx_upload_batches_file_hash', 'file_hash'),
-            ('products', 'idx_products_manufacturer', 'manufacturer_name, manufacturer_sku'),
-            ('products', 'idx_products_barcode', 'barcode')
-        ) AS i (tab, name, columns)
+    FOR change IN
+        SELECT coalesce('REINDEX INDEX ' || existing.name,  -- left by CONCURRENTLY, invalid
+                        format('CREATE INDEX ON public.%I (%s)', x.tab, x.columns))
+          FROM (VALUES
+            ('upload_batches', 'supplier_id, invoice_number'),
+            ('upload_batches', 'invoice_date'),
+            ('upload_batches', 'file_hash'),
+            ('products', 'manufacturer_name, manufacturer_sku'),
+            ('products', 'barcode')
+        ) AS x (tab, columns)
+          LEFT JOIN LATERAL (
+            SELECT i.indexrelid::regclass AS name, i.indisvalid AS valid
+              FROM pg_catalog.pg_index AS i
+             WHERE i.indrelid = format('public.%I', x.tab)::regclass AND i.indpred IS NULL
+               AND pg_get_indexdef(i.indexrelid) ~ format('USING btree \(%s[ ,)]', x.columns)
+             ORDER BY i.indisvalid DESC LIMIT 1
+        ) AS existing ON true
+         WHERE existing.valid IS NOT TRUE
     LOOP
-        SELECT c.oid, i.indrelid, i.indisvalid
-          INTO existing
-          FROM pg_catalog.pg_class AS c
-          LEFT JOIN pg_catalog.pg_index AS i ON i.indexrelid = c.oid
-         WHERE c.relname = wanted.name AND c.relnamespace = 'public'::regnamespace;
-        IF FOUND AND existing.indrelid IS DISTINCT FROM wanted.relation::oid THEN
-            RAISE EXCEPTION 'public.% exists and is no index on public.%', wanted.name, wanted.tab
-                USING ERRCODE = 'duplicate_table',
-                      HINT = 'Rename it, then run the migration again.';
-        END IF;
-        CONTINUE WHEN existing.indisvalid;
-        IF existing.oid IS NOT NULL THEN  -- of a CREATE INDEX CONCURRENTLY that failed
-            EXECUTE format('DROP INDEX public.%I', wanted.name);
-        END IF;
-        EXECUTE format('CREATE INDEX %I ON %s (%s)', wanted.name, wanted.relation, wanted.columns);
+        EXECUTE change;
     END LOOP;
 END
 $indexes$;
 
 
--- An older view of the name whose columns cannot be replaced is dropped and made anew. With
+-- An older view of the name is kept under another one, and the down file brings it back. With
 -- security_invoker (PostgreSQL 15) the view shows no more than its reader may see in the tables.
 DO $view$
 DECLARE
-    definition text;
-    stranger text;
+    older "char";
+    losers text;
+    api_roles text := (SELECT string_agg(quote_ident(rolname), ', ' ORDER BY rolname)
+                         FROM pg_catalog.pg_roles WHERE rolname IN ('anon', 'authenticated'));
     invoker text := CASE WHEN current_setting('server_version_num')::int >= 150000
                          THEN 'WITH (security_invoker = true)' ELSE '' END;
 BEGIN
-    IF EXISTS (SELECT FROM pg_catalog.pg_class
-                WHERE oid = to_regclass('public.invoice_summary') AND relkind <> 'v') THEN
+    SELECT c.relkind, (
+        SELECT string_agg(DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC'
+                                   ELSE a.grantee::regrole::text END, ', ')
+          FROM aclexplode(c.relacl) AS a LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = a.grantee
+         WHERE a.privilege_type IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
+           AND (a.grantee = 0 OR r.rolname IN ('anon', 'authenticated')))
+      INTO older, losers
+      FROM pg_catalog.pg_class AS c
+     WHERE c.relname = 'invoice_summary' AND c.relnamespace = 'public'::regnamespace
+       AND coalesce(obj_description(c.oid, 'pg_class'), '')
+           NOT LIKE '%Created by 003_invoice_processing_fields';
+    IF older <> 'v' THEN
         RAISE EXCEPTION 'public.invoice_summary exists and is no view'
-            USING ERRCODE = 'wrong_object_type',
-                  HINT = 'Rename it, then run the migration again.';
+            USING ERRCODE = 'wrong_object_type', HINT =
+                'Rename it, such as with ALTER TABLE public.invoice_summary RENAME TO '
+                'invoice_summary_old; then run the migration again.';
+    ELSIF older = 'v' THEN
+        ALTER VIEW public.invoice_summary RENAME TO invoice_summary_before_003;
+        RAISE WARNING 'The older view public.invoice_summary is called invoice_summary_before_003 '
+                      'from now on: what reads it by its name gets the columns of the new view';
+        IF api_roles IS NOT NULL THEN  -- it shows the tables with the rights of its owner
+            EXECUTE 'REVOKE ALL ON TABLE public.invoice_summary_before_003 FROM PUBLIC, '
+                    || api_roles;
+            IF losers IS NOT NULL THEN
+                RAISE WARNING 'public.invoice_summary_before_003 is closed: these roles lose '
+                              'access: %', losers;
+            END IF;
+        END IF;
     END IF;
-    definition := format($sql$
+
+    EXECUTE format($sql$
         CREATE OR REPLACE VIEW public.invoice_summary %s AS
         SELECT b.id AS batch_id,
                b.supplier_id,
@@ -227,29 +228,12 @@ BEGIN
                ) AS lines
          WHERE b.invoice_number IS NOT NULL
     $sql$, invoker);
-    BEGIN
-        EXECUTE definition;
-    EXCEPTION WHEN invalid_table_definition THEN
-        BEGIN
-            DROP VIEW public.invoice_summary;
-        EXCEPTION WHEN dependent_objects_still_exist THEN
-            RAISE EXCEPTION 'An older public.invoice_summary has other columns, and is in use'
-                USING ERRCODE = 'dependent_objects_still_exist', HINT =
-                    'DROP VIEW public.invoice_summary names what uses it: drop that, run the '
-                    'migration again, and put it back.';
-        END;
-        EXECUTE definition;
-    END;
     COMMENT ON VIEW public.invoice_summary IS
         'Each invoice with the sum of its products. Created by 003_invoice_processing_fields';
 
-    REVOKE ALL ON TABLE public.invoice_summary FROM PUBLIC;
-    FOR stranger IN
-        SELECT rolname FROM pg_catalog.pg_roles WHERE rolname IN ('anon', 'authenticated')
-    LOOP
-        EXECUTE format('REVOKE ALL ON TABLE public.invoice_summary FROM %I', stranger);
-    END LOOP;
-    IF to_regrole('service_role') IS NOT NULL THEN
+    EXECUTE 'REVOKE ALL ON TABLE public.invoice_summary FROM '
+            || concat_ws(', ', 'PUBLIC', api_roles);
+    IF to_regrole('service_role') IS NOT NULL THEN  -- not by default since 30 October 2026
         GRANT SELECT ON TABLE public.invoice_summary TO service_role;
     END IF;
 END

@@ -25,8 +25,8 @@ INSERT INTO upload_batches (supplier_id, file_type, invoice_number, invoice_date
                             confidence_score, parsed_at, storage_bucket, storage_path, file_hash)
 SELECT id, 'pdf', '7', '2025-01-02', 'USD', 1, 2, 3, 6, 90, now(), 'b', 'p', repeat('a', 64)
   FROM suppliers WHERE code = 'OTHER';
-INSERT INTO products (batch_id, supplier_id, sku, name, manufacturer_name, manufacturer_sku,
-                      manufacturer_url, barcode)
+INSERT INTO products (batch_id, supplier_id, supplier_sku, supplier_name, manufacturer_name,
+                      manufacturer_sku, manufacturer_url, barcode)
 SELECT id, supplier_id, 'A1', 'Stamp', 'Maker', 'M1', 'https://x.test', '12345678'
   FROM upload_batches;
 INSERT INTO images (product_id, source_url) SELECT id, 'https://x.test/1' FROM products;
