@@ -7,9 +7,11 @@ import json
 from migrator.adopt.rules import SAME_CLOCK, Spot, asked_of, choose_spot, digest_query, rows_query
 from migrator.adopt.tools import Row, Tracker
 from migrator.errors import AccessError
-from migrator.history.fence import DECLARE, UNTRUSTED, Access, Distrust, explain, question
+from migrator.history.distrust import UNTRUSTED, Distrust, explain
+from migrator.history.fence import DECLARE, Access
 from migrator.history.other_tables import look_for_tables, look_limits
 from migrator.history.place import Place, marker
+from migrator.history.questions import question
 from migrator.postgres.quoting import do, first
 from migrator.postgres.session import ServerError, Session
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from migrator.adopt.tools import Entry, Reading, Tracker, slug
 from migrator.errors import ConfigError, DirtyError, DriftError, MigratorError, MissingError
-from migrator.history.fence import DECLARE, Access, Owners, Table, Write, asked
+from migrator.history.fence import DECLARE, Access, Owners, Table, Write
 from migrator.history.flight import HEAD_CHECK, HOLDER, MOVED, OURS, opening, write
 from migrator.history.place import Limits, Place
+from migrator.history.questions import asked
 from migrator.history.rows import log_row
 from migrator.model import Applied, Finding, Kind, Migration
 from migrator.postgres.quoting import TAIL, do, identifier, literal

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from migrator.config import Config
 from migrator.durations import Rhythm
 from migrator.errors import AccessError, ConfigError
-from migrator.history.fence import UNTRUSTED, UNWRITTEN, explain, unwritten
+from migrator.history.distrust import UNTRUSTED, explain
 from migrator.history.flight import HELD, MOVED
 from migrator.history.lock_wait import read_holder
 from migrator.history.place import Place
+from migrator.history.proof import UNWRITTEN, unwritten
 from migrator.masking import Hider
 from migrator.model import Event, Tell
 from migrator.postgres.connect import open_session

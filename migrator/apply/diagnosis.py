@@ -11,8 +11,8 @@ from migrator.apply.context_rules import block_line, copied_relation, copied_row
 from migrator.display import TEXT_CHARS
 from migrator.durations import format_duration
 from migrator.errors import AccessError, MigratorError, StatementError
-from migrator.history.fence import TAMPERED
 from migrator.history.flight import ESCAPED, RECODED, Message
+from migrator.history.proof import TAMPERED
 from migrator.masking import FILL, Hider, Span
 from migrator.postgres.refusal import Refusal
 from migrator.report import what_stands

@@ -24,7 +24,8 @@ from migrator.apply.tries import (
 from migrator.config import Config
 from migrator.durations import limit_seconds
 from migrator.errors import ConfigError, DirtyError, PendingError
-from migrator.history.fence import Distrust, Owners, Write
+from migrator.history.distrust import Distrust
+from migrator.history.fence import Owners, Write
 from migrator.history.place import Limits, Place
 from migrator.history.read import History, find_run, read_history, read_log
 from migrator.model import Applied, Event, Migration

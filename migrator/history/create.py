@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from migrator.errors import ConfigError
 from migrator.history.access import no_access
-from migrator.history.fence import (
-    DECLARE,
-    Access,
-    Owners,
-    asked,
-)
+from migrator.history.fence import DECLARE, Access, Owners
 from migrator.history.flight import opening, write
 from migrator.history.place import Limits, Place
+from migrator.history.questions import asked
 from migrator.history.read import History
 from migrator.history.rows import log_row
 from migrator.postgres.quoting import do, identifier, literal

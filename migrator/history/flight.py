@@ -12,18 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from migrator.history.fence import (
-    DECLARE,
-    Access,
-    Owners,
-    Table,
-    Write,
-    asked,
-    keep,
-    untouched,
-    writing,
-)
+from migrator.history.fence import DECLARE, Access, Owners, Table, Write
 from migrator.history.place import Limits, Place, marker, settings
+from migrator.history.proof import keep, untouched, writing
+from migrator.history.questions import asked
 from migrator.history.rows import MS, applied
 from migrator.postgres.quoting import (
     CLEAN,

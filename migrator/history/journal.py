@@ -12,17 +12,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from migrator.history.fence import (
-    DECLARE,
-    TAMPERED,
-    Access,
-    Write,
-    asked,
-    keep,
-    remains,
-    untouched,
-    writing,
-)
+from migrator.history.fence import DECLARE, Access, Write
 from migrator.history.flight import (
     HELD,
     SPENT,
@@ -35,6 +25,8 @@ from migrator.history.flight import (
     still_locked,
 )
 from migrator.history.place import Limits, Place, marker, settings
+from migrator.history.proof import TAMPERED, keep, remains, untouched, writing
+from migrator.history.questions import asked
 from migrator.history.rows import MS, log_row, record
 from migrator.plan.progress import (
     EVENTS,

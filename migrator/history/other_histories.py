@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from migrator.history.fence import Access, question_of
+from migrator.history.fence import Access
 from migrator.history.place import Place
+from migrator.history.questions import question_of
 from migrator.postgres.quoting import do, literal
 
 LET_GO = "MG010"  #: SQLSTATE of our own: a subtransaction ends, and with it its locks

@@ -10,21 +10,13 @@ from typing import Any
 
 from migrator.errors import AccessError, ConfigError
 from migrator.history.access import no_access, role_of
-from migrator.history.fence import (
-    DECLARE,
-    UNTRUSTED,
-    Access,
-    Distrust,
-    Owners,
-    asked,
-    explain,
-    plain,
-    question,
-)
+from migrator.history.distrust import UNTRUSTED, Distrust, explain
+from migrator.history.fence import DECLARE, Access, Owners
 from migrator.history.flight import looking
 from migrator.history.journal import lines_query
 from migrator.history.other_histories import look_for_others, others
 from migrator.history.place import Place, marker
+from migrator.history.questions import asked, plain, question
 from migrator.model import Applied, Kind
 from migrator.plan.progress import Progress, Way, fold, read_lines
 from migrator.postgres.quoting import do, first, literal

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from migrator.history.fence import DECLARE, Access, Owners, asked
+from migrator.history.fence import DECLARE, Access, Owners
 from migrator.history.flight import looking
 from migrator.history.place import Place, marker
+from migrator.history.questions import asked
 from migrator.plan.progress import ROLLED_BACK
 from migrator.plan.undo import Kept
 from migrator.postgres.quoting import do, first, literal

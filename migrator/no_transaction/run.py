@@ -25,10 +25,12 @@ from migrator.errors import (
     StoppedError,
 )
 from migrator.history import journal
-from migrator.history.fence import TAMPERED, UNTRUSTED, UNWRITTEN, Write
+from migrator.history.distrust import UNTRUSTED
+from migrator.history.fence import Write
 from migrator.history.flight import ESCAPED, MOVED, Message, head
 from migrator.history.journal import statement_marker
 from migrator.history.place import Limits, Place
+from migrator.history.proof import TAMPERED, UNWRITTEN
 from migrator.history.read import find_run
 from migrator.model import Event
 from migrator.no_transaction.leftover_lock import free_lock

@@ -28,10 +28,13 @@ PURE = {
     *("adopt.rules", "adopt.tools", "apply.diagnosis", "folder.names"),
     *("cli.env_file", "cli.graph", "cli.markdown", "cli.tables", "cli.terminal", "config"),
     *(
+        "history.distrust",
         "history.fence",
         "history.flight",
         "history.journal",
         "history.place",
+        "history.proof",
+        "history.questions",
         "history.rows",
         "plan.progress",
         "postgres.refusal",
@@ -75,7 +78,7 @@ Step: no_transaction.steps plan.undo
 TIDY_SECONDS: postgres.session postgres.stop
 Verdict: no_transaction.settle postgres.connect_failures
 choose: commands.baseline_rules commands.repair_rules
-question: history.fence no_transaction.steps
+question: history.questions no_transaction.steps
 regex: masking sql.statements
 rehearse: commands.rehearse commands.table
 """

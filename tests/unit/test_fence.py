@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from migrator.errors import AccessError
-from migrator.history.fence import explain, unwritten
+from migrator.history.distrust import explain
 from migrator.history.lock_wait import as_holder, describe
+from migrator.history.proof import unwritten
 
 CODE = '{"code": [{"table": "public.t", "what": "the trigger x", "owner": "eve"}], "owners": []}'
 OWNER = (
