@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -28,7 +28,7 @@ from migrator.history.distrust import Distrust
 from migrator.history.fence import Owners, Write
 from migrator.history.place import Limits, Place
 from migrator.history.read import History, find_run, read_history, read_log
-from migrator.model import Applied, Event, Migration
+from migrator.model import Applied, Event, Finding, Migration
 from migrator.plan.order import Needs
 from migrator.plan.plan import Decision, Plan, Policy, make_plan
 from migrator.plan.progress import Progress
@@ -117,6 +117,7 @@ class Run:
     shown: dict[str, Any] = field(default_factory=dict)  #: its answer, even when it is refused
     sync: Sync = field(init=False)
     _doubted: set[str] = field(default_factory=set)  #: what has been said of the tables' owners
+    _said: set[Finding] = field(default_factory=set)  #: what was warned of
     _warned: bool = False  #: of old transactions, once in a run
 
     def __post_init__(self) -> None:
@@ -180,8 +181,15 @@ class Run:
 
     def warn(self, view: View) -> None:
         """Say what the policies let pass."""
-        for finding in view.decision.warnings:
-            fields = {"file": finding.file, "problem": finding.problem, "remedy": finding.remedy}
+        self._warn(view.decision.warnings)
+
+    def _warn(self, findings: Iterable[Finding]) -> None:
+        """Once, however often the run plans anew."""
+        for finding in findings:
+            if finding in self._said:
+                continue
+            self._said.add(finding)
+            fields = {key: value for key, value in finding.as_dict().items() if value is not None}
             self.link.tell(Event("plan.warning", "warning", fields))
 
     def apply_pending(self, migrations: tuple[Migration, ...]) -> None:
@@ -219,6 +227,7 @@ class Run:
         """What is to be run, read and put in order before any of it is run."""
         known = [row.version for row in view.plan.applied]
         scripts = self._reader.understand(view.decision, migrations, known)
+        self._warn(found for script in scripts for found in script.warnings)
         self.pending = tuple(script.migration.version for script in scripts)
         return scripts
 

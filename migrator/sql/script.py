@@ -12,7 +12,7 @@ from migrator.model import Finding, Migration
 
 if TYPE_CHECKING:
     from migrator.sql.parts import Part
-    from migrator.sql.statements import Directive
+    from migrator.sql.statements import Directive, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Script:
     transactional: bool = True  #: False under a `-- migrator: no-transaction` line
     requires: tuple[Requirement, ...] = ()
     floor: bool = False  #: True under a `-- migrator: floor` line
+    warnings: tuple[Finding, ...] = ()  #: what it does otherwise than a reader may expect
 
 
 def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]]:
@@ -44,7 +45,7 @@ def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]
     from migrator.sql.effects import alone_refusals
     from migrator.sql.own_transaction import taken_as_ours
     from migrator.sql.parts import lay_out, texts
-    from migrator.sql.statements import refusals
+    from migrator.sql.statements import Problem, refusals, surprises
 
     layout = lay_out(migration.pieces)
     timeouts: dict[str, int] = {}
@@ -53,22 +54,23 @@ def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]
     pieces = migration.pieces
     layout = layout if alone else taken_as_ours(layout, pieces)
     refused = alone_refusals(texts(pieces)) if alone else refusals(layout.special)
-    wrong = [(p.line, p.problem, p.remedy) for p in (*layout.problems, *refused)]
+    wrong = [*layout.problems, *refused]
     for directive in layout.directives:
         name, _, value = directive.text.replace("\t", " ").partition(" ")
         late = layout.begins is not None and directive.start > layout.begins
         if reason := _wrong(name, value, late=late, again=name in timeouts):
-            wrong.append((directive.line, *reason))
+            wrong.append(Problem(directive.line, *reason))
         elif name in _FLAGS and migration.repeatable:
-            wrong.append((directive.line, *_OF_VERSIONED[name]))
+            wrong.append(Problem(directive.line, *_OF_VERSIONED[name]))
         elif name != _REQUIRES:
             timeouts[name] = 0 if name in _FLAGS else parse_duration(value)
     if wrong:
-        return None, tuple(Finding(migration.file, p, r, line) for line, p, r in sorted(wrong))
+        return None, _findings(migration, wrong)
     limits = timeouts.get("lock-timeout"), timeouts.get("statement-timeout")
     parts = layout.parts, layout.statements, layout.whole
     requires = _requirements(layout.directives)
-    return Script(migration, *parts, *limits, not alone, requires, _FLOOR in flags), ()
+    warnings = _findings(migration, surprises(layout.special))
+    return Script(migration, *parts, *limits, not alone, requires, _FLOOR in flags, warnings), ()
 
 
 def sets_floor(migration: Migration) -> bool:
@@ -95,6 +97,11 @@ def _requirements(directives: Iterable[Directive]) -> tuple[Requirement, ...]:
         if name == _REQUIRES
         for version in versions
     )
+
+
+def _findings(migration: Migration, problems: Iterable[Problem]) -> tuple[Finding, ...]:
+    found = sorted((p.line, p.problem, p.remedy) for p in problems)
+    return tuple(Finding(migration.file, p, r, line) for line, p, r in found)
 
 
 _FLAGS = _ALONE, _FLOOR = "no-transaction", "floor"

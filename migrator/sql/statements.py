@@ -23,6 +23,7 @@ class StatementKind(Enum):
     NON_TRANSACTIONAL = "non-transactional"  #: PostgreSQL refuses it inside a transaction
     REFUSED_COPY = "refused copy"  #: to the client, or of binary data
     REFUSED_SETTING = "refused setting"  #: it changes how the text after it is read
+    NEXT_SESSION = "next session"  #: it sets what the sessions after this one begin with
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,15 @@ def refusals(statements: Iterable[Statement]) -> tuple[Problem, ...]:
     )
 
 
+def surprises(statements: Iterable[Statement]) -> tuple[Problem, ...]:
+    """What these statements do otherwise than a reader may expect; they can run."""
+    return tuple(
+        Problem(statement.line, f"{statement.words} {_LATER[0]}", _LATER[1])
+        for statement in statements
+        if statement.kind is StatementKind.NEXT_SESSION
+    )
+
+
 def position(text: str, offset: int) -> tuple[int, int]:
     """The 1-based line and column, in characters, of `offset`."""
     return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
@@ -138,7 +148,7 @@ _SET = r"SET (?:SESSION |LOCAL )?"
 # Modes that our transaction has, and any words at all.
 _OUR_MODES = r"(?:(?: ,)? (?:ISOLATION LEVEL READ COMMITTED|READ WRITE))*$"
 _ANY_WORDS = r"(?: \w+){1,4}"
-_OFF = r"\W?(?:OFF|FALSE|NO|0)\b"
+_ON, _OFF = r"['\"]?(?:ON|TRUE|YES|1)['\"]?", r"\W?(?:OFF|FALSE|NO|0)\b"
 
 # Kind, how the first tokens look (each as in `_looks`, a blank between them), what to call it
 # (\g<0>: as it is written). What only the catalog knows is left to PostgreSQL: whether CLUSTER or
@@ -166,6 +176,11 @@ _CLASSES = (
         r"ALTER TABLE .* DETACH PARTITION .* CONCURRENTLY$",
         "ALTER TABLE ... DETACH PARTITION ... CONCURRENTLY",
     ),
+    (
+        StatementKind.NEXT_SESSION,
+        r"ALTER (DATABASE|ROLE|USER) \S+ (?:IN DATABASE \S+ )?(SET|RESET) \"?SEARCH_PATH\b",
+        r"ALTER \1 ... \2 search_path",
+    ),
     (_ALONE, r"ALTER DATABASE \S+ (?:.* )?TABLESPACE \S", "ALTER DATABASE ... SET TABLESPACE"),
     (_ALONE, rf"CREATE SUBSCRIPTION\b(?!.* (?:CONNECT|CREATE_SLOT) = {_FALSE})", r"\g<0>"),
     (
@@ -179,13 +194,13 @@ _CLASSES = (
     (_COPY, rf"COPY (?:\( .* \)|(?:(?! TO ).)*) TO {_STDIN}", _COPY_OUT),
     (
         _SETTING,
-        rf"{_SET}\W?CLIENT_ENCODING\W? (?:TO|=) (?!(?:'?(?:UTF8|UNICODE)'?|DEFAULT)$)",
+        rf"{_SET}\W?CLIENT_ENCODING\W? (?:TO|=) (?!(?:['\"]?(?:UTF8|UNICODE)['\"]?|DEFAULT)$)",
         "SET client_encoding",
     ),
     (_SETTING, rf"{_SET}NAMES (?!(?:'(?:UTF8|UNICODE)'|DEFAULT)$)", "SET NAMES"),
     (
         _SETTING,
-        rf"{_SET}\W?STANDARD_CONFORMING_STRINGS\W? (?:TO|=) (?!(?:'?(?:ON|TRUE|YES|1)'?|DEFAULT)$)",
+        rf"{_SET}\W?STANDARD_CONFORMING_STRINGS\W? (?:TO|=) (?!(?:{_ON}|DEFAULT)$)",
         "SET standard_conforming_strings",
     ),
 )
@@ -202,6 +217,10 @@ OTHER_MODE = (
     "asks for another transaction than the job's, which is READ COMMITTED and writes: its first "
     "statement must see what other runners have committed",
     "Leave that out; LOCK TABLE keeps what the file reads from changing meanwhile.",
+)
+_LATER = (
+    "acts from the next session on: nothing behind it in this run sees it",
+    "Name the schemas in what follows, or SET search_path there.",
 )
 _REFUSALS = {
     StatementKind.TRANSACTION_CONTROL: (

@@ -394,6 +394,23 @@ def test_an_empty_folder_and_an_empty_file_are_nothing_to_do_and_applied(
     assert run_job(database.url, folder).applied == ["001_a"]
 
 
+def test_a_search_path_for_later_sessions_is_warned_of(database: Database, tmp_path: Path) -> None:
+    """The next file of this run does not see it, and the same file in the next run would."""
+    database.query("CREATE SCHEMA app")
+    path = f"-- ours\nALTER DATABASE {database.dbname} SET search_path = app;\n"
+    encoding = 'SET client_encoding = "UTF8";\n'
+    files = {"001_path.sql": encoding + path, "002_b.sql": "CREATE TABLE b (id int);\n"}
+    folder = write_folder(tmp_path / "m", files)
+    for command in ("plan", "up"):
+        result = run_job(database.url, folder, command)
+        assert result.code == 0, result.stderr
+        [warning] = result.of("plan.warning")
+        place = warning["level"], warning["file"], warning["line"]
+        assert place == ("warning", "001_path.sql", 3)
+        assert "acts from the next session on" in warning["problem"]
+    assert database.query("SELECT to_regclass('public.b')::text") == [("public.b",)]
+
+
 def test_a_read_only_server_is_16(database: Database, tmp_path: Path) -> None:
     database.query(f"ALTER DATABASE {database.dbname} SET default_transaction_read_only = on")
     folder = write_folder(tmp_path, TWO)

@@ -120,6 +120,17 @@ def test_the_findings_of_a_file_come_in_the_order_of_its_lines() -> None:
     assert [finding.line for finding in findings] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("before", ["", "-- migrator: no-transaction\n"])
+def test_what_acts_from_the_next_session_on_is_a_warning(before: str) -> None:
+    sql = f"{before}SELECT 1;\nALTER ROLE r SET search_path = a;\n"
+    script, findings = understand(a_migration(1, sql))
+    assert (script is not None, findings) == (True, ())
+    assert script is not None
+    [warning] = script.warnings
+    assert warning.line == sql.count("\n")
+    assert warning.problem.startswith("ALTER ROLE ... SET search_path acts from the next session")
+
+
 @pytest.mark.parametrize(
     "mark",
     ["-- migrate:up", "--migrate:down transaction:false", "-- +goose Up", "-- +migrate Down"],

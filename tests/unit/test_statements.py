@@ -12,7 +12,8 @@ def statements_of(text: str) -> list[Statement]:
 
 CONTROL, ALONE = StatementKind.TRANSACTION_CONTROL, StatementKind.NON_TRANSACTIONAL
 COPY, SETTING = StatementKind.REFUSED_COPY, StatementKind.REFUSED_SETTING
-MODE = StatementKind.TRANSACTION_MODE
+MODE, LATER = StatementKind.TRANSACTION_MODE, StatementKind.NEXT_SESSION
+PATH = "ALTER {} ... SET search_path"
 COPY_IN, PLAIN = StatementKind.COPY_IN, StatementKind.PLAIN
 
 
@@ -66,6 +67,14 @@ COPY_IN, PLAIN = StatementKind.COPY_IN, StatementKind.PLAIN
         ("SET NAMES 'latin1'", SETTING, "SET NAMES"),
         ("SET LOCAL client_encoding TO SQL_ASCII", SETTING, "SET client_encoding"),
         ("SET \"client_encoding\" = 'UTF-8'", PLAIN, "SET"),
+        ('SET client_encoding = "UTF8"', PLAIN, "SET"),
+        ('SET client_encoding = "LATIN1"', SETTING, "SET client_encoding"),
+        ('SET standard_conforming_strings = "on"', PLAIN, "SET"),
+        ("ALTER DATABASE d SET search_path = tablespace, a", LATER, PATH.format("DATABASE")),
+        ('ALTER ROLE ALL IN DATABASE "d" SET "search_path" TO x', LATER, PATH.format("ROLE")),
+        ("ALTER USER CURRENT_USER RESET search_path", LATER, "ALTER USER ... RESET search_path"),
+        ("ALTER ROLE r SET work_mem = 1", PLAIN, "ALTER"),
+        ("ALTER FUNCTION f() SET search_path = x", PLAIN, "ALTER"),
         ("SET standard_conforming_strings = off", SETTING, "SET standard_conforming_strings"),
         ("SET SESSION standard_conforming_strings TO DEFAULT", PLAIN, "SET"),
         ("SET search_path = client_encoding, public", PLAIN, "SET"),
