@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 LOCK_REFUSED, DEADLOCK = "55P03", "40P01"
 BUSY = frozenset({LOCK_REFUSED, DEADLOCK, "40001"})
 READ_ONLY = "25006"
+#: Notices by which a statement did not do what it says: a table, object, column or schema is there
+#: already and was skipped, or a name was cut at 63 bytes.
+SKIPPED = frozenset({"42P07", "42710", "42701", "42P06", "42622"})
 #: Whether it is a standby, and where the setting comes from (pg_settings.source).
 READ_ONLY_WHY = """SELECT pg_is_in_recovery(), (SELECT source FROM pg_settings
   WHERE name = 'default_transaction_read_only' AND setting = 'on')"""
@@ -191,7 +194,8 @@ class Link:
 
     def tell_notice(self, version: str, notice: Notice) -> None:
         """What the server says while a file runs."""
-        level = "warning" if notice.severity == "WARNING" else "debug"
+        level = "info" if notice.sqlstate in SKIPPED else "debug"
+        level = "warning" if notice.severity == "WARNING" else level
         fields = {"version": version, "notice": notice.message}
         self.tell(Event("migration.notice", level, fields))
 

@@ -19,6 +19,8 @@ from migrator.model import Event, Tell
 NOTICED = {"migration.notice": "version", "connection.notice": "target"}
 #: How many notices of one migration and level are shown; the rest is counted.
 NOTICES = 200
+#: Events that come while a file is still under way.
+WITHIN = {"statement.started", "statement.done", "statement.settled", "migration.retry"}
 
 
 def make_tell(
@@ -26,7 +28,7 @@ def make_tell(
 ) -> Tell:
     """A `tell` that writes each event of at least `level` as one line to `stream`.
 
-    An event below the level costs nothing.
+    An event below the level costs nothing; of a file's notices one line says how many they were.
     """
     text = log_format is LogFormat.TEXT or (log_format is LogFormat.AUTO and stream.isatty())
     unhurried = _Unhurried(stream)
@@ -47,6 +49,7 @@ def make_tell(
     def tell(event: Event) -> None:
         number = levels[event.level.upper()]
         if not logger.isEnabledFor(number):
+            notices.leave_out(event)
             return
         for line in notices.admit(event):
             logger.log(levels[line.level.upper()], line.name, extra={"fields": hide(line.fields)})
@@ -63,6 +66,12 @@ class _Notices:
     def __init__(self) -> None:
         self._seen: Counter[tuple[str, str, str]] = Counter()
         self._left_out: Counter[tuple[str, str, str]] = Counter()
+        self._unseen: Counter[str] = Counter()  #: of a version, below the level
+
+    def leave_out(self, event: Event) -> None:
+        """Count `event`, which is below the level."""
+        if event.name == "migration.notice":
+            self._unseen[str(event.fields.get("version"))] += 1
 
     def admit(self, event: Event) -> Iterator[Event]:
         """What is to be said: `event`, and before it what was left out since, once that is over."""
@@ -77,6 +86,12 @@ class _Notices:
                 fields = {NOTICED[name]: subject, "notice": f"… {number} more", "more": number}
                 yield Event(name, level, fields)
             self._left_out.clear()
+            if event.name not in WITHIN:
+                for version, number in self._unseen.items():
+                    text = f"{number} not shown; LOG_LEVEL=debug shows them"
+                    fields = {"version": version, "notice": text, "more": number}
+                    yield Event("migration.notice", "info", fields)
+                self._unseen.clear()
         yield event
 
 

@@ -101,6 +101,7 @@ def prepare_history(
     there = (history.exists, history.log_exists)
     tables = [table for table, exists in zip(place.tables, there, strict=True) if exists]
     statements = opening(place, limits, "prepares its tables", tables=tables, owners=owners)
+    statements.append("SET LOCAL client_min_messages = warning")  # what is skipped is meant
     if not history.schema_exists:
         statements.append(f"CREATE SCHEMA {identifier(place.schema)}")
     if not history.exists:

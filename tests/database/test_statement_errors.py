@@ -131,6 +131,59 @@ def test_notices_are_told_as_they_are_raised(database: Database, tmp_path: Path)
     assert told == [("warning", "look out"), ("debug", "by the way")]
 
 
+@pytest.mark.parametrize(
+    ("sql", "notice"),
+    [
+        ("CREATE TABLE IF NOT EXISTS there (n int);", 'relation "there" already exists, skipping'),
+        ("CREATE SCHEMA IF NOT EXISTS public;", 'schema "public" already exists, skipping'),
+        (
+            "ALTER TABLE there ADD COLUMN IF NOT EXISTS n int;",
+            'column "n" of relation "there" already exists, skipping',
+        ),
+        (
+            "CREATE EXTENSION IF NOT EXISTS plpgsql;",
+            'extension "plpgsql" already exists, skipping',
+        ),
+        (
+            f"CREATE TABLE {'x' * 70} (n int);",
+            f'identifier "{"x" * 70}" will be truncated to "{"x" * 63}"',
+        ),
+    ],
+    ids=["42P07", "42P06", "42701", "42710", "42622"],
+)
+@pytest.mark.parametrize("alone", [False, True], ids=["a flight", "no-transaction"])
+def test_what_was_skipped_or_cut_is_shown_and_other_notices_are_counted(
+    database: Database, tmp_path: Path, sql: str, notice: str, alone: bool
+) -> None:
+    database.query("CREATE TABLE there (n int)")
+    first = "-- migrator: no-transaction\n" if alone else ""
+    said = "DROP TABLE IF EXISTS gone; DROP TABLE IF EXISTS gone_too;\n"
+    folder = write_folder(tmp_path, {"001_a.sql": first + sql + said, "002_b.sql": "SELECT 1;"})
+    result = run_job(database.url, folder)
+    assert result.code == 0, result.stderr
+    shown = [line for line in result.lines if line["event"].endswith(".notice")]
+    assert [(line["level"], line["notice"]) for line in shown] == [
+        ("info", notice),
+        ("info", "2 not shown; LOG_LEVEL=debug shows them"),
+    ]
+    assert (shown[1]["version"], shown[1]["more"]) == ("001_a", 2)
+
+
+def test_the_policy_of_a_reader_with_a_long_name_says_nothing(
+    database: Database, tmp_path: Path
+) -> None:
+    name = "é" * 31
+    database.query(f'DROP ROLE IF EXISTS "{name}"')
+    database.query(f'CREATE ROLE "{name}"')
+    try:
+        folder = write_folder(tmp_path, {"001_a.sql": "SELECT 1;"})
+        result = run_job(database.url, folder, HISTORY_READERS=name)
+        assert (result.code, result.of("connection.notice")) == (0, []), result.stderr
+    finally:
+        database.query(f'DROP OWNED BY "{name}"')
+        database.query(f'DROP ROLE "{name}"')
+
+
 def test_no_notice_is_lost_however_many_there_are(database: Database, tmp_path: Path) -> None:
     sql = "DO $$ BEGIN FOR n IN 1..80 LOOP RAISE WARNING 'w%', n; END LOOP; END $$;"
     result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": sql}))
