@@ -39,9 +39,13 @@ class Forward:
 
 @dataclass(frozen=True)
 class Welcome:
-    """Let the client in without a word about a password, say these parameters, and fall silent."""
+    """Let the client in without a word about a password, and say these parameters.
+
+    Each query gets the next of `answers`, and the last one again; without any there is silence.
+    """
 
     parameters: Mapping[str, str]
+    answers: Sequence[bytes] = ()
 
 
 class Do(Enum):
@@ -98,10 +102,20 @@ class PoolerStub:
                     client.sendall(_error_response(answer))
                 case Welcome():
                     client.sendall(_greeting(answer))
-                    client.recv(1)
+                    self._answer(client, answer.answers)
                 case Do.KEEP_SILENT:
                     client.recv(1)
         client.close()
+
+    def _answer(self, client: socket.socket, answers: Sequence[bytes]) -> None:
+        asked = 0
+        with suppress(ConnectionError):  # the client has gone
+            while True:
+                kind, size = struct.unpack("!cI", receive(client, 5))
+                receive(client, size - 4)
+                if kind == b"Q" and answers:
+                    client.sendall(answers[min(asked, len(answers) - 1)])
+                    asked += 1
 
     def _startup(self, client: socket.socket) -> bytes:
         """The client's startup packet, once it has made do without TLS; b"" for a cancel."""
@@ -139,10 +153,32 @@ def _greeting(welcome: Welcome) -> bytes:
     return b"R\0\0\0\x08\0\0\0\0" + b"".join(status) + key + b"Z\0\0\0\x05I"
 
 
+def answer(*rows: Sequence[bytes | None], columns: int = 1, kind: int = 25) -> bytes:
+    """What a server answers a query with: rows of this many columns, of a type's oid (text)."""
+    described = struct.pack("!IhIhih", 0, 0, kind, -1, -1, 0)
+    columns_said = b"".join(b"c\0" + described for _ in range(columns))
+    said = _packed(b"T", struct.pack("!h", columns) + columns_said)
+    for row in rows:
+        fields = (
+            struct.pack("!i", -1) if value is None else struct.pack("!i", len(value)) + value
+            for value in row
+        )
+        said += _packed(b"D", struct.pack("!h", len(row)) + b"".join(fields))
+    return said + DONE
+
+
+def _packed(kind: bytes, body: bytes) -> bytes:
+    return kind + struct.pack("!I", len(body) + 4) + body
+
+
 def message(kind: bytes, *strings: str, encoding: str = "utf-8") -> bytes:
     """A message of NUL-ended strings (protocol manual, "Message Formats")."""
-    body = b"".join(text.encode(encoding) + b"\0" for text in strings)
-    return kind + struct.pack("!I", len(body) + 4) + body
+    return _packed(kind, b"".join(text.encode(encoding) + b"\0" for text in strings))
+
+
+#: CommandComplete and ReadyForQuery; and the latter alone.
+DONE = message(b"C", "SELECT 1") + _packed(b"Z", b"I")
+READY = _packed(b"Z", b"I")
 
 
 def receive(source: socket.socket, size: int) -> bytes:

@@ -23,7 +23,7 @@ from migrator.apply.tries import (
 )
 from migrator.config import Config
 from migrator.durations import limit_seconds
-from migrator.errors import ConfigError, DirtyError, PendingError
+from migrator.errors import ConfigError, DirtyError, PendingError, StoppedError
 from migrator.history.distrust import Distrust
 from migrator.history.fence import Owners, Write
 from migrator.history.place import Limits, Place
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 #: What was not there when it was looked for: a schema, a table or its type.
 DOUBTED = "Compare with the role that runs `up`; only that role's rows can be relied on."
+LAST_LOOK_SECONDS = 2.0  #: for the look that `wait` takes when its time is up
 APPEARED = frozenset({"42P06", "42P07", "23505", "42710"})
 
 
@@ -353,17 +354,18 @@ def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
         if lacking():
             raise _NotYetError
 
+    watch, limit = run.link.watch, limit_seconds(run.config.wait_timeout)
     try:
-        limit = limit_seconds(run.config.wait_timeout)
-        retry(
-            look,
-            run.link.watch,
-            Trouble(_NotYetError, lambda: limit, tell_retry, first_seconds=0.2),
-        )
-    except _NotYetError:
+        with watch.bounded(limit + LAST_LOOK_SECONDS, "WAIT_TIMEOUT"):
+            retry(look, watch, Trouble(_NotYetError, lambda: limit, tell_retry, first_seconds=0.2))
+    except (_NotYetError, StoppedError) as error:
+        if isinstance(error, StoppedError) and watch.stopped_by != "WAIT_TIMEOUT":
+            raise
+        what = f"still pending after WAIT_TIMEOUT: {', '.join(lacking())}"
+        if run.view is None:
+            what = "the history could not be read within WAIT_TIMEOUT"
         raise PendingError(
-            f"still pending after WAIT_TIMEOUT: {', '.join(lacking())}",
-            remedy="See whether the job that runs `up` has failed or still works.",
+            what, remedy="See whether the job that runs `up` has failed or still works."
         ) from None
 
 

@@ -19,6 +19,7 @@ The errors that steer it. None leaves a run as it is; `cli` says the first two i
     Exception
     ├─ ServerError           PostgreSQL answered with an error; the session lives
     ├─ LostError             the connection ended; what was sent may have happened
+    │  ├─ SilentError        no answer within a limit; of a session's first answer 20, or 21
     │  └─ PoolFullError      the pooler had no connection: nothing was sent
     │     └─ MisreadError    the session would misread our text: nothing was done; once, then 16
     ├─ TablesBusyError       `settle` makes it of 55P03, 40P01 and 40001: it was rolled back
@@ -30,20 +31,27 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from functools import partial
 from typing import Protocol, TypeVar
 
 from migrator.apply.database import Link, MovedError, TablesBusyError
 from migrator.durations import Rhythm, limit_seconds
-from migrator.errors import BusyError, LockedError
+from migrator.errors import BusyError, LockedError, UnreachableError
 from migrator.history.flight import HELD
 from migrator.history.lock_wait import Wait, as_holder
 from migrator.history.place import Place
 from migrator.model import Applied, Event
 from migrator.postgres.retry import Trouble, retry
-from migrator.postgres.session import LostError, MisreadError, PoolFullError, ServerError, Session
+from migrator.postgres.session import (
+    LostError,
+    MisreadError,
+    PoolFullError,
+    ServerError,
+    Session,
+    SilentError,
+)
 from migrator.report import blockers_in_words
 
 _T = TypeVar("_T")
@@ -86,7 +94,7 @@ def read_tables(link: Link, query: Query[_T]) -> _T:
 
     def once() -> _T:
         session = link.connect()
-        with effort.accompanied():
+        with effort.accompanied(), _answering(link, session):
             try:
                 return query(session, link.place_of(session))
             except ServerError as error:
@@ -102,9 +110,36 @@ def ask(link: Link, query: Query[_T], rows: Sequence[Cause] = CONNECTION) -> _T:
 
     def once() -> _T:
         session = link.connect()
-        return query(session, link.place_of(session))
+        with _answering(link, session):
+            return query(session, link.place_of(session))
 
     return persist(link, once, rows)
+
+
+@contextlib.contextmanager
+def _answering(link: Link, session: Session) -> Iterator[None]:
+    """Within, the first answer of a session has CONNECT_TIMEOUT, and the time of a table's lock.
+
+    Where a pooler may keep a message in its queue, it has WAIT_TIMEOUT. Raises UnreachableError,
+    or LockedError.
+    """
+    config = link.config
+    if session.spoken:
+        yield
+        return
+    limit = config.wait_timeout if session.may_queue else config.connect_timeout
+    try:
+        with link.watch.limited(limit_seconds(limit) + limit_seconds(config.lock_timeout)):
+            yield
+    except SilentError as error:
+        link.lost()
+        if session.may_queue:
+            raise _still_full(error) from error
+        raise UnreachableError(
+            f"{session.target} accepted the login and gave no answer within CONNECT_TIMEOUT",
+            remedy="See what the server, or the pooler in front of it, waits for; then run again.",
+            reason="silent",
+        ) from error
 
 
 def persist(
@@ -299,7 +334,7 @@ _TABLE = {
 }
 
 
-def _still_full(error: PoolFullError) -> LockedError:
+def _still_full(error: LostError) -> LockedError:
     return LockedError(
         f"the pooler had no connection to spare within WAIT_TIMEOUT: {error}",
         remedy="See who has them all: another runner, or the application. Raise the "

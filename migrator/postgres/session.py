@@ -13,6 +13,8 @@ from migrator.display import held
 from migrator.errors import StoppedError
 from migrator.postgres.libpq import Connection, Notice, ResultCounter, blocking
 from migrator.postgres.quoting import MISREAD, TAIL, begins_clean, first
+from migrator.postgres.stop import TimeIsUpError
+from migrator.postgres.url import in_session_mode
 
 if TYPE_CHECKING:
     from migrator.postgres.refusal import Refusal
@@ -35,6 +37,10 @@ class LostError(Exception):
     """The connection ended; what was in flight may or may not have happened."""
 
 
+class SilentError(LostError):
+    """No answer came within a limit of ours."""
+
+
 class PoolFullError(LostError):
     """The pooler ended the connection for want of one to the server: nothing was sent there."""
 
@@ -55,6 +61,7 @@ class Session:
         self._results = ResultCounter()
         self.hear: Callable[[Notice], None] = connection.early.append  #: what the server says
         connection.hear = lambda notice: self.hear(notice)
+        self.spoken = False  #: the server has answered a message
         self.target = target
         self.server_version: int = connection.info.server_version
         self.backend_pid: int = connection.info.backend_pid  #: the pooler's, where there is one
@@ -109,6 +116,7 @@ class Session:
             refusal = caught
         error = self._watch.take_failure() or refusal
         if error is None:
+            self.spoken = True
             return
         if isinstance(error, psycopg2.Error):
             self._results.refused()
@@ -161,6 +169,14 @@ class Session:
         return bool(rows[0][0] == self.backend_pid)
 
     @property
+    def may_queue(self) -> bool:
+        """Whether a pooler may stand between that keeps a message until a connection is free.
+
+        PgBouncer gives a random number for the backend's pid; Linux has none above 2 to the 22nd.
+        """
+        return not 0 < self.backend_pid <= 2**22 or in_session_mode(self.target) is not None
+
+    @property
     def in_transaction(self) -> bool:
         """Whether a transaction is open, aborted or not; asked of libpq, not of the server."""
         idle: bool = self._connection.info.transaction_status == extensions.TRANSACTION_STATUS_IDLE
@@ -194,6 +210,8 @@ class Session:
         sqlstate = diag.sqlstate if diag else None
         if self._watch.stopped_by and (sqlstate in {None, "57014"} or not self.alive):
             return self._watch.stopped()
+        if isinstance(error, TimeIsUpError):
+            return SilentError("no answer in time")
         if diag is None or sqlstate is None or not self.alive:
             return _lost(held(str(error)).strip().partition("\n")[0])
         if sqlstate == MISREAD and not self.answered and begins_clean(text):  # not a file's own

@@ -76,8 +76,9 @@ class Watch:
     """
 
     def __init__(self, deadline_seconds: float | None = None) -> None:
-        self.stopped_by: str | None = None  #: SIGTERM, SIGINT or DEADLINE
+        self.stopped_by: str | None = None  #: SIGTERM, SIGINT, DEADLINE or what `bounded` says
         self._ends = None if deadline_seconds is None else time.monotonic() + deadline_seconds
+        self._ends_by = "DEADLINE"
         self._limit: float | None = None
         self._failure: Exception | None = None
         self._state = State.WAITING
@@ -120,7 +121,7 @@ class Watch:
         if self._state in CLEANS_UP:
             return
         if self._ends is not None and time.monotonic() >= self._ends:
-            self.stop("DEADLINE")
+            self.stop(self._ends_by)
         if self.stopped_by:
             raise self.stopped()
 
@@ -157,6 +158,18 @@ class Watch:
             yield
         finally:
             self._limit = before
+
+    @contextlib.contextmanager
+    def bounded(self, seconds: float, by: str) -> Iterator[None]:
+        """Within, all that is waited for ends after `seconds` as at a deadline, stopped `by`."""
+        before = self._ends, self._ends_by
+        ends = time.monotonic() + seconds
+        if ends < (math.inf if self._ends is None else self._ends):
+            self._ends, self._ends_by = ends, by
+        try:
+            yield
+        finally:
+            self._ends, self._ends_by = before
 
     @contextlib.contextmanager
     def connecting(self, seconds: float) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -145,6 +146,36 @@ def test_what_was_asked_for_at_the_start_must_be_in_force(
     result = run_job(pooler.url(), tmp_path, **SOON)
     assert (result.code, result.error["type"]) == (16, "AccessError")
     assert part in result.error["message"]
+
+
+#: What a server says at login, before it falls silent.
+GREETING = {"server_version": "15.0", "client_encoding": "UTF8", "DateStyle": "ISO"}
+
+
+@pytest.mark.parametrize("command", ["up", "verify", "status", "history"])
+def test_the_first_answer_comes_within_connect_timeout(
+    command: str, stub: MakeStub, tmp_path: Path
+) -> None:
+    pooler = stub(Welcome(GREETING))
+    folder = write_folder(tmp_path, {"001_a.sql": "SELECT 1"})
+    settings = {"CONNECT_TIMEOUT": "200ms", "LOCK_TIMEOUT": "200ms"}
+    result = run_job(pooler.url(), folder, command, **settings)
+    assert (result.code, result.error["reason"]) == (20, "silent"), result.stderr
+    assert "no answer within CONNECT_TIMEOUT" in result.error["message"]
+    assert result.report["outcome"] == "nothing was changed"
+
+
+@pytest.mark.parametrize(
+    "answer", [Welcome(GREETING), Do.KEEP_SILENT, Refuse("(EMAXCONN) Max client connections")]
+)
+def test_wait_ends_with_its_timeout_whatever_it_waits_for(
+    answer: Any, stub: MakeStub, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path, {"001_a.sql": "SELECT 1"})
+    result = run_job(stub(answer).url(), folder, "wait", WAIT_TIMEOUT="200ms")
+    assert (result.code, result.error["type"]) == (24, "PendingError"), result.stderr
+    assert result.error["message"] == "the history could not be read within WAIT_TIMEOUT"
+    assert "run.stopped" not in result.events
 
 
 def test_only_what_every_pooler_takes_is_asked_for_at_the_start(

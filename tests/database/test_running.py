@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import traceback
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,21 @@ def test_wait_gives_up_with_24(database: Database, tmp_path: Path) -> None:
     result = run_job(database.url, write_folder(tmp_path, chain(1)), "wait", WAIT_TIMEOUT="300ms")
     assert result.code == 24
     assert "001_step" in result.error["message"]
+
+
+def test_wait_gives_up_in_time_while_the_history_is_locked(
+    database: Database, tmp_path: Path
+) -> None:
+    assert run_job(database.url, write_folder(tmp_path, chain(1))).code == 0
+    with closing(database.connect()) as holder:
+        holder.autocommit = False
+        holder.cursor().execute("LOCK TABLE schema_migrations")
+        result = run_job(database.url, tmp_path, "wait", WAIT_TIMEOUT="300ms")
+        assert result.code == 24, result.stderr
+        assert "could not be read within WAIT_TIMEOUT" in result.error["message"]
+        deadline = run_job(database.url, tmp_path, "wait", DEADLINE="300ms")
+        assert (deadline.code, deadline.error["stopped_by"]) == (23, "DEADLINE")
+    assert run_job(database.url, tmp_path, "wait").code == 0
 
 
 def test_what_cannot_be_looked_up_after_a_lost_commit_is_unknown(

@@ -117,9 +117,11 @@ def test_a_waiter_that_loses_its_connection_goes_on_waiting(
 
 
 @contextmanager
-def a_full_pool(database: Database, pgbouncer: MakePgBouncer, mode: str) -> Iterator[str]:
-    """Within, somebody has the only connection of a pool, whose patience is a second: its URL."""
-    settings = {"query_wait_timeout": 1}
+def a_full_pool(
+    database: Database, pgbouncer: MakePgBouncer, mode: str, patience_seconds: int = 1
+) -> Iterator[str]:
+    """Within, somebody has the only connection of a pool, which waits for so long: its URL."""
+    settings = {"query_wait_timeout": patience_seconds}
     pooler = pgbouncer(database, pool_mode=mode, pool_size=1, settings=settings)
     url = pooler.url(database.dbname)
     with closing(until(partial(connected, url))) as greedy:
@@ -171,6 +173,18 @@ def test_a_pool_that_stays_full_is_21(
     spare = "no connection to spare within WAIT_TIMEOUT: FATAL:  query_wait_timeout"
     assert spare in result.error["message"]
     assert result.report["outcome"] == "nothing was changed"
+
+
+@FULL_MODES
+def test_a_queue_without_an_end_is_21_too(
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, mode: str
+) -> None:
+    """For longer than CONNECT_TIMEOUT: the pooler answers the login by itself."""
+    settings = {"CONNECT_TIMEOUT": "100ms", "LOCK_TIMEOUT": "100ms", "WAIT_TIMEOUT": "1s"}
+    with a_full_pool(database, pgbouncer, mode, patience_seconds=0) as url:
+        result = run_job(url, write_folder(tmp_path, chain(1)), **settings)
+    assert result.code == 21, result.stderr
+    assert "no connection to spare within WAIT_TIMEOUT" in result.error["message"]
 
 
 def test_a_flight_in_a_poolers_queue_is_not_held_to_be_lost(
