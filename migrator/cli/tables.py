@@ -27,6 +27,9 @@ def undo_text(rows: list[dict[str, Any]]) -> str:
         lines.append(f"{name} ({row['kind']}, {row['applied_at']}): {where}, {count}")
         text = row["undo"].expandtabs(4).replace("\r\n", "\n")
         lines += [f"    {visible(line)}".rstrip() for line in text.split("\n") if text]
+        if row["pending_again"]:
+            names = visible(", ".join(row["pending_again"]))
+            lines.append(f"  then pending again, until the next `up`: {names}")
     return "".join(f"{line}\n" for line in lines) or "nothing to undo\n"
 
 

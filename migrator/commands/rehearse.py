@@ -22,7 +22,8 @@ UP, DOWN = "Fix {0}, so that it makes the same again.", "Fix {0}, so that it und
 def rehearse(run: Run, migrations: tuple[Migration, ...]) -> list[dict[str, Any]]:
     """Apply, undo and apply again each migration; in the end undo all, if that can be.
 
-    After each step what the database holds is compared with what it held before. A row for each
+    Where there are repeatables, that is done with them in place, and all is applied again. After
+    each step what the database holds is compared with what it held before. A row for each
     migration is the answer. Raises SourceError with all differences, and whatever keeps a
     migration or an undo from running, with the differences up to there.
     """
@@ -47,6 +48,7 @@ def _rehearse_each(
     migrations = tuple(script.migration for script in trial.understand(view, migrations))
     trial.prepare(view.history)
     before = _look(trial)
+    repeatables: dict[str, Snapshot] = {}  # by file, what there was once it had run
     for count, migration in enumerate(migrations, 1):
         until_here, known = migrations[:count], len(findings)
         trial.apply_pending(until_here)
@@ -57,11 +59,35 @@ def _rehearse_each(
         row = {"version": migration.version, "result": result}
         fields = {**row, "step": count, "steps": len(migrations)}
         run.link.tell(Event("migration.rehearsed", "info", fields))
+        if migration.repeatable:
+            repeatables[migration.file] = made
         before = made
         yield row
-    if not findings and all(migration.rollback_sql is not None for migration in migrations):
+    without = [m.rollback_sql is None for m in reversed(migrations) if not m.repeatable]
+    steps = [*without, True].index(True)
+    if findings or not steps:
+        return
+    if repeatables:
+        findings += _back_with_repeatables(trial, migrations, steps, repeatables)
+    elif steps == len(migrations):
         # what was given empty is empty again
-        roll_back(trial, migrations, Wish(steps=len(migrations)), Origin.STORED, sure=True)
+        roll_back(trial, migrations, Wish(steps=steps), Origin.STORED, sure=True)
+
+
+def _back_with_repeatables(
+    trial: Run, migrations: tuple[Migration, ...], steps: int, made: dict[str, Snapshot]
+) -> list[Finding]:
+    """Undo what can be undone with all repeatables in place, and apply all again."""
+    roll_back(trial, migrations, Wish(steps=steps), Origin.STORED, sure=True)
+    trial.apply_pending(migrations)
+    files = list(made)
+    found = []
+    for difference in differences(made[files[-1]], _look(trial)):
+        key = (difference.item.kind, difference.item.name)
+        file = next((file for file in files if key in made[file]), files[-1])
+        words = difference.in_words("the first time", "after all was undone and applied again")
+        found.append(Finding(file, words, UP.format(file)))
+    return found
 
 
 def _there_and_back(

@@ -5,18 +5,22 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from migrator.apply.tries import ONCE, persist, until_unmoved
+from migrator.apply.tries import ONCE, persist, read_tables, until_unmoved
 from migrator.commands.repair_rules import Known, Told, assume
 from migrator.errors import StoppedError, UnreachableError
 from migrator.history.fence import Owners
 from migrator.history.flight import head, opening, write
 from migrator.history.place import Limits
+from migrator.history.undo_texts import read_kept
 from migrator.model import Event, Migration
+from migrator.plan.progress import Answer
+from migrator.plan.repeatables import pending_again
 from migrator.postgres.quoting import TAIL
 from migrator.postgres.session import LostError, ServerError
 
 if TYPE_CHECKING:
     from migrator.apply.run import Run, View
+    from migrator.history.read import History
 
 
 def record_answer(run: Run, migrations: tuple[Migration, ...], told: Told) -> str:
@@ -32,7 +36,8 @@ def _record(run: Run, migrations: tuple[Migration, ...], told: Told, view: View)
     history = view.history
     run.prepare(history, Owners.OF_SCHEMA)
     place, seen = run.link.place_of(run.link.connect()), head(history.seen())
-    known = Known(migrations, view.plan, history.dirty, place, history.undoing)
+    again = _again(run, migrations, told, history)
+    known = Known(migrations, view.plan, history.dirty, place, history.undoing, again)
     assumed = assume(known, told)
     fields = {
         "version": told.version,
@@ -55,6 +60,23 @@ def _record(run: Run, migrations: tuple[Migration, ...], told: Told, view: View)
         ) from error
     run.outcome = f"recorded: {assumed.words}"
     return assumed.words
+
+
+def _again(
+    run: Run, migrations: tuple[Migration, ...], told: Told, history: History
+) -> tuple[str, ...]:
+    """The repeatables that run again, as what they made may have gone with an applied migration."""
+    recorded = {row.version: row for row in history.rows}
+    row = recorded.get(told.version)
+    gone = told.answer is Answer.NOT_APPLIED or told.version in history.undoing
+    if row is None or row.repeatable or not gone or not any(r.repeatable for r in history.rows):
+        return ()
+    query = partial(read_kept, lock_timeout_ms=run.config.lock_timeout)
+    places = {version: kept.place for version, kept in read_tables(run.link, query).items()}
+    rows = [row for row in history.rows if row.version in places]
+    if told.version not in places:  # it has gone meanwhile, which the guard will say
+        return ()
+    return tuple(pending_again(rows, places, [told.version], migrations)[told.version])
 
 
 def _send(run: Run, text: str) -> None:

@@ -57,6 +57,7 @@ class Known:
     dirty: Mapping[str, Progress]  #: what has begun and is not in the history
     place: Place
     undoing: Mapping[str, Progress] = field(default_factory=dict)  #: whose undo has begun
+    again: Sequence[str] = ()  #: repeatables that run again, if nothing of the version is left
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,8 @@ def assume(known: Known, told: Told) -> Assumption:
     """What the answer comes to; ConfigError when it does not fit what is known."""
     changes, fields = _RULES[told.answer](known, told)
     words = ASSUMED[told.answer].format(version=told.version, **fields)
+    if known.again:
+        words += f"; the next `up` also runs {', '.join(known.again)} again"
     version = told.new or told.version
     if told.new:
         fields = {"was": told.version, **fields}
@@ -99,7 +102,7 @@ _Ruled = tuple[list[Write], dict[str, str]]  # the changes of the history, and w
 
 def _applied(known: Known, told: Told) -> _Ruled:
     if told.version in known.undoing:  # it is recorded, and its undo is given up
-        return [], {}
+        return _run_again(known, told), {}
     _check_versioned(known, told.version)
     migration = _pending(known, told.version)
     floor = sets_floor(migration)
@@ -110,7 +113,13 @@ def _not_applied(known: Known, told: Told) -> _Ruled:
     recorded = any(row.version == told.version for row in known.plan.applied)
     if not recorded and told.version not in known.dirty:
         raise _unfitting(f"{told.version} is neither applied nor begun")
-    return [rows.forget(known.place, told.version)] if recorded else [], {}
+    forgotten = [rows.forget(known.place, told.version)] if recorded else []
+    return [*forgotten, *_run_again(known, told)], {}
+
+
+def _run_again(known: Known, told: Told) -> list[Write]:
+    """What they made may have been lost with what was taken back."""
+    return list(rows.forget_repeatables(known.place, told.version, known.again))
 
 
 def _interrupted(known: Known, told: Told) -> _Ruled:

@@ -10,7 +10,13 @@ from migrator.apply.run import Run, View
 from migrator.apply.send import Course, Seen, check_time
 from migrator.apply.supabase_history import Sync
 from migrator.apply.tries import read_tables, until_unmoved
-from migrator.commands.rollback_rules import remedy, what_it_means
+from migrator.commands.rollback_rules import (
+    DEPENDED_ON,
+    dependents,
+    remedy,
+    remedy_for,
+    what_it_means,
+)
 from migrator.errors import ConfigError, MigratorError, StatementError, StoppedError
 from migrator.history import journal
 from migrator.history.fence import Write
@@ -18,8 +24,9 @@ from migrator.history.place import Place
 from migrator.history.read import History
 from migrator.history.rows import undone
 from migrator.history.undo_texts import find_undo, read_kept
-from migrator.model import Event, Migration
+from migrator.model import Applied, Event, Migration
 from migrator.no_transaction.run import Errand, apply_alone
+from migrator.plan.plan import make_plan
 from migrator.plan.progress import ROLLBACK_FAILED, Way
 from migrator.plan.undo import Origin, Step, UndoPlan, Wish, check_begun, make_undo
 from migrator.report import Done
@@ -115,33 +122,48 @@ def _undo_all(
             if isinstance(error, StatementError):
                 untried = [later.row.version for later in plan.steps[number:]]
                 _explain(error, step, untried)
+                ran = {row.version for row in history.rows}
+                _name_repeatables(error, step, [m for m in migrations if m.version in ran])
             raise
-        del seen[version]
+        gone = {version, *step.again}
+        seen = {known: checksum for known, checksum in seen.items() if known not in gone}
         run.rolled_back.append(done)
         run.link.check_encoding()
-        pending = {*run.pending, version}
-        run.pending = tuple(m.version for m in migrations if m.version in pending)
+        run.pending = _pending(
+            run, migrations, gone, [r for r in history.rows if r.version in seen]
+        )
         fields = {"version": version, "file": file, "execution_time_ms": done.execution_time_ms}
         run.link.tell(Event("migration.undone", "info", fields))
+        for repeatable in step.again:
+            fields = {"version": repeatable, "file": f"{repeatable}.sql", "undone": version}
+            run.link.tell(Event("repeatable.forgotten", "info", fields))
+
+
+def _pending(
+    run: Run, migrations: tuple[Migration, ...], gone: set[str], left: Sequence[Applied]
+) -> tuple[str, ...]:
+    """What is pending now; repeatables are held while the database is ahead of the folder."""
+    known = {*run.pending, *gone}
+    return tuple(m.version for m in make_plan(migrations, left).pending if m.version in known)
 
 
 def _undo(run: Run, step: Step, seen: Seen) -> Done:
     if step.script.transactional:
         return run.fly(step.script, seen)
-    errand = Errand(Way.BACK, partial(_finish, step.origin), find_undo)
+    errand = Errand(Way.BACK, partial(_finish, step), find_undo)
     also = run.sync.undone(step.script.migration)
     return apply_alone(run.link, step.script, seen.items(), also, errand)
 
 
 def _finish(
-    origin: Origin, place: Place, script: Script, spent_ms: int, also: Sequence[Write], seen: str
+    step: Step, place: Place, script: Script, spent_ms: int, also: Sequence[Write], seen: str
 ) -> str:
-    writes = (*undone(script, place, origin, str(spent_ms)), *also)
+    writes = (*undone(script, place, step.origin, str(spent_ms), tuple(step.again)), *also)
     return journal.finish_with(place, writes, seen)
 
 
 def _course(step: Step) -> Course:
-    record = partial(undone, origin=step.origin)
+    record = partial(undone, origin=step.origin, again=tuple(step.again))
     busy = "the undo of {0} was rolled back, and {0} is still applied"
     return Course(record, Sync.undone, find_undo, "the undo of {}", busy, ROLLBACK_FAILED)
 
@@ -152,3 +174,13 @@ def _explain(error: StatementError, step: Step, untried: list[str]) -> None:
         error.remedy = remedy(step)
     outcome = error.details.get("outcome")
     error.details["outcome"] = what_it_means(step, error.details.get("sqlstate"), untried, outcome)
+
+
+def _name_repeatables(error: StatementError, step: Step, applied: Sequence[Migration]) -> None:
+    """Where something of a repeatable is in the way, say so, instead of PostgreSQL's CASCADE."""
+    if error.details.get("sqlstate") != DEPENDED_ON:
+        return
+    texts = {m.file: "".join(m.pieces) for m in applied if m.repeatable}
+    if found := dependents(error.details.get("detail"), texts):
+        error.remedy = remedy_for(step, found)
+        error.details.pop("hint", None)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 from migrator.history.flight import ESCAPED
 from migrator.plan.undo import Origin, Step
+from migrator.sql.created import Created, created
+
+DEPENDED_ON = "2BP01"
 
 
 def remedy(step: Step) -> str:
@@ -16,6 +20,32 @@ def remedy(step: Step) -> str:
     return (
         "This is the undo as it was stored: clear away what stands in its way and run again, or "
         f"fix {file} and run `rollback --from-files`."
+    )
+
+
+def dependents(detail: str | None, repeatables: Mapping[str, str]) -> list[tuple[str, Created]]:
+    """What repeatables have made that DETAIL names as dependent on what was to go, by file.
+
+    `repeatables` are their texts. Names are looked for and no words, as the server may speak any
+    language. It names what depends on a thing behind that thing; here that comes first.
+    """
+    found = []
+    for file, text in repeatables.items():
+        for made in created(text):
+            name = re.escape(made.printed)
+            if place := re.search(rf'(?<![\w$"])"?{name}"?(?![\w$"])', detail or ""):
+                found.append((-place.start(), file, made))
+    return [(file, made) for _, file, made in sorted(found, key=lambda one: one[:2])]
+
+
+def remedy_for(step: Step, found: Sequence[tuple[str, Created]]) -> str:
+    """What to do where a repeatable's object is in the way: the next `up` makes it again."""
+    down, files = step.script.migration.file, " and ".join(sorted({file for file, _ in found}))
+    drops = " ".join(dict.fromkeys(made.drop for _, made in found))
+    return (
+        f"{files} made what depends on it. Run `{drops}` in the database and run again; or put "
+        f"that at the top of {down} and run `rollback --from-files`. The next `up` runs {files} "
+        "again."
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from migrator.history.fence import Write
 from migrator.history.place import Place
-from migrator.plan.progress import REPAIRED, ROLLED_BACK, Answer
+from migrator.plan.progress import FORGOTTEN, REPAIRED, ROLLED_BACK, Answer
 from migrator.plan.undo import Origin
 from migrator.postgres.quoting import literal
 
@@ -124,10 +125,22 @@ SELECT {run_id}, version, {event}, {runner}, jsonb_build_object(
   FROM gone"""
 
 
-def undone(script: Script, place: Place, origin: Origin, spent_ms: str = MS) -> tuple[Write, ...]:
+#: The rows of repeatables that are pending again, and a line of the log for each.
+FORGET_REPEATABLES = """WITH gone AS (
+    DELETE FROM {history} WHERE version IN ({versions}) RETURNING *)
+INSERT INTO {log} (run_id, version, event, runner, detail)
+SELECT {run_id}, version, {event}, {runner}, jsonb_build_object(
+    'undone', {undone}, 'checksum', checksum, 'kind', kind,
+    'applied_at', applied_at, 'applied_by', gone.run_id)
+  FROM gone"""
+
+
+def undone(
+    script: Script, place: Place, origin: Origin, spent_ms: str = MS, again: Sequence[str] = ()
+) -> tuple[Write, ...]:
     """That the undo `script` has run: its row goes, the log gets a line.
 
-    `spent_ms` is an SQL expression.
+    The repeatables of `again` are forgotten with it. `spent_ms` is an SQL expression.
     """
     words = {
         "history": place.history,
@@ -139,4 +152,21 @@ def undone(script: Script, place: Place, origin: Origin, spent_ms: str = MS) -> 
         "spent": spent_ms,
         "origin": literal(origin.value),
     }
-    return (Write(FORGET.format(**words), history=1, log=1),)
+    forgotten = forget_repeatables(place, script.migration.version, again)
+    return (Write(FORGET.format(**words), history=1, log=1), *forgotten)
+
+
+def forget_repeatables(place: Place, undone: str, again: Sequence[str]) -> tuple[Write, ...]:
+    """Have the repeatables of `again` run again, as nobody knows what `undone` took along."""
+    if not again:
+        return ()
+    text = FORGET_REPEATABLES.format(
+        history=place.history,
+        log=place.log,
+        versions=", ".join(map(literal, again)),
+        run_id=literal(place.run_id),
+        event=literal(FORGOTTEN),
+        runner=literal(place.runner),
+        undone=literal(undone),
+    )
+    return (Write(text, rows=len(again), history=len(again), log=len(again)),)

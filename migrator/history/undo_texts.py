@@ -11,8 +11,9 @@ from migrator.plan.undo import Kept
 from migrator.postgres.quoting import do, first, literal
 from migrator.postgres.session import Session
 
-#: A table that an older job left may have no column for the undo: hence to_jsonb.
-READ_KEPT = """SELECT version::text, dense_rank() OVER (ORDER BY applied_at)::int,
+#: A table that an older job left may have no column for the undo: hence to_jsonb; and rows of
+#: unknown time, which count as the oldest.
+READ_KEPT = """SELECT version::text, dense_rank() OVER (ORDER BY applied_at NULLS FIRST)::int,
        to_jsonb(h) ->> 'rollback_sql'
   FROM {history} AS h"""
 FIND_UNDO = """SELECT EXISTS (SELECT FROM {history} WHERE version = {version}), (

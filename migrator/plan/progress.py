@@ -19,6 +19,7 @@ from typing import Any
 #: What a line of the journal says; the value stands in the log's column `event`.
 INTENT, OUTCOME, FAILED, REPAIRED = "intent", "outcome", "failed", "repaired"
 ROLLED_BACK, ROLLBACK_FAILED = "rolled_back", "rollback_failed"
+FORGOTTEN = "forgotten"  #: of a repeatable that is pending again; the journal reads no such line
 EVENTS = (INTENT, OUTCOME, FAILED, REPAIRED, "applied", ROLLED_BACK, ROLLBACK_FAILED)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -19,6 +19,7 @@ from migrator.errors import (
 from migrator.folder.version_rules import find_version
 from migrator.model import Applied, Finding, Kind, Migration
 from migrator.plan.progress import Progress
+from migrator.plan.repeatables import Again, announced, pending_again
 from migrator.sql.script import Script, read_requirements, understand
 from migrator.sql.sensitive import masked
 
@@ -55,6 +56,7 @@ class Step:
     row: Applied
     script: Script  #: the undo, read and understood
     origin: Origin
+    again: Again = field(default_factory=dict)  #: repeatables that are pending once it is undone
 
     def as_dict(self) -> dict[str, Any]:
         """For the answer of --plan."""
@@ -65,6 +67,7 @@ class Step:
             "statements": self.script.statements,
             "from": self.origin.value,
             "undo": beginning(masked("".join(self.script.migration.pieces))),
+            "pending_again": list(self.again),
         }
 
 
@@ -110,10 +113,11 @@ def make_undo(
     files = {migration.version: migration for migration in folder}
     targets = _targets(rows, kept, wish)
     versioned = [row for row in targets if not row.repeatable]
-    stay = [_stays(row) for row in targets if row.repeatable]
-    lacking: list[Finding] = [] if versioned else stay
+    lacking = [] if versioned else [_stays(row) for row in targets]
     drifted: list[Finding] = []
     wrong = list(_still_required(rows, versioned, files))
+    places = {version: row.place for version, row in kept.items()}
+    again = pending_again(rows, places, [row.version for row in versioned], folder)
     steps = []
     for row in versioned:
         stored = kept[row.version].rollback_sql
@@ -127,8 +131,8 @@ def make_undo(
         script, found = understand(_down(row, text))
         wrong += found
         if script is not None:
-            steps.append(Step(row, script, origin))
-    warnings = stay if versioned else []
+            steps.append(Step(row, script, origin, again[row.version]))
+    warnings = [found for version, which in again.items() for found in announced(version, which)]
     if on_drift is OnFinding.WARN:
         warnings, drifted = warnings + drifted, []
     failures = tuple(
@@ -206,10 +210,10 @@ def _targets(rows: Sequence[Applied], kept: Mapping[str, Kept], wish: Wish) -> t
 def _still_required(
     rows: Sequence[Applied], targets: Sequence[Applied], files: Mapping[str, Migration]
 ) -> Iterator[Finding]:
-    """Applied migrations that stay and say that they need one that goes."""
+    """Applied migrations that stay and say that they need one that goes; repeatables run again."""
     gone = {row.version for row in targets}
     for row in rows:
-        if row.version in gone or row.version not in files:
+        if row.version in gone or row.version not in files or row.repeatable:
             continue
         for version in dict.fromkeys(r.version for r in read_requirements(files[row.version])):
             if version in gone:
@@ -228,8 +232,8 @@ def _down(row: Applied, text: str) -> Migration:
 def _stays(row: Applied) -> Finding:
     return Finding(
         f"{row.version}.sql",
-        "is a repeatable migration, which has no undo, and stays as the last run left it",
-        "Put its older text back and run `up`.",
+        "is a repeatable, which has no undo, and stays as the last run left it",
+        "Put its older text back and run `up`; to undo an older run: `rollback --to VERSION`.",
     )
 
 

@@ -83,7 +83,7 @@ def test_files_are_rehearsed_in_the_order_in_which_they_are_applied(
         "001_a.sql": "-- migrator: requires 002_b\nALTER TABLE b ADD COLUMN a int;\n",
         "001_a.down.sql": "ALTER TABLE b DROP COLUMN a;\n",
         "002_b.sql": "CREATE TABLE b (id int);\n",
-        "002_b.down.sql": "DROP TABLE b;\n",
+        "002_b.down.sql": "DROP VIEW IF EXISTS v;\nDROP TABLE b;\n",
         "003_c.sql": "-- migrator: no-transaction\nCREATE INDEX CONCURRENTLY c ON b (id);\n",
         "003_c.down.sql": "DROP INDEX c;\n",
         "R__v.sql": "CREATE OR REPLACE VIEW v AS SELECT id FROM b;\n",
@@ -98,6 +98,38 @@ def test_files_are_rehearsed_in_the_order_in_which_they_are_applied(
     ]
     (tmp_path / "002_b.sql").write_text("-- migrator: requires 001_a\n" + files["002_b.sql"])
     assert rehearse(database.url, tmp_path).code == 10
+
+
+VIEW = "CREATE OR REPLACE VIEW v AS SELECT id FROM a;\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "code", "said"),
+    [
+        pytest.param({"R__v.sql": VIEW}, 15, "R__v.sql made what depends on it", id="in the way"),
+        pytest.param(
+            {"R__v.sql": VIEW, "001_a.down.sql": "DROP TABLE a CASCADE;\n"}, 0, "", id="made again"
+        ),
+        pytest.param(
+            {"R__v.sql": "CREATE VIEW v AS SELECT 1;\n"},
+            15,
+            "R__v.sql:1:1: ERROR 42P07",
+            id="runs only once",
+        ),
+        pytest.param(
+            {"R__v.sql": "CREATE TABLE IF NOT EXISTS v AS SELECT 1;\nINSERT INTO v VALUES (2);\n"},
+            10,
+            "rows public.v differs: count 2 the first time, 3 after all was undone and applied",
+            id="adds rows each time",
+        ),
+    ],
+)
+def test_repeatables_are_in_place_when_all_is_undone_and_applied_again(
+    database: Database, tmp_path: Path, files: dict[str, str], code: int, said: str
+) -> None:
+    result = rehearse(database.url, write_folder(tmp_path, {**GOOD, **files}))
+    assert (result.code, said in json.dumps(result.report)) == (code, True), result.stderr
+    assert in_charge(database.server).query(LEFT) == []
 
 
 @pytest.mark.parametrize(

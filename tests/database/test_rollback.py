@@ -305,13 +305,15 @@ def test_a_no_transaction_migration_can_be_undone_and_run_again(
 def test_a_repeatable_stays_and_the_last_run_is_not_an_older_one(
     database: Database, tmp_path: Path
 ) -> None:
-    folder = write_folder(tmp_path, {**steps(1), "R__v.sql": "CREATE VIEW v AS SELECT 1;\n"})
+    folder = write_folder(
+        tmp_path, {**steps(1), "R__v.sql": "CREATE OR REPLACE VIEW v AS SELECT 1;\n"}
+    )
     assert run_job(database.url, folder).code == 0
     result = run_job(database.url, folder, "rollback")
     assert (result.code, undone(result)) == (0, ["001_step"])
     assert result.of("plan.warning")[0]["file"] == "R__v.sql"
     assert run_job(database.url, folder).code == 0
-    (folder / "R__v.sql").write_text("CREATE OR REPLACE VIEW v AS SELECT 1;\n")
+    (folder / "R__v.sql").write_text("CREATE OR REPLACE VIEW v AS SELECT 1; -- again\n")
     assert run_job(database.url, folder).applied == ["R__v"]
     result = run_job(database.url, folder, "rollback")
     assert (result.code, result.error["message"]) == (12, "there is no undo for: R__v.sql")

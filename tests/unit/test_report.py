@@ -70,8 +70,9 @@ UNDO = {
             "statements": statements,
             "from": origin,
             "undo": "-- a\nb",
+            "pending_again": again,
         }
-        for statements, origin in ((1, "stored"), (2, "file"))
+        for statements, origin, again in ((1, "stored", []), (2, "file", ["R__v", "R__w"]))
     ]
 }
 PLAN = {"would_apply": [{"version": "002_b", "undo": True}, {"version": "003_c", "undo": False}]}
@@ -109,7 +110,8 @@ PLAN = {"would_apply": [{"version": "002_b", "undo": True}, {"version": "003_c",
             "002_b (versioned, 2026-01-02T03:04:05+00:00): the stored undo, 1 statement\n"
             "    -- a\n    b\n"
             "002_b (versioned, 2026-01-02T03:04:05+00:00): the undo of the folder, 2 statements\n"
-            "    -- a\n    b\n",
+            "    -- a\n    b\n"
+            "  then pending again, until the next `up`: R__v, R__w\n",
             id="what would be undone",
         ),
         pytest.param("rollback", {"would_undo": []}, [], "nothing to undo\n", id="no undo"),

@@ -112,12 +112,46 @@ def test_nothing_is_applied_that_could_stay() -> None:
         a_plan(wish=Wish(to="1_x"))
 
 
-def test_a_repeatable_of_the_last_run_stays_with_a_warning() -> None:
-    view = an_applied("R__view", kind=Kind.REPEATABLE, run_id="b")
-    plan = a_plan(an_applied(1, run_id="b"), view, wish=Wish())
-    assert (numbers(plan), plan.failures) == ([1], ())
-    assert [finding.file for finding in plan.warnings] == ["R__view.sql"]
-    assert numbers(a_plan(an_applied(1), view, wish=Wish(steps=1))) == [1]
+VIEW = an_applied("R__view", kind=Kind.REPEATABLE, run_id="b")
+NEEDS_1 = a_migration("R__view", "-- migrator: requires R__other\nSELECT 1;\n")
+OTHER_NEEDS_1 = a_migration("R__other", "-- migrator: requires 001_step\nSELECT 1;\n")
+
+
+@pytest.mark.parametrize(
+    ("places", "folder", "steps", "expected"),
+    [
+        pytest.param([1, 2, 3], [], 1, {2: {"R__view": "ran after"}}, id="it ran after"),
+        pytest.param([1, 1, 1], [], 1, {2: {"R__view": "ran after"}}, id="at the same moment"),
+        pytest.param([1, 3, 2], [], 1, {2: {}}, id="it ran before"),
+        pytest.param(
+            [1, 3, 2], [], 2, {2: {}, 1: {"R__view": "ran after"}}, id="it ran in between"
+        ),
+        pytest.param(
+            [1, 2, 3], [], 2, {2: {"R__view": "ran after"}, 1: {}}, id="it goes with the first"
+        ),
+        pytest.param(
+            *([2, 3, 1], [NEEDS_1, OTHER_NEEDS_1], 2),
+            {2: {}, 1: {"R__view": "requires"}},
+            id="it requires it by way of another, which has not run",
+        ),
+    ],
+)
+def test_a_repeatable_is_pending_again_with_what_it_ran_after_or_requires(
+    places: list[int],
+    folder: list[Migration],
+    steps: int,
+    expected: dict[int, dict[str, str]],
+) -> None:
+    rows = an_applied(1, run_id="b"), an_applied(2, run_id="b"), VIEW
+    plan = a_plan(*rows, places=places, folder=folder, wish=Wish(steps=steps))
+    found = {s.row.number: {v: why.value for v, why in s.again.items()} for s in plan.steps}
+    assert (found, plan.failures) == (expected, ())
+    warned = [(finding.file, finding.problem.split(",")[0]) for finding in plan.warnings]
+    assert warned == [
+        (f"{version}.sql", f"{why} {number:03}_step")
+        for number, again in expected.items()
+        for version, why in again.items()
+    ]
 
 
 def test_a_last_run_of_repeatables_alone_cannot_be_undone() -> None:
@@ -303,6 +337,7 @@ def test_a_step_as_plan_shows_it() -> None:
         "statements": 1,
         "from": "stored",
         "undo": "-- Loses it all.",
+        "pending_again": [],
     }
 
 
