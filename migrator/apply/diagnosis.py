@@ -8,46 +8,32 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from migrator.apply.context_rules import block_line, copied_relation, copied_row, copied_values
+from migrator.apply.remedies import NO_RIGHT, UNASKED, Facts, Situation, remedy_of
+from migrator.apply.rights_rules import Names
 from migrator.display import TEXT_CHARS
-from migrator.durations import format_duration
 from migrator.errors import AccessError, MigratorError, StatementError
-from migrator.history.flight import ESCAPED, RECODED, Message
+from migrator.history.flight import ESCAPED, Message
 from migrator.history.proof import TAMPERED
 from migrator.masking import FILL, Hider, Span
 from migrator.postgres.refusal import Refusal
 from migrator.report import what_stands
 from migrator.sql import sensitive
+from migrator.sql.effects import names
 from migrator.sql.sensitive import Secrets, masked_line, mentions, secrets_of, statements
 from migrator.sql.statements import Statement, position
 
 if TYPE_CHECKING:
     from migrator.sql.script import Script
 
-NO_RIGHT, CANCELLED, SYNTAX, NO_COLUMN = "42501", "57014", "42601", "42703"
+SYNTAX, NO_COLUMN = "42601", "42703"
 #: NOT NULL, CHECK and WITH CHECK OPTION: their DETAIL and CONTEXT hold the whole row.
 ROW_REFUSED = frozenset({"23502", "23514", "44000"})
-#: What a person does about the refusals that need more than fixing the file.
-REMEDIES = {
-    CANCELLED: "Somebody cancelled the statement on the server: find out why, then run again.",
-    "53200": "The server has no more memory, or no more room for the locks of one transaction: put "
-    "the file's statements into several files, or raise max_locks_per_transaction.",
-    "53100": "The server's disk is full: give it room, then run again.",
-    NO_RIGHT: "Grant the role what the statement needs, or take the statement out.",
-}
-#: The same of refusals that our own statements raise, about what the file did.
-OUR_REMEDIES = {
-    TAMPERED: "Take that out of the file, or keep the history out of its reach: set "
-    "MIGRATIONS_SCHEMA to a schema of its own.",
-    RECODED: "Take out of the file what changes client_encoding or standard_conforming_strings: "
-    "the rest of the file would be read otherwise than it is meant.",
-    ESCAPED: "Take the statement that ends the transaction out of the file, see what it left "
-    "behind, and run again.",
-}
 #: What stands before a password.
 PASSWORD = re.compile(rf"\bpassword{FILL}=?{FILL}\Z", re.IGNORECASE)
 #: What stands before an argument that may be a secret, in the wrong quotes.
 CALL = re.compile(r"(?:crypt|secret|pgp_|hmac|digest|dblink)\w*\s*\([^()]*\Z", re.IGNORECASE)
 PASSWORD_CHARS = 400  # that are searched for it
+WORD_CHARS = 20_000  # of a statement whose names are read
 LINE_CHARS = 400  # of a source line in a log; a seed's line may be megabytes
 
 
@@ -68,6 +54,7 @@ class Standing:
     applied: Sequence[str]  #: versions that this run applied
     current: str | None  #: the newest applied version of all
     untried: Sequence[str]  #: versions that were to come after the refused one
+    first: bool = False  #: nothing was recorded when the refused one began
 
 
 def discreet(message: Message, refusal: Refusal, results: int | None, hide: Hider) -> Refusal:
@@ -106,12 +93,13 @@ def diagnose(
     results: int | None,
     standing: Standing,
     general_timeout_ms: int = 0,
+    facts: Facts = UNASKED,
 ) -> MigratorError:
     """The refusal as the person who wrote the file needs it: a StatementError, in most cases.
 
     It must be `discreet` already: its texts are taken as they are.
     `results` is how many statements of the message had been answered, None if unknown;
-    `general_timeout_ms` is STATEMENT_TIMEOUT.
+    `general_timeout_ms` is STATEMENT_TIMEOUT, `facts` what is known beyond.
     """
     migration = script.migration
     spot, in_file = locate(message, refusal, results)
@@ -141,10 +129,24 @@ def diagnose(
     found = {key: value for key, value in details.items() if value is not None}
     if not in_file and refusal.sqlstate == NO_RIGHT:
         return AccessError(text, **found)
-    remedy = (REMEDIES | OUR_REMEDIES if ours else REMEDIES).get(refusal.sqlstate)
-    if refusal.timed_out:
-        remedy = _timeout_remedy(script, general_timeout_ms)
-    return StatementError(text, remedy=remedy, **found)
+    situation = Situation(refusal, script, facts, standing.first, general_timeout_ms, ours)
+    return StatementError(text, remedy=remedy_of(situation), **found)
+
+
+def refused_words(message: Message, refusal: Refusal, results: int | None) -> Names:
+    """The words of the statement that was refused; none where it is not known, or not the file's.
+
+    Of a DO block they are those from the place of the refusal on, of a query in a routine its own.
+    """
+    if refusal.internal_query:
+        return names(refusal.internal_query[:WORD_CHARS])
+    blamed = _blamed(message, refusal, results, statements(message.body))
+    if blamed is None:
+        return ()
+    text = message.body[blamed.start : blamed.end]
+    inside = 0 if refusal.position else _inside(text, refusal)
+    text = text[inside : inside + WORD_CHARS]
+    return names(text.partition(";")[0] if inside else text)
 
 
 def locate(message: Message, refusal: Refusal, results: int | None) -> tuple[Spot | None, bool]:
@@ -187,22 +189,6 @@ def _what_it_means(version: str, standing: Standing, *, escaped: bool) -> str:
     if standing.untried:
         parts.append(f"not tried: {', '.join(standing.untried)}")
     return "; ".join(parts)
-
-
-def _timeout_remedy(script: Script, general_ms: int) -> str:
-    """Which limit cut the statement, and where to raise it."""
-    own_ms = script.statement_timeout_ms
-    if own_ms:
-        return (
-            f"Its own line `-- migrator: statement-timeout {format_duration(own_ms)}` cut it: "
-            "raise the limit there."
-        )
-    if own_ms is None and general_ms:
-        return (
-            f"STATEMENT_TIMEOUT={format_duration(general_ms)} cut it: raise that, or give this "
-            "file a line `-- migrator: statement-timeout 30min`."
-        )
-    return "The file sets statement_timeout itself: raise it there; no limit of the job's was set."
 
 
 def _shown(spot: Spot) -> dict[str, str]:

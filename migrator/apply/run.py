@@ -298,7 +298,9 @@ class Run:
     def _standing(self) -> Standing:
         from migrator.apply.diagnosis import Standing  # needed only when a statement failed
 
-        return Standing([d.version for d in self.applied], self.current, self.pending[1:])
+        applied = [done.version for done in self.applied]
+        first = not (applied or (self.view and self.view.rows))
+        return Standing(applied, self.current, self.pending[1:], first)
 
     def prepare(self, history: History, owners: Owners = Owners.TRUSTED) -> None:
         """Have the history's tables as they should be; nothing is sent when they are.

@@ -282,17 +282,12 @@ class Flier:
         self, script: Script, message: Message, error: ServerError, answered: int | None
     ) -> MigratorError:
         """What the refusal of a file's statement ends the run with; recorded in the log table."""
-        from migrator.apply.cancelled import with_reason  # needed only when a statement failed
-        from migrator.apply.diagnosis import (
-            diagnose,
-            discreet,
-        )
+        from migrator.apply.inquiry import explained  # needed only when a statement failed
 
         version = script.migration.version
         general = self.link.config.statement_timeout
-        refusal = with_reason(error.refusal, self.link.connect())
-        refusal = discreet(message, refusal, answered, self.link.hide)
-        found = diagnose(script, message, refusal, answered, self.standing(), general)
+        refused = (script, message, error.refusal, answered, self.standing(), general)
+        refusal, found = explained(self.link, self.link.connect(), *refused)
         if isinstance(found, StatementError):
             detail = {
                 "sqlstate": refusal.sqlstate,

@@ -143,6 +143,7 @@ class _Visit:
         self.place = link.place_of(self.session)
         self.progress = Progress(way=self.way)
         self.seen = ""  #: the head that the history must keep
+        self.first = False  #: nothing is recorded yet
         self.at = 0  #: the number of the statement that was sent last
         self.waited = 0.0  #: seconds of LOCK_RETRY_TIMEOUT that a statement has had to itself
         called = _called(self.version, self.way)
@@ -174,7 +175,7 @@ class _Visit:
 
     def _apply(self, seen: Collection[tuple[str, str | None]]) -> Done:
         try:
-            self.seen = head(seen)
+            self.seen, self.first = head(seen), not seen
             text = journal.read_progress(self.place, self.version, self.seen)
             rows = self._again(lambda: self._send(text))
         except ServerError as error:
@@ -348,12 +349,12 @@ class _Visit:
         self, step: Step, message: Message, error: ServerError, answered: int | None
     ) -> MigratorError:
         """What a refused statement ends the run with; recorded, with what is left of it undone."""
-        from migrator.apply.cancelled import with_reason  # only when one failed
-        from migrator.apply.diagnosis import Standing, diagnose, discreet
+        from migrator.apply.diagnosis import Standing
+        from migrator.apply.inquiry import explained  # only when one failed
 
-        refusal = with_reason(error.refusal, self.session)
-        refusal = discreet(message, refusal, answered, self.link.hide)
-        found = diagnose(self.script, message, refusal, answered, Standing((), None, ()))
+        standing = Standing((), None, (), first=self.first)
+        refused = (self.script, message, error.refusal, answered, standing)
+        refusal, found = explained(self.link, self.session, *refused)
         undone = True
         with contextlib.suppress(ServerError, TablesBusyError):
             undone = self._undone(step)

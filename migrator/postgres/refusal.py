@@ -20,4 +20,4 @@ class Refusal:
     internal_query: str | None = None
     constraint: str | None = None
     table: str | None = None
-    timed_out: bool = False  #: a timeout cancelled it, and nobody by hand; see `cancelled`
+    raised: bool = False  #: by a RAISE of PL/pgSQL, whatever its SQLSTATE

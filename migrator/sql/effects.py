@@ -82,6 +82,18 @@ def effect_of(text: str, kind: StatementKind) -> Effect | None:
         return None
 
 
+def names(text: str) -> list[tuple[str, ...]]:
+    """The words and names of a statement in their order, as the server folds them; a.b is one."""
+    found: list[tuple[str, ...]] = []
+    dotted = False
+    for token in _tokens(text):
+        if token.kind in {"word", "quoted"}:
+            part = (_cut(token.text),)
+            found[len(found) - dotted :] = [found[-1] + part if dotted else part]
+        dotted = token.text == "." and token.kind == "sign" and bool(found)
+    return found
+
+
 def alone_refusals(statements: Iterable[tuple[Statement, str]]) -> Iterator[Problem]:
     """Why a file that runs outside a transaction cannot hold these statements, with their texts."""
     for statement, text in statements:

@@ -225,7 +225,8 @@ _LATER = (
 _REFUSALS = {
     StatementKind.TRANSACTION_CONTROL: (
         "would end or begin a transaction",
-        "Remove it: the whole file already runs in one transaction.",
+        "Remove it: the whole file already runs in one transaction. What must be committed before "
+        "the rest of it, such as a new value of an enum, goes into a file of its own.",
     ),
     StatementKind.TRANSACTION_MODE: OTHER_MODE,
     StatementKind.NON_TRANSACTIONAL: (

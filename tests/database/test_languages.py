@@ -163,6 +163,25 @@ def test_a_cancel_of_somebodys_is_no_timeout(foreign: Database, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
+    ("before", "sql", "remedy"),
+    [
+        ("CREATE TABLE t ()", "CREATE TABLE t ()", "This database was made before migrator."),
+        ("", "DO $$BEGIN RAISE 'no' USING HINT = 'x', ERRCODE = '42501'; END$$", "Do what the"),
+        ("", "DO $$BEGIN EXECUTE 'VACUUM'; END$$", "Take the statement out of the function or DO"),
+        ("", "SET nope = 1", "Take the line out: this server has no such setting."),
+        ("CREATE TABLE t ()", "DROP TABLE t", "public.t belongs to"),
+    ],
+)
+def test_a_remedy_hangs_on_no_words(
+    before: str, sql: str, remedy: str, foreign: Database, tmp_path: Path
+) -> None:
+    foreign.query(before or "SELECT")
+    foreign.query("GRANT ALL ON SCHEMA public TO plain")
+    result = apply(foreign.as_user("plain", "right"), tmp_path, sql)
+    assert result.error["remedy"].startswith(remedy), result.error
+
+
+@pytest.mark.parametrize(
     ("rows", "line"),
     [
         pytest.param("1\ta\nx\tb\n", 4, id="a bad value"),

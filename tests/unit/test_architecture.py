@@ -25,7 +25,7 @@ IN_HALL = {"display", "durations", "errors", "masking", "model", "report"}
 #: The files that touch nothing outside and use only each other. So does every NAME_rules.py.
 PURE = {
     *IN_HALL,
-    *("adopt.rules", "adopt.tools", "apply.diagnosis", "folder.names"),
+    *("adopt.rules", "adopt.tools", "apply.diagnosis", "apply.remedies", "folder.names"),
     *("cli.env_file", "cli.graph", "cli.markdown", "cli.tables", "cli.terminal", "config"),
     *(
         "history.distrust",
@@ -67,7 +67,7 @@ COMMANDS: commands.table no_transaction.steps
 CREATE: history.create scratch.scratch
 FORGET: apply.supabase_history_rules history.rows
 LOCK: adopt.rules history.journal
-NO_RIGHT: apply.diagnosis history.create
+NO_RIGHT: apply.remedies history.create
 OURS: history.flight history.journal scratch.snapshot_query
 OWN: history.fence masking
 RECORD: adopt.rules history.rows

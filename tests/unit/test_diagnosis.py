@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from migrator.apply.diagnosis import LINE_CHARS, Spot, Standing, diagnose, discreet, locate
+from migrator.apply.diagnosis import (
+    LINE_CHARS,
+    Spot,
+    Standing,
+    diagnose,
+    discreet,
+    locate,
+    refused_words,
+)
 from migrator.errors import AccessError, StatementError
 from migrator.masking import Hider
 from migrator.postgres.refusal import Refusal
@@ -244,7 +252,6 @@ def told(
     sql: str,
     refusal: Refusal,
     standing: Standing | None = None,
-    general_timeout_ms: int = 0,
     answered: int = 0,
 ) -> Any:
     """What a refusal means after so many answers of the file's part."""
@@ -252,7 +259,7 @@ def told(
     (message,) = fly(script)
     standing = standing or Standing((), None, ())
     results = message.results_before + answered
-    return diagnose(script, message, refusal, results, standing, general_timeout_ms)
+    return diagnose(script, message, refusal, results, standing)
 
 
 @pytest.mark.parametrize(
@@ -306,28 +313,36 @@ def test_a_refusal_that_is_ours_or_may_be_has_our_remedy(code: str, answered: in
     assert error.remedy != StatementError.remedy
 
 
-OWN_LIMIT = "-- migrator: statement-timeout 1500ms\nSELECT 1"
-NO_LIMIT = "-- migrator: statement-timeout 0\nSELECT 1"
-
-
 @pytest.mark.parametrize(
-    ("sql", "general_ms", "remedy"),
+    ("sql", "refusal", "answered", "words"),
     [
-        (OWN_LIMIT, 0, "Its own line `-- migrator: statement-timeout 1500ms` cut it"),
-        (OWN_LIMIT, 60_000, "Its own line `-- migrator: statement-timeout 1500ms` cut it"),
-        ("SELECT 1", 60_000, "STATEMENT_TIMEOUT=1min cut it: raise that"),
-        ("SELECT 1", 0, "The file sets statement_timeout itself"),
-        (NO_LIMIT, 60_000, "The file sets statement_timeout itself"),
+        pytest.param("SELECT 1; DROP TABLE S.t", {}, 1, "drop table s.t", id="by the answers"),
+        pytest.param("SELECT 1; DROP TABLE t", {}, 2, "", id="our own"),
+        pytest.param(
+            "SELECT 1; DROP TABLE t", {"position": "DROP"}, 0, "drop table t", id="by place"
+        ),
+        pytest.param(
+            "DO $$\nBEGIN\n  PERFORM 1;\n  DROP TABLE t;\n  DROP TABLE u;\nEND $$;",
+            {"context": "PL/pgSQL function inline_code_block line 4 at SQL statement"},
+            0,
+            "drop table t",
+            id="in a DO block",
+        ),
+        pytest.param(
+            "SELECT f()", {"internal_query": "DROP TABLE x"}, 0, "drop table x", id="in a routine"
+        ),
     ],
 )
-def test_a_timeout_says_which_limit_it_was(sql: str, general_ms: int, remedy: str) -> None:
-    refusal = Refusal("57014", "storniere Anfrage wegen …", timed_out=True)
-    assert told(sql, refusal, general_timeout_ms=general_ms).remedy.startswith(remedy)
-
-
-def test_a_cancel_from_outside_is_no_timeout() -> None:
-    refusal = Refusal("57014", "canceling statement due to user request")
-    assert "Somebody cancelled" in told("SELECT 1", refusal, general_timeout_ms=1).remedy
+def test_the_words_of_the_refused_statement(
+    sql: str, refusal: dict[str, Any], answered: int, words: str
+) -> None:
+    (message,) = fly(a_script(sql))
+    if "position" in refusal:
+        refusal = {"position": message.text.index(refusal["position"]) + 1}
+    found = refused_words(
+        message, Refusal("42501", "no", **refusal), message.results_before + answered
+    )
+    assert " ".join(map(".".join, found)) == words
 
 
 def test_a_right_that_our_own_part_lacks_is_an_access_error() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.sql.effects import Act, Effect, alone_refusals, effect_of, read_effect
+from migrator.sql.effects import Act, Effect, alone_refusals, effect_of, names, read_effect
 from migrator.sql.parts import texts
 from migrator.sql.statements import StatementKind
 
@@ -173,3 +173,17 @@ def test_what_cannot_be_settled_is_refused_with_its_line(text: str, problem: str
     assert found.line == 3
     assert found.problem.startswith(problem)
     assert found.remedy.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", []),
+        ('ALTER TABLE A . "B c"ADD d', [("alter",), ("table",), ("a", "B c"), ("add",), ("d",)]),
+        ("DROP TABLE db.s.t, u.*", [("drop",), ("table",), ("db", "s", "t"), ("u",)]),
+        ("SELECT .5, 'a.b', 1.5 x", [("select",), ("x",)]),
+        (".a", [("a",)]),
+    ],
+)
+def test_the_words_and_names_of_a_statement(text: str, found: list[tuple[str, ...]]) -> None:
+    assert names(text) == found

@@ -105,7 +105,8 @@ TO_ADD = "Move it to a file of its own that begins with the line `-- migrator: n
         (
             "COMMIT",
             "COMMIT would end or begin a transaction",
-            "Remove it: the whole file already runs in one transaction.",
+            "Remove it: the whole file already runs in one transaction. What must be committed "
+            "before the rest of it, such as a new value of an enum, goes into a file of its own.",
         ),
         (
             "REINDEX TABLE CONCURRENTLY t",

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from migrator import errors
+from migrator.apply.remedies import REMEDIES
 from migrator.postgres.connect_failures import MESSAGES
 from tests.pages import ROOT, TROUBLESHOOTING, error_classes, section, table, told_events
 
@@ -24,11 +25,11 @@ HARD = table(PAGE, "Hard connections")
 
 
 def texts() -> Iterator[str]:
-    """Every text of the code, as a pattern: what an f-string fills in may be anything."""
+    """Every text of the code, as a pattern: what is filled in may be anything."""
     for path in (ROOT / "migrator").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield re.escape(node.value)
+                yield re.sub(r"\\\{\w*\\\}", ".+", re.escape(node.value))
             elif isinstance(node, ast.JoinedStr):
                 parts = (str(part.value) for part in node.values if isinstance(part, ast.Constant))
                 if sum(map(len, parts)) >= 8:  # else it says nothing of its own
@@ -111,6 +112,16 @@ def test_every_reason_of_a_failed_connection_has_a_row_with_its_remedy() -> None
     rows = {(row[2], row[4]) for row in HARD}
     assert {verdict.reason for _, verdict in MESSAGES} <= {reason for reason, _ in rows}
     assert [remedy for _, remedy in rows if remedy and not is_ours(remedy)] == []
+
+
+def test_the_page_has_the_table_of_remedies() -> None:
+    def shown(text: str) -> str:
+        return re.sub(r"\{(\w+)\}", lambda found: found[1].upper(), text).replace("`", "")
+
+    assert table(PAGE, "What PostgreSQL refused") == [
+        [", ".join(sorted(row.sqlstates)) or "any", row.when, shown(row.text)] for row in REMEDIES
+    ]
+    assert f"the\nremedy is: {errors.StatementError.remedy}" in PAGE
 
 
 def test_every_section_that_the_page_points_to_is_there() -> None:
