@@ -257,7 +257,7 @@ BEGIN
     END LOOP;
     IF problems <> '' THEN
         RAISE EXCEPTION 'Some columns cannot be taken over as they are'
-            USING ERRCODE = 'datatype_mismatch', DETAIL = problems,
+            USING ERRCODE = 'datatype_mismatch', DETAIL = rtrim(problems, E'\n'),
                   HINT = 'Do what each line of the detail says, then run the migration again.';
     END IF;
 END
@@ -378,9 +378,9 @@ BEGIN
     END LOOP;
     IF problems <> '' THEN
         RAISE EXCEPTION 'Some rows break a rule of these tables'
-            USING ERRCODE = 'integrity_constraint_violation', DETAIL = problems, HINT =
-                'Find them with the queries of the detail, correct or delete them, then run the '
-                'migration again.';
+            USING ERRCODE = 'integrity_constraint_violation', DETAIL = rtrim(problems, E'\n'),
+                  HINT = 'Find them with the queries of the detail, correct or delete them, then '
+                         'run the migration again.';
     END IF;
 
     FOR rule IN
@@ -466,9 +466,10 @@ CREATE OR REPLACE TRIGGER update_images_updated_at
 
 
 -- A table that this file creates is closed to all but its owner and the roles that bypass row level
--- security. An older table keeps its grants, except where a Data API serves it to whoever has the
--- public key (Supabase: the roles anon and authenticated). Then it is closed too, and the roles
--- that lose access are named. A table with policies of its own was opened on purpose: it is kept.
+-- security: others need a grant and a policy. An older table keeps its grants, except where a Data
+-- API serves it to whoever has the public key (Supabase: the roles anon and authenticated). Then it
+-- is closed too, and the roles that lose access are named. A table with policies of its own was
+-- opened on purpose: it is kept.
 DO $access$
 DECLARE
     api_roles text := (SELECT string_agg(quote_ident(rolname), ', ' ORDER BY rolname)
@@ -476,7 +477,7 @@ DECLARE
     tab record;
 BEGIN
     FOR tab IN
-        SELECT c.oid::regclass AS name, c.relrowsecurity AS closed, created.here,
+        SELECT format('public.%I', c.relname) AS name, c.relrowsecurity AS closed, created.here,
                EXISTS (SELECT FROM pg_catalog.pg_policy WHERE polrelid = c.oid) AS has_policy,
                (SELECT string_agg(quote_ident(r.rolname), ', ' ORDER BY r.rolname)
                   FROM pg_catalog.pg_roles AS r

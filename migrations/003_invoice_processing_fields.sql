@@ -50,7 +50,7 @@ BEGIN
     END LOOP;
     IF problems <> '' THEN
         RAISE EXCEPTION 'Some columns cannot be taken over as they are'
-            USING ERRCODE = 'datatype_mismatch', DETAIL = problems,
+            USING ERRCODE = 'datatype_mismatch', DETAIL = rtrim(problems, E'\n'),
                   HINT = 'Do what each line of the detail says, then run the migration again.';
     END IF;
 END
@@ -124,9 +124,9 @@ BEGIN
     END LOOP;
     IF problems <> '' THEN
         RAISE EXCEPTION 'Some rows break a rule of these tables'
-            USING ERRCODE = 'integrity_constraint_violation', DETAIL = problems, HINT =
-                'Find them with the queries of the detail, correct or delete them, then run the '
-                'migration again.';
+            USING ERRCODE = 'integrity_constraint_violation', DETAIL = rtrim(problems, E'\n'),
+                  HINT = 'Find them with the queries of the detail, correct or delete them, then '
+                         'run the migration again.';
     END IF;
 END
 $rules$;

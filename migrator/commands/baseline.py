@@ -13,6 +13,7 @@ from migrator.commands.baseline_rules import choose, declared
 from migrator.errors import DriftError, MigratorError
 from migrator.history.fence import Write
 from migrator.model import Event, Finding, Migration
+from migrator.scratch.platform_rules import in_one_line, of_platform
 from migrator.scratch.scratch import scratch_run
 from migrator.scratch.snapshot import Snapshot, differences, schemas, within
 from migrator.scratch.snapshot_query import read_snapshot
@@ -64,21 +65,28 @@ def _check(run: Run, chosen: tuple[Migration, ...], migrations: tuple[Migration,
     """DriftError when the files do not make what the database holds.
 
     Only schemas in which the files make something are compared, as a platform has its own beside
-    them. Owners, grants and versions depend on more than the files: they are warned about.
+    them. Owners, grants and versions depend on more than the files: they are warned about; what a
+    platform grants by default is one line.
     """
     repeatables = tuple(migration for migration in migrations if migration.repeatable)
     newest = len(chosen) + len(repeatables) == len(migrations)
     made = _made(run, (*chosen, *repeatables) if newest else chosen)
     held = ask(run.link, read_snapshot)
     ours = schemas(made)
-    findings = []
+    findings, platform = [], []
     for difference in differences(within(made, ours), within(held, ours)):
+        if of_platform(difference):
+            platform.append(difference)
+            continue
         words = difference.in_words("by the files", "in the database")
         if difference.of_circumstance:
             fields = {"file": difference.item.name, "problem": words, "remedy": CIRCUMSTANCE}
             run.link.tell(Event("plan.warning", "warning", fields))
         else:
             findings.append(Finding(difference.item.name, words, SAME))
+    if platform:
+        fields = {"file": "public", "problem": in_one_line(platform), "remedy": BY_DEFAULT}
+        run.link.tell(Event("plan.warning", "info", fields))
     if findings:
         raise DriftError(
             f"the database is not what the files up to {chosen[-1].version} make: "
@@ -88,6 +96,10 @@ def _check(run: Run, chosen: tuple[Migration, ...], migrations: tuple[Migration,
         )
 
 
+BY_DEFAULT = (
+    "Nothing is to be done: new tables had all grants until 30 October 2026 and have fewer since. "
+    "Grants that an application needs, or must not have, stand in a migration."
+)
 CIRCUMSTANCE = "See whether it is meant; it does not fail the check."
 SAME = "Change the files, the database, or the version that --at names."
 

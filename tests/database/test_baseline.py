@@ -216,6 +216,29 @@ def test_files_that_do_not_run_fail_the_check(database: Database, folder: Path) 
     assert database.query("SELECT to_regclass('schema_migrations')") == [(None,)]
 
 
+def test_what_supabase_grants_by_default_is_not_the_users(
+    supabase_database: MakeSupabase, folder: Path
+) -> None:
+    """Tables from before 30 October 2026 keep their grants, and new ones get fewer."""
+    database = supabase_database(data_api="legacy")
+    by_hand(database, 1)
+    revoke = "ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE SELECT, INSERT, UPDATE, DELETE"
+    database.query(f"{revoke} ON TABLES FROM anon, authenticated, service_role")
+    by_hand(database, 2)
+    for table, more in (("t1", ""), ("t2", "table public.t2 differs: grants: anon")):
+        if more:
+            database.query(f"GRANT SELECT ON {table} TO anon")
+        result = check(database, folder)
+        assert result.code == 0, result.stderr
+        [platform] = [line for line in result.of("plan.warning") if line["level"] == "info"]
+        things = "1 things: public.t1" if more else "2 things: public.t1, public.t2"
+        assert platform["problem"].endswith(f"service_role differ on {things}")
+        others = [line["problem"] for line in result.of("plan.warning") if line != platform]
+        grants = [problem for problem in others if "extension" not in problem]
+        assert [problem.startswith(more) for problem in grants] == ([True] if more else [])
+        database.query("DROP TABLE schema_migrations, schema_migrations_log")
+
+
 @pytest.mark.parametrize("data_api", ["closed", "legacy"])
 def test_the_shipped_files_are_what_supabase_holds_after_them(
     supabase_database: MakeSupabase, data_api: str

@@ -821,7 +821,7 @@ def test_who_loses_access_to_an_older_table_on_supabase_is_named(
                 "is closed: row level security is on, and these roles lose access until a policy"
             )
             expected = [
-                f"{table} {closed} gives it: {names}"
+                f"public.{table} {closed} gives it: {names}"
                 for table, names in zip(TABLES, (api, api, losers, losers), strict=True)
                 if names
             ]
