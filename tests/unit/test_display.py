@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.display import (
@@ -51,7 +51,6 @@ def test_words_of_any_language_stay(text: str) -> None:
     assert as_json(text) == f'"{text}"'.replace("\\", "\\\\")
 
 
-@settings(deadline=None)  # a slow machine is no failure
 @given(st.text(st.characters()))
 def test_json_of_any_text_is_one_line_and_says_the_same(text: str) -> None:
     line = as_json([text])

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.cli.tables import as_text
@@ -200,7 +200,6 @@ def test_half_a_surrogate_pair_is_escaped() -> None:
 ANY_TEXT = st.text(st.characters(exclude_categories=[]), max_size=20)
 
 
-@settings(deadline=None)  # a slow machine is no failure
 @given(
     texts=st.lists(ANY_TEXT, min_size=1, max_size=5),
     stretch=st.integers(1, 3000),

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from psycopg2.extensions import parse_dsn
 
@@ -202,7 +202,6 @@ def test_a_text_that_was_never_encoded_stays_as_it_is(written: str, password: st
     assert read(f"postgresql://u:{written}@h/d").params["password"] == password
 
 
-@settings(deadline=None)  # a slow machine is no failure
 @given(password=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_any_password_survives_percent_encoding_and_is_not_shown(password: str) -> None:
     target = read(f"postgresql://u:{quote(password, safe='')}@h/d")
@@ -212,7 +211,6 @@ def test_any_password_survives_percent_encoding_and_is_not_shown(password: str) 
     assert set(target.secrets) == {password, quote(password, safe="")} - {"", "u", "h", "d"}
 
 
-@settings(deadline=None)  # a slow machine is no failure
 @given(password=st.text(st.characters(exclude_categories=["Cs"])))
 def test_a_raw_password_is_refused_or_read_in_the_one_way_there_is(password: str) -> None:
     try:
@@ -247,7 +245,6 @@ def as_libpq_reads(url: str) -> tuple[tuple[tuple[str, int], ...], dict[str, str
     return tuple((h, int(p or 5432)) for h, p in zip(hosts, ports, strict=True)), params
 
 
-@settings(deadline=None)
 @given(user=WORD, password=WORD, hosts=HOSTS, dbname=WORD, query=QUERY)
 def test_a_url_in_libpqs_grammar_is_read_as_libpq_reads_it(
     user: str, password: str, hosts: list[tuple[str, str]], dbname: str, query: dict[str, str]
@@ -315,7 +312,6 @@ def test_an_at_sign_in_the_query_alone_is_part_of_it() -> None:
 OWN_WORDS = Path(url.__file__).read_text()  # what an error may say without quoting anybody
 
 
-@settings(deadline=None)  # a slow machine is no failure
 @given(
     password=st.text(st.characters(exclude_categories=["Cs"]), min_size=12, max_size=30),
     form=st.sampled_from(
