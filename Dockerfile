@@ -90,8 +90,10 @@ RUN python3 -m compileall -q -b -s /rootfs -p / --invalidation-mode=unchecked-ha
 FROM build AS job
 COPY entrypoint.py /job/app/
 COPY migrator/ /job/app/migrator/
-# A checkout made under umask 077 must not shut out the user of the container.
+# By .image a failed run knows that its files are part of an image, where they are not mounted. A
+# checkout made under umask 077 must not shut out the user of the container.
 RUN python3 -m compileall -q -s /job -p / --invalidation-mode=unchecked-hash /job/app \
+ && touch /job/app/.image \
  && chmod -R u=rwX,go=rX /job
 
 

@@ -100,7 +100,7 @@ class DirtyError(RefusedError):
     exit_code = 14
     remedy = (
         "Run `up`: it settles by the catalog what can be settled, and asks about the rest, which "
-        "`repair --done` or `repair --retry VERSION --reason WHY` answers."
+        "`repair --done VERSION --reason WHY` or `repair --retry VERSION --reason WHY` answers."
     )
 
 

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from migrator.apply.run import Run
 from migrator.cli.small_files import write_at_once
-from migrator.errors import MigratorError, StatementError, StoppedError
+from migrator.errors import (
+    DriftError,
+    LateError,
+    MigratorError,
+    MissingError,
+    SourceError,
+    StatementError,
+    StoppedError,
+)
 from migrator.model import Event, Tell
 from migrator.report import Report, fit, what_is_undone, what_stands
 
 TERMINATION_LOG_BYTES = 4096  # what Kubernetes reads of it
+ROOT = Path(__file__).parents[2]  #: where the image has entrypoint.py
+#: What a change of a file may put right, and what it takes when the image carries the files.
+ABOUT_FILES = (SourceError, DriftError, MissingError, LateError, StatementError)
+BUILD = "The image carries the files: to change one, build the image again."
 
 
 def report_of(
@@ -39,7 +52,7 @@ def report_of(
         described = {
             "type": type(error).__name__,
             "message": error.message,
-            "remedy": error.remedy,
+            "remedy": _remedy(error, run),
             **details,
         }
     elif error is not None:
@@ -66,6 +79,21 @@ def report_of(
         error=described,
         duration_ms=duration_ms,
     )
+
+
+def _remedy(error: MigratorError, run: Run | None) -> str:
+    """What to do; with what a change of a file takes where the image carries the files."""
+    if run and isinstance(error, ABOUT_FILES) and _in_image(run.config.migrations_dir):
+        return f"{error.remedy} {BUILD}"
+    return error.remedy
+
+
+def _in_image(folder: str) -> bool:
+    """Whether the folder is a part of our image: what is mounted lies on another device."""
+    try:
+        return (ROOT / ".image").exists() and Path(folder).stat().st_dev == ROOT.stat().st_dev
+    except OSError:
+        return False
 
 
 def _outcome(told: str | None, stands: str) -> str:

@@ -31,7 +31,7 @@ def _git(folder: str, *words: str, ref: str) -> str:
     except OSError as error:
         raise ConfigError(
             f"git cannot be run: {error.strerror}",
-            remedy="Run `verify --base` where git and the repository are, not in the image.",
+            remedy="Run `verify --base REF` where git and the repository are, not in the image.",
         ) from error
     if done.returncode != 0:
         reason = done.stderr.strip().partition("\n")[0] or "there is no such revision"

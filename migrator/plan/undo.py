@@ -220,7 +220,7 @@ def _still_required(
                 yield Finding(
                     files[row.version].file,
                     f"is applied and requires {version}, which was to be undone",
-                    "Have it undone, too: see `rollback --plan --to`.",
+                    "Have it undone, too: see `rollback --plan --to VERSION`.",
                 )
 
 

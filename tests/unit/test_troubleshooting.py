@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from migrator import errors
 from migrator.apply.remedies import REMEDIES
+from migrator.cli.words import read_words
+from migrator.commands.table import COMMANDS
 from migrator.postgres.connect_failures import MESSAGES
 from tests.pages import ROOT, TROUBLESHOOTING, error_classes, section, table, told_events
 
@@ -122,6 +130,86 @@ def test_the_page_has_the_table_of_remedies() -> None:
         [", ".join(sorted(row.sqlstates)) or "any", row.when, shown(row.text)] for row in REMEDIES
     ]
     assert f"the\nremedy is: {errors.StatementError.remedy}" in PAGE
+
+
+#: A command in a text of the code that is no docstring: `repair --applied VERSION --reason WHY`.
+COMMAND = re.compile(rf"`((?:{'|'.join(COMMANDS)})(?: [^`]*)?)`")
+
+
+def commands() -> set[str]:
+    """Every command that a text of the code names; what is filled in stands as X."""
+    found: set[str] = set()
+    for path in (ROOT / "migrator").rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        words = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                parts = [
+                    part.value if isinstance(part, ast.Constant) else "X" for part in node.values
+                ]
+                found |= set(COMMAND.findall("".join(map(str, parts))))
+            elif isinstance(node, ast.Constant) and id(node) not in words:
+                found |= set(COMMAND.findall(str(node.value)))
+    return {re.sub(r"\{\w+\}", "X", command) for command in found}
+
+
+def test_every_command_that_a_remedy_names_can_be_typed() -> None:
+    found = commands()
+    assert {"up", "repair --applied X --reason WHY", "rollback --to VERSION"} <= found
+    for command in found:
+        name, *_ = shlex.split(command)
+        assert read_words(shlex.split(command)).command == name
+
+
+def test_the_page_shows_how_to_run_every_command_that_a_remedy_names() -> None:
+    def form(command: str) -> str:
+        """The command and its flags, whatever they are given."""
+        return " ".join(word for word in command.split() if word == word.lower())
+
+    shown = {form(text) for text in re.findall(r"`([a-z][^`]*)`", section(PAGE, "Run a command"))}
+    named = {form(command) for command in commands() if "--" in command}
+    assert {form for form in named if not any(form in other for other in shown)} == set()
+
+
+FAKE_KUBECTL = """#!{python}
+import json, sys
+verb, *words = sys.argv[1:]
+if verb == "get":
+    print(open({spec!r}).read(), end="")
+elif verb == "patch":
+    pod = json.load(sys.stdin)
+    [patch] = json.loads(words[words.index("-p") + 1])
+    assert patch["path"] == "/spec/containers/0/args", patch
+    pod["spec"]["containers"][0]["args"] = patch["value"]
+    print(json.dumps(pod))
+elif verb == "create":
+    open({made!r}, "w").write(sys.stdin.read())
+"""
+
+
+def test_in_kubernetes_a_command_runs_as_the_job_does(tmp_path: Path) -> None:
+    """The block of the page, pasted into a shell, by a kubectl that makes nothing."""
+    job = yaml.safe_load((ROOT / "k8s" / "base" / "job.yaml").read_text())
+    spec = job["spec"]["template"]["spec"]
+    spec_file, made = tmp_path / "spec", tmp_path / "made"
+    spec_file.write_text(json.dumps(spec))
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(
+        FAKE_KUBECTL.format(python=sys.executable, spec=str(spec_file), made=str(made))
+    )
+    kubectl.chmod(0o755)
+    [block] = re.findall(r"```sh\n(run\(\).*?)```", PAGE, re.DOTALL)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    for line in re.findall(r"^run .*$", block, re.MULTILINE):
+        text = block[: block.index("\nrun ")] + f"\n{line}\n"
+        subprocess.run(["bash", "-euc", text], env={"PATH": path}, check=True, capture_output=True)
+        pod = json.loads(made.read_text())
+        words = shlex.split(line)[1:]
+        assert pod["spec"]["containers"][0].pop("args") == words
+        assert read_words(words).command == words[0]
+        expected = json.loads(spec_file.read_text())
+        assert expected["containers"][0].pop("args") == ["up"]
+        assert (pod["kind"], pod["spec"]) == ("Pod", expected)
 
 
 def test_every_section_that_the_page_points_to_is_there() -> None:

@@ -272,7 +272,7 @@ def test_what_a_migration_that_stays_requires_cannot_go() -> None:
         (
             "001_step.sql",
             "is applied and requires 003_step, which was to be undone",
-            "Have it undone, too: see `rollback --plan --to`.",
+            "Have it undone, too: see `rollback --plan --to VERSION`.",
         )
     ]
     assert a_plan(*rows, folder=folder, wish=Wish(steps=3)).failures == ()
