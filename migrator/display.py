@@ -20,7 +20,10 @@ SECRET_CHARS = 3 * 65_535
 #: with half a password, which no search for the whole one finds.
 HELD_CHARS = TEXT_CHARS + 2 * SECRET_CHARS
 #: Fields that are shown at another length; None: whole, as they are made of texts that were cut.
-LENGTHS = {"traceback": 16_000, "undo": 10_000, "markdown": None, "graph": None}
+LENGTHS = {
+    **{"traceback": 16_000, "undo": 10_000, "sql": 100_000},
+    **dict.fromkeys(("markdown", "graph")),
+}
 
 #: What moves the cursor, ends a line, turns the direction of a text round, or cannot be seen:
 #: C0, DEL and C1, the Unicode formats of that kind, and half a surrogate pair.

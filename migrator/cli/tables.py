@@ -18,14 +18,16 @@ def as_text(command: str, answer: dict[str, Any], result: dict[str, Any]) -> str
 
 
 def undo_text(rows: list[dict[str, Any]]) -> str:
-    """What would be undone, in its order, each with what its text says of itself."""
+    """What would be undone, in its order, each with the SQL that would run."""
     lines = []
     for row in rows:
         count = "1 statement" if row["statements"] == 1 else f"{row['statements']} statements"
-        where = f"the {row['from']} undo" if row["from"] == "stored" else "the undo of the folder"
         name = visible(row["version"])
+        where = "the stored undo"
+        if row["from"] != "stored":
+            where = f"the undo of the folder, {name}.down.sql"
         lines.append(f"{name} ({row['kind']}, {row['applied_at']}): {where}, {count}")
-        text = row["undo"].expandtabs(4).replace("\r\n", "\n")
+        text = row["sql"].expandtabs(4).replace("\r\n", "\n").rstrip("\n")
         lines += [f"    {visible(line)}".rstrip() for line in text.split("\n") if text]
         if row["pending_again"]:
             names = visible(", ".join(row["pending_again"]))

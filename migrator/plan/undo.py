@@ -60,13 +60,15 @@ class Step:
 
     def as_dict(self) -> dict[str, Any]:
         """For the answer of --plan."""
+        text = masked("".join(self.script.migration.pieces))
         return {
             "version": self.row.version,
             "kind": self.row.kind.value,
             "applied_at": self.row.applied_at,
             "statements": self.script.statements,
             "from": self.origin.value,
-            "undo": beginning(masked("".join(self.script.migration.pieces))),
+            "undo": beginning(text),
+            "sql": text,
             "pending_again": list(self.again),
         }
 

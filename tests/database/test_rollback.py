@@ -135,7 +135,16 @@ def test_the_plan_shows_what_the_undo_says_of_itself_and_changes_nothing(
     assert shown[0]["undo"] == "-- Loses the rows of t2."
     assert (shown[0]["statements"], shown[0]["from"]) == (1, "stored")
     text = run_job(database.url, folder, "rollback", "--plan").stdout
-    assert "the stored undo, 1 statement\n    -- Loses the rows of t2.\n001_step" in text
+    stored = (
+        "the stored undo, 1 statement\n    -- Loses the rows of t2.\n    DROP TABLE t2;\n001_step"
+    )
+    assert stored in text
+    (folder / "002_step.down.sql").write_text("DROP TABLE t2 CASCADE;\n")
+    text = run_job(database.url, folder, "rollback", "--plan", "--from-files").stdout
+    assert (
+        "the undo of the folder, 002_step.down.sql, 1 statement\n    DROP TABLE t2 CASCADE;\n"
+        in text
+    )
     assert tables(database) == ["t1", "t2"]
     assert database.query("SELECT count(*) FROM schema_migrations_log") == before
 
@@ -509,7 +518,8 @@ def test_a_person_sees_the_plan_and_is_asked(
     folder = applied_in_runs(database, tmp_path, (1,))
     found, shown = at_a_terminal(database.url, folder, "rollback", *words, answer=answer)
     assert (found, tables(database)) == (code, [] if code == 0 else ["t1"])
-    assert ("-- Loses the rows of t1." in shown and "Undo this? [y/N]" in shown) is asked
+    sql = "the stored undo, 1 statement\r\n    -- Loses the rows of t1.\r\n    DROP TABLE t1;\r\n"
+    assert (sql in shown and "Undo this? [y/N]" in shown) is asked
 
 
 def test_a_signal_ends_the_question(database: Database, tmp_path: Path) -> None:

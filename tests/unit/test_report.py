@@ -69,7 +69,8 @@ UNDO = {
             "applied_at": "2026-01-02T03:04:05+00:00",
             "statements": statements,
             "from": origin,
-            "undo": "-- a\nb",
+            "undo": "-- a",
+            "sql": "-- a\nb\n",
             "pending_again": again,
         }
         for statements, origin, again in ((1, "stored", []), (2, "file", ["R__v", "R__w"]))
@@ -109,7 +110,8 @@ PLAN = {"would_apply": [{"version": "002_b", "undo": True}, {"version": "003_c",
             [],
             "002_b (versioned, 2026-01-02T03:04:05+00:00): the stored undo, 1 statement\n"
             "    -- a\n    b\n"
-            "002_b (versioned, 2026-01-02T03:04:05+00:00): the undo of the folder, 2 statements\n"
+            "002_b (versioned, 2026-01-02T03:04:05+00:00): the undo of the folder, 002_b.down.sql, "
+            "2 statements\n"
             "    -- a\n    b\n"
             "  then pending again, until the next `up`: R__v, R__w\n",
             id="what would be undone",

@@ -337,6 +337,7 @@ def test_a_step_as_plan_shows_it() -> None:
         "statements": 1,
         "from": "stored",
         "undo": "-- Loses it all.",
+        "sql": DOWN,
         "pending_again": [],
     }
 
