@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from keyword import iskeyword
 from typing import Any
 
-from migrator import __version__
 from migrator.apply.run import Run, View, wait_for_all
 from migrator.config import OnFinding, OnLate
-from migrator.errors import AccessError, ConfigError, LateError, PendingError, SourceError
+from migrator.errors import ConfigError, LateError, PendingError, SourceError
 from migrator.folder.read import read_source
-from migrator.model import Event, Migration, Order
+from migrator.model import Event, Migration
 from migrator.plan.order import Graph
 from migrator.plan.plan import behind
 from migrator.sql.script import Script
@@ -21,7 +20,6 @@ from migrator.sql.script import Script
 Answer = dict[str, Any]
 
 LOG_LINES = 50  #: that `history` shows
-REPORT_LINES = 20  #: of the log that `report` shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +67,16 @@ def up(run: Run) -> Answer:
 
 def status(run: Run) -> Answer:
     """Show every migration and its state, and what is wrong; changes nothing."""
+    from migrator.commands.overview import states
+
     view = run.look(_source(run))
-    return {"migrations": _states(view)}
+    return {"migrations": states(view)}
 
 
 def plan(run: Run, *, graph: bool) -> Answer:
     """Show what `up` would do, and fail where it would; changes nothing."""
+    from migrator.commands.overview import states
+
     migrations = _source(run)
     view, scripts = _checked(run, migrations)
     run.find_sessions(scripts)
@@ -90,8 +92,8 @@ def plan(run: Run, *, graph: bool) -> Answer:
         ]
     }
     if graph:
-        states = [(row["version"], row["state"]) for row in _states(view)]
-        answer["graph"] = Graph(states, run.needs(migrations))
+        found = [(row["version"], row["state"]) for row in states(view)]
+        answer["graph"] = Graph(found, run.needs(migrations))
     return answer
 
 
@@ -161,42 +163,17 @@ def baseline(run: Run, *, at: str | None, check: bool) -> Answer:
 
 def history(run: Run, *, limit: str | None) -> Answer:
     """Show the log: who did what when, how long it took, and why; changes nothing."""
+    from migrator.commands.overview import log_line
+
     lines = run.read_log(_number("limit", limit) if limit else LOG_LINES)
-    return {"log": [_log_line(line) for line in lines]}
+    return {"log": [log_line(line) for line in lines]}
 
 
 def report(run: Run, *, markdown: bool) -> Answer:
     """Show the whole state, for a pull request or an incident; changes nothing."""
-    from migrator.commands.report_rules import begun, verdict  # seldom needed
+    from migrator.commands.overview import whole_state
 
-    migrations = _source(run)
-    view = run.look(migrations)
-    failures, findings = view.decision.failures, view.decision.findings
-    try:
-        run.understand(view, migrations)
-    except SourceError as error:
-        failures, findings = (*failures, error), (*findings, *error.findings)
-    if view.undoing:
-        failures = (*failures, view.undo_error())
-    log, unseen = _newest_lines(run)
-    session = run.link.connect()
-    server = divmod(session.server_version, 10_000)
-    return {
-        "database": str(session.target),
-        "server": f"PostgreSQL {server[0]}.{server[1]}",
-        "history": run.link.place_of(session).history,
-        "folder": run.config.migrations_dir,
-        "migrator": __version__,
-        "taken_at": run.started_at.isoformat(timespec="seconds"),
-        "newest": run.current,
-        "verdict": verdict(failures, view.dirty, run.pending),
-        "findings": [finding.as_dict() for finding in findings],
-        "dirty": begun(view.history.dirty | view.history.undoing, view.dirty + view.undoing),
-        "migrations": (states := _states(view)),
-        "graph": Graph([(row["version"], row["state"]) for row in states], run.needs(migrations)),
-        "log": log,
-        "log_unseen": unseen,
-    }
+    return whole_state(run, _source(run))
 
 
 def repair(run: Run, reason: str | None, **answers: str | list[str] | None) -> Answer:
@@ -340,63 +317,6 @@ def _verify_base(run: Run, ref: str) -> Answer:
         )
     run.outcome = f"no file is older than what {ref} has"
     return {}
-
-
-def _newest_lines(run: Run) -> tuple[list[Answer], str | None]:
-    """The newest lines of the log; none, and why, for a role that may not see them."""
-    try:
-        return [_log_line(line) for line in run.read_log(REPORT_LINES)], None
-    except AccessError as error:
-        return [], (
-            f"{error.message}: the log is not shown, and whether a migration is dirty is not "
-            f"known. {error.remedy}"
-        )
-
-
-def _states(view: View) -> list[dict[str, Any]]:
-    """One row for each version in the folder or in the history, in their order."""
-    plan = view.plan
-    states = {row.version: "applied" for row in plan.applied}
-    for state, found in (
-        ("drifted", plan.drifted),
-        ("missing", (*plan.missing, *plan.ahead, *plan.gone)),
-        ("pending", plan.pending),
-        ("late", plan.late),
-        ("held", plan.held),
-    ):
-        states |= {item.version: state for item in found}
-    states |= dict.fromkeys(view.dirty + view.undoing, "dirty")
-    rows: list[tuple[Order, dict[str, Any]]] = []
-    applied = {row.version for row in plan.applied}
-    for row in plan.applied:
-        shown = {
-            "version": row.version,
-            "state": states[row.version],
-            "kind": row.kind.value,
-            "applied_at": row.applied_at,
-            "execution_time_ms": row.execution_time_ms,
-            "floor": row.floor or None,
-        }
-        rows.append((row.order, shown))
-    for migration in (*plan.pending, *plan.held):
-        if migration.version not in applied:  # a repeatable that ran has its row already
-            shown = {
-                "version": migration.version,
-                "state": states[migration.version],
-                "kind": migration.kind.value,
-            }
-            rows.append((migration.order, shown))
-    return [shown for _, shown in sorted(rows, key=lambda row: row[0])]
-
-
-def _log_line(line: dict[str, Any]) -> dict[str, Any]:
-    """One line of the log: what every event has, then what is known of this one."""
-    detail = dict(line["detail"])
-    names = ("at", "event", "version", "runner")
-    shown = {name: line[name] for name in names}
-    for name in ("execution_time_ms", "reason"):
-        shown[name] = detail.pop(name, None)
-    return {**shown, "run_id": line["run_id"], "detail": detail}
 
 
 def _number(name: str, text: str) -> int:
