@@ -91,6 +91,15 @@ def in_words(other: dict[str, Any]) -> str:
 _DETAILS = {"pid": "pid ", "user": "user ", "state": ""}
 
 
+def at_work_in_words(found: dict[str, Any] | None) -> str:
+    """Which runner is at work, on what and since when; empty where none is."""
+    if not found:
+        return ""
+    version = f", on {found['version']}" if "version" in found else ""
+    since = f", since {found['since']}" if "since" in found else ""
+    return visible(f"at work: {in_words(found)}{version}{since}")
+
+
 def findings_left_out(answer: dict[str, Any]) -> int:
     """How many findings there are beyond those that a result or an answer lists."""
     listed = len(answer.get("findings", ()))

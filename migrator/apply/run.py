@@ -116,6 +116,7 @@ class Run:
     pending: tuple[str, ...] = ()  #: what is still to be applied, in order, as far as is known
     outcome: str | None = None  #: what a command did that applied nothing, in words
     shown: dict[str, Any] = field(default_factory=dict)  #: its answer, even when it is refused
+    found: tuple[Finding, ...] = ()  #: what a command found beyond its plan
     sync: Sync = field(init=False)
     _doubted: set[str] = field(default_factory=set)  #: what has been said of the tables' owners
     _said: set[Finding] = field(default_factory=set)  #: what was warned of
@@ -137,13 +138,34 @@ class Run:
         found += [m.order for m in self.view.plan.pending if m.version in done and not m.repeatable]
         return max(found)[-1] if found else None
 
-    def look(self, migrations: tuple[Migration, ...], readers: tuple[str, ...] = ()) -> View:
-        """Read the history and plan; a connection that was idle too long is opened anew."""
-        limit = self.config.lock_timeout
-        where = (self.config.migrations_schema, self.config.search_path)
-        others = is_looked_for(*where)
-        query = partial(read_history, lock_timeout_ms=limit, readers=readers, others_too=others)
+    def look(
+        self,
+        migrations: tuple[Migration, ...],
+        readers: tuple[str, ...] = (),
+        *,
+        at_work: bool = False,
+    ) -> View:
+        """Read the history and plan; a connection that was idle too long is opened anew.
+
+        `at_work` asks for the runner that is at work, too.
+        """
+        query = partial(
+            read_history,
+            lock_timeout_ms=self.config.lock_timeout,
+            readers=readers,
+            others_too=is_looked_for(*self._where),
+            at_work=at_work,
+        )
         history = read_tables(self.link, query)
+        self.doubt(history.distrust)
+        return self.see(history, migrations)
+
+    @property
+    def _where(self) -> tuple[str, tuple[str, ...]]:
+        return self.config.migrations_schema, self.config.search_path
+
+    def see(self, history: History, migrations: tuple[Migration, ...]) -> View:
+        """Plan upon a history that was read, or is known to be so by now."""
         # a crash of the server may take commits along, with synchronous_commit off
         stand = {row.version for row in history.rows}
         self.applied = [done for done in self.applied if done.version in stand]
@@ -154,11 +176,10 @@ class Run:
             needs = self._reader.needs(plan.late, migrations)
             plan = make_plan(migrations, history.rows, needs)
         decision = plan.checked(policy)
-        if second := second_history(migrations, history.others, *where):
+        if second := second_history(migrations, history.others, *self._where):
             decision = replace(decision, failures=(second, *decision.failures))
         self.view = View(history, plan, decision)
         self.pending = tuple(migration.version for migration in self.view.decision.run)
-        self.doubt(history.distrust)
         return self.view
 
     def doubt(self, distrust: Distrust) -> None:
@@ -209,7 +230,7 @@ class Run:
                 undoing = view.history.undoing
                 self._wait_for_undo(view.undoing[0])
             scripts = self.understand(view, migrations)
-            _check_begun(scripts, view)
+            refuse_begun(scripts, view)
             if scripts or view.history.readers_lacking:
                 self._apply_all(scripts, view.history)
 
@@ -223,6 +244,10 @@ class Run:
     def needs(self, migrations: tuple[Migration, ...]) -> Needs:
         """What each file requires, the applied ones too."""
         return self._reader.needs(migrations, migrations)
+
+    def script(self, migration: Migration) -> Script | None:
+        """A file that `understand` has read and found nothing wrong with."""
+        return self._reader.script(migration)
 
     def understand(self, view: View, migrations: tuple[Migration, ...]) -> tuple[Script, ...]:
         """What is to be run, read and put in order before any of it is run."""
@@ -384,7 +409,7 @@ def _plan_made(view: View) -> Event:
     return Event("plan.made", "info", {key: value for key, value in fields.items() if value})
 
 
-def _check_begun(scripts: tuple[Script, ...], view: View) -> None:
+def refuse_begun(scripts: tuple[Script, ...], view: View) -> None:
     """What began outside a transaction cannot go on inside one."""
     for script in scripts:
         version = script.migration.version

@@ -47,6 +47,10 @@ class Reader:
         arranged = arrange(decision.run, needs)
         return tuple(self._scripts[migration.version] for migration in arranged)
 
+    def script(self, migration: Migration) -> Script | None:
+        """The file as it was understood; None where it was not."""
+        return self._scripts.get(migration.version)
+
     def needs(self, wanted: Sequence[Migration], folder: Sequence[Migration]) -> Needs:
         """What the files of `wanted` require, and what these require, applied or not."""
         files = {migration.version: migration for migration in folder}

@@ -174,11 +174,7 @@ class _Job:
 
     def work(self, run: Run) -> None:
         words = self.words
-        answer = COMMANDS[words.command].do(run, *words.words, **words.options)
-        if "graph" in answer:
-            from migrator.cli.graph import mermaid
-
-            answer["graph"] = mermaid(answer["graph"])
+        answer = _drawn(COMMANDS[words.command].do(run, *words.words, **words.options))
         if words.options.get("markdown"):  # a page cuts what it shows: secrets are hidden by then
             from migrator.cli.markdown import as_markdown
 
@@ -222,7 +218,7 @@ class _Job:
         )
         tell_end(tell, error, result)
         write_termination_log(self.termination_log, result, tell)
-        answer = self.hide(self.answer or (self.run.shown if self.run else {}))
+        answer = self.hide(self.answer or _drawn(self.run.shown if self.run else {}))
         if "--json" in self.argv:
             self._print(as_json({**result, **answer}) + "\n")
         elif error is None or answer:
@@ -239,6 +235,15 @@ class _Job:
         with contextlib.suppress(OSError):
             self.stdout.write(visible_text(text))
             self.stdout.flush()
+
+
+def _drawn(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer of a command, its graph as Mermaid."""
+    if "graph" not in answer:
+        return answer
+    from migrator.cli.graph import mermaid
+
+    return {**answer, "graph": mermaid(answer["graph"])}
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

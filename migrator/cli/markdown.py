@@ -8,7 +8,7 @@ from typing import Any
 
 from migrator.cli.tables import details
 from migrator.display import visible
-from migrator.report import findings_left_out
+from migrator.report import at_work_in_words, findings_left_out
 
 NOTHING = "none\n"
 
@@ -19,6 +19,7 @@ def as_markdown(answer: dict[str, Any]) -> str:
     parts = [
         f"# Migrations of {code(answer['database'])}\n",
         f"{text(answer['verdict'])}\n",
+        *([f"{text(busy)}\n"] if (busy := at_work_in_words(answer["at_work"])) else []),
         _table(_FACTS, ([name, code(answer[key])] for name, key in _FACTS_SHOWN)),
         "## Findings\n",
         _table(_FINDING, map(_finding, answer["findings"])),

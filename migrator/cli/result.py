@@ -32,7 +32,7 @@ def report_of(
 ) -> Report:
     applied = tuple(run.applied) if run else ()
     pending = run.pending if run else ()
-    findings = run.view.decision.findings if run and run.view else ()
+    findings = (*run.view.decision.findings, *run.found) if run and run.view else ()
     undone = tuple(run.rolled_back) if run else ()
     outcome = f"{len(applied)} applied" if applied else "nothing to do"
     if error is None and command != "up" and pending:

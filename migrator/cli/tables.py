@@ -6,13 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from migrator.display import visible
-from migrator.report import findings_left_out, shorten
+from migrator.report import at_work_in_words, findings_left_out, shorten
 
 
 def as_text(command: str, answer: dict[str, Any], result: dict[str, Any]) -> str:
     """What a command answers on stdout, for a person; empty where the log has said it all."""
     if command == "status":
-        return _table(answer.get("migrations", [])) + _findings(result)
+        head = _lines(answer.get("verdict"), at_work_in_words(answer.get("at_work")))
+        return head + _table(answer.get("migrations", [])) + _findings(result)
+    if command == "plan":
+        return _planned(answer, "" if result.get("exit_code") else "nothing to do\n")
     show = _ANSWERS.get(command)
     return show(answer) if show else ""
 
@@ -84,7 +87,7 @@ def _whole(answer: dict[str, Any]) -> str:
     facts = "".join(f"{name:<10}{_cell(answer[name])}\n" for name in names)
     log = f"{_cell(answer['log_unseen'])}\n" if answer["log_unseen"] else _log(answer["log"])
     parts = [
-        f"{facts}\n{_cell(answer['verdict'])}\n",
+        f"{facts}\n{_lines(answer['verdict'], at_work_in_words(answer['at_work']))}",
         _table(answer["migrations"]),
         _findings(answer),
         _table(answer["dirty"], ""),
@@ -103,10 +106,15 @@ def _findings(answer: dict[str, Any]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _planned(answer: dict[str, Any]) -> str:
+def _planned(answer: dict[str, Any], empty: str) -> str:
     if "graph" in answer:
         return str(answer["graph"])
-    return _table(answer.get("would_apply", []), "nothing to do\n")
+    busy = at_work_in_words(answer.get("at_work"))
+    return _table(answer.get("would_apply", []), empty) + _lines(busy)
+
+
+def _lines(*texts: str | None) -> str:
+    return "".join(f"{visible(text)}\n" for text in texts if text)
 
 
 def _undone(answer: dict[str, Any]) -> str:
@@ -115,7 +123,6 @@ def _undone(answer: dict[str, Any]) -> str:
 
 #: What the commands answer with, as text.
 _ANSWERS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "plan": _planned,
     "adopt": lambda answer: _table(answer.get("adoption", [])),
     "rollback": _undone,
     "rehearse": lambda answer: _table(answer["rehearsed"]),

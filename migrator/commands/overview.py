@@ -2,28 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from migrator import __version__
-from migrator.apply.run import Run, View
-from migrator.commands.report_rules import begun, verdict
-from migrator.errors import AccessError, SourceError
-from migrator.model import Migration, Order
+from migrator.apply.run import Run, View, refuse_begun
+from migrator.commands.report_rules import begun, unfinished, verdict
+from migrator.errors import AccessError, MigratorError, SourceError
+from migrator.model import Finding, Migration, Order
 from migrator.plan.order import Graph
+from migrator.sql.script import Script
 
 REPORT_LINES = 20  #: of the log that `report` shows
 
 
-def whole_state(run: Run, migrations: tuple[Migration, ...]) -> dict[str, Any]:
-    """What `report` answers."""
-    view = run.look(migrations)
-    failures, findings = view.decision.failures, view.decision.findings
+def status_of(run: Run, migrations: tuple[Migration, ...]) -> dict[str, Any]:
+    """What `status` answers; its outcome says what `up` would come to, where it would fail."""
+    view = run.look(migrations, at_work=True)
+    failures, run.found = _judged(run, view, migrations)
+    run.found += tuple(unfinished(view.dirty, view.undoing, view.history.at_work))
+    said = verdict(failures, view.dirty, run.pending)
+    if failures:
+        run.outcome = said.removesuffix(".")
+    return {"verdict": said, "at_work": view.history.at_work, "migrations": states(view)}
+
+
+def planned(run: Run, migrations: tuple[Migration, ...], *, graph: bool) -> dict[str, Any]:
+    """What `plan` answers; it is shown even where `up` would refuse to run, which is raised."""
+    view = run.look(migrations, at_work=True)
+    run.warn(view)
+    wrong: SourceError | None = None
     try:
         run.understand(view, migrations)
     except SourceError as error:
-        failures, findings = (*failures, error), (*findings, *error.findings)
-    if view.undoing:
-        failures = (*failures, view.undo_error())
+        wrong = error
+    run.shown = {"would_apply": _would_apply(run, view), "at_work": view.history.at_work}
+    if graph:
+        run.shown["graph"] = _graph(run, view, migrations)
+    view.decision.raise_failures([wrong] if wrong else [])
+    if wrong:
+        raise wrong
+    view.raise_dirty()
+    run.find_sessions(tuple(_scripts(run, view)))
+    return run.shown
+
+
+def whole_state(run: Run, migrations: tuple[Migration, ...]) -> dict[str, Any]:
+    """What `report` answers."""
+    view = run.look(migrations, at_work=True)
+    failures, found = _judged(run, view, migrations)
+    findings = (*view.decision.findings, *found)
     log, unseen = _newest_lines(run)
     session = run.link.connect()
     server = divmod(session.server_version, 10_000)
@@ -37,12 +65,55 @@ def whole_state(run: Run, migrations: tuple[Migration, ...]) -> dict[str, Any]:
         "newest": run.current,
         "verdict": verdict(failures, view.dirty, run.pending),
         "findings": [finding.as_dict() for finding in findings],
+        "at_work": view.history.at_work,
         "dirty": begun(view.history.dirty | view.history.undoing, view.dirty + view.undoing),
-        "migrations": (rows := states(view)),
-        "graph": Graph([(row["version"], row["state"]) for row in rows], run.needs(migrations)),
+        "migrations": states(view),
+        "graph": _graph(run, view, migrations),
         "log": log,
         "log_unseen": unseen,
     }
+
+
+def _judged(
+    run: Run, view: View, migrations: tuple[Migration, ...]
+) -> tuple[tuple[MigratorError, ...], tuple[Finding, ...]]:
+    """All that `up` would fail with, and what the files have to it beyond the plan."""
+    failures = list(view.decision.failures)
+    found: tuple[Finding, ...] = ()
+    if view.undoing:
+        failures.append(view.undo_error())
+    try:
+        refuse_begun(run.understand(view, migrations), view)
+    except MigratorError as error:
+        failures.append(error)
+        found = error.findings
+    return tuple(failures), found
+
+
+def _would_apply(run: Run, view: View) -> list[dict[str, Any]]:
+    """A row for each pending file, in the order of a run as far as that is known."""
+    files = {migration.version: migration for migration in view.decision.run}
+    rows = []
+    for version in run.pending:
+        script = run.script(files[version])
+        row = {
+            "version": version,
+            "file": files[version].file,
+            "statements": script.statements if script else None,
+            "undo": files[version].rollback_sql is not None,
+        }
+        rows.append(row)
+    return rows
+
+
+def _scripts(run: Run, view: View) -> Iterator[Script]:
+    for migration in view.decision.run:
+        if script := run.script(migration):
+            yield script
+
+
+def _graph(run: Run, view: View, migrations: tuple[Migration, ...]) -> Graph:
+    return Graph([(row["version"], row["state"]) for row in states(view)], run.needs(migrations))
 
 
 def states(view: View) -> list[dict[str, Any]]:

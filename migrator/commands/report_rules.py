@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from migrator.errors import MigratorError
+from migrator.model import Finding
 from migrator.plan.progress import Progress, Way
 
 
@@ -20,6 +21,27 @@ def verdict(failures: Sequence[MigratorError], dirty: Sequence[str], pending: Se
     if pending:
         return f"`up` would apply {', '.join(pending)}."
     return "`up` would have nothing to do."
+
+
+def unfinished(
+    dirty: Sequence[str], undoing: Sequence[str], at_work: Mapping[str, Any] | None
+) -> list[Finding]:
+    """A finding for each version that began outside a transaction and is not finished."""
+    busy = (at_work or {}).get("version")
+    found = []
+    for version in dirty:
+        remedy = "Run `up`: it settles by the catalog what was interrupted, and goes on."
+        remedy = WAIT if version == busy else remedy
+        found.append(Finding(f"{version}.sql", "was begun and is not finished", remedy))
+    for version in undoing:
+        remedy = "Run `rollback`, which goes on; see `rollback --plan`."
+        remedy = WAIT if version == busy else remedy
+        problem = "is begun and not finished: the migration is undone in part"
+        found.append(Finding(f"{version}.down.sql", problem, remedy))
+    return found
+
+
+WAIT = "Wait: a runner is at work on it."
 
 
 def begun(dirty: Mapping[str, Progress], versions: Sequence[str]) -> list[dict[str, Any]]:

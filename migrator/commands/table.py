@@ -13,7 +13,6 @@ from migrator.config import OnFinding, OnLate
 from migrator.errors import ConfigError, LateError, PendingError, SourceError
 from migrator.folder.read import read_source
 from migrator.model import Event, Migration
-from migrator.plan.order import Graph
 from migrator.plan.plan import behind
 from migrator.sql.script import Script
 
@@ -67,34 +66,16 @@ def up(run: Run) -> Answer:
 
 def status(run: Run) -> Answer:
     """Show every migration and its state, and what is wrong; changes nothing."""
-    from migrator.commands.overview import states
+    from migrator.commands.overview import status_of
 
-    view = run.look(_source(run))
-    return {"migrations": states(view)}
+    return status_of(run, _source(run))
 
 
 def plan(run: Run, *, graph: bool) -> Answer:
     """Show what `up` would do, and fail where it would; changes nothing."""
-    from migrator.commands.overview import states
+    from migrator.commands.overview import planned
 
-    migrations = _source(run)
-    view, scripts = _checked(run, migrations)
-    run.find_sessions(scripts)
-    answer: Answer = {
-        "would_apply": [
-            {
-                "version": script.migration.version,
-                "file": script.migration.file,
-                "statements": script.statements,
-                "undo": script.migration.rollback_sql is not None,
-            }
-            for script in scripts
-        ]
-    }
-    if graph:
-        found = [(row["version"], row["state"]) for row in states(view)]
-        answer["graph"] = Graph(found, run.needs(migrations))
-    return answer
+    return planned(run, _source(run), graph=graph)
 
 
 def verify(run: Run, *, base: str | None) -> Answer:

@@ -43,7 +43,7 @@ HOLDER = """SELECT jsonb_build_object(
     'pid', held.pid,
     'application_name', activity.application_name,
     'since', to_char(activity.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-    'prepared_transaction', prepared.gid)
+    'prepared_transaction', prepared.gid{more})
   FROM pg_locks AS held
   LEFT JOIN pg_stat_activity AS activity ON activity.pid = held.pid
   LEFT JOIN pg_locks AS own ON held.pid IS NULL AND own.locktype = 'transactionid'
@@ -211,12 +211,13 @@ def head_query(history: str) -> str:
     return HEAD.format(history=history)
 
 
-def holder_query(schema: str) -> str:
+def holder_query(schema: str, more: str = "") -> str:
     """One row of JSON for whoever holds the lock, no row when it is free.
 
-    A prepared transaction can hold it too: it has no pid, but a name.
+    A prepared transaction can hold it too: it has no pid, but a name. `more` is what else is asked
+    of the backend, beginning with a comma.
     """
-    return HOLDER.format(ours=our_lock(schema))
+    return HOLDER.format(ours=our_lock(schema), more=more)
 
 
 def our_lock(schema: str) -> str:

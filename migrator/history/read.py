@@ -10,6 +10,7 @@ from typing import Any
 
 from migrator.errors import AccessError, ConfigError
 from migrator.history.access import no_access, role_of
+from migrator.history.at_work import look_for_worker, worker
 from migrator.history.distrust import UNTRUSTED, Distrust, explain
 from migrator.history.fence import DECLARE, Access, Owners
 from migrator.history.flight import looking
@@ -117,7 +118,7 @@ READ = """  place := {oid};
       EXECUTE {journal} INTO journal;
     END IF;
   END IF;
-{others}  PERFORM set_config('migrator.answer', (answer || jsonb_build_object(
+{others}{at_work}  PERFORM set_config('migrator.answer', (answer || jsonb_build_object(
     'rows', coalesce(rows, '[]'), 'journal', coalesce(journal, '[]')))::text, true);
 """
 
@@ -179,6 +180,7 @@ class History:
     distrust: Distrust = field(default_factory=Distrust)  #: who may have forged what is here
     #: What other histories hold, where this one is empty: schema, version, checksum.
     others: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    at_work: dict[str, Any] | None = None  #: the runner that holds the lock, where that was asked
 
     def seen(self) -> list[tuple[str, str | None]]:
         """What the flight's guard compares, see `flight.head`."""
@@ -192,10 +194,12 @@ def read_history(
     readers: Sequence[str] = (),
     *,
     others_too: bool = False,
+    at_work: bool = False,
 ) -> History:
     """All that is recorded, in one round trip; an empty history where there is no table.
 
-    With `others_too` an empty one comes with what other histories of the database hold.
+    With `others_too` an empty one comes with what other histories of the database hold, with
+    `at_work` any one with the runner that is at work.
 
     Raises AccessError when the role may not read it or does not see all its rows, ConfigError
     when the tables are another tool's, ServerError for what may pass.
@@ -216,6 +220,7 @@ def read_history(
         query=literal(ROWS.format(history=place.history)),
         journal=literal(lines_query(place.log, which)),
         others=OTHERS.format(look=look_for_others(place)) if others_too else "",
+        at_work=look_for_worker(place) if at_work else "",
     )
     text = first(
         marker(place, "reads its tables"),
@@ -255,6 +260,7 @@ def read_history(
         undoing={v: p for v, p in begun.items() if p.way is Way.BACK and v in recorded},
         distrust=distrust,
         others=others(answer.get("others", {})),
+        at_work=worker(answer),
     )
 
 

@@ -201,12 +201,13 @@ class Decision:
         """All that was found, what fails the run first."""
         return (*(f for failure in self.failures for f in failure.findings), *self.warnings)
 
-    def raise_failures(self) -> None:
-        """Raise the first failure, carrying the findings of all of them."""
+    def raise_failures(self, others: Sequence[MigratorError] = ()) -> None:
+        """Raise the first failure, carrying the findings of all of them and of `others`."""
         if self.failures:
-            message = "; ".join(failure.message for failure in self.failures)
-            findings = [finding for failure in self.failures for finding in failure.findings]
-            first = self.failures[0]
+            failures = (*self.failures, *others)
+            message = "; ".join(failure.message for failure in failures)
+            findings = [finding for failure in failures for finding in failure.findings]
+            first = failures[0]
             raise type(first)(message, findings=findings, remedy=first.remedy)
 
 

@@ -34,7 +34,7 @@ def test_status_shows_every_migration_and_its_state(database: Database, tmp_path
     states = {row["version"]: row["state"] for row in answer["migrations"]}
     assert states == {"001_a": "drifted", "002_b": "missing", "003_c": "pending"}
     text = run_job(database.url, folder, "status").stdout
-    assert [line.split()[:2] for line in text.splitlines()[1:4]] == [
+    assert [line.split()[:2] for line in text.splitlines()[2:5]] == [
         ["001_a", "drifted"],
         ["002_b", "missing"],
         ["003_c", "pending"],

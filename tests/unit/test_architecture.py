@@ -41,7 +41,7 @@ PURE = {
         "no_transaction.settle",
     ),
     *("no_transaction.steps", "plan.order", "plan.plan", "plan.second_history", "plan.undo"),
-    *("history.other_histories", "plan.repeatables", "sql.created"),
+    *("history.at_work", "history.other_histories", "plan.repeatables", "sql.created"),
     *("postgres.connect_failures", "postgres.quoting", "postgres.url", "scratch.snapshot"),
     *(
         "sql.effects",

@@ -9,10 +9,12 @@ import pytest
 
 from migrator.cli.markdown import as_markdown, code, text
 from migrator.cli.tables import as_text
-from migrator.commands.report_rules import begun, verdict
+from migrator.commands.report_rules import begun, unfinished, verdict
 from migrator.errors import DriftError, LateError, MigratorError
+from migrator.history.at_work import worker
 from migrator.model import Finding
 from migrator.plan.progress import Intent, Progress, Way
+from migrator.report import at_work_in_words
 from tests.builders import RUN_ID
 
 INTENT = Intent(2, RUN_ID, "0" * 64, "CREATE INDEX CONCURRENTLY day", 4, {}, {})
@@ -52,6 +54,59 @@ def test_how_far_a_dirty_migration_has_come() -> None:
     assert row["done"] == "nothing"
     [row] = begun({"001_a": Progress({1: "0"}, way=Way.BACK)}, ["001_a"])
     assert row["done"] == "of its undo: statement 1"
+
+
+def test_what_is_not_finished_is_a_finding_for_whoever_is_not_at_work_on_it() -> None:
+    found = unfinished(["001_a", "002_b"], ["003_c"], {"version": "002_b"})
+    assert [(one.file, one.remedy.split(":")[0]) for one in found] == [
+        ("001_a.sql", "Run `up`"),
+        ("002_b.sql", "Wait"),
+        ("003_c.down.sql", "Run `rollback`, which goes on; see `rollback --plan`."),
+    ]
+    (undo,) = unfinished([], ["003_c"], {"version": "003_c"})
+    assert undo.remedy == "Wait: a runner is at work on it."
+    assert unfinished([], [], None) == []
+
+
+MARK = f"/* migrator 002_b, run {RUN_ID} */"
+HOLDER = {"pid": 7, "application_name": "migrator/pod-1", "since": None}
+LINE = {"application_name": "migrator/pod-2", "version": "003_c", "run_id": RUN_ID, "since": "T"}
+
+
+@pytest.mark.parametrize(
+    ("marker", "line", "expected"),
+    [
+        (None, None, {"pid": 7, "application_name": "migrator/pod-1"}),
+        ("", LINE, {"pid": 7, "application_name": "migrator/pod-1"}),
+        (None, LINE, {"pid": 7, **LINE}),
+        (MARK, LINE, {"pid": 7, **LINE}),
+        (MARK, None, {**HOLDER, "version": "002_b", "run_id": RUN_ID}),
+        (MARK, {**LINE, "run_id": "x"}, {**HOLDER, "version": "002_b", "run_id": RUN_ID}),
+        (f"/* migrator:{RUN_ID}:002_b:3 */", None, {"version": "002_b", "run_id": RUN_ID}),
+    ],
+)
+def test_who_is_at_work(
+    marker: str | None, line: dict[str, str] | None, expected: dict[str, str]
+) -> None:
+    found = worker({"at_work": {**HOLDER, "marker": marker}, "newest_line": line})
+    known = {key: value for key, value in expected.items() if value is not None}
+    assert found is not None
+    assert found | known == found
+    assert ("version" in found) == ("version" in expected)
+
+
+def test_nobody_is_at_work() -> None:
+    assert worker({}) is None
+    assert worker({"at_work": None, "newest_line": None}) is None
+    assert at_work_in_words(None) == ""
+
+
+def test_a_runner_at_work_in_words() -> None:
+    assert at_work_in_words({"pid": 7}) == "at work: somebody (pid 7)"
+    known = {**HOLDER, "version": "002_b", "since": "T"}
+    assert at_work_in_words(known) == "at work: migrator/pod-1 (pid 7), on 002_b, since T"
+    page = as_markdown(an_answer(at_work=known))
+    assert "nothing to do.\n\nat work: migrator/pod-1 (pid 7), on 002\\_b, since T\n" in page
 
 
 @pytest.mark.parametrize(
@@ -96,6 +151,7 @@ def an_answer(**values: Any) -> dict[str, Any]:
         "newest": None,
         "verdict": "`up` would have nothing to do.",
         "findings": [],
+        "at_work": None,
         "dirty": [],
         "migrations": [],
         "graph": "graph TD\n",

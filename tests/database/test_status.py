@@ -1,0 +1,99 @@
+"""What `status` and `plan` say where `up` would not run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.builders import write_folder
+from tests.conftest import Database
+from tests.job import run_job
+
+APPLIED = {"001_a.sql": "CREATE TABLE a (id int);\n", "002_b.sql": "SELECT 2;\n"}
+BEGUN = "-- migrator: no-transaction\nCREATE TABLE c ();\nSELECT 1/0;\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "code", "verdict"),
+    [
+        ({"001_a.sql": "changed"}, 11, "end with 11 (DriftError): applied files have changed: 001"),
+        ({"003_c.sql": "VACUUM;"}, 10, "end with 10 (SourceError): 1 problem in 1 pending file"),
+        ({"003_c.sql": "SELECT 3;"}, 0, "apply 003_c."),
+        ({}, 0, "have nothing to do."),
+    ],
+)
+def test_the_first_line_is_what_up_would_come_to(
+    database: Database, tmp_path: Path, files: dict[str, str], code: int, verdict: str
+) -> None:
+    folder = write_folder(tmp_path, APPLIED)
+    assert run_job(database.url, folder).code == 0
+    write_folder(folder, files)
+    result = run_job(database.url, folder, "status")
+    assert (result.code, result.stdout.startswith(f"`up` would {verdict}")) == (0, True)
+    assert (f"`up` would end with {code}" in result.report["outcome"]) == (code > 0)
+    assert len(result.report["findings"]) == (code > 0)
+    answer = json.loads(run_job(database.url, folder, "status", "--json").stdout)
+    assert answer["verdict"].startswith(f"`up` would {verdict}")
+    assert run_job(database.url, folder).code == code
+
+
+def test_a_dirty_file_is_a_finding(database: Database, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, APPLIED | {"003_c.sql": BEGUN})
+    assert run_job(database.url, folder).code == 15
+    result = run_job(database.url, folder, "status")
+    (found,) = result.report["findings"]
+    assert (found["file"], found["problem"]) == ("003_c.sql", "was begun and is not finished")
+    assert "003_c.sql: was begun and is not finished. Run `up`" in result.stdout
+    write_folder(folder, {"003_c.sql": "SELECT 1;\n"})
+    result = run_job(database.url, folder, "status")
+    assert result.stdout.startswith("`up` would end with 14 (DirtyError): ")
+    assert run_job(database.url, folder).code == 14
+
+
+def test_an_undo_that_is_not_finished_is_a_finding(database: Database, tmp_path: Path) -> None:
+    down = "-- migrator: no-transaction\nSELECT 1;\nSELECT 1/0;\n"
+    folder = write_folder(tmp_path, APPLIED | {"002_b.down.sql": down})
+    assert run_job(database.url, folder).code == 0
+    assert run_job(database.url, folder, "rollback", "--steps", "1").code == 15
+    result = run_job(database.url, folder, "status")
+    assert [found["file"] for found in result.report["findings"]] == ["002_b.down.sql"]
+    assert result.stdout.startswith("`up` would end with 14 (DirtyError): undone in part")
+    assert run_job(database.url, folder).code == 14
+
+
+@pytest.mark.parametrize(
+    ("files", "code"),
+    [({"001_a.sql": "changed"}, 11), ({"004_d.sql": "VACUUM;\n"}, 10), ({"003_c.sql": BEGUN}, 14)],
+    ids=["drift", "a file that cannot run", "a dirty file"],
+)
+def test_plan_shows_table_and_graph_where_it_fails(
+    database: Database, tmp_path: Path, files: dict[str, str], code: int
+) -> None:
+    folder = write_folder(tmp_path, APPLIED)
+    assert run_job(database.url, folder).code == 0
+    write_folder(folder, {"003_c.sql": "-- migrator: requires 001_a\nSELECT 3;\n"} | files)
+    if code == 14:
+        assert run_job(database.url, folder).code == 15
+    result = run_job(database.url, folder, "plan")
+    assert result.code == code
+    assert "\n003_c    003_c.sql" in result.stdout
+    graph = run_job(database.url, folder, "plan", "--graph")
+    assert (graph.code, graph.stdout.startswith('graph TD\n  m1["')) == (code, True)
+    answer = json.loads(run_job(database.url, folder, "plan", "--json").stdout)
+    assert answer["exit_code"] == code
+    assert answer["would_apply"][0]["version"] == "003_c"
+
+
+def test_plan_lists_what_is_wrong_with_history_and_files_at_once(
+    database: Database, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path, APPLIED)
+    assert run_job(database.url, folder).code == 0
+    write_folder(folder, {"001_a.sql": "changed", "003_c.sql": "VACUUM;\n"})
+    result = run_job(database.url, folder, "plan")
+    files = [found["file"] for found in result.report["findings"]]
+    assert (result.code, files) == (11, ["001_a.sql", "003_c.sql"])
+    (folder / "003_c.sql").unlink()
+    assert "nothing to do" not in run_job(database.url, folder, "plan").stdout
