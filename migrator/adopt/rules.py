@@ -37,6 +37,12 @@ class Match:
     migration: Migration | None
     content: Content
     recorded: bool = False  #: our history has it already
+    agreed: bool = False  #: and there with the text that the file has
+
+    @property
+    def refused(self) -> bool:
+        """What that tool ran is not the file, and nobody has said that this is known."""
+        return self.content is Content.DIFFERS and not self.agreed
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +153,7 @@ def make_adoption(
     Repeatables of the folder are no part of it: they run, as on a new database.
     """
     versioned = [migration for migration in migrations if not migration.repeatable]
-    recorded = {row.version for row in history}
+    recorded = {row.version: row.checksum for row in history}
     entries = list(reading.entries)
     named = {entry.number for entry in entries}
     if reading.up_to is not None:
@@ -167,7 +173,9 @@ def make_adoption(
             continue
         taken[migration.version] = entry.key
         known = migration.version in recorded
-        matches.append(Match(entry, migration, _content(entry, migration), known))
+        texts = (None, migration.checksum, migration.raw_checksum)
+        agreed = known and recorded[migration.version] in texts
+        matches.append(Match(entry, migration, _content(entry, migration), known, agreed))
     adoption = Adoption(
         tool,
         tuple(sorted(matches, key=_order)),
@@ -313,10 +321,10 @@ def _order(match: Match) -> tuple[bool, int, str]:
 
 
 def _state(match: Match, *, written: bool) -> str:
+    if match.migration is None or match.refused:
+        return "refused"
     if match.recorded:
         return "recorded"
-    if match.migration is None or match.content is Content.DIFFERS:
-        return "refused"
     return "adopted" if written else "to adopt"
 
 
@@ -343,7 +351,8 @@ def _failures(
         found = tuple(_without_file(match.entry, tool, migrations) for match in gone)
         message = f"no file for what {tool} has applied: {keys}"
         failures.append(MissingError(message, findings=found, remedy=remedy))
-    if changed := [pair for pair in adoption.new if pair[0].content is Content.DIFFERS]:
+    changed = [(m, m.migration) for m in adoption.matches if m.migration and m.refused]
+    if changed:
         found = tuple(_changed(match, migration, tool) for match, migration in changed)
         files = ", ".join(finding.file for finding in found)
         failures.append(DriftError(f"not what {tool} ran: {files}", findings=found))

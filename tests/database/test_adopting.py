@@ -385,6 +385,25 @@ def test_the_replaced_jobs_history_is_copied_from_another_schema(
     assert {row["state"] for row in table(in_place)} == {"recorded"}
 
 
+def test_a_history_in_place_of_other_texts_is_refused_until_a_person_accepts_them(
+    database: Database, tmp_path: Path
+) -> None:
+    """It ended with 0 and "nothing to adopt"."""
+    folder = write_folder(tmp_path, {"001_a.sql": "SELECT 1;"})
+    database.query(
+        "CREATE TABLE schema_migrations (version varchar(255) PRIMARY KEY, applied_at timestamptz "
+        "DEFAULT now(), execution_time_ms integer, checksum varchar(64));"
+        "INSERT INTO schema_migrations (version, checksum) VALUES ('001_a', repeat('a', 64))"
+    )
+    in_place = run_job(database.url, folder, "adopt", "--from", "seed", "--json")
+    assert (in_place.code, in_place.error["message"]) == (11, "not what seed ran: 001_a.sql")
+    assert [row["state"] for row in table(in_place)] == ["refused"]
+    accept = ("repair", "--accept-checksum", "001_a", "--reason", "a comment was added")
+    assert run_job(database.url, folder, *accept).code == 0
+    in_place = run_job(database.url, folder, "adopt", "--from", "seed", "--json")
+    assert (in_place.code, in_place.report["outcome"]) == (0, "nothing to adopt")
+
+
 SHAPES = ("old", "cli", "platform")
 CLI_FOLDER = {
     "0006_short.sql": "select 1;",
