@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from migrator.apply.tries import ONCE, persist, read_tables, until_unmoved
-from migrator.commands.repair_rules import Known, Told, assume
+from migrator.commands.repair_rules import Known, Told, afterwards, assume
 from migrator.errors import StoppedError, UnreachableError
 from migrator.history.fence import Owners
 from migrator.history.flight import head, opening, write
@@ -58,6 +59,7 @@ def _record(run: Run, migrations: tuple[Migration, ...], told: Told, view: View)
             version=told.version,
             outcome=f"unknown: `status` shows the state of {told.version}",
         ) from error
+    run.see(replace(history, rows=afterwards(known, told)), migrations)
     run.outcome = f"recorded: {assumed.words}"
     return assumed.words
 

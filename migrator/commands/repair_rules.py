@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from migrator.errors import ConfigError
 from migrator.history import rows
 from migrator.history.fence import Write
 from migrator.history.place import Place
-from migrator.model import Migration
+from migrator.model import Applied, Migration
 from migrator.no_transaction.steps import COMMANDS
 from migrator.plan.plan import Plan, short
 from migrator.plan.progress import Answer, Progress
@@ -95,6 +95,25 @@ def assume(known: Known, told: Told) -> Assumption:
         fields = {"was": told.version, **fields}
     line = rows.answer(known.place, version, told.answer, told.reason, words, **fields)
     return Assumption(words, fields, (*changes, line))
+
+
+def afterwards(known: Known, told: Told) -> tuple[Applied, ...]:
+    """The rows of the history once the answer is recorded."""
+    files = {migration.version: migration for migration in known.migrations}
+    rows = {row.version: row for row in known.plan.applied}
+    row, file = rows.get(told.version), files.get(told.new or told.version)
+    for version in known.again:
+        rows.pop(version, None)
+    if told.answer is Answer.NOT_APPLIED:
+        rows.pop(told.version, None)
+    elif told.answer is Answer.APPLIED and file and row is None:
+        rows[file.version] = Applied(file.version, file.number, file.checksum)
+    elif told.answer is Answer.ACCEPT and file and row:
+        rows[file.version] = replace(row, checksum=file.checksum, floor=sets_floor(file))
+    elif told.answer is Answer.RENAME and file and row:
+        del rows[told.version]
+        rows[file.version] = replace(row, version=file.version, number=file.number)
+    return tuple(sorted(rows.values(), key=lambda row: row.order))
 
 
 _Ruled = tuple[list[Write], dict[str, str]]  # the changes of the history, and what is known

@@ -248,3 +248,34 @@ def test_an_answer_is_thought_over_when_another_runner_has_moved_the_history(
     assert (result.code, result.error["type"]) == (2, "ConfigError")
     assert database.query(VERSIONS) == [("001_a",)]
     assert [detail["answer"] for _, detail in database.query(LOG)] == ["not applied"]
+
+
+@pytest.mark.parametrize(
+    ("files", "words", "left"),
+    [
+        ({"001_a.sql": "CREATE TABLE a (id int);"}, ["--accept-checksum", "001_a"], []),
+        ({"001_a.sql": None, "003_a.sql": FILES["001_a.sql"]}, ["--rename", "001_a", "003_a"], []),
+        ({"001_a.sql": None}, ["--not-applied", "001_a"], []),
+        ({"003_c.sql": "SELECT 3;"}, ["--applied", "003_c"], []),
+        ({"001_a.sql": "a", "002_b.sql": "b"}, ["--accept-checksum", "001_a"], ["002_b.sql"]),
+    ],
+    ids=["changed", "renamed", "taken back", "run by hand", "one of two"],
+)
+def test_what_an_answer_settles_is_found_no_more(
+    database: Database,
+    tmp_path: Path,
+    files: dict[str, str | None],
+    words: list[str],
+    left: list[str],
+) -> None:
+    folder = write_folder(tmp_path, FILES)
+    assert run_job(database.url, folder).code == 0
+    for name, text in files.items():
+        (folder / name).unlink(missing_ok=True)
+        if text is not None:
+            (folder / name).write_text(text)
+    result = repair(database, folder, *words)
+    assert (result.code, [f["file"] for f in result.report["findings"]]) == (0, left)
+    status = run_job(database.url, folder, "status").report
+    for name in ("findings", "pending", "current"):
+        assert result.report[name] == status[name]
