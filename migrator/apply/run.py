@@ -28,6 +28,7 @@ from migrator.history.distrust import Distrust
 from migrator.history.fence import Owners, Write
 from migrator.history.place import Limits, Place
 from migrator.history.read import History, find_run, read_history, read_log
+from migrator.masking import FINDINGS
 from migrator.model import Applied, Event, Finding, Migration
 from migrator.plan.order import Needs
 from migrator.plan.plan import Decision, Plan, Policy, make_plan
@@ -201,18 +202,19 @@ class Run:
         self.doubt(distrust)
         return lines
 
-    def warn(self, view: View) -> None:
-        """Say what the policies let pass."""
-        self._warn(view.decision.warnings)
+    def warn(self, findings: Iterable[Finding]) -> None:
+        """Say what is let pass: FINDINGS of it, and how many more there are.
 
-    def _warn(self, findings: Iterable[Finding]) -> None:
-        """Once, however often the run plans anew."""
-        for finding in findings:
-            if finding in self._said:
-                continue
-            self._said.add(finding)
+        Each is said once, however often the run plans anew.
+        """
+        new = [finding for finding in findings if finding not in self._said]
+        self._said |= set(new)
+        for finding in new[:FINDINGS]:
             fields = {key: value for key, value in finding.as_dict().items() if value is not None}
             self.link.tell(Event("plan.warning", "warning", fields))
+        if more := len(new[FINDINGS:]):
+            rest = {"problem": f"… {more} more", "remedy": "See `report`.", "more": more}
+            self.link.tell(Event("plan.warning", "warning", rest))
 
     def apply_pending(self, migrations: tuple[Migration, ...]) -> None:
         """Bring the database to where the folder is, however often others move the history."""
@@ -221,7 +223,7 @@ class Run:
         def act(view: View) -> None:
             nonlocal undoing
             self.link.tell(_plan_made(view))
-            self.warn(view)
+            self.warn(view.decision.warnings)
             view.history.distrust.refuse_owners()
             view.decision.raise_failures()
             if view.undoing:
@@ -253,7 +255,7 @@ class Run:
         """What is to be run, read and put in order before any of it is run."""
         known = [row.version for row in view.plan.applied]
         scripts = self._reader.understand(view.decision, migrations, known)
-        self._warn(found for script in scripts for found in script.warnings)
+        self.warn(found for script in scripts for found in script.warnings)
         self.pending = tuple(script.migration.version for script in scripts)
         return scripts
 
@@ -398,7 +400,7 @@ def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
 
 def _plan_made(view: View) -> Event:
     plan = view.plan
-    fields = {
+    fields: dict[str, Any] = {
         "pending": [migration.version for migration in view.decision.run],
         "applied_count": len(plan.applied),
         "late": [migration.version for migration in plan.late],
@@ -406,6 +408,9 @@ def _plan_made(view: View) -> Event:
         "drifted": [migration.version for migration in plan.drifted],
         "missing": [row.version for row in (*plan.missing, *plan.ahead)],
     }
+    for name in ("late", "held", "drifted", "missing"):
+        if (count := len(fields[name])) > FINDINGS:
+            fields |= {name: fields[name][:FINDINGS], f"{name}_count": count}
     return Event("plan.made", "info", {key: value for key, value in fields.items() if value})
 
 

@@ -30,7 +30,7 @@ def status_of(run: Run, migrations: tuple[Migration, ...]) -> dict[str, Any]:
 def planned(run: Run, migrations: tuple[Migration, ...], *, graph: bool) -> dict[str, Any]:
     """What `plan` answers; it is shown even where `up` would refuse to run, which is raised."""
     view = run.look(migrations, at_work=True)
-    run.warn(view)
+    run.warn(view.decision.warnings)
     wrong: SourceError | None = None
     try:
         run.understand(view, migrations)

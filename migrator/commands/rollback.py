@@ -79,9 +79,7 @@ def _plan(
         plan = make_undo(rows, kept, migrations, wish, origin, run.config.on_drift)
     fields: dict[str, Any] = {"would_undo": [step.row.version for step in plan.steps]}
     run.link.tell(Event("plan.made", "info", {**fields, "applied_count": len(rows)}))
-    for finding in plan.warnings:
-        fields = {"file": finding.file, "problem": finding.problem, "remedy": finding.remedy}
-        run.link.tell(Event("plan.warning", "warning", fields))
+    run.warn(plan.warnings)
     plan.raise_failures()
     check_begun(plan, wish, history.undoing)
     return plan

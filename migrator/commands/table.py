@@ -277,7 +277,7 @@ def _full_source(run: Run) -> tuple[Migration, ...]:
 def _checked(run: Run, migrations: tuple[Migration, ...]) -> tuple[View, tuple[Script, ...]]:
     """What is pending, read and understood; raises what would keep `up` from running it."""
     view = run.look(migrations)
-    run.warn(view)
+    run.warn(view.decision.warnings)
     view.decision.raise_failures()
     scripts = run.understand(view, migrations)
     view.raise_dirty()

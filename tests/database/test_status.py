@@ -97,3 +97,23 @@ def test_plan_lists_what_is_wrong_with_history_and_files_at_once(
     assert (result.code, files) == (11, ["001_a.sql", "003_c.sql"])
     (folder / "003_c.sql").unlink()
     assert "nothing to do" not in run_job(database.url, folder, "plan").stdout
+
+
+def test_ten_thousand_findings_are_a_hundred_and_a_number(
+    database: Database, tmp_path: Path
+) -> None:
+    """It was 4.8 MB of log."""
+    folder = write_folder(tmp_path, APPLIED)
+    assert run_job(database.url, folder).code == 0
+    database.query(
+        """INSERT INTO schema_migrations (version, checksum, kind)
+           SELECT '001_gone' || n, repeat('a', 64), 'versioned'
+             FROM generate_series(1, 10000) AS n"""
+    )
+    result = run_job(database.url, folder, ON_MISSING="warn")
+    assert (result.code, len(result.stderr) < 120_000) == (0, True), len(result.stderr)
+    warned = result.of("plan.warning")
+    assert (len(warned), warned[-1]["more"]) == (101, 9900)
+    (made,) = result.of("plan.made")
+    assert (len(made["missing"]), made["missing_count"]) == (100, 10_000)
+    assert (len(result.report["findings"]), result.report["findings_count"]) == (100, 10_000)
