@@ -161,7 +161,7 @@ def test_every_reason_against_it_is_listed_and_nothing_is_run(
 ) -> None:
     files = steps(1, 2, 3)
     del files["001_step.down.sql"]
-    files["002_step.down.sql"] = "BEGIN;\nDROP TABLE t2;\nCOMMIT;\n"
+    files["002_step.down.sql"] = "DROP TABLE t2;\nCOMMIT;\n"
     folder = write_folder(tmp_path, files)
     assert run_job(database.url, folder).code == 0
     (folder / "003_step.down.sql").write_text("DROP TABLE t3 CASCADE;\n")
@@ -170,7 +170,6 @@ def test_every_reason_against_it_is_listed_and_nothing_is_run(
     assert refused(result, database) == [
         ("001_step.down.sql", "no undo was stored when it was applied"),
         ("003_step.down.sql", "the file is not what was stored when it was applied"),
-        ("002_step.down.sql", "BEGIN would end or begin a transaction"),
         ("002_step.down.sql", "COMMIT would end or begin a transaction"),
     ]
     assert run_job(database.url, folder, "rollback", "--plan").code == 12
