@@ -3,10 +3,10 @@
 --
 -- Tables, columns, enums, the function and the extension that were there before, left by older
 -- scripts, carry no mark of this migration and stay with their rows. So do the keys, checks,
--- indexes and defaults that such a table was given: they break nothing, and the migration finds
--- them when it runs again. Row level security is off again where the migration turned it on; the
--- grants of PUBLIC, anon and authenticated that it revoked there are not given back. An enum, the
--- function or the extension that something else has come to need stays as well.
+-- indexes, triggers and defaults that such a table was given: they break nothing, and the migration
+-- finds them when it runs again. Row level security is off again where the migration turned it on;
+-- the grants of PUBLIC, anon and authenticated that it revoked there are not given back. An enum,
+-- the function or the extension that something else has come to need stays as well.
 
 DO $tables$
 DECLARE

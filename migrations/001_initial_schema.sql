@@ -433,36 +433,37 @@ END
 $indexes$;
 
 
-DO $function$
+-- A trigger is known by the function that it calls.
+DO $triggers$
+DECLARE
+    tab text;
+    api_role text;
 BEGIN
     IF to_regprocedure('public.update_updated_at_column()') IS NULL THEN
         CREATE FUNCTION public.update_updated_at_column() RETURNS trigger
-            LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+            LANGUAGE plpgsql SET search_path = '' AS
+            'BEGIN NEW.updated_at := now(); RETURN NEW; END';
         COMMENT ON FUNCTION public.update_updated_at_column() IS 'Created by 001_initial_schema';
+        REVOKE ALL ON FUNCTION public.update_updated_at_column() FROM PUBLIC;
+        FOR api_role IN
+            SELECT rolname FROM pg_catalog.pg_roles WHERE rolname IN ('anon', 'authenticated')
+        LOOP
+            EXECUTE format('REVOKE ALL ON FUNCTION public.update_updated_at_column() FROM %I',
+                           api_role);
+        END LOOP;
     END IF;
+    FOREACH tab IN ARRAY ARRAY['suppliers', 'upload_batches', 'products', 'images'] LOOP
+        IF NOT EXISTS (
+            SELECT FROM pg_catalog.pg_trigger
+             WHERE tgrelid = format('public.%I', tab)::regclass
+               AND tgfoid = 'public.update_updated_at_column()'::regprocedure
+        ) THEN
+            EXECUTE format('CREATE TRIGGER update_%1$s_updated_at BEFORE UPDATE ON public.%1$I '
+                           'FOR EACH ROW EXECUTE FUNCTION public.update_updated_at_column()', tab);
+        END IF;
+    END LOOP;
 END
-$function$;
-
-CREATE OR REPLACE FUNCTION public.update_updated_at_column() RETURNS trigger
-    LANGUAGE plpgsql SET search_path = '' AS $body$
-BEGIN
-    NEW.updated_at := now();
-    RETURN NEW;
-END
-$body$;
-
-CREATE OR REPLACE TRIGGER update_suppliers_updated_at
-    BEFORE UPDATE ON public.suppliers
-    FOR EACH ROW EXECUTE FUNCTION public.update_updated_at_column();
-CREATE OR REPLACE TRIGGER update_upload_batches_updated_at
-    BEFORE UPDATE ON public.upload_batches
-    FOR EACH ROW EXECUTE FUNCTION public.update_updated_at_column();
-CREATE OR REPLACE TRIGGER update_products_updated_at
-    BEFORE UPDATE ON public.products
-    FOR EACH ROW EXECUTE FUNCTION public.update_updated_at_column();
-CREATE OR REPLACE TRIGGER update_images_updated_at
-    BEFORE UPDATE ON public.images
-    FOR EACH ROW EXECUTE FUNCTION public.update_updated_at_column();
+$triggers$;
 
 
 -- A table that this file creates is closed to all but its owner and the roles that bypass row level
@@ -511,10 +512,6 @@ BEGIN
         END IF;
     END LOOP;
 
-    IF api_roles IS NOT NULL THEN
-        EXECUTE 'REVOKE ALL ON FUNCTION public.update_updated_at_column() FROM PUBLIC, '
-                || api_roles;
-    END IF;
     IF to_regrole('service_role') IS NOT NULL THEN  -- not by default since 30 October 2026
         GRANT SELECT, INSERT, UPDATE, DELETE
             ON public.suppliers, public.upload_batches, public.products, public.images

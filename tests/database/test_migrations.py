@@ -398,6 +398,18 @@ def test_psql_runs_the_same_files_twice(whole: list[str], database: Database) ->
             id="a deferrable key is kept",
         ),
         pytest.param(
+            """CREATE OR REPLACE FUNCTION update_updated_at_column() RETURNS trigger
+               LANGUAGE plpgsql AS 'BEGIN RAISE LOG ''mine''; RETURN NEW; END';
+               ALTER TRIGGER update_images_updated_at ON images RENAME TO mine;
+               DROP TRIGGER update_products_updated_at ON products""",
+            """SELECT array_agg(tgname::text ORDER BY tgname) = '{mine,update_products_updated_at,
+                       update_suppliers_updated_at,update_upload_batches_updated_at}'
+                      AND (SELECT prosrc ~ 'mine' FROM pg_proc
+                            WHERE proname = 'update_updated_at_column')
+                 FROM pg_trigger WHERE NOT tgisinternal""",
+            id="a function and its triggers are kept under their own names",
+        ),
+        pytest.param(
             "UPDATE suppliers SET code = 'LF' WHERE code = 'LAWN_FAWN'",
             "SELECT count(*) = 2 FROM suppliers",
             id="the supplier has another code",
@@ -717,6 +729,7 @@ ADVISOR = {
            AND reloptions::text IS DISTINCT FROM '{security_invoker=true}'""",
     "0011 function without a search_path": """
         SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+           AND obj_description(oid, 'pg_proc') LIKE 'Created by %'
            AND proconfig::text IS DISTINCT FROM '{"search_path=\\"\\""}'""",
     "0014 extension in public": """
         SELECT extname FROM pg_extension WHERE extnamespace = 'public'::regnamespace""",
@@ -726,6 +739,7 @@ ADVISOR = {
            AND grantee::regrole::text IN ('-', 'anon', 'authenticated')""",
     "a function that the public roles may call": """
         SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+           AND obj_description(oid, 'pg_proc') LIKE 'Created by %'
            AND has_function_privilege('anon', pg_proc.oid, 'EXECUTE')""",
 }
 
