@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from migrator.sql.marks import Mark
 from migrator.sql.scanner import scan
 from migrator.sql.statements import (
     Data,
@@ -47,6 +48,7 @@ class Layout:
     begins: int | None  #: offset of the first statement
     ends: int  #: offset behind the last one
     directives: tuple[Directive, ...]
+    marks: tuple[tuple[Mark, int], ...]  #: each with how many statements are before it
     special: tuple[Statement, ...]  #: those that are not PLAIN
     problems: tuple[Problem, ...]
 
@@ -118,6 +120,7 @@ class _Groups:
         self.statements = 0
         self.begins: int | None = None
         self.directives: list[Directive] = []
+        self.marks: list[tuple[Mark, int]] = []
         self.special: list[Statement] = []
         self.problems: list[Problem] = []
         self.skipped: list[tuple[int, int]] = []
@@ -131,6 +134,8 @@ class _Groups:
             self.close(found)
         elif isinstance(found, Directive):
             self.directives.append(found)
+        elif isinstance(found, Mark):
+            self.marks.append((found, self.statements))
         elif isinstance(found, Problem):
             self.problems.append(found)
         else:
@@ -174,6 +179,7 @@ class _Groups:
             self.begins,
             self.end,
             tuple(self.directives),
+            tuple(self.marks),
             tuple(self.special),
             tuple(self.problems),
         )

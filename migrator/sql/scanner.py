@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from migrator.sql.marks import Mark, find_mark
 from migrator.sql.statements import (
     FIRST,
     LETTER,
@@ -92,8 +93,6 @@ _BLOCK_EDGE = r"/\*|\*/"
 _ESCAPED_EDGE = r"\\.|'(?:'|(?:[ \t\f\v]|--[^\n\r]*+)*[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+[\n\r])*')?"
 _NOTHING = r"(?:[ \t\n\r\f\v]|--[^\n\r]*+)*+"
 _DIRECTIVE = r"--[ \t]*migrator[ \t]*:(.*)"
-# Comments by which another tool separates up from down: here both halves would run.
-_MARK = r"--[^\S\n]*(migrate:(?:up|down)\b|\+(?:goose|micrate|migrate)\b).*"
 _RESTRICT = r"\\(?:un)?restrict[ \t]+[A-Za-z0-9]+[ \t]*"
 _ROUTINE = {
     f"CREATE {replace}{routine}"
@@ -110,6 +109,7 @@ class _Scanner:
     def __init__(self, pieces: Iterable[str]) -> None:
         self.window = Window(pieces)
         self.firm = 0  # offset in the file where a quoted text ended: no word goes on behind it
+        self.closed_at = -1  # offset in the file of the newest semicolon that ended a statement
         self.closely = False  # the next token is to be read carefully
         self.found: list[Found] = []
         self.begin()
@@ -201,6 +201,7 @@ class _Scanner:
         if self.depth or self.blocks:
             self.run(at, text)
         else:
+            self.closed_at = self.window.base + at
             self.finish()
 
     def escaped(self, at: int, text: str) -> None:
@@ -257,12 +258,12 @@ class _Scanner:
         elif found := regex(_DIRECTIVE, re.IGNORECASE).fullmatch(text):
             line, _ = window.place_of(at)
             self.found.append(Directive(window.base + at, line, found[1].strip()))
-        elif self.start is None and (mark := regex(_MARK, re.IGNORECASE).fullmatch(text)):
-            self.problem(
-                window.place_of(at),
-                f"{mark[1]} is a mark of another tool; up and down would both run",
-                "Move the down half to NNN_name.down.sql and remove the marks.",
-            )
+        elif mark := find_mark(text):
+            half, marks = mark
+            line, column = window.place_of(at)
+            begins = window.base + at - column + 1  # offset of the line
+            if marks.sure or (self.start is None and self.closed_at < begins):
+                self.found.append(Mark(line, text.rstrip(), half, marks))
 
     def block(self, at: int, text: str) -> None:
         window, place, depth = self.window, self.window.place_of(at), 1

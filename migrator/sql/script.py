@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from migrator.durations import parse_duration
 from migrator.model import Finding, Migration
+from migrator.report import shorten
 
 if TYPE_CHECKING:
+    from migrator.sql.marks import Mark
     from migrator.sql.parts import Part
     from migrator.sql.statements import Directive, Problem
 
@@ -55,6 +57,7 @@ def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]
     layout = layout if alone else taken_as_ours(layout, pieces)
     refused = alone_refusals(texts(pieces)) if alone else refusals(layout.special)
     wrong = [*layout.problems, *refused]
+    wrong += _two_ways(migration, layout.marks, layout.statements)
     for directive in layout.directives:
         name, _, value = directive.text.replace("\t", " ").partition(" ")
         late = layout.begins is not None and directive.start > layout.begins
@@ -87,6 +90,25 @@ def read_requirements(migration: Migration) -> tuple[Requirement, ...]:
     from migrator.sql.parts import lay_out
 
     return _requirements(lay_out(migration.pieces).directives)
+
+
+def _two_ways(
+    migration: Migration, marks: Sequence[tuple[Mark, int]], statements: int
+) -> Iterator[Problem]:
+    """Why a file that holds the other way as well cannot run."""
+    from migrator.sql.marks import Half, other_half
+    from migrator.sql.statements import Problem
+
+    other, place = Half.DOWN, f"{migration.version}.down.sql"
+    if migration.file == place:
+        other, place = Half.UP, f"{migration.version}.sql"
+    if mark := other_half(marks, statements, other):
+        problem = f"`{shorten(mark.text, 60)}` is a mark of {mark.marks.tool or 'another tool'}"
+        problem += ": " if mark.marks.sure else ", and a statement follows it: "
+        remedy = f"Move the {other.value} half to {place} and remove the marks."
+        if migration.repeatable:
+            remedy = f"Remove the {other.value} half and the marks: a repeatable has no undo."
+        yield Problem(mark.line, f"{problem}up and down would both run", remedy)
 
 
 def _requirements(directives: Iterable[Directive]) -> tuple[Requirement, ...]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 
+from migrator.sql.marks import Mark
+
 
 class StatementKind(Enum):
     """What a statement means for a file that runs in one transaction."""
@@ -76,7 +78,7 @@ class Problem:
     remedy: str
 
 
-Found = Statement | Data | Skipped | Directive | Problem
+Found = Statement | Data | Skipped | Directive | Mark | Problem
 
 
 def refusals(statements: Iterable[Statement]) -> tuple[Problem, ...]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from migrator.model import Finding
 from migrator.sql.script import Requirement, read_requirements, sets_floor, understand
 from tests.builders import a_migration
 
@@ -132,18 +133,51 @@ def test_what_acts_from_the_next_session_on_is_a_warning(before: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "mark",
-    ["-- migrate:up", "--migrate:down transaction:false", "-- +goose Up", "-- +migrate Down"],
+    ("file", "sql", "line", "problem", "remedy"),
+    [
+        (
+            "007_a.sql",
+            "SELECT 1;\n-- //@UNDO \nDROP TABLE t;",
+            2,
+            "`-- //@UNDO` is a mark of MyBatis Migrations: up and down would both run",
+            "Move the down half to 007_a.down.sql and remove the marks.",
+        ),
+        (
+            "007_a.sql",
+            "SELECT 1;\n--Down:\nDROP TABLE t;",
+            2,
+            "`--Down:` is a mark of another tool, and a statement follows it: up and down would "
+            "both run",
+            "Move the down half to 007_a.down.sql and remove the marks.",
+        ),
+        (
+            "007_a.down.sql",
+            "-- Down\nDROP TABLE t;\n-- Up\nSELECT 1;",
+            3,
+            "`-- Up` is a mark of another tool, and a statement follows it: up and down would "
+            "both run",
+            "Move the up half to 007_a.sql and remove the marks.",
+        ),
+        (
+            "R__a.sql",
+            "SELECT 1;\n-- migrate:down\nDROP TABLE t;",
+            2,
+            "`-- migrate:down` is a mark of dbmate: up and down would both run",
+            "Remove the down half and the marks: a repeatable has no undo.",
+        ),
+    ],
 )
-def test_a_file_of_a_tool_that_keeps_up_and_down_together_is_refused(mark: str) -> None:
+def test_a_file_that_holds_both_ways_is_refused(
+    file: str, sql: str, line: int, problem: str, remedy: str
+) -> None:
     """Both parts would run, one after the other, and the tables be gone."""
-    script, findings = understand(a_migration(1, f"SELECT 1;\n{mark}\nDROP TABLE t;\n"))
+    version = file.partition(".")[0]
+    script, findings = understand(a_migration(version, sql, file=file))
     assert script is None
-    assert [(finding.line, "another tool" in finding.problem) for finding in findings] == [
-        (2, True)
-    ]
+    assert findings == (Finding(file, problem, remedy, line),)
 
 
-def test_such_a_mark_inside_a_statement_is_text() -> None:
-    script, findings = understand(a_migration(1, "SELECT $$\n-- migrate:up\n$$;\n"))
+def test_an_undo_may_be_headed_as_one() -> None:
+    sql = "-- Down migration\nDROP TABLE t;"
+    script, findings = understand(a_migration("007_a", sql, file="007_a.down.sql"))
     assert (script is not None, findings) == (True, ())
