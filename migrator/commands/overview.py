@@ -11,7 +11,7 @@ from migrator.commands.report_rules import begun, unfinished, verdict
 from migrator.errors import AccessError, MigratorError, SourceError
 from migrator.model import Finding, Migration, Order
 from migrator.plan.order import Graph
-from migrator.sql.script import Script
+from migrator.sql.script import Script, has_undo
 
 REPORT_LINES = 20  #: of the log that `report` shows
 
@@ -100,7 +100,7 @@ def _would_apply(run: Run, view: View) -> list[dict[str, Any]]:
             "version": version,
             "file": files[version].file,
             "statements": script.statements if script else None,
-            "undo": files[version].rollback_sql is not None,
+            "undo": has_undo(files[version]),
         }
         rows.append(row)
     return rows

@@ -15,6 +15,7 @@ from migrator.plan.undo import Origin, Wish
 from migrator.scratch.scratch import scratch_run
 from migrator.scratch.snapshot import Snapshot, differences
 from migrator.scratch.snapshot_query import read_snapshot
+from migrator.sql.script import has_undo
 
 UP, DOWN = "Fix {0}, so that it makes the same again.", "Fix {0}, so that it undoes the whole."
 
@@ -53,7 +54,7 @@ def _rehearse_each(
         until_here, known = migrations[:count], len(findings)
         trial.apply_pending(until_here)
         made, result = _look(trial), "repeatable" if migration.repeatable else "no undo"
-        if migration.rollback_sql is not None:
+        if has_undo(migration):
             made = _there_and_back(trial, until_here, before, made, findings)
             result = "undone and made again" if len(findings) == known else "differs"
         row = {"version": migration.version, "result": result}
@@ -63,7 +64,7 @@ def _rehearse_each(
             repeatables[migration.file] = made
         before = made
         yield row
-    without = [m.rollback_sql is None for m in reversed(migrations) if not m.repeatable]
+    without = [not has_undo(m) for m in reversed(migrations) if not m.repeatable]
     steps = [*without, True].index(True)
     if findings or not steps:
         return

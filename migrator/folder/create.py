@@ -14,6 +14,10 @@ from migrator.folder.read import read_names, read_source
 
 Made = tuple[list[str], str]  # the paths, and what was done, in words
 
+# Texts without a statement: `up` refuses the one, and the other is no undo.
+_UP = "-- {}: what it is for\n\n"
+_DOWN = "-- Undoes {}. Say here what data is lost.\n-- Without a statement there is no undo.\n\n"
+
 
 def create(folder: str, name: str, today: datetime, *, repeatable: bool) -> Made:
     """The next migration's file and its .down.sql, or a repeatable's file.
@@ -37,8 +41,8 @@ def create(folder: str, name: str, today: datetime, *, repeatable: bool) -> Made
         numbered = [m.version for m in read_source(folder) if not m.repeatable]
         version = _next(numbered, name, today)
         texts = {
-            f"{version}.sql": f"-- {version}: what it is for\n\n",
-            f"{version}.down.sql": f"-- Undoes {version}. Say here what data is lost.\n\n",
+            f"{version}.sql": _UP.format(version),
+            f"{version}.down.sql": _DOWN.format(version),
         }
     for file, text in texts.items():
         with _writing(place / file), (place / file).open("x", encoding="utf-8") as out:

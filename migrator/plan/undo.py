@@ -20,7 +20,7 @@ from migrator.folder.version_rules import find_version
 from migrator.model import Applied, Finding, Kind, Migration
 from migrator.plan.progress import Progress
 from migrator.plan.repeatables import Again, announced, pending_again
-from migrator.sql.script import Script, read_requirements, understand
+from migrator.sql.script import Script, holds_statement, read_requirements, understand
 from migrator.sql.sensitive import masked
 
 TEXT_LINES = 8  #: of an undo that a plan shows
@@ -122,11 +122,12 @@ def make_undo(
     again = pending_again(rows, places, [row.version for row in versioned], folder)
     steps = []
     for row in versioned:
-        stored = kept[row.version].rollback_sql
-        own = files[row.version].rollback_sql if row.version in files else None
-        text = own if origin is Origin.FILE else stored
+        stored = _undo_text(kept[row.version].rollback_sql)
+        file = files[row.version].rollback_sql if row.version in files else None
+        own = _undo_text(file)
+        text, other = (own, stored) if origin is Origin.FILE else (stored, own)
         if text is None:
-            lacking.append(_lacking(row, origin, own if origin is Origin.STORED else stored))
+            lacking.append(_lacking(row, origin, other, empty=file is not None and own is None))
             continue
         if origin is Origin.STORED and own not in (None, stored):
             drifted.append(_drifted(row, on_drift))
@@ -226,6 +227,11 @@ def _still_required(
                 )
 
 
+def _undo_text(text: str | None) -> str | None:
+    """None of one without a statement, such as an untouched template."""
+    return text if text is not None and holds_statement((text,)) else None
+
+
 def _down(row: Applied, text: str) -> Migration:
     """The undo of `row` as something that flies; its checksums are of no use to anybody."""
     return Migration(row.version, row.number, f"{row.version}.down.sql", (text,), "", "")
@@ -239,14 +245,17 @@ def _stays(row: Applied) -> Finding:
     )
 
 
-def _lacking(row: Applied, origin: Origin, other: str | None) -> Finding:
-    """`other` is the text that could be had from the other origin."""
+def _lacking(row: Applied, origin: Origin, other: str | None, *, empty: bool) -> Finding:
+    """`other` is the text of the other origin; `empty`: the file is there, without a statement."""
     name = f"{row.version}.down.sql"
+    write = f"Write {name}"
+    if empty:
+        write = f"Write the undo into {name} (`SELECT;` where nothing is to be undone)"
     if origin is Origin.FILE:
-        problem = "the folder has no such file"
+        problem = "the file holds no statement" if empty else "the folder has no such file"
         remedy = "Leave --from-files out, to run the one that is stored."
         if other is None:
-            problem, remedy = f"{problem}, and none is stored", f"Write {name}."
+            problem, remedy = f"{problem}, and none is stored", f"{write}."
         return Finding(name, problem, remedy)
     problem = {
         Kind.BASELINE: "it was recorded by `baseline` and never run here, and no undo is stored",
@@ -254,9 +263,10 @@ def _lacking(row: Applied, origin: Origin, other: str | None) -> Finding:
     }.get(row.kind, "no undo was stored when it was applied")
     if other is not None:
         return Finding(name, problem, "Give --from-files, to run the file of the folder.")
-    return Finding(
-        name, problem, f"Write {name} and give --from-files; or undo it with a new migration."
-    )
+    if empty:
+        problem += ", and the file holds no statement"
+    remedy = f"{write} and give --from-files; or undo it with a new migration."
+    return Finding(name, problem, remedy)
 
 
 def _drifted(row: Applied, on_drift: OnFinding) -> Finding:

@@ -31,7 +31,7 @@ class Script:
 
     migration: Migration
     parts: tuple[Part, ...]  #: what to send, message by message
-    statements: int  #: how many; none in a file of comments, which is applied all the same
+    statements: int  #: how many
     whole: bool  #: there is one part, all of the text, which goes along with our own statements
     lock_timeout_ms: int | None = None  #: None where no directive says so; 0 is no limit
     statement_timeout_ms: int | None = None
@@ -69,11 +69,26 @@ def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]
             timeouts[name] = 0 if name in _FLAGS else parse_duration(value)
     if wrong:
         return None, _findings(migration, wrong)
+    if not layout.statements:
+        return None, (Finding(migration.file, *EMPTY),)
     limits = timeouts.get("lock-timeout"), timeouts.get("statement-timeout")
     parts = layout.parts, layout.statements, layout.whole
     requires = _requirements(layout.directives)
     warnings = _findings(migration, surprises(layout.special))
     return Script(migration, *parts, *limits, not alone, requires, _FLOOR in flags, warnings), ()
+
+
+def has_undo(migration: Migration) -> bool:
+    """Whether its .down.sql holds a statement; an untouched template is no undo."""
+    return migration.rollback_sql is not None and holds_statement((migration.rollback_sql,))
+
+
+def holds_statement(pieces: Iterable[str]) -> bool:
+    """Whether there is anything in a text to be run, or to be refused."""
+    from migrator.sql.scanner import scan
+    from migrator.sql.statements import Problem, Statement
+
+    return any(isinstance(found, Statement | Problem) for found in scan(pieces))
 
 
 def sets_floor(migration: Migration) -> bool:
@@ -126,6 +141,10 @@ def _findings(migration: Migration, problems: Iterable[Problem]) -> tuple[Findin
     return tuple(Finding(migration.file, p, r, line) for line, p, r in found)
 
 
+EMPTY = (
+    "holds no statement: nothing would be run, and the file would be called applied",
+    "Write its SQL, or `SELECT;` where nothing is to be done.",
+)
 _FLAGS = _ALONE, _FLOOR = "no-transaction", "floor"
 _TIMEOUTS = ("lock-timeout", "statement-timeout")
 _REQUIRES = "requires"

@@ -286,7 +286,9 @@ def with_blocked_writes(database: Database, folder: Path) -> psycopg2.extensions
 def test_a_stop_while_it_writes_leaves_nothing(database: Database, tmp_path: Path) -> None:
     left_by("goose", database)
     folder = folder_of("goose", tmp_path / "goose")
-    connection = with_blocked_writes(database, write_folder(tmp_path / "a", {"001_a.sql": ""}))
+    connection = with_blocked_writes(
+        database, write_folder(tmp_path / "a", {"001_a.sql": "SELECT"})
+    )
     job = Job(database.url, folder, "adopt", "--from", "goose", LOCK_TIMEOUT="0", **OURS)
     until(lambda: database.query("SELECT 1 FROM pg_locks WHERE NOT granted"))
     job.process.terminate()
@@ -299,7 +301,9 @@ def test_a_stop_while_it_writes_leaves_nothing(database: Database, tmp_path: Pat
 def test_tables_that_stay_busy_are_22_and_then_it_works(database: Database, tmp_path: Path) -> None:
     left_by("goose", database)
     folder = folder_of("goose", tmp_path / "goose")
-    connection = with_blocked_writes(database, write_folder(tmp_path / "a", {"001_a.sql": ""}))
+    connection = with_blocked_writes(
+        database, write_folder(tmp_path / "a", {"001_a.sql": "SELECT"})
+    )
     limits = {"LOCK_TIMEOUT": "20ms", "LOCK_RETRY_TIMEOUT": "200ms"}
     result = adopt(database.url, folder, "goose", **limits)
     connection.close()

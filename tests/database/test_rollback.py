@@ -546,3 +546,36 @@ def test_a_signal_ends_the_question(database: Database, tmp_path: Path) -> None:
     os.close(ours)
     os.close(theirs)
     assert tables(database) == ["t1"]
+
+
+def test_an_untouched_template_is_no_undo(database: Database, tmp_path: Path) -> None:
+    """`rollback` would take out the row and leave the table, and the next `up` would fail."""
+    for name in ("a", "b"):
+        assert run_job(None, tmp_path, "new", name).code == 0
+    assert run_job(database.url, tmp_path).code == 10
+    write_folder(tmp_path, {"001_a.sql": "CREATE TABLE a ();", "002_b.sql": "CREATE TABLE b ();"})
+    planned = json.loads(run_job(database.url, tmp_path, "plan", "--json").stdout)
+    assert [row["undo"] for row in planned["would_apply"]] == [False, False]
+    assert run_job(database.url, tmp_path).applied == ["001_a", "002_b"]
+    for words in (("--plan",), (), ("--from-files",)):
+        result = run_job(database.url, tmp_path, "rollback", *words, "--steps", "1")
+        assert result.code == 12
+        [finding] = result.report["findings"]
+        assert "the file holds no statement" in finding["problem"]
+        assert "into 002_b.down.sql (`SELECT;` where" in finding["remedy"]
+    assert run_job(database.url, tmp_path, "verify").code == 0
+    write_folder(tmp_path, {"001_a.down.sql": "DROP TABLE a;", "002_b.down.sql": "SELECT;"})
+    assert run_job(database.url, tmp_path, "rollback", "--to", "001_a").code == 12
+    result = run_job(database.url, tmp_path, "rollback", "--to", "001_a", "--from-files")
+    assert (result.code, result.report["current"]) == (0, "001_a")
+
+
+def test_an_empty_text_that_an_older_release_stored_is_no_undo(
+    database: Database, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path, {"001_a.sql": "CREATE TABLE a ();"})
+    assert run_job(database.url, folder).code == 0
+    database.query("UPDATE schema_migrations SET rollback_sql = '-- nothing'")
+    result = run_job(database.url, folder, "rollback")
+    assert (result.code, result.report["rolled_back"]) == (12, [])
+    assert database.query("SELECT to_regclass('a')::text") == [("a",)]

@@ -386,11 +386,18 @@ def test_a_percent_sign_stays_a_percent_sign(database: Database, tmp_path: Path)
     assert database.query("SELECT * FROM p") == [("a%b %s %% %(x)s", "back\\slash")]
 
 
-def test_an_empty_folder_and_an_empty_file_are_nothing_to_do_and_applied(
+def test_an_empty_folder_is_nothing_to_do_and_an_empty_file_is_refused(
     database: Database, tmp_path: Path
 ) -> None:
+    """It is most likely a template that nobody has filled in; a no-op has a statement."""
     assert run_job(database.url, tmp_path).code == 0
     folder = write_folder(tmp_path, {"001_a.sql": "-- nothing\n"})
+    for command in ("plan", "up"):
+        result = run_job(database.url, folder, command)
+        assert (result.code, result.report["pending"]) == (10, ["001_a"])
+        [finding] = result.report["findings"]
+        assert (finding["file"], "`SELECT;`" in finding["remedy"]) == ("001_a.sql", True)
+    write_folder(folder, {"001_a.sql": "-- nothing\nSELECT;\n"})
     assert run_job(database.url, folder).applied == ["001_a"]
 
 

@@ -110,7 +110,7 @@ def a_database_without_its_standby(own_server: MakeServer, folder: Path) -> Data
     server.stop()
     server.start()  # a reload would come into force at a moment that cannot be seen
     database = create_database(server)
-    assert run_job(database.url, write_folder(folder, {"000_a.sql": ""})).code == 0
+    assert run_job(database.url, write_folder(folder, {"000_a.sql": "SELECT"})).code == 0
     database.query(f"ALTER DATABASE {database.dbname} SET synchronous_commit = 'on'")
     return database
 

@@ -57,7 +57,7 @@ def test_what_is_no_beginning_is_refused(at: str, history: list[Applied], messag
 def test_what_is_written_down() -> None:
     floor = "-- migrator: floor\nSELECT 1;\n"
     chosen = [a_migration(1, rollback_sql="DROP 'x';"), a_migration(2, floor)]
-    writes = declared(a_script("", "002_step"), PLACE, chosen)
+    writes = declared(a_script("SELECT", "002_step"), PLACE, chosen)
     first, second = (migration.checksum for migration in chosen)
     log = 'INSERT INTO "public".schema_migrations_log (run_id, version, event, runner, detail)'
     assert [write.rows for write in writes] == [2, 1, 1]

@@ -248,10 +248,11 @@ def test_the_lines_that_pg_dump_writes_for_psql_are_sent_as_blanks() -> None:
     assert message.body == "             \nSELECT 1;\n                   \nSELECT 2;"
 
 
-def test_a_long_comment_is_no_statement_to_send() -> None:
-    first, last = fly(a_script("--" + "x" * GROUP_CHARS))
-    assert "BEGIN" in first.text
-    assert "COMMIT" in last.text
+def test_a_long_comment_before_a_statement_is_not_sent() -> None:
+    sql = "--" + "x" * GROUP_CHARS + "\nSELECT 1;"
+    first, body, last = fly(a_script(sql))
+    assert ("BEGIN" in first.text, "COMMIT" in last.text) == (True, True)
+    assert ("SELECT 1" in body.text, "xxx" in body.text) == (True, False)
 
 
 def test_the_message_with_the_commit_says_so() -> None:

@@ -55,8 +55,6 @@ def test_a_transaction_around_the_whole_file_is_the_jobs(
     [
         pytest.param("BEGIN;aa;bb;COMMIT", 8, ["     ;aa", "bb"], id="of the first and the last"),
         pytest.param("BEGIN;aaaaaaa;bbbbbbb;COMMIT", 7, ["aaaaaaa", "bbbbbbb"], id="by itself"),
-        pytest.param("BEGIN;COMMIT;", 99, ["     ;      ;"], id="with nothing in it"),
-        pytest.param("BEGIN;COMMIT;", 3, [], id="with nothing in it, in groups"),
         pytest.param(
             "BEGIN;COPY t FROM stdin;\n1\n\\.\nCOMMIT;", 99, ["COPY t FROM stdin"], id="of a COPY"
         ),

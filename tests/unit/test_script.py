@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 
 from migrator.model import Finding
-from migrator.sql.script import Requirement, read_requirements, sets_floor, understand
+from migrator.sql.script import (
+    Requirement,
+    has_undo,
+    read_requirements,
+    sets_floor,
+    understand,
+)
 from tests.builders import a_migration
 
 
@@ -44,7 +50,7 @@ NEEDS = "-- migrator: requires 002_b  R__c\n--migrator: requires\t003_d\n"
 
 
 def test_what_a_file_requires_may_take_several_words_and_lines() -> None:
-    script, _ = understand(a_migration(1, NEEDS))
+    script, _ = understand(a_migration(1, NEEDS + "SELECT"))
     assert script is not None
     needed = (Requirement("002_b", 1), Requirement("R__c", 1), Requirement("003_d", 2))
     assert script.requires == needed
@@ -68,13 +74,38 @@ def test_a_file_may_set_a_floor(sql: str, floor: bool, understood: bool) -> None
     assert sets_floor(a_migration(1, sql)) is floor
 
 
-@pytest.mark.parametrize("sql", ["", "\n", "-- nothing\n", "/* nothing */;"])
-def test_a_file_without_a_statement_is_a_script_too(sql: str) -> None:
+@pytest.mark.parametrize("version", ["001_step", "R__step"])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        *("", "\n", ";", "-- nothing\n", "/* nothing */;", "\\restrict x\n\\unrestrict x\n"),
+        *("-- migrator: requires 002_b\n", "-- 001_step: what it is for\n\n"),
+    ],
+)
+def test_a_file_without_a_statement_is_not_run(version: str, sql: str) -> None:
+    script, [finding] = understand(a_migration(version, sql))
+    assert script is None
+    assert (finding.file, finding.line) == (f"{version}.sql", None)
+    assert finding.problem.startswith("holds no statement")
+    assert "`SELECT;`" in finding.remedy
+    assert not has_undo(a_migration(version, "SELECT 1;", rollback_sql=sql))
+
+
+@pytest.mark.parametrize("sql", ["SELECT;", "-- migrator: no-transaction\n;;SELECT"])
+def test_a_deliberate_no_op_is_a_statement(sql: str) -> None:
     script, findings = understand(a_migration(1, sql))
     assert script is not None
-    assert script.statements == 0
-    assert not findings
+    assert (script.statements, findings) == (1, ())
     assert script.lock_timeout_ms is script.statement_timeout_ms is None
+    assert has_undo(a_migration(1, rollback_sql=sql))
+
+
+def test_what_cannot_be_read_is_no_empty_text() -> None:
+    """An undo that is refused for what it says is not one that is missing."""
+    assert has_undo(a_migration(1, rollback_sql="\\i undo.sql\n"))
+    assert not has_undo(a_migration(1))
+    _, [finding] = understand(a_migration(1, "\\i 001.sql\n"))
+    assert finding.problem.startswith("\\i is a command of psql")
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from tests.builders import LIMITS, PLACE, RUN_ID, a_migration, a_script, an_appl
 
 DOWN = "-- Loses it all.\nDROP TABLE t;\n"
 OTHER = "SELECT 2;\n"
+TEMPLATE = "-- Undoes 001_step. Say here what data is lost.\n\n"
 
 
 def a_plan(
@@ -202,6 +203,31 @@ def test_a_last_run_of_repeatables_alone_cannot_be_undone() -> None:
             "Write 001_step.down.sql.",
             id="none anywhere, and the file asked for",
         ),
+        pytest.param(
+            *(Kind.VERSIONED, Origin.STORED, TEMPLATE, TEMPLATE),
+            "no undo was stored when it was applied, and the file holds no statement",
+            "Write the undo into 001_step.down.sql (`SELECT;` where nothing is to be undone) and "
+            "give --from-files; or undo it with a new migration.",
+            id="an untouched template",
+        ),
+        pytest.param(
+            *(Kind.VERSIONED, Origin.STORED, TEMPLATE, DOWN),
+            "no undo was stored when it was applied",
+            "Give --from-files, to run the file of the folder.",
+            id="a template, filled in later",
+        ),
+        pytest.param(
+            *(Kind.VERSIONED, Origin.FILE, DOWN, TEMPLATE),
+            "the file holds no statement",
+            "Leave --from-files out, to run the one that is stored.",
+            id="a template, and the file asked for",
+        ),
+        pytest.param(
+            *(Kind.VERSIONED, Origin.FILE, None, TEMPLATE),
+            "the file holds no statement, and none is stored",
+            "Write the undo into 001_step.down.sql (`SELECT;` where nothing is to be undone).",
+            id="a template alone, and the file asked for",
+        ),
     ],
 )
 def test_what_has_no_undo_is_refused_with_where_one_could_come_from(
@@ -245,7 +271,7 @@ def test_the_stored_text_is_run_unless_the_files_are_asked_for(
     assert (len(plan.warnings), [text_of(step) for step in plan.steps]) == (warnings, [text])
 
 
-@pytest.mark.parametrize("file", [None, DOWN])
+@pytest.mark.parametrize("file", [None, DOWN, TEMPLATE])
 def test_a_folder_that_has_no_undo_or_the_same_differs_in_nothing(file: str | None) -> None:
     assert a_plan(an_applied(1), folder=[a_migration(1, rollback_sql=file)]).failures == ()
 
