@@ -48,7 +48,7 @@ class Layout:
     begins: int | None  #: offset of the first statement
     ends: int  #: offset behind the last one
     directives: tuple[Directive, ...]
-    marks: tuple[tuple[Mark, int], ...]  #: each with how many statements are before it
+    marks: tuple[tuple[Mark, int], ...]  #: each behind so many statements, COMMIT aside
     special: tuple[Statement, ...]  #: those that are not PLAIN
     problems: tuple[Problem, ...]
 
@@ -135,7 +135,8 @@ class _Groups:
         elif isinstance(found, Directive):
             self.directives.append(found)
         elif isinstance(found, Mark):
-            self.marks.append((found, self.statements))
+            control = sum(one.kind is StatementKind.TRANSACTION_CONTROL for one in self.special)
+            self.marks.append((found, self.statements - control))
         elif isinstance(found, Problem):
             self.problems.append(found)
         else:

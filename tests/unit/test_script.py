@@ -208,6 +208,18 @@ def test_a_file_that_holds_both_ways_is_refused(
     assert findings == (Finding(file, problem, remedy, line),)
 
 
+@pytest.mark.parametrize(
+    ("sql", "runs"),
+    [
+        ("BEGIN;\nA;\n-- Down\n-- B;\nCOMMIT;", True),
+        ("BEGIN;\nA;\nCOMMIT;\n-- Down\n-- B;", True),
+        ("BEGIN;\n-- Down\nB;\nCOMMIT;", False),
+    ],
+)
+def test_a_commit_is_no_statement_that_a_mark_would_run(sql: str, runs: bool) -> None:
+    assert (understand(a_migration(1, sql))[0] is not None) is runs
+
+
 def test_an_undo_may_be_headed_as_one() -> None:
     sql = "-- Down migration\nDROP TABLE t;"
     script, findings = understand(a_migration("007_a", sql, file="007_a.down.sql"))
