@@ -114,6 +114,7 @@ class Run:
     applied: list[Done] = field(default_factory=list)
     rolled_back: list[Done] = field(default_factory=list)
     view: View | None = None  #: the newest look
+    passed_over: tuple[Finding, ...] = ()  #: files of the folder that are not run
     pending: tuple[str, ...] = ()  #: what is still to be applied, in order, as far as is known
     outcome: str | None = None  #: what a command did that applied nothing, in words
     shown: dict[str, Any] = field(default_factory=dict)  #: its answer, even when it is refused
@@ -176,7 +177,7 @@ class Run:
         if plan.late:
             needs = self._reader.needs(plan.late, migrations)
             plan = make_plan(migrations, history.rows, needs)
-        decision = plan.checked(policy)
+        decision = plan.checked(policy, self.passed_over)
         if second := second_history(migrations, history.others, *self._where):
             decision = replace(decision, failures=(second, *decision.failures))
         self.view = View(history, plan, decision)

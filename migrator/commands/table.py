@@ -255,7 +255,8 @@ COMMANDS = {
 def _source(run: Run) -> tuple[Migration, ...]:
     """The folder; one without a single migration is warned about."""
     with run.link.watch.thinking():
-        migrations = read_source(run.config.migrations_dir)
+        source = read_source(run.config.migrations_dir)
+    migrations, run.passed_over = source.migrations, source.warnings
     if not migrations:
         run.link.tell(
             Event("source.empty", "warning", {"migrations_dir": run.config.migrations_dir})

@@ -38,7 +38,7 @@ def create(folder: str, name: str, today: datetime, *, repeatable: bool) -> Made
         version = f"R__{name}"
         texts = {f"{version}.sql": f"-- {version}: runs again whenever this text changed\n\n"}
     else:
-        numbered = [m.version for m in read_source(folder) if not m.repeatable]
+        numbered = [m.version for m in read_source(folder).migrations if not m.repeatable]
         version = _next(numbered, name, today)
         texts = {
             f"{version}.sql": _UP.format(version),

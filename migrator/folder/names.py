@@ -4,11 +4,41 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from migrator.model import Finding, Migration
 from migrator.sql.text import Text, read_text
 
+_NUMBERED = r"[0-9]+(?:[_-](?s:.*))?|R__(?s:.*)"
+_ANY_WAY = r"[^.]*(?:\.up|\.down)?"
+_ANY_CASE = re.IGNORECASE | re.DOTALL
 _NAME = re.compile(r"(?P<version>(?:(?P<number>[0-9]+)_|R__)[a-z0-9_]+)(?P<down>\.down)?\.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """What a numbered file is that is not run."""
+
+    ending: str  #: what follows its version, and .up or .down: a pattern
+    sure: bool  #: it can only be a migration
+    problem: str
+    remedy: str
+
+
+_NOT_RUN = "only files whose names end in .sql are run"
+_CODE = "cjs|clj|cs|cts|ex|exs|fizz|fs|go|groovy|java|js|kt|mjs|mts|php|pl|py|rb|rs|scala|sh|ts"
+_UNREAD = (
+    _Unread(r"\.sql[^\w~]+", True, "something follows .sql, and ", "Rename it to {}."),
+    _Unread(r"\.(?:psql|pgsql|sql\.txt)", True, "", "Rename it to {}."),
+    _Unread(r"\.sql\.(?:7z|bz2|gz|lz4|xz|zip|zst)", True, "", "Unpack it to {}."),
+    _Unread(
+        rf"(?<!_test)\.(?:{_CODE})",
+        True,
+        "is code, and ",
+        "Write what it does into {}, and move it out of the folder.",
+    ),
+    _Unread(".*", False, "is not run: ", "Rename it to {}, or move it out of the folder."),
+)
 
 
 def gather(
@@ -28,6 +58,41 @@ def gather(
     texts = {file: text for file, text in read.items() if not isinstance(text, Finding)}
     migrations = [_migration(name, texts) for name in names if not name["down"]]
     return tuple(sorted(migrations, key=lambda m: m.order)), ()
+
+
+def passed_over(names: Iterable[str]) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """Of a folder's files the numbered ones that are not run: what fails, and what is warned of.
+
+    What can only be a migration fails, the rest is warned of. Where the migration of that name is
+    there, the file is most likely a copy or a note: the former is warned of, the rest passes.
+    """
+    names = sorted(names)
+    unread = [(file, kind) for file in names if (kind := _unread(file))]
+    known = {name["version"] for file in names if (name := _NAME.fullmatch(file))} if unread else ()
+    grades: tuple[list[Finding], ...] = [], [], []
+    for file, kind in unread:
+        stem = file.partition(".")[0]
+        version = stem[0] + re.sub("[^a-z0-9_]", "_", stem[1:].lower())
+        remedy = kind.remedy.format(f"{version}.down.sql" if ".down." in file else f"{version}.sql")
+        if copy := version in known:
+            remedy = f"Move it out of the folder, if {version}.sql is all of it."
+        grades[(not kind.sure) + copy].append(Finding(file, kind.problem + _NOT_RUN, remedy))
+    return tuple(grades[0]), tuple(grades[1])
+
+
+def is_migration(file: str) -> bool:
+    """Whether a file of this name can be nothing else, wherever it is."""
+    kind = _unread(file)
+    return file.lower().endswith(".sql") or (kind is not None and kind.sure)
+
+
+def _unread(file: str) -> _Unread | None:
+    """The row for a numbered file that is not read; None for one that is, or has no number."""
+    stem = file.partition(".")[0]
+    if file.lower().endswith(".sql") or not re.fullmatch(_NUMBERED, stem):
+        return None
+    ends = (kind for kind in _UNREAD if re.fullmatch(_ANY_WAY + kind.ending, file, _ANY_CASE))
+    return next(ends)
 
 
 def versions(names: Iterable[str]) -> tuple[str, ...]:

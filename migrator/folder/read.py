@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 
 from migrator.errors import SourceError
-from migrator.folder.names import gather
+from migrator.folder.names import gather, is_migration, passed_over
 from migrator.model import Finding, Migration
 
 #: A larger file is not kept in memory, but read again when it is needed.
 SMALL_BYTES = 1 << 16
 BLOCK_BYTES = 1 << 18
+MOST_FOLDERS = 1000  #: that are searched for files below each folder
 
 
-def read_source(directory: str | os.PathLike[str]) -> tuple[Migration, ...]:
-    """All migrations by (number, version); SourceError with every finding of the folder.
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A folder that can be used."""
 
-    Links are followed, because a mounted ConfigMap is made of them.
+    migrations: tuple[Migration, ...]  #: by (number, version), then the repeatables
+    warnings: tuple[Finding, ...]  #: numbered files that are not run, and may not be meant to
+
+
+def read_source(directory: str | os.PathLike[str]) -> Source:
+    """All of the folder; SourceError with every finding of it.
+
+    Links are followed, because a mounted ConfigMap is made of them. Names that begin with a dot
+    are nobody's migrations.
     """
     folder = os.fspath(directory)
-    names = read_names(folder)
+    names = [name for name in read_names(folder) if not name.startswith(".")]
     migrations, found = gather(_files(folder, names))
-    findings = (*found, *_subfolders(folder, names))
+    folders = [name for name in names if _is_folder(folder, name)]
+    failing, warnings = passed_over(name for name in names if name not in folders)
+    findings = (*found, *failing, *_subfolders(folder, folders))
     if findings:
         count = "1 problem" if len(findings) == 1 else f"{len(findings)} problems"
         raise SourceError(f"{count} in {folder}", findings=findings)
-    return migrations
+    return Source(migrations, warnings)
 
 
 def read_names(folder: str) -> list[str]:
@@ -47,8 +60,6 @@ def _files(
     folder: str, names: list[str]
 ) -> Iterator[tuple[str, bytes | Iterable[bytes] | Finding]]:
     for name in names:
-        if name.startswith("."):
-            continue
         if name.lower().endswith(".sql"):
             try:
                 yield name, _contents(f"{folder}/{name}")
@@ -59,16 +70,25 @@ def _files(
                 yield name, Finding(name, problem, remedy)
 
 
+def _is_folder(folder: str, name: str) -> bool:
+    return not name.lower().endswith(".sql") and os.path.isdir(f"{folder}/{name}")  # noqa: PTH112
+
+
 def _subfolders(folder: str, names: list[str]) -> Iterator[Finding]:
-    """Folders that hold .sql files: these would never run, as nothing below is read."""
+    """Folders that hold migrations, at any depth: these would never run, as none is read."""
     for name in names:
-        if name.startswith(".") or name.lower().endswith(".sql"):
-            continue
-        with contextlib.suppress(OSError):
-            inner = os.listdir(f"{folder}/{name}")  # noqa: PTH208 - see `_contents`
-            if any(file.lower().endswith(".sql") for file in inner):
-                problem = "is a folder with .sql files, and folders are not read"
-                yield Finding(name, problem, f"Put the files into {folder} itself.")
+        if first := next(_below(f"{folder}/{name}"), None):
+            problem = f"is a folder that holds {first}, and folders are not read"
+            yield Finding(name, problem, f"Put the files into {folder} itself.")
+
+
+def _below(folder: str) -> Iterator[str]:
+    """What can only be a migration there, by its path from `folder`."""
+    for place, folders, files in islice(os.walk(folder), MOST_FOLDERS):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if is_migration(name) and not name.startswith("."):
+                yield f"{place}/{name}".removeprefix(f"{folder}/")
 
 
 def _readable(folder: str) -> str:

@@ -37,8 +37,10 @@ class Plan:
     #: An applied version without a file -> the one pending file that has its text: likely renamed.
     renamed: dict[str, Migration]
 
-    def checked(self, policy: Policy) -> Decision:
+    def checked(self, policy: Policy, passed_over: tuple[Finding, ...] = ()) -> Decision:
         """What to run and what to warn about under `policy`; raises nothing.
+
+        `passed_over` are files of the folder that are no migrations, and may be meant to be.
 
         A floor comes first: an image below it is told so, whatever else does not fit it.
         """
@@ -59,7 +61,7 @@ class Plan:
                 failures.append(error(f"{LABELS[error]}: {files}", findings=found))
             else:
                 warnings += found
-        warnings += (*self._held(), *self._gone())
+        warnings += (*self._held(), *self._gone(), *passed_over)
         skipped = self.late if policy.on_late is OnLate.SKIP else ()
         run = tuple(migration for migration in self.pending if migration not in skipped)
         return Decision(run, skipped, tuple(warnings), tuple(failures))

@@ -58,4 +58,4 @@ def test_a_script_gives_files_their_names(
     for file in files:
         write_folder((tmp_path / file).parent, {Path(file).name: "SELECT 1;"})
     subprocess.run(["sh", "-euc", scripts(tool)[which]], cwd=tmp_path, check=True)
-    assert [m.version for m in read_source(tmp_path / "migrations")] == versions
+    assert [m.version for m in read_source(tmp_path / "migrations").migrations] == versions

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.folder.names import gather, versions
+from migrator.folder.names import gather, is_migration, passed_over, versions
 from migrator.model import Finding, Kind
 
 CANNOT_READ = Finding("003_c.sql", "cannot be read: Permission denied", "Make it readable.")
@@ -93,3 +93,79 @@ def test_versions_go_by_the_names_alone() -> None:
         "008_gone.down.sql",
     ]
     assert versions(names) == ("9_a", "9_b", "010_c")
+
+
+@pytest.mark.parametrize(
+    ("file", "remedy"),
+    [
+        ("005_e.sql ", "Rename it to 005_e.sql."),
+        ("005_e.sql\n", "Rename it to 005_e.sql."),
+        ("005_e.sql\u200b", "Rename it to 005_e.sql."),
+        ("005_e.down.sql.", "Rename it to 005_e.down.sql."),
+        ("R__e.SQL ", "Rename it to R__e.sql."),
+        ("005_e.psql", "Rename it to 005_e.sql."),
+        ("005_e.down.pgsql", "Rename it to 005_e.down.sql."),
+        ("005-Add-x.PGSQL", "Rename it to 005_add_x.sql."),
+        ("005_e.sql.txt", "Rename it to 005_e.sql."),
+        ("005_e.up.psql", "Rename it to 005_e.sql."),
+        ("005_e.sql.gz", "Unpack it to 005_e.sql."),
+        ("R__e.sql.zst", "Unpack it to R__e.sql."),
+        *(
+            (f"005_e.{ending}", "Write what it does into 005_e.sql, and move it out of the folder.")
+            for ending in ("go", "ts", "mts", "cjs", "js", "mjs", "py", "rb", "java", "PY", "sh")
+        ),
+    ],
+)
+def test_what_can_only_be_a_migration_fails(file: str, remedy: str) -> None:
+    """Unless the migration of its name is there: then it is most likely a copy of it."""
+    [finding], warned = passed_over([file])
+    assert (finding.file, finding.remedy, warned) == (file, remedy, ())
+    assert finding.problem.endswith("only files whose names end in .sql are run")
+    assert is_migration(file)
+    there = file.partition(".")[0].lower().replace("-", "_").replace("r__", "R__")
+    failing, [finding] = passed_over([file, f"{there}.sql"])
+    assert (failing, finding.remedy) == (
+        (),
+        f"Move it out of the folder, if {there}.sql is all of it.",
+    )
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        *(
+            "005_e",
+            "005_e.md",
+            "005_e.json",
+            "005-notes.txt",
+            "20240101",
+            "1.2.md",
+            "005_e_test.go",
+        ),
+        *("005_e.d.ts", "005_e.test.js", "005_e.sql.bak", "005_e.sql~", "005_e.yaml", "R__e.orig"),
+    ],
+)
+def test_what_may_be_something_else_is_warned_of(file: str) -> None:
+    """Unless the migration of its name is there: notes and backups lie beside it."""
+    failing, [finding] = passed_over([file, "001_a.sql"])
+    assert (failing, finding.file) == ((), file)
+    assert finding.remedy.startswith("Rename it to ")
+    assert not is_migration(file)
+
+
+def test_notes_and_backups_beside_their_migration_are_no_finding() -> None:
+    names = ["005_e.sql", "005_e.md", "005_e.sql~", "005_e.down.sql.bak", "R__v.sql", "R__v.txt"]
+    assert passed_over(names) == ((), ())
+
+
+@pytest.mark.parametrize(
+    "file", ["README.md", "a.go", "env.py", "1st.md", "seed.sql.gz", "V1__a.java", "R_a.ts", "x"]
+)
+def test_what_has_no_number_is_not_a_migration(file: str) -> None:
+    assert passed_over([file]) == ((), ())
+    assert not is_migration(file)
+
+
+def test_a_name_that_ends_in_sql_is_read_or_refused_by_another_rule() -> None:
+    assert passed_over(["001_a.sql", "001_a.SQL", "a.sql"]) == ((), ())
+    assert is_migration("a.SQL")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from migrator.errors import SourceError
-from migrator.folder.read import read_source
+from migrator.folder.read import Source, read_source
 from migrator.model import Migration
 from tests.builders import write_folder
 
@@ -25,24 +25,24 @@ def test_a_folder_becomes_migrations_and_what_is_not_sql_is_ignored(tmp_path: Pa
         | {".gitkeep": "", "003_c.sql.bak": "", "004_d.sql~": ""},
     )
     (tmp_path / "old").mkdir()
-    found = [(m.version, m.pieces, m.rollback_sql) for m in read_source(tmp_path)]
+    found = [(m.version, m.pieces, m.rollback_sql) for m in read_source(tmp_path).migrations]
     assert found == [("001_a", ("A\n",), "C"), ("002_b", ("B",), None)]
 
 
 def test_a_folder_may_be_empty(tmp_path: Path) -> None:
-    assert read_source(str(tmp_path)) == ()
+    assert read_source(str(tmp_path)) == Source((), ())
 
 
 def test_the_links_of_a_mounted_config_map_are_followed(tmp_path: Path) -> None:
     write_folder(tmp_path / "..2026", {"001_a.sql": "A"})
     (tmp_path / "..data").symlink_to("..2026")
     (tmp_path / "001_a.sql").symlink_to("..data/001_a.sql")
-    assert [migration.pieces for migration in read_source(tmp_path)] == [("A",)]
+    assert [migration.pieces for migration in read_source(tmp_path).migrations] == [("A",)]
 
 
 def a_large_file(directory: Path) -> tuple[Path, Migration]:
     write_folder(directory, {"001_a.sql": "é\r\n" * 300_000})
-    (migration,) = read_source(directory)
+    (migration,) = read_source(directory).migrations
     return directory / "001_a.sql", migration
 
 
@@ -122,9 +122,34 @@ def test_a_single_finding_is_one_problem(tmp_path: Path) -> None:
 
 def test_files_in_a_folder_below_do_not_get_lost(tmp_path: Path) -> None:
     write_folder(tmp_path, {"001_a.sql": "SELECT 1"})
-    write_folder(tmp_path / "2024", {"002_b.sql": "SELECT 2"})
-    write_folder(tmp_path / "notes", {"README": "no migrations here"})
+    write_folder(tmp_path / "2024", {"002_b.sql": "SELECT 2", "003_c.sql": "SELECT 3"})
+    write_folder(tmp_path / "2025" / "q1" / "late", {"004_d.SQL": "SELECT 4"})
+    write_folder(tmp_path / "old", {"005_e.go": ""})
+    write_folder(tmp_path / "007_g.sql", {"README": ""})
+    write_folder(tmp_path / "notes" / "more", {"README": "no migrations here", "006.txt": ""})
+    write_folder(tmp_path / "notes" / ".git", {"001_a.sql": "hidden"})
     write_folder(tmp_path / "..2024_11_23", {"001_a.sql": "how a ConfigMap is mounted"})
     with pytest.raises(SourceError) as caught:
         read_source(tmp_path)
-    assert [finding.file for finding in caught.value.findings] == ["2024"]
+    found = {finding.file: finding.problem for finding in caught.value.findings}
+    assert found == {
+        "007_g.sql": "cannot be read: Is a directory",
+        "2024": "is a folder that holds 002_b.sql, and folders are not read",
+        "2025": "is a folder that holds q1/late/004_d.SQL, and folders are not read",
+        "old": "is a folder that holds 005_e.go, and folders are not read",
+    }
+
+
+def test_a_numbered_file_that_is_not_run_does_not_get_lost(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"001_a.sql": "A", "002_b.sql ": "B", "B.SQL": "", "004_notes.md": ""})
+    with pytest.raises(SourceError) as caught:
+        read_source(tmp_path)
+    assert [finding.file for finding in caught.value.findings] == ["B.SQL", "002_b.sql "]
+
+
+def test_what_may_be_no_migration_is_warned_of(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"001_a.sql": "A", "004_notes.md": "", ".005_e.go": ""})
+    (tmp_path / "2024_notes").mkdir()
+    source = read_source(tmp_path)
+    assert [migration.version for migration in source.migrations] == ["001_a"]
+    assert [finding.file for finding in source.warnings] == ["004_notes.md"]
