@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from migrator.config import OnFinding, OnLate
-from migrator.errors import DriftError, LateError, MigratorError, MissingError
+from migrator.errors import DriftError, LateError, MigratorError, MissingError, SourceError
 from migrator.model import Applied, Finding, Migration, Order
 from migrator.plan.order import Needs, closure
+from migrator.plan.widths import mixed_widths
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Plan:
     ahead: tuple[Applied, ...]  #: applied, no file, newer than anything in the folder
     held: tuple[Migration, ...]  #: repeatables that would run, were the database not ahead
     gone: tuple[Applied, ...]  #: repeatables that ran and have no file any more
+    turned: tuple[Finding, ...]  #: pending, and another place by text than by number
+    turned_before: tuple[Finding, ...]  #: the same of what is applied
     #: An applied version without a file -> the one pending file that has its text: likely renamed.
     renamed: dict[str, Migration]
 
@@ -52,6 +55,7 @@ class Plan:
             (DriftError, self._drift(), policy.on_drift is OnFinding.FAIL),
             (MissingError, self._missing(), policy.on_missing is not OnFinding.WARN),
             (MissingError, self._ahead(), policy.on_missing is OnFinding.FAIL),
+            (SourceError, self.turned, True),
             (LateError, self._late(policy.on_late), policy.on_late is OnLate.FAIL),
         ):
             if not found:
@@ -61,7 +65,7 @@ class Plan:
                 failures.append(error(f"{LABELS[error]}: {files}", findings=found))
             else:
                 warnings += found
-        warnings += (*self._held(), *self._gone(), *passed_over)
+        warnings += (*self._held(), *self._gone(), *self.turned_before, *passed_over)
         skipped = self.late if policy.on_late is OnLate.SKIP else ()
         run = tuple(migration for migration in self.pending if migration not in skipped)
         return Decision(run, skipped, tuple(warnings), tuple(failures))
@@ -216,6 +220,7 @@ class Decision:
 LABELS: dict[type[MigratorError], str] = {
     DriftError: "applied files have changed",
     MissingError: "applied migrations have no file",
+    SourceError: "the order by number is not the order by text",
     LateError: "pending migrations are older than the newest applied",
 }
 
@@ -240,6 +245,7 @@ def make_plan(
     ahead = tuple(row for row in absent if not row.repeatable and row.number > last)
     pending = tuple(m for m in versioned if m.version not in recorded)
     repeat = tuple(m for m in migrations if m.repeatable and _changed(m, recorded))
+    turned, turned_before = mixed_widths(versioned, {migration.version for migration in pending})
     return Plan(
         applied=rows,
         pending=pending if ahead else pending + repeat,
@@ -255,6 +261,8 @@ def make_plan(
         ahead=ahead,
         held=repeat if ahead else (),
         gone=tuple(row for row in absent if row.repeatable),
+        turned=turned,
+        turned_before=turned_before,
         renamed=_renamed(absent, pending) if absent else {},
     )
 

@@ -51,7 +51,7 @@ PURE = {
         "sql.script",
         "sql.sensitive",
     ),
-    *("sql.marks", "sql.statements", "sql.text", "sql.window"),
+    *("plan.widths", "sql.marks", "sql.statements", "sql.text", "sql.window"),
 }
 
 #: What climbs, and what will end it: nothing. This list only shrinks.
