@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from migrator.commands.rollback_rules import remedy, what_it_means
+from migrator.commands.rollback_rules import dependents, remedy, remedy_for, what_it_means
 from migrator.config import OnFinding
 from migrator.errors import (
     ConfigError,
@@ -396,6 +396,43 @@ def test_what_is_shown_of_an_undo(sql: str, shown: str) -> None:
 )
 def test_what_to_do_about_a_refused_undo(origin: Origin, words: str) -> None:
     assert remedy(a_step(origin)) == words
+
+
+A, B = 'CREATE VIEW public."A v" AS SELECT 1;\n', "CREATE VIEW b AS SELECT 1;\n"
+
+
+@pytest.mark.parametrize(
+    ("detail", "found"),
+    [
+        pytest.param(None, [], id="nothing is known"),
+        pytest.param("view c depends on table t", [], id="of no repeatable"),
+        pytest.param("view ab depends on table t_b", [], id="a part of a name is none"),
+        pytest.param(
+            'view "A v" depends on table t\nview b depends on view "A v"',
+            [
+                ("R__b.sql", "DROP VIEW IF EXISTS b;"),
+                ("R__a.sql", 'DROP VIEW IF EXISTS public."A v";'),
+            ],
+            id="what depends on nothing else first",
+        ),
+        pytest.param(
+            "Sicht b hängt von Tabelle t ab", [("R__b.sql", "DROP VIEW IF EXISTS b;")], id="German"
+        ),
+    ],
+)
+def test_what_repeatables_have_in_the_way(detail: str | None, found: list[tuple[str, str]]) -> None:
+    named = dependents(detail, {"R__a.sql": A, "R__b.sql": B})
+    assert [(file, made.drop) for file, made in named] == found
+
+
+def test_the_remedy_names_the_repeatables_and_can_be_typed() -> None:
+    found = dependents('"A v", b', {"R__a.sql": A, "R__b.sql": B})
+    assert remedy_for(a_step(), found) == (
+        "R__a.sql and R__b.sql made what depends on it. Run `DROP VIEW IF EXISTS b; DROP VIEW IF "
+        'EXISTS public."A v";` in the database and run again; or put that at the top of '
+        "007_orders.down.sql and run `rollback --from-files`. The next `up` runs R__a.sql and "
+        "R__b.sql again."
+    )
 
 
 @pytest.mark.parametrize(
