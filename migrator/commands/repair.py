@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from migrator.apply.tries import ONCE, persist, read_tables, until_unmoved
-from migrator.commands.repair_rules import Known, Told, afterwards, assume
+from migrator.commands.repair_rules import Known, Told, afterwards, assume, resolve
 from migrator.errors import StoppedError, UnreachableError
 from migrator.history.fence import Owners
 from migrator.history.flight import head, opening, write
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from migrator.history.read import History
 
 
-def record_answer(run: Run, migrations: tuple[Migration, ...], told: Told) -> str:
-    """Record the answer; what is assumed from now on, in words.
+def record_answer(run: Run, migrations: tuple[Migration, ...], told: Told) -> dict[str, str]:
+    """Record the answer; of which version it is, and what is assumed from now on, in words.
 
     Raises ConfigError when the answer does not fit what is recorded, LockedError, and what ends
     any run.
@@ -33,12 +33,13 @@ def record_answer(run: Run, migrations: tuple[Migration, ...], told: Told) -> st
     return until_unmoved(partial(run.look, migrations), partial(_record, run, migrations, told))
 
 
-def _record(run: Run, migrations: tuple[Migration, ...], told: Told, view: View) -> str:
+def _record(run: Run, migrations: tuple[Migration, ...], given: Told, view: View) -> dict[str, str]:
     history = view.history
     run.prepare(history, Owners.OF_SCHEMA)
     place, seen = run.link.place_of(run.link.connect()), head(history.seen())
-    again = _again(run, migrations, told, history)
-    known = Known(migrations, view.plan, history.dirty, place, history.undoing, again)
+    known = Known(migrations, view.plan, history.dirty, place, history.undoing)
+    told = resolve(known, given)
+    known = replace(known, again=_again(run, migrations, told, history))
     assumed = assume(known, told)
     fields = {
         "version": told.version,
@@ -61,7 +62,7 @@ def _record(run: Run, migrations: tuple[Migration, ...], told: Told, view: View)
         ) from error
     run.see(replace(history, rows=afterwards(known, told)), migrations)
     run.outcome = f"recorded: {assumed.words}"
-    return assumed.words
+    return {"version": told.version, "assumed": assumed.words}
 
 
 def _again(

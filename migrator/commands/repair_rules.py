@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from migrator.errors import ConfigError
+from migrator.folder.version_rules import find_version
 from migrator.history import rows
 from migrator.history.fence import Write
 from migrator.history.place import Place
@@ -82,6 +83,27 @@ def choose(answers: Mapping[str, str | Sequence[str] | None], reason: str | None
     named = [value] if isinstance(value, str) else value
     version, *new = (name.removesuffix(".sql") for name in named)
     return Told(answer, version, reason or "", *new)
+
+
+def resolve(known: Known, told: Told) -> Told:
+    """`told` with whole versions where a number alone was given, 3 for 003_orders.
+
+    Raises ConfigError where several have that number.
+    """
+    applied = [row.version for row in known.plan.applied]
+    files = [migration.version for migration in known.migrations]
+    begun = [*known.dirty, *known.undoing]
+    candidates = {
+        Answer.APPLIED: [*files, *known.undoing],
+        Answer.NOT_APPLIED: [*applied, *known.dirty],
+        Answer.DONE: begun,
+        Answer.RETRY: begun,
+        Answer.ACCEPT: applied,
+        Answer.RENAME: [row.version for row in (*known.plan.missing, *known.plan.ahead)],
+    }[told.answer]
+    pending = [migration.version for migration in known.plan.pending]
+    version = find_version(told.version, dict.fromkeys(candidates))
+    return replace(told, version=version, new=find_version(told.new, pending))
 
 
 def assume(known: Known, told: Told) -> Assumption:

@@ -162,8 +162,7 @@ def repair(run: Run, reason: str | None, **answers: str | list[str] | None) -> A
     from migrator.commands.repair import record_answer
     from migrator.commands.repair_rules import choose  # seldom needed
 
-    told = choose(answers, reason)
-    return {"version": told.version, "assumed": record_answer(run, _source(run), told)}
+    return record_answer(run, _source(run), choose(answers, reason))
 
 
 def adopt(run: Run, *, from_: str | None, table: str | None, plan: bool) -> Answer:

@@ -11,6 +11,7 @@ from pathlib import Path
 from migrator.errors import ConfigError
 from migrator.folder.names import versions
 from migrator.folder.read import read_names, read_source
+from migrator.folder.version_rules import find_version
 
 Made = tuple[list[str], str]  # the paths, and what was done, in words
 
@@ -59,8 +60,8 @@ def rename(folder: str, version: str, today: datetime) -> Made:
     """
     place = Path(folder)
     names = read_names(folder)
-    version = version.removesuffix(".sql")
     others = list(versions(names))
+    version = find_version(version.removesuffix(".sql"), others)
     if version not in others:
         raise ConfigError(
             f"there is no {version} in {folder}",

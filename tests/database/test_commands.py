@@ -187,7 +187,7 @@ def test_renumber_gives_a_late_file_and_its_undo_the_next_number(tmp_path: Path)
     found = {path.name: path.read_text() for path in folder.iterdir()}
     wanted = {"008_a.sql": "A", "008_a.down.sql": "a", "002_b.sql": "B", "007_c.sql": "C"}
     assert found == wanted
-    assert run_job(None, folder, "new", "--renumber", "002_b.sql").code == 0
+    assert run_job(None, folder, "new", "--renumber", "2").code == 0
     assert (folder / "009_b.sql").read_text() == "B"
     missing = run_job(None, folder, "new", "--renumber", "003_x")
     assert (missing.code, "there is no 003_x" in missing.error["message"]) == (2, True)
@@ -197,6 +197,8 @@ def test_renumber_parts_two_files_that_have_one_number(tmp_path: Path) -> None:
     """As two branches leave them, when the one is merged into the other."""
     folder = write_folder(tmp_path, {"001_a.sql": "A", "002_b.sql": "B", "002_c.sql": "C"})
     assert run_job(None, folder, "verify", "--base", "x").code == 10
+    several = run_job(None, folder, "new", "--renumber", "2")
+    assert (several.code, "002_b, 002_c" in several.error["message"]) == (2, True)
     assert run_job(None, folder, "new", "--renumber", "002_b").code == 0
     assert sorted(path.name for path in folder.iterdir()) == [
         *("001_a.sql", "002_c.sql", "003_b.sql")

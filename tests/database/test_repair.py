@@ -279,3 +279,16 @@ def test_what_an_answer_settles_is_found_no_more(
     status = run_job(database.url, folder, "status").report
     for name in ("findings", "pending", "current"):
         assert result.report[name] == status[name]
+
+
+def test_a_version_may_be_named_by_its_number_alone(database: Database, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, FILES)
+    assert run_job(database.url, folder).code == 0
+    result = repair(database, folder, "--not-applied", "2")
+    assert (result.code, "nothing of 002_b is in the database" in result.stdout) == (0, True)
+    assert database.query(VERSIONS) == [("001_a",)]
+    (folder / "001_a.sql").rename(folder / "003_a.sql")
+    answer = json.loads(repair(database, folder, "--json", "--rename", "1", "3").stdout)
+    assert (answer["version"], answer["pending"]) == ("001_a", ["002_b"])
+    assert database.query(VERSIONS) == [("003_a",)]
+    assert repair(database, folder, "--done", "9").code == 2

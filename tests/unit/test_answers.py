@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from migrator.commands.repair_rules import ANSWERS, Known, Told, assume, choose
+from migrator.commands.repair_rules import (
+    ANSWERS,
+    Known,
+    Told,
+    afterwards,
+    assume,
+    choose,
+    resolve,
+)
 from migrator.errors import ConfigError
 from migrator.history import rows
 from migrator.history.fence import Write
@@ -30,6 +38,63 @@ def known(
     undoing: dict[str, Progress] | None = None,
 ) -> Known:
     return Known(files, make_plan(files, rows), dirty or {}, PLACE, undoing or {})
+
+
+FILES = [a_migration(1), a_migration(2), a_migration(3, "SELECT 3;\n")]
+GONE = an_applied("003_old", "SELECT 3;\n")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (Told(Answer.APPLIED, "2", WHY), "002_step"),
+        (Told(Answer.NOT_APPLIED, "001", WHY), "001_step"),
+        (Told(Answer.NOT_APPLIED, "2", WHY), "002_step"),
+        (Told(Answer.DONE, "2", WHY), "002_step"),
+        (Told(Answer.RETRY, "1", WHY), "1"),
+        (Told(Answer.ACCEPT, "1", WHY), "001_step"),
+        (Told(Answer.RENAME, "3", WHY, "3"), "003_old"),
+    ],
+)
+def test_a_number_alone_is_that_of_a_version_the_answer_may_be_about(
+    given: Told, meant: str
+) -> None:
+    found = resolve(known(FILES, [an_applied(1), GONE], {"002_step": BEGUN}), given)
+    assert (found.version, found.new) == (meant, "003_step" if given.new else "")
+
+
+def test_a_number_of_two_files_is_asked_about() -> None:
+    with pytest.raises(ConfigError, match="several versions have the number 1: 001_a, 001_b"):
+        resolve(known([], [an_applied("001_a"), an_applied("001_b")]), Told(Answer.ACCEPT, "1", ""))
+
+
+@pytest.mark.parametrize(
+    ("told", "again", "left"),
+    [
+        (Told(Answer.APPLIED, "002_step", WHY), [], ["001_step", "002_step", "003_old", "R__v"]),
+        (Told(Answer.APPLIED, "001_step", WHY), ["R__v"], ["001_step", "003_old"]),
+        (Told(Answer.NOT_APPLIED, "001_step", WHY), ["R__v"], ["003_old"]),
+        (Told(Answer.ACCEPT, "001_step", WHY), [], ["001_step", "003_old", "R__v"]),
+        (Told(Answer.RENAME, "003_old", WHY, "003_step"), [], ["001_step", "003_step", "R__v"]),
+        (Told(Answer.DONE, "002_step", WHY), [], ["001_step", "003_old", "R__v"]),
+    ],
+)
+def test_the_history_once_an_answer_is_recorded(
+    told: Told, again: list[str], left: list[str]
+) -> None:
+    rows = [an_applied(1, "changed"), GONE, an_applied("R__v", kind=Kind.REPEATABLE)]
+    found = afterwards(replace(known(FILES, rows), again=again), told)
+    assert [row.version for row in found] == left
+    accepted = told.answer is Answer.ACCEPT
+    checksums = [row.checksum == FILES[0].checksum for row in found if row.version == "001_step"]
+    assert checksums == [accepted] * len(checksums)
+
+
+def test_repeatables_run_again_when_an_applied_migration_is_taken_back() -> None:
+    before = replace(known(FILES, [an_applied(1)]), again=["R__v"])
+    found = assume(before, Told(Answer.NOT_APPLIED, "001_step", WHY))
+    assert found.words.endswith("; the next `up` also runs R__v again")
+    assert [(write.history, write.log) for write in found.records] == [(1, 0), (1, 1), (0, 1)]
 
 
 @pytest.mark.parametrize(
