@@ -270,7 +270,7 @@ class Run:
 
     def _apply_all(self, scripts: tuple[Script, ...], history: History) -> None:
         self.find_sessions(scripts)
-        self.prepare(history)
+        self.prepare(history, coming=[script.migration for script in scripts])
         if scripts:
             self.sync.look()
             if not self._warned:
@@ -330,25 +330,32 @@ class Run:
         first = not (applied or (self.view and self.view.rows))
         return Standing(applied, self.current, self.pending[1:], first)
 
-    def prepare(self, history: History, owners: Owners = Owners.TRUSTED) -> None:
+    def prepare(
+        self,
+        history: History,
+        owners: Owners = Owners.TRUSTED,
+        coming: Sequence[Migration] = (),
+    ) -> None:
         """Have the history's tables as they should be; nothing is sent when they are.
 
-        Raises AccessError when the server is read-only, or when a role for which `owners` does not
-        do may have written what they hold; MovedError when they were made meanwhile.
+        Raises AccessError when the server is read-only, when a role for which `owners` does not do
+        may have written what they hold, or when a table that is taken over does not take the rows
+        of what is `coming`; MovedError when they were made meanwhile.
         """
         history.distrust.refuse_owners(owners)
         if history.read_only:
             raise self.link.read_only()
         if history.readers_lacking or not history.complete:
-            send = partial(self._prepare, history, owners)
+            send = partial(self._prepare, history, owners, coming)
             persist(self.link, send, REPEATABLE, HISTORY, self.config.lock_timeout)
 
-    def _prepare(self, history: History, owners: Owners) -> None:
+    def _prepare(self, history: History, owners: Owners, coming: Sequence[Migration]) -> None:
         from migrator.history.create import prepare_history  # seldom needed
 
         limits, session = Limits(self.config.lock_timeout), self.link.connect()
         try:
-            prepare_history(session, self.link.place_of(session), limits, history, owners)
+            place = self.link.place_of(session)
+            prepare_history(session, place, limits, history, owners, coming)
         except ServerError as error:
             self.link.settle(error)
             if error.refusal.sqlstate in APPEARED:

@@ -283,11 +283,15 @@ class Flier:
     ) -> MigratorError:
         """What the refusal of a file's statement ends the run with; recorded in the log table."""
         from migrator.apply.inquiry import explained  # needed only when a statement failed
+        from migrator.history.misfit import is_misfit, misfit
 
         version = script.migration.version
         general = self.link.config.statement_timeout
         refused = (script, message, error.refusal, answered, self.standing(), general)
         refusal, found = explained(self.link, self.link.connect(), *refused)
+        if answered is not None and not message.blames_file(answered) and is_misfit(refusal):
+            place = self.link.place_of(self.link.connect())
+            return misfit(place, refusal, f"{self._called(version)} was rolled back")
         if isinstance(found, StatementError):
             detail = {
                 "sqlstate": refusal.sqlstate,

@@ -7,8 +7,9 @@ from migrator.history.place import Place
 from migrator.postgres.quoting import first, identifier, literal
 from migrator.postgres.session import LostError, ServerError, Session
 
-#: Which right the role lacks; one row, whether schema and table are there or not.
-LACKING = """SELECT CASE
+#: The role at work, which ALTER ROLE or ALTER DATABASE may SET, and which right it lacks; one row,
+#: whether schema and table are there or not.
+LACKING = """SELECT current_user::text, CASE
   WHEN space.oid IS NULL
     THEN CASE WHEN NOT has_database_privilege(current_database(), 'CREATE') THEN 'database' END
   WHEN NOT has_schema_privilege(space.oid, 'USAGE') THEN 'schema'
@@ -23,9 +24,9 @@ END
 
 
 def no_access(what: str, place: Place, error: ServerError, session: Session) -> AccessError:
-    refusal, schema, role = error.refusal, identifier(place.schema), role_of(session)
+    refusal, schema = error.refusal, identifier(place.schema)
+    role, lacking = _lacking(place, session)
     remedy = "Grant the role what the message names; plpgsql must be there and usable."
-    lacking = _lacking(place, session)
     if lacking == "schema":
         remedy = f"As the schema's owner: GRANT USAGE, CREATE ON SCHEMA {schema} TO {role};"
     elif lacking == "database":
@@ -38,16 +39,12 @@ def no_access(what: str, place: Place, error: ServerError, session: Session) -> 
     )
 
 
-def role_of(session: Session) -> str:
-    return identifier(session.target.params.get("user", "the login role"))
-
-
-def _lacking(place: Place, session: Session) -> str | None:
-    """Which right is missing; asked, as the refusal says so in the server's language only."""
+def _lacking(place: Place, session: Session) -> tuple[str, str | None]:
+    """The role, and which right it lacks; asked, as the refusal says so in words only."""
     query = LACKING.format(schema=literal(place.schema))
     try:
         session.tidy()
-        found: str | None = session.send(first("/* migrator */", query))[0][0]
+        [(role, lacking)] = session.send(first("/* migrator */", query))
     except (ServerError, LostError):
-        return None
-    return found
+        return identifier(session.target.params.get("user", "the login role")), None
+    return identifier(role), lacking

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migrator.errors import AccessError, ConfigError
-from migrator.history.access import no_access, role_of
+from migrator.history.access import no_access
 from migrator.history.at_work import look_for_worker, worker
 from migrator.history.distrust import UNTRUSTED, Distrust, explain
 from migrator.history.fence import DECLARE, Access, Owners
@@ -137,7 +137,7 @@ UNFINISHED = """NOT EXISTS (
 FIND = """SELECT run_id::text, execution_time_ms FROM {history} WHERE version = {version}"""
 
 #: RLS shows no row, and no error, to a role that is neither owner nor BYPASSRLS.
-READ_LOG = """SELECT row_security_active({name}::regclass), (
+READ_LOG = """SELECT row_security_active({name}::regclass), current_user::text, (
   SELECT jsonb_agg(to_jsonb(line) ORDER BY line.id)
     FROM (SELECT id, at, version, event, runner, run_id, detail
             FROM {log} ORDER BY id DESC LIMIT {limit}) AS line), ({question})"""
@@ -174,6 +174,7 @@ class History:
     complete: bool  #: both tables are there with all their columns
     readers_lacking: tuple[str, ...]  #: of HISTORY_READERS, those who cannot read it yet
     read_only: bool  #: a standby, or a server in read-only mode
+    columns: frozenset[str] = frozenset()  #: that the table has
     #: No-transaction migrations that began and did not finish; none where the log cannot be read.
     dirty: dict[str, Progress] = field(default_factory=dict)
     undoing: dict[str, Progress] = field(default_factory=dict)  #: the same of their undos
@@ -256,6 +257,7 @@ def read_history(
         complete=bool(answer["log"]) and set(COLUMNS) | {"rollback_sql"} <= set(columns),
         readers_lacking=tuple(answer.get("readers_lacking", readers)),
         read_only=answer["read_only"],
+        columns=frozenset(columns),
         dirty={v: p for v, p in begun.items() if p.way is Way.FORTH and v not in recorded},
         undoing={v: p for v, p in begun.items() if p.way is Way.BACK and v in recorded},
         distrust=distrust,
@@ -280,7 +282,7 @@ def read_log(
     limits = f"SET LOCAL lock_timeout = {lock_timeout_ms}"
     text = first(marker(place, "reads its log"), limits, do(check, DECLARE), query)
     try:
-        hidden, lines, doubts = session.send(text)[0]
+        hidden, role, lines, doubts = session.send(text)[0]
     except ServerError as error:
         if error.refusal.sqlstate in PASSING:
             raise
@@ -292,7 +294,7 @@ def read_log(
         raise no_access("read", place, error, session) from error
     if hidden:
         raise AccessError(
-            f"the role {role_of(session)} does not see all rows of {place.log}",
+            f"the role {role} does not see all rows of {place.log}",
             remedy="Run as the owner of that table.",
         )
     return list(lines or []), Distrust.of(doubts)

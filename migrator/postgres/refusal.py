@@ -21,3 +21,4 @@ class Refusal:
     constraint: str | None = None
     table: str | None = None
     raised: bool = False  #: by a RAISE of PL/pgSQL, whatever its SQLSTATE
+    column: str | None = None

@@ -256,4 +256,5 @@ def _refusal(diag: Any) -> Refusal:
         constraint=diag.constraint_name,
         table=diag.table_name,
         raised=diag.source_function == "exec_stmt_raise",  # pl_exec.c; no text says so
+        column=diag.column_name,
     )

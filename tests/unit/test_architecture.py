@@ -42,6 +42,7 @@ PURE = {
     ),
     *("no_transaction.steps", "plan.order", "plan.plan", "plan.second_history", "plan.undo"),
     *("history.at_work", "history.other_histories", "plan.repeatables", "sql.created"),
+    *("history.misfit",),
     *("postgres.connect_failures", "postgres.quoting", "postgres.url", "scratch.snapshot"),
     *(
         "sql.effects",
