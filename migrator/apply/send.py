@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from migrator.apply.database import LOSSES, Link, MovedError
 from migrator.apply.supabase_history import Sync
 from migrator.apply.tries import ONCE, REPEATABLE, ask, persist
+from migrator.display import visible
 from migrator.durations import format_duration
 from migrator.errors import (
     MigratorError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 Seen = dict[str, str | None]  # the history as our next flight must find it
 
+UNENCODABLE = "22P05"  #: a character has no equivalent in the database's encoding
 LOG_SECONDS = 3.0  #: for the row that records a failure; it may be done without
 
 
@@ -289,9 +291,11 @@ class Flier:
         general = self.link.config.statement_timeout
         refused = (script, message, error.refusal, answered, self.standing(), general)
         refusal, found = explained(self.link, self.link.connect(), *refused)
-        if answered is not None and not message.blames_file(answered) and is_misfit(refusal):
+        if message.is_closed(answered) and is_misfit(refusal):
             place = self.link.place_of(self.link.connect())
             return misfit(place, refusal, f"{self._called(version)} was rolled back")
+        if refusal.sqlstate == UNENCODABLE and (strange := self._strange(script)):
+            return strange
         if isinstance(found, StatementError):
             detail = {
                 "sqlstate": refusal.sqlstate,
@@ -307,6 +311,27 @@ class Flier:
             ):
                 session.send(log_alone(place, line))
         return found
+
+    def _strange(self, script: Script) -> StatementError | None:
+        """The character of the file or its undo that the database cannot hold."""
+        from migrator.apply.encoding_rules import find_strange
+
+        encoding = self.link.connect().status("server_encoding") or ""
+        found = find_strange(script.migration, encoding)
+        if found is None:
+            return None
+        return StatementError(
+            f"{found}: the database's encoding, {encoding}, has no U+{ord(found.char):04X} "
+            f"({visible(found.char)})",
+            remedy=f"Write it in characters of {encoding}, in a comment too; or use a database "
+            "whose encoding is UTF8.",
+            version=script.migration.version,
+            file=found.file,
+            line=found.line,
+            column=found.column,
+            sqlstate=UNENCODABLE,
+            outcome=f"{self._called(script.migration.version)} was rolled back",
+        )
 
     def _called(self, version: str) -> str:
         return self.course.called.format(version)

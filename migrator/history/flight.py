@@ -123,6 +123,10 @@ class Message:
         """
         return results is not None and 0 <= results - self.results_before <= self.statements
 
+    def is_closed(self, results: int | None) -> bool:
+        """Whether a refusal after `results` answers is of our own closing half."""
+        return results is not None and results - self.results_before > self.statements
+
 
 def lock_key(schema: str) -> int:
     """The advisory lock's key, frozen: two releases in one cluster must exclude each other."""

@@ -185,7 +185,19 @@ def test_a_text_that_the_database_cannot_hold_is_refused(latin: Database, tmp_pa
     result = run_job(latin.url, folder)
     if latin.query("SHOW server_encoding") == [("LATIN1",)]:
         assert (result.code, result.error["sqlstate"]) == (15, "22P05")
+        assert "003_euro.sql:1:9: the database's encoding, LATIN1" in result.error["message"]
         assert result.applied == ["001_name", "002_name"]
+    else:
+        assert result.code == 0
+
+
+def test_an_undo_that_the_database_cannot_hold_is_named(latin: Database, tmp_path: Path) -> None:
+    files = {"001_a.sql": "CREATE TABLE a (id int);\n", "001_a.down.sql": "-- →\nDROP TABLE a;\n"}
+    result = run_job(latin.url, write_folder(tmp_path, files))
+    if latin.query("SHOW server_encoding") == [("LATIN1",)]:
+        assert result.code == 15, result.stderr
+        assert "001_a.down.sql:1:4: the database's encoding, LATIN1" in result.error["message"]
+        assert latin.query("SELECT to_regclass('a')") == [(None,)]
     else:
         assert result.code == 0
 
