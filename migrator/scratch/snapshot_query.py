@@ -1,7 +1,7 @@
 """Reads what a database holds: a snapshot of the users' schemas, without what extensions brought.
 
-Not read: operators, casts, conversions, collations, text search, foreign servers, large objects,
-and the order of a table's columns, which no undo can bring back.
+Not read: what docs/design.md lists in section 11, and the order of a table's columns, which no undo
+can bring back.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from migrator.postgres.session import Session
 from migrator.scratch.snapshot import Snapshot, make_snapshot
 
 #: Each gives kind, schema, the relation or type that it is a part of, name, facts. {grants:…} and
-#: the like are filled in by `_filled`. A NOT NULL constraint (PostgreSQL 18) is a column's fact.
+#: the like are filled in by `_filled`. What only newer servers have is no fact where it is as in
+#: older ones, so that two versions can be compared.
 #: What the server itself brought has oids below 16384 (FirstNormalObjectId, access/transam.h).
 PARTS = (
     """SELECT 'extension', NULL, NULL, quote_ident(extname),
@@ -55,6 +56,7 @@ PARTS = (
        c.oid::regclass::text || '.' || quote_ident(a.attname),
        jsonb_build_object(
          'type', format_type(a.atttypid, a.atttypmod), 'not null', a.attnotnull,
+         {not_null:n}
          'default', pg_get_expr(d.adbin, d.adrelid), 'identity', a.attidentity,
          'generated', a.attgenerated,
          'collation', nullif(a.attcollation, t.typcollation)::regcollation,
@@ -63,6 +65,8 @@ PARTS = (
   JOIN pg_class AS c ON c.oid = a.attrelid
   JOIN pg_type AS t ON t.oid = a.atttypid
   LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+  LEFT JOIN pg_constraint AS n
+    ON n.conrelid = a.attrelid AND n.contype = 'n' AND n.conkey[1] = a.attnum
  WHERE {ours:c:relnamespace} AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c')
    AND a.attnum > 0 AND NOT a.attisdropped""",
     """SELECT 'constraint', k.connamespace::regnamespace::text, place.name,
@@ -87,9 +91,12 @@ PARTS = (
                       FROM pg_enum WHERE enumtypid = t.oid),
          'type', CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod) END,
          'not null', CASE WHEN t.typtype = 'd' THEN t.typnotnull END,
+         {not_null:n}
          'default', t.typdefault,
          'subtype', (SELECT rngsubtype::regtype::text FROM pg_range WHERE rngtypid = t.oid)))
-  FROM pg_type AS t WHERE {ours:t:typnamespace} AND t.typtype IN ('e', 'd', 'r')""",
+  FROM pg_type AS t
+  LEFT JOIN pg_constraint AS n ON n.contypid = t.oid AND n.contype = 'n'
+ WHERE {ours:t:typnamespace} AND t.typtype IN ('e', 'd', 'r')""",
     """SELECT CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate'
                       ELSE 'function' END,
        p.pronamespace::regnamespace::text, NULL, p.oid::regprocedure::text,
@@ -138,8 +145,8 @@ PARTS = (
  WHERE NOT EXISTS (SELECT FROM pg_depend WHERE deptype = 'e' AND objid = e.oid
                       AND classid = 'pg_event_trigger'::regclass)""",
     """SELECT 'publication', NULL, NULL, quote_ident(p.pubname),
-       to_jsonb(p) - 'oid' - 'pubname' - 'pubowner' || jsonb_build_object(
-         'owner', {role:p.pubowner},
+       to_jsonb(p) - 'oid' - 'pubname' - 'pubowner' - 'pubgencols' || jsonb_build_object(
+         'owner', {role:p.pubowner}, 'generated columns', nullif(to_jsonb(p)->>'pubgencols', 'n'),
          'tables', (SELECT coalesce(jsonb_agg(prrelid::regclass::text
                                               ORDER BY prrelid::regclass::text), '[]')
                       FROM pg_publication_rel WHERE prpubid = p.oid))
@@ -167,6 +174,12 @@ OURS = r"""{0}.{1}::regnamespace::text <> 'information_schema'
    AND NOT EXISTS (SELECT FROM pg_depend WHERE deptype = 'e' AND objid = {0}.oid
                       AND classid = {0}.tableoid)"""
 ROLE = "CASE WHEN {0} = current_user::regrole THEN 'the login role' ELSE pg_get_userbyid({0}) END"
+#: A NOT NULL is a constraint of its own from 18 on, and of a domain from 17 on: one that is valid,
+#: inherited, enforced and named by the server is no more than `not null`.
+NOT_NULL = """'not null not valid', CASE WHEN NOT {0}.convalidated THEN true END,
+         'not null no inherit', CASE WHEN {0}.connoinherit THEN true END,
+         'not null not enforced', CASE WHEN to_jsonb({0})->>'conenforced' = 'false' THEN true END,
+         'not null name', CASE WHEN {0}.conname !~ '_not_null[0-9]*$' THEN {0}.conname END,"""
 #: What is in force, whether it was granted or is so by default.
 GRANTS = """(SELECT coalesce(jsonb_agg(line ORDER BY line), '[]') FROM (
              SELECT DISTINCT CASE WHEN g.grantee = {2} THEN 'owner' WHEN g.grantee = 0 THEN 'PUBLIC'
@@ -194,7 +207,7 @@ def snapshot_query(place: Place, *, rows: bool = False) -> str:
 def _filled(part: str) -> str:
     import re
 
-    words: dict[str, Any] = {"ours": OURS, "role": ROLE, "grants": GRANTS}
+    words: dict[str, Any] = {"ours": OURS, "role": ROLE, "grants": GRANTS, "not_null": NOT_NULL}
 
     def fill(found: re.Match[str]) -> str:
         name, *values = found[1].split(":")
