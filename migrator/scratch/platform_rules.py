@@ -1,8 +1,8 @@
 """Which differences are the platform's own: what Supabase grants by default, before and since.
 
 Until 30 October 2026 (new projects: 30 May) a new table, sequence or function in `public` was
-granted to the roles of the Data API whole; since then they hold what DEFAULTS has in second place.
-Things that were there before keep their grants.
+granted to the roles of the Data API whole; since then they hold what DEFAULTS has in second place,
+besides what a file grants them. Things that were there before keep their grants.
 """
 
 from __future__ import annotations
@@ -43,8 +43,15 @@ def of_platform(difference: Difference) -> bool:
         return False
     checked = roles if kind == "schema" else roles & API_ROLES
     return roles <= known and all(
-        _rights(lines, role) - MAINTAIN in states for lines in (before, after) for role in checked
+        _by_default(_rights(before, role), _rights(after, role), states) for role in checked
     )
+
+
+def _by_default(
+    before: frozenset[str], after: frozenset[str], states: Sequence[frozenset[str]]
+) -> bool:
+    """Whether both are states of the platform, or one has what lasts besides what was granted."""
+    return {before, after} <= set(states) or before ^ after in states[1:2]
 
 
 def _grants(difference: Difference) -> tuple[Sequence[str], Sequence[str]]:
@@ -59,15 +66,15 @@ def _grants(difference: Difference) -> tuple[Sequence[str], Sequence[str]]:
 
 def _rights(lines: Sequence[str], role: str) -> frozenset[str]:
     found = (line.partition(" ") for line in lines)
-    return frozenset(right for name, _, right in found if name == role)
+    return frozenset(right for name, _, right in found if name == role) - MAINTAIN
 
 
 def in_one_line(found: Sequence[Difference]) -> str:
     """What such differences come to, for a person."""
     things = [d.item.name for d in found if d.item.kind not in {"default privileges", "schema"}]
-    shown = ", ".join(things[:SHOWN]) + (", …" if len(things) > SHOWN else "")
+    more = f" and {len(things) - SHOWN} more" if len(things) > SHOWN else ""
     return "Supabase's own grants to anon, authenticated and service_role differ" + (
-        f" on {len(things)} things: {shown}" if things else ""
+        f" on {', '.join(things[:SHOWN])}{more}" if things else ""
     )
 
 

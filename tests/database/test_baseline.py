@@ -231,7 +231,7 @@ def test_what_supabase_grants_by_default_is_not_the_users(
         result = check(database, folder)
         assert result.code == 0, result.stderr
         [platform] = [line for line in result.of("plan.warning") if line["level"] == "info"]
-        things = "1 things: public.t1" if more else "2 things: public.t1, public.t2"
+        things = "public.t1" if more else "public.t1, public.t2"
         assert platform["problem"].endswith(f"service_role differ on {things}")
         others = [line["problem"] for line in result.of("plan.warning") if line != platform]
         grants = [problem for problem in others if "extension" not in problem]

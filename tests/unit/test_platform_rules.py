@@ -40,6 +40,8 @@ def difference(
             lines(anon=[*REST, "MAINTAIN"], owner=ALL),
         ),
         ("sequence", lines(anon=["UPDATE"]), lines(anon=["SELECT", "UPDATE", "USAGE"])),
+        ("table", lines(service_role=ALL[:4]), lines(service_role=ALL)),
+        ("sequence", lines(anon=["USAGE"]), lines(anon=["UPDATE", "USAGE"])),
         ("function", [], lines(service_role=["EXECUTE"])),
         ("schema", [], lines(anon=["USAGE"], postgres=["USAGE"])),
     ],
@@ -54,6 +56,7 @@ def test_a_state_of_the_platform_is_its_own(kind: str, before: list[str], now: l
     [
         pytest.param("table", [], lines(anon=["SELECT"]), id="a grant that was chosen"),
         pytest.param("table", lines(anon=["SELECT"]), lines(anon=ALL), id="of one side"),
+        pytest.param("table", [], lines(anon=ALL[:4]), id="all rows"),
         pytest.param("table", [], lines(app=ALL), id="another role"),
         pytest.param("table", [], lines(anon=ALL, app=["SELECT"]), id="another role as well"),
         pytest.param("table", [], lines(postgres=ALL), id="the role postgres"),
@@ -103,7 +106,6 @@ def test_what_it_comes_to_is_one_line() -> None:
     defaults = difference("default privileges", None, [], "of a for tables")
     assert in_one_line([defaults]) == said
     tables = [difference("table", [], lines(anon=ALL), f"public.t{n}") for n in range(6)]
-    assert in_one_line([defaults, *tables[:2]]) == f"{said} on 2 things: public.t0, public.t1"
-    assert in_one_line(tables).endswith(
-        "on 6 things: public.t0, public.t1, public.t2, public.t3, public.t4, …"
-    )
+    assert in_one_line([defaults, *tables[:2]]) == f"{said} on public.t0, public.t1"
+    shown = "public.t0, public.t1, public.t2, public.t3, public.t4 and 1 more"
+    assert in_one_line(tables) == f"{said} on {shown}"
