@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 
 from migrator.sql.marks import Mark
 from migrator.sql.scanner import scan
@@ -163,7 +165,9 @@ class _Groups:
         if self.first is None:
             return
         start, end = self.first.start, self.end
-        skipped = tuple(span for span in self.skipped if start <= span[0] and span[1] <= end)
+        behind = bisect_right(self.skipped, end, key=itemgetter(1))
+        own = slice(bisect_left(self.skipped, start, key=itemgetter(0)), behind)
+        skipped = tuple(self.skipped[own])
         place = self.first.line, self.first.column
         self.parts.append(Part(start, end, *place, self.count, skipped, data))
         self.first, self.count = None, 0

@@ -90,8 +90,9 @@ _QUICK = rf"""{_BLANKS}(?:
 _BLOCK_EDGE = r"/\*|\*/"
 # What matters in E'…': an escape, '', a quote that goes on behind a line end, the last quote.
 # psql reads line by line and takes the third for the last; the server's reading is the true one.
-_ESCAPED_EDGE = r"\\.|'(?:'|(?:[ \t\f\v]|--[^\n\r]*+)*[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+[\n\r])*')?"
-_NOTHING = r"(?:[ \t\n\r\f\v]|--[^\n\r]*+)*+"
+_ESCAPED_EDGE = r"\\.|''?"
+_GAP = r"(?:[ \t\n\r\f\v]++|--[^\n\r]*+){1,100}"
+_LINE_END = r"[\n\r]"
 _DIRECTIVE = r"--[ \t]*migrator[ \t]*:(.*)"
 _RESTRICT = r"\\(?:un)?restrict[ \t]+[A-Za-z0-9]+[ \t]*"
 _ROUTINE = {
@@ -108,7 +109,7 @@ class _Scanner:
 
     def __init__(self, pieces: Iterable[str]) -> None:
         self.window = Window(pieces)
-        self.firm = 0  # offset in the file where a quoted text ended: no word goes on behind it
+        self.firm = 0  # offset in the file of the end of a token: no word goes on behind it
         self.closed_at = -1  # offset in the file of the newest semicolon that ended a statement
         self.closely = False  # the next token is to be read carefully
         self.found: list[Found] = []
@@ -133,9 +134,10 @@ class _Scanner:
         while True:
             reads = quick if self.settled and not self.closely else careful
             if token := reads.match(window.text, window.pos, window.stop):
-                self.closely = False
                 kind = token.lastgroup or ""
                 at, window.pos = token.span(kind)
+                if self.closely:
+                    self.closely, self.firm = False, window.base + window.pos
                 readers[kind](at, token[kind])
             else:
                 window.pos = window.stop
@@ -168,11 +170,11 @@ class _Scanner:
 
     def edge(self, at: int, text: str) -> None:
         """Read on from the beginning of the word that ends here."""
-        window = self.window
-        firm = self.firm - window.base
-        while at > max(firm, 0) and regex(LETTER_DIGIT_DOLLAR).match(window.text, at - 1):
+        window, goes_on = self.window, regex(LETTER_DIGIT_DOLLAR).match
+        firm = max(self.firm - window.base, 0)
+        while at > firm and goes_on(window.text, at - 1):
             at -= 1
-        window.pos, self.firm, self.closely = at, window.base + at + 1, True
+        window.pos, self.closely = at, True
 
     def word(self, at: int, text: str) -> None:
         """Track BEGIN … END as psql does: only in CREATE [OR REPLACE] FUNCTION | PROCEDURE."""
@@ -215,16 +217,26 @@ class _Scanner:
                     return self.unterminated(place, "quoted string")
             elif edge.group() != "'":
                 window.pos = edge.end()
-            elif self.open_ended(edge.end()) and window.more(edge.start()):
+            elif (gap := self.gap(edge.end())) == window.stop and window.more(edge.start()):
                 window.pos = 0
+            elif self.goes_on(edge.end(), gap):
+                window.pos = gap + 1
             else:
                 window.pos = edge.end()
                 return self.ended()
 
-    def open_ended(self, at: int) -> bool:
-        """Whether a string that ends here may go on behind the window, after a line's end."""
+    def gap(self, at: int) -> int:
+        """Behind the blanks and comments that begin at `at`."""
         window = self.window
-        return regex(_NOTHING).fullmatch(window.text, at, window.stop) is not None
+        while found := regex(_GAP).match(window.text, at, window.stop):
+            at = found.end()
+        return at
+
+    def goes_on(self, at: int, gap: int) -> bool:
+        """Whether a quote behind a gap with a line's end goes on with what ended at `at`."""
+        window = self.window
+        quote = window.text.startswith("'", gap, window.stop)
+        return quote and regex(_LINE_END).search(window.text, at, gap) is not None
 
     def dollar(self, at: int, text: str) -> None:
         self.run(at, "''")

@@ -39,7 +39,9 @@ class Window:
         self.pos = self.stop = 0
         self.base = 0  #: offset in the file of the window's first character
         self.resume: int | None = None
-        self._dropped = (0, 0)  # characters and lines of rows that have left the window
+        self._last_cut = 0  # offset behind the last of _CUTS in the window
+        self._dropped = 0  # characters of rows that have left the window
+        self._resume_line = 0  # the line of the file at `resume`
         self._counted = (0, 1, 0)  # in the window; its line; the offset of that line's start
 
     def place_of(self, at: int) -> tuple[int, int]:
@@ -57,10 +59,11 @@ class Window:
         on a token of any length grows with the length alone.
         """
         if self.resume is not None:
-            self._cross(self.resume)
-        keep = self.pos if keep is None else keep
+            self._cross(self.resume, keep)
+        may_stay, keep = keep is None, self.pos if keep is None else keep
         wanted = 2 * self.stop - keep
-        pieces, end, stop = [], len(self.text), _cut(self.text, self.stop)
+        pieces, end = [], len(self.text)
+        stop = self._last_cut if self._last_cut > self.stop else 0
         while not self._ended and (not stop or end < wanted):
             piece = next(self._pieces, None)
             if piece is None:
@@ -72,11 +75,14 @@ class Window:
         stop = end if self._ended else stop
         if stop <= self.stop:
             return False
+        if may_stay and not pieces:
+            self.stop = stop
+            return True
         line, column = self.place_of(keep)
         self.base += keep
         self.text = "".join((self.text[keep:], *pieces))
         self._counted = 0, line, self.base - column + 1
-        self.pos, self.stop = self.pos - keep, stop - keep
+        self.pos, self.stop, self._last_cut = self.pos - keep, stop - keep, stop - keep
         return True
 
     def find(self, end: str) -> bool:
@@ -93,13 +99,13 @@ class Window:
 
         Like psql, `stop` lets the rest of the COPY's line be read as SQL before `more` goes on.
         """
-        line, _ = self.place_of(self.pos)
         if self.resume is None:
+            line, _ = self.place_of(self.pos)
             while not (ends := self.text.find("\n", self.pos) + 1) and self._append():
                 pass
             self.stop = self.resume = ends or len(self.text)
-        line += self.text.count("\n", self.pos, self.resume) + self._dropped[1]
-        start = self.base + self.resume + self._dropped[0]
+            self._resume_line = line + self.text.count("\n", self.pos, self.resume)
+        line, start = self._resume_line, self.base + self.resume + self._dropped
         at = self.resume - 1  # the end of a line
         while (end := regex(_DATA_END).search(self.text, at)) is None:
             at = self._drop_rows(self.resume)
@@ -107,37 +113,45 @@ class Window:
                 end = regex(_DATA_END_OF_FILE).search(self.text, at)
                 break
         stop, behind = (end.start(1), end.end()) if end else (len(self.text), len(self.text))
-        found = Data(start, self.base + stop + self._dropped[0], line)
+        self._resume_line += self.text.count("\n", self.resume, behind)
         self.resume = behind
-        return found
+        return Data(start, self.base + stop + self._dropped, line)
 
     def _drop_rows(self, start: int) -> int:
         """Drop the rows in the window from `start` on; where to look for their end then."""
         newline = self.text.rfind("\n", max(start - 1, len(self.text) - 4))  # half of their end
         kept = newline + 1 if newline >= 0 else len(self.text)
-        chars, lines = self._dropped
-        self._dropped = chars + kept - start, lines + self.text.count("\n", start, kept)
-        self.text = self.text[:start] + self.text[kept:]
+        self._dropped += kept - start
+        self._resume_line += self.text.count("\n", start, kept)
+        self._cut_out(start, kept)
         return start - 1 if newline >= 0 else start
 
-    def _cross(self, resume: int) -> None:
+    def _cross(self, resume: int, keep: int | None) -> None:
         """Go on behind the rows of a COPY, once the rest of its line is read."""
-        line, _ = self.place_of(self.stop)
-        chars, lines = self._dropped
-        lines += self.text.count("\n", self.stop, resume)
-        self.base += chars + resume - self.stop
-        self.text = self.text[: self.stop] + self.text[resume:]
-        self._counted = self.stop, line + lines, self.base + self.stop
-        self.resume, self._dropped = None, (0, 0)
+        if keep is not None or self._dropped:
+            self.base += self._dropped + resume - self.stop
+            self._cut_out(self.stop, resume)
+            resume = self.stop
+        else:
+            self.pos = self.stop = resume
+        self._counted = resume, self._resume_line, self.base + resume
+        self.resume, self._dropped = None, 0
+
+    def _cut_out(self, start: int, end: int) -> None:
+        if end > start:
+            self.text = self.text[:start] + self.text[end:]
+            self._last_cut = max(self._last_cut - (end - start), 0)
 
     def _append(self) -> bool:
         """Put one more piece into the window, whose `stop` stays; False when there is none."""
         piece = next(self._pieces, None)
         self._ended = piece is None
+        if piece and (cut := _cut(piece)):
+            self._last_cut = len(self.text) + cut
         self.text += piece or ""
         return piece is not None
 
 
-def _cut(text: str, start: int = 0) -> int:
-    """Behind the last of _CUTS from `start` on; 0 when there is none."""
-    return max(text.rfind(sign, start) for sign in _CUTS) + 1
+def _cut(text: str) -> int:
+    """Behind the last of _CUTS; 0 when there is none."""
+    return max(map(text.rfind, _CUTS)) + 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+import tracemalloc
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TypeVar
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from migrator.sql.parts import lay_out
 from migrator.sql.scanner import scan
 from migrator.sql.statements import (
     Data,
@@ -239,3 +242,65 @@ def test_a_string_goes_on_over_pieces_that_do_not_end_it(string: str) -> None:
     text = "SELECT " + string.format("a " * 300, "b " * 300) + "; SELECT 2"
     found = [statement for statement in scan(list(text)) if isinstance(statement, Statement)]
     assert [text[statement.start : statement.end] for statement in found] == text.split("; ")
+
+
+LONG = [  # what goes before, what is repeated, what ends it
+    pytest.param("SELECT E'a'", " ", ";", id="blanks behind an escape string"),
+    pytest.param("SELECT E'a'", "\n", ";", id="line ends behind one"),
+    pytest.param("SELECT E'a'", " -- x\n", ";", id="comments behind one"),
+    pytest.param("SELECT E'a'", "\n'\\''", ";", id="an escape string that goes on"),
+    pytest.param("SELECT E'a'", "E'a'", ";", id="escape strings"),
+    pytest.param("SELECT ", "1$", ";", id="digits and dollars"),
+    pytest.param("SELECT ", "$1", ";", id="dollars and digits"),
+    pytest.param("SELECT ", "ae'a'", ";", id="words before quotes"),
+    pytest.param("SELECT ", "e", "'a';", id="a long word before a quote"),
+    pytest.param("SELECT ", "1$a$e'", ";", id="all edges"),
+    pytest.param("", "\\restrict a\nSELECT 1;\n", "", id="what pg_dump writes for psql"),
+    pytest.param("SELECT 1\n", "\\restrict a\n", ";", id="the same in one statement"),
+    pytest.param("", "COPY t FROM stdin;\n1\n\\.\n", "", id="COPYs"),
+    pytest.param("SELECT ", "$a$ $b$ $b$", "$a$;", id="dollar quotes"),
+    pytest.param("", "/*", "", id="open comments"),
+    pytest.param("INSERT INTO t VALUES ", "((1)),", "(2);", id="rows"),
+]
+
+
+@pytest.mark.parametrize(("before", "unit", "after"), LONG)
+def test_the_steps_grow_with_the_length_alone(before: str, unit: str, after: str) -> None:
+    """Counted are the calls of Python's functions and of `re`'s."""
+
+    def steps(length: int) -> int:
+        text = before + unit * (length // len(unit)) + after
+        pieces = [text[at : at + 1024] for at in range(0, len(text), 1024)]
+        count = 0
+
+        def note(_frame: object, event: str, _arg: object) -> None:
+            nonlocal count
+            count += event in {"call", "c_call"}
+
+        sys.setprofile(note)
+        try:
+            lay_out(pieces, limit=1000)
+        finally:
+            sys.setprofile(None)
+        return count
+
+    steps(1000)  # patterns are compiled at their first use
+    assert steps(20_000) < 2.5 * steps(10_000) + 100
+
+
+@pytest.mark.parametrize(("before", "unit", "after"), LONG[:3])
+def test_the_memory_is_a_few_times_the_longest_token_at_most(
+    before: str, unit: str, after: str
+) -> None:
+    text = before + unit * (1_000_000 // len(unit)) + after
+    pieces = [text[at : at + 65536] for at in range(0, len(text), 65536)]
+    for _ in scan(["SELECT E'a' - 1$a$e'"]):
+        pass  # patterns are compiled at their first use
+    tracemalloc.start()
+    try:
+        for _ in scan(pieces):
+            pass
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5_000_000
