@@ -53,13 +53,26 @@ class Write(NamedTuple):
     log: int = 0  #: rows of schema_migrations_log that it inserts
 
 
-#: For the blocks that `asked`, `untouched` and `writing` stand in.
-DECLARE = """  migrator_found jsonb;
-  migrator_before jsonb;
-  migrator_rows bigint;
-  migrator_ms bigint;
-  migrator_plain boolean;
+#: For the blocks that `asked`, `untouched` and `writing` stand in; read before HERE, too.
+DECLARE = """  migrator_tables pg_catalog.oid[];
+  migrator_history pg_catalog.oid;
+  migrator_log pg_catalog.oid;
+  migrator_held pg_catalog.bool;
+  migrator_altered pg_catalog.bool;
+  migrator_plain pg_catalog.bool;
+  migrator_shape pg_catalog.text;
+  migrator_found pg_catalog.jsonb;
+  migrator_kept pg_catalog.text;
+  migrator_before pg_catalog.int8[];
+  migrator_now pg_catalog.int8[];
+  migrator_rows pg_catalog.int8;
+  migrator_ms pg_catalog.int8;
 """
+#: What no file may change of our tables: of rows of pg_class AS c, and of pg_attribute AS a.
+CLASS_SHAPE = """string_agg(concat_ws(' ', c.oid, c.relfilenode, c.relchecks, c.relowner,
+                 c.relrowsecurity, c.relforcerowsecurity), ', ' ORDER BY c.oid)"""
+COLUMN_SHAPE = """string_agg(concat_ws(' ', a.attname, a.atttypid, a.atttypmod, a.attnotnull),
+                 ', ' ORDER BY a.attrelid, a.attnum)"""
 
 
 def table_oid(table: Table) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from migrator.history.fence import DECLARE, Access, Owners, Table, Write
 from migrator.history.place import Limits, Place, marker, settings
-from migrator.history.proof import keep, untouched, writing
+from migrator.history.proof import keep, locks, untouched, writing
 from migrator.history.questions import asked
 from migrator.history.rows import MS, applied
 from migrator.postgres.quoting import (
@@ -53,8 +53,9 @@ HOLDER = """SELECT jsonb_build_object(
  LIMIT 1"""
 #: Our advisory lock in pg_locks: a bigint key is split over classid and objid, objsubid 1.
 OURS = """held.locktype = 'advisory' AND held.objsubid = 1
-   AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
    AND held.classid = {high}::oid AND held.objid = {low}::oid"""
+#: For the locks of others; this backend's are all of this database.
+IN_DATABASE = "held.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 HEAD = """SELECT encode(sha256(convert_to(coalesce(string_agg(
     version::text || E'\\t' || coalesce(checksum::text, '') || E'\\n', ''
     ORDER BY version::text COLLATE "C"), ''), 'UTF8')), 'hex')
@@ -73,8 +74,7 @@ HEAD_CHECK = """  IF ({query}) <> '{head}' THEN
     RAISE EXCEPTION USING ERRCODE = '{moved}', MESSAGE = 'the history has moved';
   END IF;
 """
-STILL_LOCKED = """  IF NOT EXISTS (SELECT FROM pg_locks AS held
-                  WHERE {ours} AND held.granted AND held.pid = pg_backend_pid()) THEN
+STILL_LOCKED = """  IF NOT migrator_held THEN
     RAISE EXCEPTION USING ERRCODE = '{escaped}', MESSAGE = '{message}';
   END IF;
 """
@@ -160,7 +160,7 @@ def opening(
         checks += asked(chosen, place.server_version, Access.WRITE, owners)
     if set(place.tables) <= set(chosen):
         checks = present(place) + checks
-        checks += keep(*place.tables)
+        checks += keep(*place.tables, place.run_id)
     if seen is not None:
         checks += head_check(place, seen)
     return [
@@ -201,8 +201,8 @@ def head_check(place: Place, seen: str) -> str:
 
 def still_locked(place: Place, message: str) -> str:
     """Statements of a block that raise ESCAPED when this backend does not hold the lock."""
-    ours = our_lock(place.schema)
-    return STILL_LOCKED.format(ours=ours, escaped=ESCAPED, message=message)
+    held = STILL_LOCKED.format(escaped=ESCAPED, message=message)
+    return locks(*place.tables, _lock_of(place.schema)) + held
 
 
 def write(place: Place, writes: Sequence[Write]) -> str:
@@ -226,6 +226,10 @@ def holder_query(schema: str, more: str = "") -> str:
 
 def our_lock(schema: str) -> str:
     """The condition under which a row `held` of pg_locks is the runners' lock."""
+    return f"{_lock_of(schema)}\n   AND {IN_DATABASE}"
+
+
+def _lock_of(schema: str) -> str:
     high, low = divmod(lock_key(schema) % 2**64, 2**32)
     return OURS.format(high=high, low=low)
 
@@ -283,7 +287,7 @@ def _closing(place: Place, seen: str, writes: Sequence[Write]) -> list[str]:
     history, log = place.tables
     record = (
         still_locked(place, "the file ended its own transaction")
-        + untouched(history, log, head_query(place.history), seen)
+        + untouched(history, log, place.run_id, head_query(place.history), seen)
         + f"  {MS} := {SPENT};\n"
         + writing(history, log, writes, known=True)
         + REPORT.format(sign=SIGN, run_id=literal(place.run_id))

@@ -100,7 +100,9 @@ HEAD_REMAINS = """  IF ({query}) <> '{head}' THEN
 KEPT = """  PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 {keep}  PERFORM pg_catalog.set_config('search_path', migrator_path, true);
 """
-KEPT_PATH = "  migrator_path pg_catalog.text := pg_catalog.current_setting('search_path');\n"
+KEPT_DECLARE = (
+    f"{DECLARE}  migrator_path pg_catalog.text := pg_catalog.current_setting('search_path');\n"
+)
 SPENT_MS = "SELECT nullif(current_setting('migrator.ms', true), '')::bigint"
 PATIENCE = """SELECT pg_catalog.set_config('lock_timeout', '{instead}', false)
   FROM pg_catalog.pg_settings
@@ -197,8 +199,9 @@ def atomic(
     TAMPERED when the statement changes our tables, whose head is `seen`.
     """
     detail = {"statement": number, "sha256": sha256(text), "how": How.RAN.value, **_said(way)}
-    kept = do(KEPT.format(keep=keep(*place.tables, count=False)), KEPT_PATH)
-    checks = untouched(*place.tables, head_query(place.history), seen) + _spent(SPENT)
+    kept = do(KEPT.format(keep=keep(*place.tables, place.run_id, count=False)), KEPT_DECLARE)
+    checks = untouched(*place.tables, place.run_id, head_query(place.history), seen)
+    checks += _spent(SPENT)
     after = _recording(place, [_outcome(place, version, detail)], checks, SPENT_MS)
     return (
         f"{statement_marker(place.run_id, version, number)}{kept};\n",

@@ -10,60 +10,89 @@ import json
 from collections.abc import Sequence
 
 from migrator.errors import AccessError
-from migrator.history.fence import Table, Write, table_oid
+from migrator.history.fence import CLASS_SHAPE, COLUMN_SHAPE, Table, Write, table_oid
 from migrator.postgres.quoting import literal
 
 UNWRITTEN = "MG006"  #: a row was not written as it was sent: a trigger has changed or dropped it
 TAMPERED = "MG007"  #: the file has changed our own tables
-#: What a transaction has done to the tables so far: their oids and files, and counters of rows.
-#: Counters are exact as differences within one transaction; what was rolled back to a savepoint
-#: counts too [M: 14, 15, 18].
-STATE = """jsonb_build_array({oids},
-    pg_relation_filenode({history}), pg_relation_filenode({log}),
-    pg_stat_get_xact_tuples_inserted({history}), pg_stat_get_xact_tuples_updated({history}),
-    pg_stat_get_xact_tuples_deleted({history}), pg_stat_get_xact_tuples_inserted({log}),
-    pg_stat_get_xact_tuples_updated({log}), pg_stat_get_xact_tuples_deleted({log}))"""
+#: The tables' oids: by their names, which needs HERE, or by the catalog, which needs no right on
+#: the schema.
+LOOK_UP = """  migrator_history := {history};
+  migrator_log := {log};
+"""
 CATALOG_OID = """(SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE n.nspname = {schema} AND c.relname = {name})"""
-FILES, HISTORY_ROWS, LOG_ROWS = (0, 1, 2, 3), (4, 5, 6), (7, 8, 9)  # places in it
-SHAPE = """(SELECT string_agg(concat_ws(' ', a.attname, a.atttypid, a.atttypmod, a.attnotnull,
-                               c.relchecks, c.relowner, c.relrowsecurity, c.relforcerowsecurity),
-                     ', ' ORDER BY c.oid, a.attnum)
-    FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
-   WHERE c.oid IN ({oids}))"""
-KEEP = """  PERFORM set_config('migrator.before', ({state})::text, true),
-    set_config('migrator.shape', {shape}, true);
+#: What a transaction has done to the tables so far: their oids, and counters of rows. Counters are
+#: exact as differences within one transaction; what was rolled back to a savepoint counts too
+#: [M: 14, 15, 18].
+STATE = """ARRAY[{history}::bigint, {log}::bigint,
+    pg_stat_get_xact_tuples_inserted({history}), pg_stat_get_xact_tuples_updated({history}),
+    pg_stat_get_xact_tuples_deleted({history}), pg_stat_get_xact_tuples_inserted({log}),
+    pg_stat_get_xact_tuples_updated({log}), pg_stat_get_xact_tuples_deleted({log})]"""
+OIDS, HISTORY_ROWS, LOG_ROWS = (1, 2), (3, 4, 5), (6, 7, 8)  # places in it
+SHAPE = """(SELECT {classes}
+      FROM pg_class AS c WHERE c.oid IN (migrator_history, migrator_log))
+    || (SELECT {columns}
+      FROM pg_attribute AS a
+     WHERE a.attrelid IN (migrator_history, migrator_log) AND a.attnum > 0)"""
+#: It begins with the run's id, which no file knows: what a file SETs there is no answer of ours.
+KEEP = """  migrator_kept := set_config('migrator.before', {run_id} || {state}::text || ' '
+    || coalesce(migrator_rows::text, '') || ' ' || {shape}, true);
 """
 KEEP_COUNT = """  IF current_setting('track_counts') <> 'on' THEN
-    PERFORM set_config('migrator.logged', (SELECT count(*) FROM {log})::text, true);
+    migrator_rows := (SELECT count(*) FROM {log});
   END IF;
 """
-REMAINS = """  IF {history_oid} IS NULL OR {log_oid} IS NULL THEN
+RIGHTS = """(has_table_privilege(migrator_history, 'INSERT')
+     AND has_table_privilege(migrator_log, 'INSERT')
+     AND has_table_privilege(migrator_history, 'SELECT')
+     AND has_table_privilege(migrator_log, 'SELECT'))"""
+REMAINS = """  IF migrator_history IS NULL OR migrator_log IS NULL THEN
     RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'dropped or renamed';
   END IF;
-  IF NOT (has_table_privilege({history_oid}, 'INSERT') AND has_table_privilege({log_oid}, 'INSERT')
-     AND has_table_privilege({history_oid}, 'SELECT') AND has_table_privilege({log_oid}, 'SELECT'))
-  THEN
+  IF NOT {rights} THEN
     RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'rights on it were revoked';
   END IF;
 """
+#: Our own lock, the proof that the transaction is still ours; and whether the transaction holds one
+#: on our tables without which nothing of their shape can change.
+LOCKS = """  SELECT coalesce(bool_or({ours}), false), coalesce(bool_or(held.locktype = 'relation'
+           AND held.relation IN (migrator_history, migrator_log)
+           AND held.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
+                             'AccessExclusiveLock')), false)
+    INTO migrator_held, migrator_altered
+    FROM pg_locks AS held WHERE held.pid = pg_backend_pid() AND held.granted;
+"""
 #: Equal counters prove that nothing was done; other ones do not prove that something was, nor do
-#: any where counting is off. Then the rows are looked at: their head, and whether this transaction
-#: has written one, whose xmin then is not older than it.
-UNTOUCHED = """  migrator_before := nullif(current_setting('migrator.before', true), '')::jsonb;
-  migrator_found := {state};
-  IF {moved} THEN
-    RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'truncated, or put in another''s place';
-  END IF;
-  IF nullif(current_setting('migrator.shape', true), '') <> {shape} THEN
-    RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'altered';
-  END IF;
-  IF migrator_before IS DISTINCT FROM migrator_found
-     OR current_setting('track_counts') <> 'on' THEN
-    EXECUTE {changed} INTO migrator_plain;
-    IF migrator_plain
-       OR coalesce(migrator_before->{deleted}, '0') <> migrator_found->{deleted} THEN
-      RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'rows were changed';
+#: any where counting is off, or what was kept is lost, as after RESET ALL. Then the rows are looked
+#: at: their head, and whether this transaction has written one, whose xmin then is not older than
+#: it. What stands within the first IF costs a usual flight nothing: it is not even parsed.
+UNTOUCHED = """  migrator_now := {state};
+  IF migrator_altered OR current_setting('track_counts') <> 'on'
+     OR starts_with(current_setting('migrator.before', true),
+                    {run_id} || migrator_now::text || ' ') IS NOT TRUE
+     OR NOT {rights} THEN
+{remains}    migrator_kept := current_setting('migrator.before', true);
+    IF starts_with(migrator_kept, {run_id}) IS NOT TRUE THEN
+      migrator_kept := NULL;
+    END IF;
+    migrator_before := substr(split_part(migrator_kept, ' ', 1), length({run_id}) + 1)::bigint[];
+    IF {moved} THEN
+      RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'another table is in its place';
+    END IF;
+    IF migrator_altered THEN
+      IF substr(migrator_kept, length(split_part(migrator_kept, ' ', 1))
+           + length(split_part(migrator_kept, ' ', 2)) + 3) IS DISTINCT FROM {shape} THEN
+        RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'truncated or altered';
+      END IF;
+    END IF;
+    IF migrator_before IS DISTINCT FROM migrator_now
+       OR current_setting('track_counts') <> 'on' THEN
+      EXECUTE {changed} INTO migrator_plain
+        USING nullif(split_part(migrator_kept, ' ', 2), '')::bigint;
+      IF migrator_plain OR coalesce(migrator_before[{deleted}], 0) <> migrator_now[{deleted}] THEN
+        RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'rows were changed';
+      END IF;
     END IF;
   END IF;
 """
@@ -72,8 +101,7 @@ ROWS_CHANGED = """SELECT ({head_query}) <> '{head}'
     OR EXISTS (SELECT FROM {history} AS row WHERE {ours})
     OR EXISTS (SELECT FROM {log} AS row WHERE {ours})
     OR NOT EXISTS (SELECT FROM {log})
-    OR coalesce(nullif(current_setting('migrator.logged', true), '')::bigint
-                <> (SELECT count(*) FROM {log}), false)"""
+    OR coalesce($1 <> (SELECT count(*) FROM {log}), false)"""
 #: A row that is visible, and whose writer is still in progress, is of this transaction.
 OF_OURS = """CASE WHEN age(row.xmin) <= age(pg_current_xact_id()::xid) THEN
       pg_xact_status((pg_current_xact_id()::text::bigint
@@ -93,7 +121,7 @@ BLAME = """SELECT jsonb_build_object('schema', {schema}, 'triggers', (
            JOIN pg_namespace AS n ON n.oid = c.relnamespace
           WHERE n.nspname = {schema} AND NOT g.tgisinternal
             AND c.relname IN ('schema_migrations', 'schema_migrations_log')))"""
-PROVED = """  migrator_found := {state};
+PROVED = """  migrator_now := {state};
   IF current_setting('track_counts') = 'on' AND NOT coalesce(
        {written}, false) THEN
     EXECUTE {blame} INTO migrator_found;
@@ -101,7 +129,7 @@ PROVED = """  migrator_found := {state};
       DETAIL = migrator_found::text;
   END IF;
 """
-CHANGED = "(migrator_found->>{0})::bigint - (migrator_before->>{0})::bigint"
+CHANGED = "migrator_now[{0}] - migrator_before[{0}]"
 
 
 def unwritten(detail: str | None) -> AccessError:
@@ -121,38 +149,54 @@ def unwritten(detail: str | None) -> AccessError:
     )
 
 
-def keep(history: Table, log: Table, *, count: bool = True) -> str:
+_STATE = STATE.format(history="migrator_history", log="migrator_log")
+_SHAPE = SHAPE.format(classes=CLASS_SHAPE, columns=COLUMN_SHAPE)
+
+
+def keep(history: Table, log: Table, run_id: str, *, count: bool = True) -> str:
     """Statements of a block that remember, until the transaction ends, what `untouched` asks.
 
-    They read no row, but for the `count` of the log's where the server does no counting; without
-    that they need no right on the schema, as the role at work may be the file's.
+    With `count` they come right behind `asked` of these tables, and count the log's rows where the
+    server does no counting. Without it they read no row and need no right on the schema, as the
+    role at work may be the file's.
     """
-    by_name = (
-        (table_oid(history), table_oid(log))
-        if count
-        else (_catalog_oid(history), _catalog_oid(log))
-    )
-    text = KEEP.format(state=_state(*by_name), shape=_shape(*by_name))
-    return text + KEEP_COUNT.format(log=log.quoted) if count else text
+    if count:
+        state = STATE.format(history="migrator_tables[1]", log="migrator_tables[2]")
+        kept = KEEP.format(state=state, shape="migrator_shape", run_id=literal(run_id))
+        return KEEP_COUNT.format(log=log.quoted) + kept
+    look_up = LOOK_UP.format(history=_catalog_oid(history), log=_catalog_oid(log))
+    return look_up + KEEP.format(state=_STATE, shape=_SHAPE, run_id=literal(run_id))
 
 
 def remains(history: Table, log: Table) -> str:
     """Statements of a block that raise TAMPERED when the tables are gone, or our rights on them."""
-    return REMAINS.format(history_oid=table_oid(history), log_oid=table_oid(log), code=TAMPERED)
+    return _look_up(history, log) + REMAINS.format(rights=RIGHTS, code=TAMPERED)
 
 
-def untouched(history: Table, log: Table, head_query: str, head: str) -> str:
+def locks(history: Table, log: Table, ours: str) -> str:
+    """Statements of a block that find out whether this backend has the lock that is `ours`.
+
+    And what `untouched` asks about locks on the tables.
+    """
+    return _look_up(history, log) + LOCKS.format(ours=ours)
+
+
+def untouched(history: Table, log: Table, run_id: str, head_query: str, head: str) -> str:
     """Statements of a block that raise TAMPERED when the file has changed our tables.
 
-    `head_query` gives the history's head, which must still be `head`; `keep` came before the file.
+    `head_query` gives the history's head, which must still be `head`; `keep` came before the file,
+    and `locks` behind it.
     """
     changed = ROWS_CHANGED.format(
         history=history.quoted, log=log.quoted, head_query=head_query, head=head, ours=OF_OURS
     )
-    moved = " OR ".join(f"migrator_before->{at} <> migrator_found->{at}" for at in FILES)
-    return remains(history, log) + UNTOUCHED.format(
-        state=_state(table_oid(history), table_oid(log)),
-        shape=_shape(table_oid(history), table_oid(log)),
+    moved = " OR ".join(f"migrator_before[{at}] <> migrator_now[{at}]" for at in OIDS)
+    return UNTOUCHED.format(
+        state=_STATE,
+        rights=RIGHTS,
+        remains=REMAINS.format(rights=RIGHTS, code=TAMPERED),
+        shape=_SHAPE,
+        run_id=literal(run_id),
         moved=moved,
         deleted=LOG_ROWS[-1],
         changed=literal(changed),
@@ -165,10 +209,9 @@ def writing(history: Table, log: Table, writes: Sequence[Write], *, known: bool 
 
     What the transaction has done so far is `known` right behind `untouched`.
     """
-    state = _state(table_oid(history), table_oid(log))
     blame = literal(BLAME.format(schema=literal(history.schema)))
-    text = "" if known else f"  migrator_found := {state};\n"
-    text += "  migrator_before := migrator_found;\n"
+    text = "" if known else _look_up(history, log) + f"  migrator_now := {_STATE};\n"
+    text += "  migrator_before := migrator_now;\n"
     for write in writes:
         if write.rows is None:
             text += f"  {write.sql};\n"
@@ -182,16 +225,11 @@ def writing(history: Table, log: Table, writes: Sequence[Write], *, known: bool 
         *(f"{other} = 0" for other in others),
     )
     written = "\n       AND ".join(conditions)
-    return text + PROVED.format(state=state, written=written, code=UNWRITTEN, blame=blame)
+    return text + PROVED.format(state=_STATE, written=written, code=UNWRITTEN, blame=blame)
 
 
-def _state(history: str, log: str) -> str:
-    """Of two tables, by expressions that give their oids."""
-    return STATE.format(oids=f"({history})::bigint, ({log})::bigint", history=history, log=log)
-
-
-def _shape(history: str, log: str) -> str:
-    return SHAPE.format(oids=f"{history}, {log}")
+def _look_up(history: Table, log: Table) -> str:
+    return LOOK_UP.format(history=table_oid(history), log=table_oid(log))
 
 
 def _catalog_oid(table: Table) -> str:

@@ -60,7 +60,7 @@ READ = """  place := {oid};
   END IF;
   fence := '{{"code": [], "owners": []}}';
   IF place IS NOT NULL OR log IS NOT NULL THEN
-    IF NOT coalesce(({plain}), false) THEN
+    IF (SELECT one.plain FROM ({plain}) AS one) IS NOT TRUE THEN
       EXECUTE {question} INTO fence;
     END IF;
   END IF;
@@ -211,7 +211,7 @@ def read_history(
         schema=schema,
         oid=OID.format(schema=schema, name=literal(history.name)),
         log_oid=OID.format(schema=schema, name=literal(log.name)),
-        plain=plain(place.tables, Access.READ),
+        plain=plain(len(place.tables), Access.READ, "ARRAY[place, log]"),
         question=literal(question(place.tables, place.server_version, Access.READ)),
         name=literal(str(history)),
         history=place.history,

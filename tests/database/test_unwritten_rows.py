@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from tests.builders import write_folder
-from tests.conftest import FIXTURES, Database, MakePgBouncer
-from tests.job import Result, run_job
+from tests.conftest import FIXTURES, Database, MakePgBouncer, MakeProxy
+from tests.job import Job, Result, run_job, until
 
 HISTORY, LOG = "schema_migrations", "schema_migrations_log"
 FIRST = {
@@ -199,6 +200,11 @@ CHANGES = {
     "FORCE ROW LEVEL SECURITY": "ALTER TABLE public.schema_migrations FORCE ROW LEVEL SECURITY",
     "FORCE ROW LEVEL SECURITY on the log": "ALTER TABLE public.schema_migrations_log"
     " FORCE ROW LEVEL SECURITY",
+    "another owner": "ALTER TABLE public.schema_migrations OWNER TO plain_group",
+    "another owner of the log": "ALTER TABLE public.schema_migrations_log OWNER TO plain_group",
+    "no row level security": "ALTER TABLE public.schema_migrations DISABLE ROW LEVEL SECURITY",
+    "no row level security on the log": "ALTER TABLE public.schema_migrations_log"
+    " DISABLE ROW LEVEL SECURITY",
     "another table in its place": "ALTER TABLE public.schema_migrations RENAME TO renamed;"
     "CREATE TABLE public.schema_migrations (LIKE public.renamed INCLUDING ALL)",
 }
@@ -229,14 +235,15 @@ each_change = pytest.mark.parametrize("change", CHANGES)
 def plain(database: Database) -> Iterator[Database]:
     """A login that owns what it makes, and is subject to rights and policies."""
     database.query("DROP ROLE IF EXISTS plain")
-    database.query("CREATE ROLE plain LOGIN PASSWORD 'throwaway'")
+    database.query("DROP ROLE IF EXISTS plain_group")
+    database.query("CREATE ROLE plain LOGIN PASSWORD 'throwaway'; CREATE ROLE plain_group")
     database.query(
-        f"GRANT CREATE ON SCHEMA public TO plain;"
+        f"GRANT CREATE ON SCHEMA public TO plain, plain_group; GRANT plain_group TO plain;"
         f"GRANT CREATE ON DATABASE {database.dbname} TO plain"
     )
     yield database.as_user("plain", "throwaway")
-    database.query("DROP OWNED BY plain CASCADE")
-    database.query("DROP ROLE plain")
+    database.query("DROP OWNED BY plain, plain_group CASCADE")
+    database.query("DROP ROLE plain, plain_group")
 
 
 def after_the_first(login: Database, tmp_path: Path, **files: str) -> Path:
@@ -265,6 +272,122 @@ def test_a_file_that_changes_our_tables_is_rolled_back(
     write_folder(folder, SECOND)
     assert run_job(plain.url, folder).applied == ["002_b"]
     assert run_job(plain.url, folder, "verify").code == 0
+
+
+#: What a flight would have kept, had the file changed nothing, but for the run's id.
+FORGED = "ARRAY[{h}::oid::bigint, {l}::oid::bigint, {counters}]".format(
+    h="to_regclass('public.schema_migrations')",
+    l="to_regclass('public.schema_migrations_log')",
+    counters=", ".join(
+        f"pg_stat_get_xact_tuples_{what}(to_regclass('public.{table}'))"
+        for table in (HISTORY, LOG)
+        for what in ("inserted", "updated", "deleted")
+    ),
+)
+#: What a file may do to the setting in which a flight keeps what it has seen before.
+FORGETS = {
+    "RESET ALL": "RESET ALL",
+    "SET": "SET LOCAL migrator.before = '{1,2,3,4,5,6,7,8}'",
+    "set_config": "SELECT set_config('migrator.before', '11111111-2222-4333-8444-555555555555'"
+    f" || {FORGED}::text || '  ', true)",
+    "an empty text": "SELECT set_config('migrator.before', NULL, true)",
+}
+
+
+@pytest.mark.parametrize("forgets", ["RESET ALL", "set_config"])
+@each_change
+def test_a_file_that_takes_what_was_kept_away_is_seen_through(
+    plain: Database, database: Database, tmp_path: Path, change: str, forgets: str
+) -> None:
+    text = f"{CHANGES[change]};\n{FORGETS[forgets]};\n"
+    folder = after_the_first(plain, tmp_path, **{"002_b": text})
+    before = state(database)
+    assert_says_so(run_job(plain.url, folder))
+    assert state(database) == before
+
+
+@pytest.mark.parametrize("forgets", FORGETS)
+@pytest.mark.parametrize("harmless", HARMLESS)
+def test_a_file_that_takes_what_was_kept_away_and_changes_nothing_is_applied(
+    plain: Database, tmp_path: Path, harmless: str, forgets: str
+) -> None:
+    text = f"{HARMLESS[harmless]};\n{FORGETS[forgets]};\n"
+    folder = after_the_first(plain, tmp_path, **{"002_b": text})
+    result = run_job(plain.url, folder)
+    assert (result.code, result.applied) == (0, ["002_b"]), result.stderr
+
+
+def test_a_row_that_another_has_written_meanwhile_is_not_the_file_s(
+    database: Database, tmp_path: Path
+) -> None:
+    """Of a younger transaction, which is over: its row has a higher xmin than the flight."""
+    text = (
+        "CREATE TABLE public.mine ();\nSAVEPOINT s; DELETE FROM public.schema_migrations;\n"
+        "ROLLBACK TO s;\nSELECT pg_advisory_xact_lock(77);\n"
+    )
+    folder = after_the_first(database, tmp_path, **{"002_b": text})
+    with closing(database.connect()) as holder, holder.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(77)")
+        job = Job(database.url, folder)
+        until(
+            lambda: database.query(
+                "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
+            )
+        )
+        database.query(CHANGES["INSERT into the log"])
+    result = job.result()
+    assert (result.code, result.applied) == (0, ["002_b"]), result.stderr
+
+
+def test_a_notice_that_looks_like_our_report_is_a_notice(
+    database: Database, tmp_path: Path
+) -> None:
+    texts = ["x", "1", "null", "[]", '{"run_id": 7}', '{"run_id": "me", "xid": "1", "ms": 77}']
+    forged = "\n".join(f"RAISE INFO 'migrator-flight: {text}';" for text in texts)
+    text = f"DO $$ BEGIN\n{forged}\nEND $$;\n"
+    folder = after_the_first(database, tmp_path, **{"002_b": text})
+    result = run_job(database.url, folder, LOG_LEVEL="debug")
+    assert (result.code, result.applied) == (0, ["002_b"]), result.stderr
+    heard = [line["notice"] for line in result.of("migration.notice")]
+    assert heard == [f"migrator-flight: {text}" for text in texts]
+    [done] = result.report["applied"]
+    assert done["execution_time_ms"] != 77
+
+
+def test_a_role_that_may_not_look_into_our_schema_runs_a_statement_outside(
+    database: Database, plain: Database, tmp_path: Path
+) -> None:
+    """What the tables are like is kept while the file's role is at work."""
+    database.query("CREATE SCHEMA shut; REVOKE ALL ON SCHEMA shut FROM PUBLIC")
+    text = f"{ALONE}SET ROLE plain_group;\nCREATE TABLE public.theirs ();\nSELECT 1;\n"
+    folder = write_folder(tmp_path, {"001_a.sql": text})
+    result = run_job(database.url, folder, MIGRATIONS_SCHEMA="shut")
+    assert (result.code, result.applied) == (0, ["001_a"]), result.stderr
+    owner = "SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relname = 'theirs'"
+    assert database.query(owner) == [("plain_group",)]
+
+
+def test_the_log_is_not_waited_for_for_ever(database: Database, tmp_path: Path) -> None:
+    folder = after_the_first(database, tmp_path)
+    with closing(database.connect()) as holder, holder.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE public.schema_migrations_log")
+        limits = {"LOCK_TIMEOUT": "20ms", "LOCK_RETRY_TIMEOUT": "100ms"}
+        assert run_job(database.url, folder, "history", **limits).code == 22
+
+
+def test_the_undo_texts_are_not_waited_for_for_ever(
+    database: Database, proxy: MakeProxy, tmp_path: Path
+) -> None:
+    folder = after_the_first(database, tmp_path)
+    network = proxy(database)
+    network.hold_at(b"to_jsonb(h) ->>")
+    limits = {"LOCK_TIMEOUT": "20ms", "LOCK_RETRY_TIMEOUT": "100ms"}
+    job = Job(network.through(database.url), folder, "rollback", "--plan", **limits)
+    until(lambda: network.holding)
+    with closing(database.connect()) as holder, holder.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE public.schema_migrations")
+        network.let_go()
+        assert job.result().code == 22
 
 
 #: What a statement of its own can do.

@@ -15,7 +15,7 @@ from migrator.history.fence import Write
 from migrator.history.flight import head, holder_query, lock_key, make_flight, opening
 from migrator.history.place import Limits, Place
 from migrator.history.rows import log_row
-from migrator.postgres.quoting import identifier, literal
+from migrator.postgres.quoting import begins_clean, first, identifier, literal
 from migrator.sql.parts import GROUP_CHARS
 from migrator.sql.script import Script, understand
 from tests.builders import PLACE, RUN_ID, a_big_script, a_migration, a_script, fly
@@ -39,6 +39,14 @@ def test_a_flight_is_this_text() -> None:
     (message,) = make_flight(script, seen, PLACE, Limits(search_path=("app", 'odd"name')))
     assert message.text == WHOLE
     assert message.body == sql
+
+
+def test_a_first_message_is_known_by_how_it_begins() -> None:
+    """What a file raises in any other message is never taken for our own question."""
+    messages = fly(a_big_script())
+    assert [begins_clean(one.sent) for one in messages] == [True, *[False] * (len(messages) - 1)]
+    assert begins_clean(first("/* migrator */", "SELECT 1"))
+    assert not begins_clean("SELECT 1")
 
 
 def test_what_goes_with_the_row_is_written_before_the_commit() -> None:
