@@ -276,7 +276,46 @@ PLANTS = [
         reads="warned",
     ),
     Plant("default", "ALTER TABLE {t} ADD spied text DEFAULT evil.sly('x');", "sly", "warned"),
+    Plant(
+        "partition of another table",
+        RENAMED + "CREATE TABLE evil.whole (LIKE planted INCLUDING DEFAULTS)\n"
+        "  PARTITION BY LIST (evil.sly(version));\n"
+        "CREATE TABLE {t} PARTITION OF evil.whole DEFAULT;\n"
+        "INSERT INTO {t} SELECT * FROM planted;",
+        "schema_migrations",
+        both=False,
+    ),
+    Plant(
+        "partitioned by an expression, and empty",
+        RENAMED + "CREATE TABLE {t} (LIKE planted INCLUDING DEFAULTS)"
+        " PARTITION BY LIST (evil.sly(version));",
+        "schema_migrations",
+        both=False,
+    ),
+    Plant(
+        "check that runs SQL",
+        "ALTER TABLE {t} ADD CONSTRAINT sneaky CHECK (query_to_xml('SELECT evil.take()', true,"
+        " true, '') IS NOT NULL) NOT VALID;",
+        "sneaky",
+    ),
+    Plant(
+        "default that runs SQL",
+        "ALTER TABLE {t} ADD spied tsquery; ALTER TABLE {t} ALTER spied SET DEFAULT"
+        " ts_rewrite('a', 'SELECT ''a''::tsquery, ''b''::tsquery WHERE evil.take()');",
+        "spied",
+        reads="warned",
+    ),
+    Plant(
+        "trigger that runs SQL in its condition",
+        "CREATE TRIGGER snare BEFORE UPDATE ON {t} FOR EACH ROW WHEN (query_to_xml("
+        "'SELECT evil.take()', true, true, '') IS NULL)"
+        " EXECUTE FUNCTION suppress_redundant_updates_trigger();",
+        "snare",
+        reads="warned",
+    ),
 ]
+#: These call no function but PostgreSQL's own: a refusal names who owns the table.
+OF_ITS_OWNER = {"rule", "child", "policy"} | {one.id for one in PLANTS if "SQL" in one.id}
 
 
 #: One of each kind, where every way to plant code comes to the same check.

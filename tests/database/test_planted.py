@@ -21,6 +21,7 @@ from tests.intruder import (
     FILES,
     FORGED,
     LOG,
+    OF_ITS_OWNER,
     OPEN,
     PLANTS,
     SOME,
@@ -182,7 +183,7 @@ def test_code_of_a_stranger_in_our_own_tables_is_run_by_no_command(
     stage.mallory.query(ARMED)
     trial = Trial(stage, "deployer", write_folder(tmp_path / "folder", FILES))
     # rules, children and policies are refused whoever owns what they call
-    named = [plant.named] if plant.id in {"rule", "child", "policy"} else ["mallory", plant.named]
+    named = [plant.named] if plant.id in OF_ITS_OWNER else ["mallory", plant.named]
     for command, code in READING.items():
         if table == "schema_migrations_log" or command == "history" or plant.reads == "either":
             trial.run(command, codes={code, 16}, named=[])
@@ -394,6 +395,27 @@ def test_a_table_that_is_being_made_meanwhile_is_not_taken_for_ours(
     assert stage.has("public.a") == ([] if code else ["public.a"])
     if code:
         assert "mallory" in result.error["message"]
+
+
+@pytest.mark.parametrize("table", TABLE_AND_LOG)
+def test_a_table_that_takes_another_s_place_during_a_read_is_looked_at_anew(
+    stage: Stage, tmp_path: Path, table: str
+) -> None:
+    """The read waits for its lock, and then has locked what it has not asked about."""
+    folder = write_folder(tmp_path, {"001_a.sql": FILES["001_a.sql"]})
+    assert run_job(stage.database.url, folder).code == 0
+    stage.mallory.query("CREATE SCHEMA planted; SET search_path = planted;" + TABLES + FORGED)
+    stage.mallory.query(f"SET search_path = planted; {planted('rule').sql.format(t=table)}" + ARMED)
+    with closing(stage.database.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE SCHEMA past; BEGIN; ALTER TABLE public.{table} SET SCHEMA past")
+        cursor.execute(f"ALTER TABLE planted.{table} SET SCHEMA public")
+        job = Job(stage.database.url, folder, "status", LOCK_TIMEOUT="0")
+        until(lambda: stage.database.query("SELECT 1 FROM pg_locks WHERE NOT granted"))
+        cursor.execute("COMMIT")
+    result = job.result()
+    assert [line["sqlstate"] for line in result.of("migration.retry")] == ["40001"]
+    assert (result.code, stage.gained()) == (16, []), result.report["error"]
+    assert "mallory" in result.error["message"]
 
 
 OWNERS = {
