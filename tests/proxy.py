@@ -28,7 +28,8 @@ class Proxy:
 
     A flight is a burst of the client after the server has spoken, counted from the first
     ReadyForQuery on: what a run costs in round trips once its connection is up. The client's
-    good-bye is none. `delay_seconds` is added to each direction; it limits no throughput.
+    good-bye is none. `bursts` counts those of the login too. `delay_seconds` is added to each
+    direction; it limits no throughput.
     `largest_up` is the size of the client's largest message, in bytes.
     """
 
@@ -42,7 +43,8 @@ class Proxy:
     ) -> None:
         self.upstream = (host, port)
         self.delay_seconds = delay_seconds
-        self.flights = self.connections = self.bytes_up = self.bytes_down = self.largest_up = 0
+        self.flights = self.bursts = self.connections = 0
+        self.bytes_up = self.bytes_down = self.largest_up = 0
         self.silent = False
         self.needle: tuple[bytes, Cut] | None = None
         self.holding = False
@@ -64,7 +66,8 @@ class Proxy:
 
     def reset(self) -> None:
         """Start counting again."""
-        self.flights = self.connections = self.bytes_up = self.bytes_down = self.largest_up = 0
+        self.flights = self.bursts = self.connections = 0
+        self.bytes_up = self.bytes_down = self.largest_up = 0
 
     def cut(self) -> None:
         """Cut every connection on both sides; new ones are let through."""
@@ -135,7 +138,7 @@ class _Link:
 
     def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
         self.proxy, self.client, self.server = proxy, client, server
-        self.up = self.server_spoke = False
+        self.up, self.server_spoke = False, True  # the client speaks first
         self.waits_for_done = self.keeps_server = self.muted = False
         self.closed = threading.Event()
         self.header = b""  # what has come of the head of the client's next message
@@ -211,8 +214,9 @@ class _Link:
         self.proxy.bytes_up += len(chunk)
         if self.up:
             self._measure(chunk)
-        if self.up and self.server_spoke and chunk != TERMINATE:
-            self.proxy.flights += 1
+        if self.server_spoke and chunk != TERMINATE:
+            self.proxy.bursts += 1
+            self.proxy.flights += self.up
         self.server_spoke = False
         if not self.proxy.looks or not self.up:
             chunk, self.asked = self.asked + chunk, b""

@@ -61,6 +61,26 @@ def test_a_flight_is_one_round_trip_and_a_no_op_run_is_one_in_all(
     assert counter.flights == 1
 
 
+def test_a_no_op_run_with_a_password_takes_six_round_trips(
+    database: Database, proxy: MakeProxy, tmp_path: Path
+) -> None:
+    """TCP's own and the question for TLS, which the proxy does not see; the start, two of SCRAM,
+    and one look.
+    """
+    folder = write_folder(tmp_path, TWO)
+    database.query("DROP ROLE IF EXISTS onlooker")
+    database.query("CREATE ROLE onlooker LOGIN PASSWORD 'onlooker'")
+    try:
+        assert run_job(database.url, folder, HISTORY_READERS="onlooker").code == 0
+        counter = proxy(database)
+        reader = counter.through(database.as_user("onlooker", "onlooker").url)
+        assert run_job(reader, folder).code == 0
+        assert (counter.bursts, counter.connections) == (1 + 2 + 1, 1)
+    finally:
+        database.query("DROP OWNED BY onlooker")
+        database.query("DROP ROLE onlooker")
+
+
 def test_a_no_op_run_needs_no_right_but_to_read(database: Database, tmp_path: Path) -> None:
     folder = write_folder(tmp_path, TWO)
     settings = {"HISTORY_READERS": "onlooker"}
