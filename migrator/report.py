@@ -79,7 +79,7 @@ def blockers_in_words(seen: dict[str, Any]) -> str:
 
 def in_words(other: dict[str, Any]) -> str:
     """One other backend or prepared transaction, for a person."""
-    name = other.get("application_name") or other.get("backend_type") or "somebody"
+    name = other.get("application_name") or other.get("backend_type") or "an unnamed application"
     if "prepared_transaction" in other:
         name = f"the prepared transaction {other['prepared_transaction']}"
     details = [f"{label}{other[key]}" for key, label in _DETAILS.items() if key in other]

@@ -175,7 +175,8 @@ def _do(
 
 def _redo(words: list[str], file: list[str], environment: dict[str, str]) -> int:
     """Undo the last run, or what `words` say, and apply what is pending then."""
-    if code := obey([*JOB, "rollback", "--plan", *words, *file], environment):
+    plan = ["rollback", "--plan", "--log-level", "warning"]
+    if code := obey([*JOB, *plan, *words, *file], environment):
         return code
     if not _sure("Undo this and apply again? [y/N] ", {"y", "yes"}):
         return STOPPED

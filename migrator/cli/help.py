@@ -175,6 +175,7 @@ def _first() -> str:
                     ("help settings", "DATABASE_URL, timeouts, policies; each but URLs is a flag"),
                     ("--json", "answer with one JSON object on stdout"),
                     ("--env-file PATH", "settings and URL of a .env file; the environment wins"),
+                    ("--color WHEN", "auto, always or never; NO_COLOR is honoured"),
                     ("--version", "the version"),
                 ),
             ),

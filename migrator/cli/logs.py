@@ -7,13 +7,16 @@ import os
 import select
 import time
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any, TextIO, cast
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from migrator.config import LogFormat, LogLevel
 from migrator.display import escaped_json
 from migrator.masking import Hider
 from migrator.model import Event, Tell
+
+if TYPE_CHECKING:
+    from migrator.cli.cells import Screen
 
 #: What the server says beside its answers, and the field that names what it speaks of.
 NOTICED = {"migration.notice": "version", "connection.notice": "target"}
@@ -24,22 +27,26 @@ WITHIN = {"statement.started", "statement.done", "statement.settled", "migration
 
 
 def make_tell(
-    stream: TextIO, log_format: LogFormat, level: LogLevel, run_id: str, hide: Hider
+    stream: TextIO,
+    log_format: LogFormat,
+    level: LogLevel,
+    run_id: str,
+    hide: Hider,
+    screen: Callable[[], Screen],
 ) -> Tell:
-    """A `tell` that writes each event of at least `level` as one line to `stream`.
+    """A `tell` that writes each event of at least `level` to `stream`, as JSON on one line each.
 
-    An event below the level costs nothing; of a file's notices one line says how many they were.
+    `screen` says what text is made for, as it is by now. An event below the level costs nothing;
+    of a file's notices one line says how many they were.
     """
     text = log_format is LogFormat.TEXT or (log_format is LogFormat.AUTO and stream.isatty())
     unhurried = _Unhurried(stream)
-    out = cast(TextIO, unhurried)
     if text:
-        from migrator.cli.terminal import ProgressHandler, TextFormatter
+        from migrator.cli.running_line import LineHandler
 
-        handler: logging.Handler = ProgressHandler(out)
-        handler.setFormatter(TextFormatter())
+        handler: logging.Handler = LineHandler(unhurried, screen)
     else:
-        handler = logging.StreamHandler(out)
+        handler = logging.StreamHandler(cast(TextIO, unhurried))
         handler.setFormatter(_json_formatter(run_id))
     logger = logging.Logger("migrator", level.value.upper())
     logger.addHandler(handler)
@@ -134,8 +141,12 @@ class _Unhurried:
         except (OSError, ValueError, AttributeError):
             self._file = None  # no file: a test's own
 
-    def isatty(self) -> bool:
-        return self._stream.isatty()
+    def touch(self, text: str) -> None:
+        """Write a short text if it can be written at once; else it is no loss."""
+        if self._file is None:
+            self._stream.write(text)
+        elif not self._lost and select.select([], [self._file], [], 0)[1]:
+            os.write(self._file, text.encode(errors="backslashreplace"))
 
     def flush(self) -> None:
         """Nothing is kept back."""

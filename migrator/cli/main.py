@@ -11,7 +11,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NoReturn, TextIO
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from migrator import __version__
 from migrator.apply.database import Link
@@ -19,10 +20,10 @@ from migrator.apply.run import Run
 from migrator.cli.logs import make_tell
 from migrator.cli.result import report_of, tell_end, write_termination_log
 from migrator.cli.small_files import read_small, read_url_file
-from migrator.cli.words import Words, early_format, read_words
+from migrator.cli.words import Words, early_colour, early_format, read_words
 from migrator.commands.table import COMMANDS
 from migrator.config import Config, LogFormat, LogLevel, read_config
-from migrator.display import as_json, visible_text
+from migrator.display import as_json
 from migrator.errors import (
     AccessError,
     ConfigError,
@@ -37,6 +38,9 @@ from migrator.postgres.cancel import STOPS
 from migrator.postgres.session import LostError, ServerError
 from migrator.postgres.stop import Watch
 from migrator.postgres.url import Target
+
+if TYPE_CHECKING:
+    from migrator.cli.cells import Screen
 
 TERMINATION_LOG = "/dev/termination-log"
 ANSWER_LOOK_SECONDS = 0.2  #: how often a wait for an answer looks whether the run was stopped
@@ -123,6 +127,7 @@ class _Job:
             or TERMINATION_LOG
         )
         self.argv: Sequence[str] = ()
+        self.folder = ""  #: of the migrations, once it is known
         self.words = Words()
         self.run: Run | None = None
         self.stopped_by: str | None = None
@@ -145,7 +150,7 @@ class _Job:
             self._print(help_page(self.words.page))
             return None
         config = self._settings()
-        self.termination_log = config.termination_log
+        self.termination_log, self.folder = config.termination_log, config.migrations_dir
         self.hide.secrets += config.secrets
         tell = self.tell = self._make_tell(config.log_format, config.log_level)
         _check_target(self.command, self.words.options, config)
@@ -187,8 +192,8 @@ class _Job:
             return True
         from migrator.cli.tables import as_text
 
-        shown = as_text(self.command, self.hide(about), {})
-        self.stderr.write(visible_text(f"{shown}{question} [y/N] "))
+        shown = as_text(self.command, self.hide(about), {}, self._screen(self.stderr))
+        self.stderr.write(f"{shown}{question} [y/N] ")
         self.stderr.flush()
         watch = self.run.link.watch
         with watch.thinking():
@@ -221,19 +226,25 @@ class _Job:
         answer = self.hide(self.answer or _drawn(self.run.shown if self.run else {}))
         if "--json" in self.argv:
             self._print(as_json({**result, **answer}) + "\n")
-        elif error is None or answer:
+        elif answer:
             from migrator.cli.tables import as_text
 
-            self._print(as_text(self.command, answer, result))
+            self._print(as_text(self.command, answer, result, self._screen(self.stdout)))
         return report.exit_code
 
     def _make_tell(self, log_format: LogFormat, level: LogLevel) -> Tell:
-        return make_tell(self.stderr, log_format, level, self.run_id, self.hide)
+        screen = partial(self._screen, self.stderr)
+        return make_tell(self.stderr, log_format, level, self.run_id, self.hide, screen)
+
+    def _screen(self, stream: TextIO) -> Screen:
+        from migrator.cli.screens import screen_of  # for text alone
+
+        return screen_of(stream, self.environment, early_colour(self.argv), self.folder)
 
     def _print(self, text: str) -> None:
         """A reader who has gone or a full disk changes no result."""
         with contextlib.suppress(OSError):
-            self.stdout.write(visible_text(text))
+            self.stdout.write(text)
             self.stdout.flush()
 
 

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
-from migrator.display import visible
+from migrator.cli.cells import Screen, cells, pad, wrapped
+from migrator.cli.phrases import COLOUR_OF, spent, words
+from migrator.display import visible, visible_text
 from migrator.report import at_work_in_words, findings_left_out, shorten
 
+_Answer = dict[str, Any]
 
-def as_text(command: str, answer: dict[str, Any], result: dict[str, Any]) -> str:
+
+def as_text(command: str, answer: _Answer, result: _Answer, screen: Screen) -> str:
     """What a command answers on stdout, for a person; empty where the log has said it all."""
     if command == "status":
-        head = _lines(answer.get("verdict"), at_work_in_words(answer.get("at_work")))
-        return head + _table(answer.get("migrations", [])) + _findings(result)
+        head = _lines(screen, answer.get("verdict"), at_work_in_words(answer.get("at_work")))
+        return head + _table(answer.get("migrations", []), screen) + _findings(result, screen)
     if command == "plan":
-        return _planned(answer, "" if result.get("exit_code") else "nothing to do\n")
+        return _planned(answer, screen, "" if result.get("exit_code") else "nothing to do\n")
     show = _ANSWERS.get(command)
-    return show(answer) if show else ""
+    return show(answer, screen) if show else ""
 
 
-def undo_text(rows: list[dict[str, Any]]) -> str:
+def undo_text(rows: list[_Answer], screen: Screen) -> str:
     """What would be undone, in its order, each with the SQL that would run."""
     lines = []
     for row in rows:
@@ -29,7 +34,8 @@ def undo_text(rows: list[dict[str, Any]]) -> str:
         where = "the stored undo"
         if row["from"] != "stored":
             where = f"the undo of the folder, {name}.down.sql"
-        lines.append(f"{name} ({row['kind']}, {row['applied_at']}): {where}, {count}")
+        when = screen.time(str(row["applied_at"]))
+        lines.append(f"{name} ({row['kind']}, {when}): {where}, {count}")
         text = row["sql"].expandtabs(4).replace("\r\n", "\n").rstrip("\n")
         lines += [f"    {visible(line)}".rstrip() for line in text.split("\n") if text]
         if row["pending_again"]:
@@ -51,83 +57,136 @@ def details(detail: dict[str, Any]) -> str:
     )
 
 
+#: What the columns are called that a person reads otherwise than a machine.
+_NAMES = {"execution_time_ms": "took", "applied_at": "applied at"}
+
+
 def _table(
-    rows: list[dict[str, Any]], empty: str = "no migrations\n", hidden: Sequence[str] = ()
+    rows: list[_Answer],
+    screen: Screen,
+    empty: str = "no migrations\n",
+    below: Mapping[str, Callable[[Any], str]] = MappingProxyType({}),
 ) -> str:
+    """One line for each row; where that is wider than the screen, its further cells below it.
+
+    `below` are the fields that have no column, with their words.
+    """
     if not rows:
         return empty
-    names = list(dict.fromkeys(name for row in rows for name in row if name not in hidden))
+    names = list(dict.fromkeys(name for row in rows for name in row if name not in below))
     names = [name for name in names if any(row.get(name) not in (None, "") for row in rows)]
-    lines = [names, *([_cell(row.get(name)) for name in names] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(names))]
-    return "".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        + "\n"
-        for line in lines
+    heads = [_head(name, screen) for name in names]
+    lines = [[_cell(name, row.get(name), screen) for name in names] for row in rows]
+    widths = [max(map(cells, column)) for column in zip(heads, *lines, strict=True)]
+    fits = sum(widths) + 2 * len(widths) - 2 <= screen.columns
+    shown = ["  ".join(map(pad, heads, widths)).rstrip()] if fits else []
+    for row, line in zip(rows, lines, strict=True):
+        shown += [_row(line, widths, screen)] if fits else _block(heads, line, screen)
+        more = ", ".join(filter(None, (say(row.get(name)) for name, say in below.items())))
+        shown += [wrapped(more, screen.columns, "    ", "    ")] if more else []
+    return "".join(f"{line}\n" for line in shown)
+
+
+def _row(line: Sequence[str], widths: Sequence[int], screen: Screen) -> str:
+    padded = [pad(cell, width)[len(cell) :] for cell, width in zip(line, widths, strict=True)]
+    painted = [screen.paint(cell, COLOUR_OF.get(cell)) for cell in line]
+    return "  ".join(map(str.__add__, painted, padded)).rstrip()
+
+
+def _block(heads: Sequence[str], line: Sequence[str], screen: Screen) -> list[str]:
+    """A row that is wider than the screen: its first cell, and below it the others."""
+    said = ", ".join(
+        cell if cell in COLOUR_OF else f"{head} {cell}"
+        for head, cell in zip(heads[1:], line[1:], strict=True)
+        if cell
     )
+    if not said:
+        return [line[0]]
+    first = said.partition(", ")[0]
+    shown = wrapped(said, screen.columns, "  ", "  ")[2 + len(first) :]
+    return [line[0], f"  {screen.paint(first, COLOUR_OF.get(first))}{shown}"]
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "" if value is None else visible(str(value))
+def _head(name: str, screen: Screen) -> str:
+    zone = f" ({screen.zone.tzname(None)})" if name in _TIMES else ""
+    return _NAMES.get(name, name.replace("_", " ")) + zone
 
 
-def _log(lines: list[dict[str, Any]]) -> str:
-    return _table(
-        [{**line, "detail": details(line["detail"])} for line in lines],
-        "nothing is recorded yet\n",
-        hidden=("run_id",),
-    )
+_TIMES = frozenset({"at", "applied_at", "taken_at"})
 
 
-def _whole(answer: dict[str, Any]) -> str:
+def _cell(name: str, value: Any, screen: Screen) -> str:
+    if name in _TIMES and value:
+        return visible(screen.time(str(value)))
+    if name == "execution_time_ms" and isinstance(value, int):
+        return spent(value)
+    return "" if value is None else words(value)
+
+
+def _log(lines: list[_Answer], screen: Screen) -> str:
+    said: dict[str, Callable[[Any], str]] = {
+        "run_id": lambda _: "",
+        "reason": lambda reason: words(reason or ""),
+        "detail": lambda detail: details(detail or {}),
+    }
+    return _table(lines, screen, "nothing is recorded yet\n", said)
+
+
+def _whole(answer: _Answer, screen: Screen) -> str:
     """What `report` answers, part by part."""
     names = ("database", "server", "history", "folder", "migrator", "taken_at", "newest")
-    facts = "".join(f"{name:<10}{_cell(answer[name])}\n" for name in names)
-    log = f"{_cell(answer['log_unseen'])}\n" if answer["log_unseen"] else _log(answer["log"])
+    facts = ((name.replace("_", " "), _cell(name, answer[name], screen)) for name in names)
+    unseen = answer["log_unseen"]
     parts = [
-        f"{facts}\n{_lines(answer['verdict'], at_work_in_words(answer['at_work']))}",
-        _table(answer["migrations"]),
-        _findings(answer),
-        _table(answer["dirty"], ""),
-        log,
+        "".join(f"{name:<10}{cell}".rstrip() + "\n" for name, cell in facts),
+        _lines(screen, answer["verdict"], at_work_in_words(answer["at_work"])),
+        _table(answer["migrations"], screen),
+        _findings(answer, screen),
+        _table(answer["dirty"], screen, ""),
+        _lines(screen, unseen) if unseen else _log(answer["log"], screen),
     ]
     return "\n".join(part for part in parts if part)
 
 
-def _findings(answer: dict[str, Any]) -> str:
-    lines = [
-        visible(f"{finding['file']}: {finding['problem']}. {finding['remedy']}")
-        for finding in answer["findings"]
-    ]
+def _findings(answer: _Answer, screen: Screen) -> str:
+    lines = []
+    for finding in answer["findings"]:
+        place = screen.place(finding["file"])
+        place += f":{finding['line']}" if finding.get("line") else ""
+        text = visible(f"{place}: {finding['problem']}. {finding['remedy']}")
+        lines.append(wrapped(text, screen.columns, "  "))
     if more := findings_left_out(answer):
         lines.append(f"… {more} more")
     return "".join(f"{line}\n" for line in lines)
 
 
-def _planned(answer: dict[str, Any], empty: str) -> str:
+def _planned(answer: _Answer, screen: Screen, empty: str) -> str:
     if "graph" in answer:
-        return str(answer["graph"])
+        return visible_text(str(answer["graph"]))
     busy = at_work_in_words(answer.get("at_work"))
-    return _table(answer.get("would_apply", []), empty) + _lines(busy)
+    return _table(answer.get("would_apply", []), screen, empty) + _lines(screen, busy)
 
 
-def _lines(*texts: str | None) -> str:
-    return "".join(f"{visible(text)}\n" for text in texts if text)
+def _lines(screen: Screen, *texts: str | None) -> str:
+    said = (wrapped(visible(text), screen.columns, "  ") for text in texts if text)
+    return "".join(f"{line}\n" for line in said)
 
 
-def _undone(answer: dict[str, Any]) -> str:
-    return undo_text(answer["would_undo"]) if "would_undo" in answer else ""
+def _undone(answer: _Answer, screen: Screen) -> str:
+    return undo_text(answer["would_undo"], screen) if "would_undo" in answer else ""
 
 
 #: What the commands answer with, as text.
-_ANSWERS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "adopt": lambda answer: _table(answer.get("adoption", [])),
+_ANSWERS: dict[str, Callable[[_Answer, Screen], str]] = {
+    "adopt": lambda answer, screen: _table(answer.get("adoption", []), screen),
     "rollback": _undone,
-    "rehearse": lambda answer: _table(answer["rehearsed"]),
-    "history": lambda answer: _log(answer.get("log", [])),
-    "report": lambda answer: str(answer["markdown"]) if "markdown" in answer else _whole(answer),
-    "repair": lambda answer: f"assumed: {_cell(answer['assumed'])}\n",
-    "new": lambda answer: "".join(f"{_cell(path)}\n" for path in answer["created"]),
+    "rehearse": lambda answer, screen: _table(answer["rehearsed"], screen),
+    "history": lambda answer, screen: _log(answer.get("log", []), screen),
+    "report": lambda answer, screen: (
+        visible_text(answer["markdown"]) if "markdown" in answer else _whole(answer, screen)
+    ),
+    "repair": lambda answer, screen: (
+        wrapped(f"assumed: {words(answer['assumed'])}", screen.columns, "  ") + "\n"
+    ),
+    "new": lambda answer, _screen: "".join(f"{words(path)}\n" for path in answer["created"]),
 }

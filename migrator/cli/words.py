@@ -8,17 +8,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from migrator.commands.table import COMMANDS
 from migrator.config import SETTINGS, LogFormat
 from migrator.errors import ConfigError
 
+
+class Colour(Enum):
+    """When text has colours."""
+
+    AUTO = "auto"  #: on a terminal, unless NO_COLOR is set
+    ALWAYS = "always"
+    NEVER = "never"
+
+
 #: The pages of `migrator help` that are no command's.
 TOPICS = ("settings",)
 #: What every command takes beside the settings, with what their values are called.
 COMMON = {
-    **{"--json": "", "--env-file": "PATH"},
+    **{"--json": "", "--env-file": "PATH", "--color": "WHEN"},
     **{"--help": "", "-h": "", "--version": ""},
 }
 #: The options of all commands by their flags, with what their values are called. Two commands
@@ -55,6 +65,8 @@ def read_words(argv: Sequence[str]) -> Words:
     words, values = _parse(argv)
     if "--version" in values:
         return Words(version=True)
+    if "--color" in values:
+        _check_colour(values["--color"][0])
     command, *rest = words or ["up"]
     if command == "help":
         return Words(page=_topic(rest))
@@ -82,6 +94,12 @@ def early_format(argv: Sequence[str], environment: Mapping[str, str]) -> LogForm
     texts += [environment.get(name, "") for name in ("MIGRATOR_LOG_FORMAT", "LOG_FORMAT")]
     wanted = next((text.strip().lower() for text in texts if text.strip()), "")
     return next((known for known in LogFormat if known.value == wanted), LogFormat.AUTO)
+
+
+def early_colour(argv: Sequence[str]) -> Colour:
+    """What --color says, also of a command line that cannot be used."""
+    wanted = glance(argv, "--color")
+    return next((known for known in Colour if known.value == wanted), Colour.AUTO)
 
 
 def quoted(words: Iterable[str]) -> str:
@@ -145,6 +163,15 @@ def _unknown(flag: str, words: Sequence[str], forms: Iterable[str]) -> ConfigErr
     foreign = set(OPTIONS) - {f"--{option.name}" for option in command.options} if command else ()
     near = meant(flag, [form for form in forms if form not in foreign])
     return ConfigError(f"there is no flag {quoted([flag])}{near}", remedy=_help_of(words))
+
+
+def _check_colour(word: str) -> None:
+    known = [colour.value for colour in Colour]
+    if word not in known:
+        raise ConfigError(
+            f"--color takes {', '.join(known)}{meant(word, known)}",
+            remedy=f"Write --color {Colour.AUTO.value}, or leave it out.",
+        )
 
 
 def _check_command(command: str) -> None:

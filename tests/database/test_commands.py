@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.builders import write_folder
 from tests.conftest import Database
-from tests.job import run_job
+from tests.job import ROOT, run_job
 
 TWO = {
     "001_a.sql": "CREATE TABLE a (id int);",
@@ -295,8 +297,10 @@ def test_text_is_aligned_and_ends_with_what_to_do(database: Database, tmp_path: 
     folder = write_folder(tmp_path, {**TWO, "003_c.sql": "SELECT 1;\n  SELECT nope;\n"})
     text = run_job(database.url, folder, "up", "--log-format", "text").stderr
     assert "    \u0020 SELECT nope;\n             ^\n" in text
-    assert "FAILED (StatementError, exit code 15)\n003_c.sql:2:10: ERROR 42703" in text
-    assert "database: 003_c was rolled back; applied by this run and standing: 001_a, 002_b" in text
+    assert "FAILED (StatementError, exit code 15)\n" in text
+    assert f"{folder}/003_c.sql:2:10: ERROR 42703" in " ".join(text.split())
+    outcome = "database: 003_c was rolled back; applied by this run and standing: 001_a, 002_b"
+    assert outcome in " ".join(text.split())
     assert "what to do: " in text
 
 
@@ -339,3 +343,26 @@ def test_a_right_that_is_missing_is_told_as_a_grant(supabase: Database, tmp_path
     result = run_job(supabase.url, write_folder(tmp_path, TWO))
     assert result.code == 16
     assert 'GRANT USAGE, CREATE ON SCHEMA "public" TO "postgres";' in result.error["remedy"]
+
+
+def test_a_run_with_nothing_to_do_reads_nothing_that_it_does_not_need(
+    database: Database, tmp_path: Path
+) -> None:
+    """Neither help, nor tables, text or colours, nor a schema: each would be paid for each time."""
+    folder = write_folder(tmp_path, TWO)
+    assert run_job(database.url, folder).code == 0
+    script = (
+        "import sys\nfrom migrator.cli.main import main\ncode = main(['up'])\n"
+        "print(code, *sorted(m for m in sys.modules if m.startswith('migrator.cli')))"
+    )
+    settings = {"DATABASE_URL": database.url, "MIGRATIONS_DIR": str(folder)}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    needed = ("logs", "main", "result", "small_files", "words")
+    names = " ".join(f"migrator.cli.{name}" for name in needed)
+    assert done.stdout == f"0 migrator.cli {names}\n", done.stderr

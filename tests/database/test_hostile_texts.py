@@ -25,6 +25,11 @@ def sound(text: str) -> bool:
     return all(line.isprintable() for line in text.replace("\t", " ").split("\n"))
 
 
+def one_line(text: str) -> str:
+    """Without what a screen's width does to it."""
+    return " ".join(text.split())
+
+
 def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
@@ -100,7 +105,7 @@ def test_no_text_of_a_file_forges_a_line_of_the_log(
         assert result.error["detail"] == FORGED
     else:
         assert not [line for line in result.stderr.split("\n") if line.startswith("12:00:00")]
-        assert f'migration.notice     ! 001_a notice="{SHOWN}"' in result.stderr
+        assert f"warning 001_a: {one_line(SHOWN)}" in one_line(result.stderr)
         first, _, rest = SHOWN.partition(r"\n")
         assert f"  detail: {first}\n  | {rest}\n" in result.stderr
 

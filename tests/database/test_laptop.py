@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from migrator.cli.env_file import PLACE_NAMES
 from tests.builders import write_folder
 from tests.conftest import Database
 from tests.pages import ROOT
+from tests.terminal import at_terminal as run_typing
 
 FILES = {
     "001_one.sql": "CREATE TABLE one (a int);\n",
@@ -55,28 +55,8 @@ def run(folder: Path, *words: str, **settings: str) -> subprocess.CompletedProce
 
 def at_terminal(folder: Path, answer: str, *words: str, **settings: str) -> tuple[int, str]:
     """With a terminal at which `answer` is typed."""
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.laptop", *words],
-        cwd=folder,
-        env=environment(**settings),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    ) as process:
-        os.close(theirs)
-        os.write(ours, f"{answer}\n".encode())
-        said = b""
-        while True:
-            try:
-                piece = os.read(ours, 4096)
-            except OSError:  # Linux says so when the other end is closed
-                break
-            if not piece:
-                break
-            said += piece
-        os.close(ours)
-    return process.returncode, said.decode()
+    command = [sys.executable, "-m", "tests.laptop", *words]
+    return run_typing(command, environment(**settings), answer=answer, cwd=folder)
 
 
 def test_the_database_of_the_env_file_is_said_and_migrated(
@@ -147,6 +127,15 @@ def test_redo_undoes_the_last_run_and_applies_again(folder: Path, database: Data
     assert [version for version, _ in after] == [version for version, _ in before]
     assert {run_id for _, run_id in after}.isdisjoint({run_id for _, run_id in before})
     assert database.query("SELECT count(*) FROM two") == [(0,)]
+
+
+@pytest.mark.parametrize("command", ["up", "redo"])
+def test_what_it_is_about_is_said_once(folder: Path, database: Database, command: str) -> None:
+    assert run(folder, "up", DATABASE_URL=database.url).returncode == 0
+    _, said = at_terminal(folder, "no", command, DATABASE_URL=database.url)
+    assert said.count(f"/{database.dbname}, DATABASE_URL of the environment") == 1
+    assert said.count("  started    migrator ") == (command == "up")
+    assert said.count("  connected  ") == (command == "up")
 
 
 def test_redo_goes_as_far_back_as_it_is_given(folder: Path, database: Database) -> None:

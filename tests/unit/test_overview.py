@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from migrator.cli.cells import Screen
 from migrator.cli.markdown import as_markdown, code, text
 from migrator.cli.tables import as_text
 from migrator.commands.report_rules import begun, unfinished, verdict
@@ -102,7 +103,7 @@ def test_nobody_is_at_work() -> None:
 
 
 def test_a_runner_at_work_in_words() -> None:
-    assert at_work_in_words({"pid": 7}) == "at work: somebody (pid 7)"
+    assert at_work_in_words({"pid": 7}) == "at work: an unnamed application (pid 7)"
     known = {**HOLDER, "version": "002_b", "since": "T"}
     assert at_work_in_words(known) == "at work: migrator/pod-1 (pid 7), on 002_b, since T"
     page = as_markdown(an_answer(at_work=known))
@@ -236,10 +237,10 @@ def test_the_page_has_all_parts_and_its_tables_hold_whatever_the_values_are() ->
 
 
 def test_the_log_alone_in_text() -> None:
-    shown = as_text("history", {"log": FULL["log"]}, {})
+    shown = as_text("history", {"log": FULL["log"]}, {}, Screen())
     assert "answer applied" in shown
     assert RUN_ID not in shown
-    assert as_text("history", {}, {}) == "nothing is recorded yet\n"
+    assert as_text("history", {}, {}, Screen()) == "nothing is recorded yet\n"
 
 
 def test_an_empty_page_says_so_and_a_log_that_is_not_seen_is_not_empty() -> None:
@@ -251,10 +252,10 @@ def test_an_empty_page_says_so_and_a_log_that_is_not_seen_is_not_empty() -> None
 
 
 def test_the_same_in_text() -> None:
-    shown = as_text("report", FULL, {})
+    shown = as_text("report", FULL, {}, Screen())
     assert shown.startswith("database  u@h:5432/d\nserver    PostgreSQL 15.18\n")
-    parts = ("nothing to do.", "is late. Rename it.", "003_c    nothing", "answer applied")
+    parts = ("nothing to do.", "is late. Rename it.", "003_c\n  done nothing", "answer applied")
     assert all(part in shown for part in parts)
-    empty = as_text("report", an_answer(log_unseen="not seen"), {})
+    empty = as_text("report", an_answer(log_unseen="not seen"), {}, Screen())
     assert empty.endswith("`up` would have nothing to do.\n\nno migrations\n\nnot seen\n")
-    assert as_text("report", {**FULL, "markdown": "# page\n"}, {}) == "# page\n"
+    assert as_text("report", {**FULL, "markdown": "# page\n"}, {}, Screen()) == "# page\n"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from migrator.cli.cells import Screen
 from migrator.cli.tables import as_text
 from migrator.model import Finding
 from migrator.report import (
@@ -55,6 +57,7 @@ def test_a_report_in_plain_values() -> None:
     }
 
 
+EMPTY = Report("status", "r").as_dict()
 STATUS = {
     "migrations": [
         {"version": "001_a", "state": "applied", "execution_time_ms": 5},
@@ -86,16 +89,14 @@ PLAN = {"would_apply": [{"version": "002_b", "undo": True}, {"version": "003_c",
             "status",
             STATUS,
             [],
-            "version        state    execution_time_ms\n"
-            "001_a          applied  5\n"
-            "002_long_name  pending\n",
+            "version        state    took\n001_a          applied  5 ms\n002_long_name  pending\n",
             id="status",
         ),
         pytest.param(
             "status",
             {"migrations": []},
             [FINDING],
-            "no migrations\n002_b.sql: is late. Rename it.\n",
+            "no migrations\nm/002_b.sql:3: is late. Rename it.\n",
             id="status of nothing, with a finding",
         ),
         pytest.param("status", {}, [], "no migrations\n", id="status that failed"),
@@ -108,9 +109,9 @@ PLAN = {"would_apply": [{"version": "002_b", "undo": True}, {"version": "003_c",
             "rollback",
             UNDO,
             [],
-            "002_b (versioned, 2026-01-02T03:04:05+00:00): the stored undo, 1 statement\n"
+            "002_b (versioned, 2026-01-02 03:04:05): the stored undo, 1 statement\n"
             "    -- a\n    b\n"
-            "002_b (versioned, 2026-01-02T03:04:05+00:00): the undo of the folder, 002_b.down.sql, "
+            "002_b (versioned, 2026-01-02 03:04:05): the undo of the folder, 002_b.down.sql, "
             "2 statements\n"
             "    -- a\n    b\n"
             "  then pending again, until the next `up`: R__v, R__w\n",
@@ -130,7 +131,7 @@ PLAN = {"would_apply": [{"version": "002_b", "undo": True}, {"version": "003_c",
             "history",
             {"log": [{"event": "applied", "run_id": "r", "detail": {"checksum": "c", "line": 7}}]},
             [],
-            "event    detail\napplied  line 7\n",
+            "event\napplied\n    line 7\n",
             id="a line of the log",
         ),
         pytest.param("history", {}, [], "nothing is recorded yet\n", id="an empty log"),
@@ -151,7 +152,50 @@ def test_an_answer_in_text(
     command: str, answer: dict[str, Any], findings: list[Finding], text: str
 ) -> None:
     result = Report(command, "r", findings=tuple(findings)).as_dict()
-    assert as_text(command, answer, result) == text
+    assert as_text(command, answer, result, Screen(folder="m")) == text
+
+
+ZONE = timezone(timedelta(hours=1), "CET")
+LONG = {
+    "migrations": [
+        {"version": "001_a", "state": "applied", "applied_at": "2026-01-02T23:04:05.123456+00:00"},
+        {"version": "002_" + "b" * 40, "state": "pending"},
+    ]
+}
+
+
+def test_times_are_local_and_the_zone_is_named_once() -> None:
+    shown = as_text("status", LONG, EMPTY, Screen(zone=ZONE))
+    assert "applied at (CET)\n" in shown
+    assert "2026-01-03 00:04:05\n" in shown
+    assert Screen().time("as it is") == "as it is"
+
+
+def test_a_table_that_is_wider_than_the_screen_is_no_table() -> None:
+    assert as_text("status", LONG, EMPTY, Screen(columns=50, zone=ZONE)).splitlines() == [
+        "001_a",
+        "  applied, applied at (CET) 2026-01-03 00:04:05",
+        "002_" + "b" * 40,
+        "  pending",
+    ]
+    only = {"migrations": [{"version": "a" * 50}]}
+    assert as_text("status", only, EMPTY, Screen(columns=40)) == "a" * 50 + "\n"
+
+
+def test_a_state_has_a_colour_and_a_table_of_wide_names_is_straight() -> None:
+    rows = [{"version": "日本", "state": "applied"}, {"version": "abc", "state": "drifted"}]
+    shown = as_text("status", {"migrations": rows}, EMPTY, Screen(colour=True))
+    assert shown.splitlines()[1:] == [
+        "日本     \x1b[32mapplied\x1b[0m",
+        "abc      \x1b[31mdrifted\x1b[0m",
+    ]
+
+
+def test_a_finding_names_its_line() -> None:
+    finding = Finding("a.sql", "is odd", "Fix it.", line=3).as_dict()
+    result = {"findings": [finding], "findings_count": 4}
+    shown = as_text("status", {"migrations": []}, result, Screen(folder="m"))
+    assert shown == "no migrations\nm/a.sql:3: is odd. Fix it.\n… 3 more\n"
 
 
 def test_what_a_run_left_in_words() -> None:
@@ -240,7 +284,7 @@ IDLE = {"pid": 7, "application_name": "psql", "user": "u", "state": "idle", "ope
         ),
         pytest.param(
             {"waits_for": {}, "blockers": [{"pid": 8, "backend_type": "autovacuum worker"}, {}]},
-            "; the lock is held or awaited by autovacuum worker (pid 8); somebody",
+            "; the lock is held or awaited by autovacuum worker (pid 8); an unnamed application",
             id="one that has no name, and one that nothing may be known of",
         ),
         pytest.param(
@@ -257,5 +301,5 @@ def test_blockers_in_words(seen: dict[str, Any], words: str) -> None:
 
 def test_a_line_of_the_log_shows_a_person_what_is_for_people() -> None:
     detail = {"statement": 2, "what": "VACUUM t", "sha256": "0" * 64, "effect": {}, "before": {}}
-    shown = as_text("history", {"log": [{"event": "intent", "detail": detail}]}, {})
-    assert shown.splitlines()[1].split(maxsplit=1) == ["intent", "statement 2, what VACUUM t"]
+    shown = as_text("history", {"log": [{"event": "intent", "detail": detail}]}, {}, Screen())
+    assert shown.splitlines()[1:] == ["intent", "    statement 2, what VACUUM t"]
