@@ -214,7 +214,8 @@ def _refuse_unknown(environment: Mapping[str, str]) -> None:
     if environment.get("PGOPTIONS"):
         raise ConfigError(
             "PGOPTIONS is set, which poolers refuse or drop in silence",
-            remedy="Unset it; use SEARCH_PATH, LOCK_TIMEOUT and STATEMENT_TIMEOUT.",
+            remedy="Unset it; use --search-path, --lock-timeout and "
+            "--statement-timeout (SEARCH_PATH, LOCK_TIMEOUT, STATEMENT_TIMEOUT).",
         )
 
 

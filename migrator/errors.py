@@ -79,8 +79,8 @@ class MissingError(RefusedError):
 
     exit_code = 12
     remedy = (
-        "Restore these files from version control, or set ON_MISSING=warn. What was renamed: "
-        "`repair --rename OLD NEW --reason WHY`."
+        "Restore these files from version control, or let it pass: --on-missing warn "
+        "(ON_MISSING=warn). What was renamed: `repair --rename OLD NEW --reason WHY`."
     )
 
 
@@ -89,8 +89,8 @@ class LateError(RefusedError):
 
     exit_code = 13
     remedy = (
-        "Give these files numbers above the newest applied (`new --renumber VERSION`), or set "
-        "ON_LATE=apply or skip."
+        "Give these files numbers above the newest applied (`new --renumber VERSION`), or choose "
+        "--on-late apply or --on-late skip (ON_LATE)."
     )
 
 
@@ -140,7 +140,7 @@ class BusyError(TransientError):
     """Locks on tables were not available within LOCK_RETRY_TIMEOUT."""
 
     exit_code = 22
-    remedy = "Run again when the tables are less busy, or raise LOCK_TIMEOUT."
+    remedy = "Run again when the tables are less busy, or raise --lock-timeout (LOCK_TIMEOUT)."
 
 
 class StoppedError(TransientError):

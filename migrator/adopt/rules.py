@@ -345,8 +345,8 @@ def _failures(
     if gone := [match for match in adoption.matches if match.migration is None]:
         keys = ", ".join(match.entry.key for match in gone)
         remedy = (
-            "Put the files that ran into MIGRATIONS_DIR, unchanged; docs/adopting.md says under "
-            "which names."
+            "Put the files that ran into the folder, unchanged; docs/adopting.md says under which "
+            "names."
         )
         found = tuple(_without_file(match.entry, tool, migrations) for match in gone)
         message = f"no file for what {tool} has applied: {keys}"

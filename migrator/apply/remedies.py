@@ -144,8 +144,8 @@ REMEDIES = (
         _on(TAMPERED),
         "the file changed migrator's own history",
         lambda s: s.ours,
-        "Take that out of the file, or keep the history out of its reach: set MIGRATIONS_SCHEMA to "
-        "a schema of its own.",
+        "Take that out of the file, or keep the history out of its reach, in a schema of its own: "
+        "--migrations-schema NAME (MIGRATIONS_SCHEMA).",
     ),
     Remedy(
         _on(RECODED),
@@ -330,8 +330,8 @@ REMEDIES = (
         _on(CANCELLED),
         "by STATEMENT_TIMEOUT",
         lambda s: s.facts.timed_out and bool(s.general_ms),
-        "STATEMENT_TIMEOUT={limit} cut it: raise that, or give this file a line `-- migrator: "
-        "statement-timeout 30min`.",
+        "STATEMENT_TIMEOUT={limit} cut it: raise that, --statement-timeout, or give this file a "
+        "line `-- migrator: statement-timeout 30min`.",
     ),
     Remedy(
         _on(CANCELLED),

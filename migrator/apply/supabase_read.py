@@ -22,6 +22,7 @@ def read_mirror(session: Session, place: Place, lock_timeout_ms: int) -> tuple[s
     if not table["reads"] or not table["writes"]:
         raise AccessError(
             f"SYNC_SUPABASE_HISTORY is on, and the role {found['role']} may not write {TABLE}",
-            remedy="Run as the owner of that table, or set SYNC_SUPABASE_HISTORY=off.",
+            remedy="Run as the owner of that table, or give "
+            "--sync-supabase-history off (SYNC_SUPABASE_HISTORY).",
         )
     return tuple(column for column in COLUMNS if column in table["columns"])

@@ -269,7 +269,8 @@ def _full_source(run: Run) -> tuple[Migration, ...]:
     if not migrations:
         raise SourceError(
             f"no migration in {run.config.migrations_dir}",
-            remedy="Set MIGRATIONS_DIR to the folder of migrations, or copy the files there.",
+            remedy="Name the folder of migrations, --migrations-dir FOLDER (MIGRATIONS_DIR), or "
+            "copy the files there.",
         )
     return migrations
 

@@ -65,7 +65,7 @@ def rename(folder: str, version: str, today: datetime) -> Made:
     if version not in others:
         raise ConfigError(
             f"there is no {version} in {folder}",
-            remedy="Name a versioned file of the folder, 003_add_orders.",
+            remedy=f"Name one that is: {others[-1]}." if others else "The folder has none.",
         )
     others.remove(version)
     target = _next(others, version.partition("_")[2], today)
@@ -93,5 +93,6 @@ def _writing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be created: {error.strerror}",
-            remedy="Set MIGRATIONS_DIR to a folder that you may write to, or choose another name.",
+            remedy="Name a folder that you may write to, --migrations-dir FOLDER (MIGRATIONS_DIR), "
+            "or choose another name.",
         ) from error

@@ -52,7 +52,7 @@ def read_names(folder: str) -> list[str]:
             f"cannot read the folder {folder}: {error.strerror}",
             remedy=_readable(folder)
             if isinstance(error, PermissionError)
-            else "Set MIGRATIONS_DIR to the folder of migrations.",
+            else "Name the folder of migrations: --migrations-dir FOLDER (MIGRATIONS_DIR).",
         ) from error
 
 

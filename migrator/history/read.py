@@ -157,8 +157,8 @@ SUITABLE_CHECKSUM = re.compile(
 KINDS = {kind.value: kind for kind in Kind}
 
 ELSEWHERE = (
-    "Set MIGRATIONS_SCHEMA to a schema of its own for this history, or rename the other tool's "
-    "table once nothing uses it any more."
+    "Give this history a schema of its own, --migrations-schema NAME (MIGRATIONS_SCHEMA), or "
+    "rename the other tool's table once nothing uses it any more."
 )
 PENDING = " In a new history every file counts as pending"
 
@@ -363,8 +363,8 @@ def _check_visible(place: Place, answer: dict[str, Any]) -> None:
     what = "does not see all rows of" if answer["readable"] else "may not read"
     raise AccessError(
         f"the role {answer['role']} {what} {place.schema}.schema_migrations",
-        remedy="Run as the owner of that table, or name the role in HISTORY_READERS of the next "
-        "`up`.",
+        remedy="Run as the owner of that table, or name the role in the next `up`: "
+        "--history-readers ROLE (HISTORY_READERS).",
     )
 
 

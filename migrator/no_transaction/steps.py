@@ -189,9 +189,9 @@ def tampered(script: Script, what: str, outcome: str) -> DirtyError:
     """The file has changed our own tables, on which all depends that is known of it."""
     return DirtyError(
         f"{script.migration.file}: the file changed migrator's own history: {what}",
-        remedy="Take that out of the file, or keep the history out of its reach: set "
-        "MIGRATIONS_SCHEMA to a schema of its own. Restore what the history lost, from a backup "
-        "or with `repair`, before the next run.",
+        remedy="Take that out of the file, or keep the history out of its reach, "
+        "in a schema of its own: --migrations-schema NAME (MIGRATIONS_SCHEMA). Restore what the "
+        "history lost, from a backup or with `repair`, before the next run.",
         version=script.migration.version,
         outcome=outcome,
     )

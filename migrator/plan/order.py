@@ -131,7 +131,7 @@ def _unmet(
         stem = need.removesuffix(".sql")
         meant = [v for v in sorted(known) if v == stem or v.partition("_")[0] == stem]
         problem = f"requires {need}, which is neither in the folder nor applied"
-        return problem, f"Write {meant[0]}." if meant else "Name a version: 002_seed_data."
+        return problem, f"Write {meant[0]}." if meant else _name_one(known)
     if is_repeatable(need) and not migration.repeatable:
         problem = f"requires {need}, but repeatables run after all versioned migrations"
         return (
@@ -140,5 +140,15 @@ def _unmet(
         )
     if need in skipped:
         problem = f"requires {need}, which is late and skipped by ON_LATE=skip"
-        return problem, f"Set ON_LATE=apply, or rename {need} to a number above the newest applied."
+        return problem, (
+            f"Give --on-late apply (ON_LATE=apply), or {need} a number above the newest applied: "
+            f"new --renumber {need}."
+        )
     return None
+
+
+def _name_one(known: Collection[str]) -> str:
+    """A remedy with a real version, where there is any."""
+    newest = max((version for version in known if not is_repeatable(version)), default="")
+    example = f", such as {newest}" if newest else ""
+    return f"Name a version of the folder{example}."

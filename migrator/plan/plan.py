@@ -96,7 +96,8 @@ class Plan:
             "this image is too old for the database, which needs at least one that holds "
             f"{self.below_floor[-1].version}",
             findings=found,
-            remedy="Deploy such an image; ON_MISSING does not let a floor pass.",
+            remedy="Deploy such an image; --on-missing warn (ON_MISSING) does not let a floor "
+            "pass.",
         )
 
     def _same_text(self, row: Applied) -> str:
@@ -133,7 +134,9 @@ class Plan:
                 row.version,
                 f"is applied, but the folder has no file for it{self._same_text(row)}",
                 self._if_renamed(
-                    row.version, "Restore the file from version control, or set ON_MISSING=warn."
+                    row.version,
+                    "Restore the file from version control, or let it pass: --on-missing warn "
+                    "(ON_MISSING=warn).",
                 ),
             )
             for row in self.missing
@@ -163,8 +166,8 @@ class Plan:
                 f"is pending, but older than {newest}, which is applied" + what.get(on_late, ""),
                 self._if_renamed(
                     migration.version,
-                    f"Give it a number above that: new --renumber {migration.version}; or set "
-                    "ON_LATE=apply or ON_LATE=skip.",
+                    f"Give it a number above that: new --renumber {migration.version}; or "
+                    "choose --on-late apply or --on-late skip (ON_LATE).",
                 ),
             )
             for migration in self.late

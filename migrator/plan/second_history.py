@@ -35,7 +35,8 @@ def second_history(
                 f"{schema} holds no history, but {other}.schema_migrations holds "
                 f"{len(same)} of these {len(migrations)} migrations with the same checksums: "
                 "they would run again in the same place",
-                remedy=f"Set MIGRATIONS_SCHEMA={other}, where the history is. Where each schema is "
-                f"to have its own tables, set SEARCH_PATH={path} as well.",
+                remedy=f"Give --migrations-schema {other} (MIGRATIONS_SCHEMA), where the history "
+                "is. Where each schema is to have its own tables, give "
+                f"--search-path {path} (SEARCH_PATH) as well.",
             )
     return None

@@ -277,7 +277,8 @@ def _drifted(row: Applied, on_drift: OnFinding) -> Finding:
     return Finding(
         name,
         "the file is not what was stored when it was applied",
-        "Say which is to be run: ON_DRIFT=warn for the stored text, --from-files for the file.",
+        "Say which is to be run: --on-drift warn (ON_DRIFT=warn) for the stored text, --from-files "
+        "for the file.",
     )
 
 

@@ -209,12 +209,13 @@ def _read_query(query: str, name: str) -> tuple[dict[str, str], tuple[str, ...]]
         if key == "options":
             raise ConfigError(
                 f"{name} has the parameter options, which poolers refuse or drop in silence",
-                remedy="Take it out; use SEARCH_PATH, LOCK_TIMEOUT and STATEMENT_TIMEOUT.",
+                remedy="Take it out; use --search-path, --lock-timeout and "
+                "--statement-timeout (SEARCH_PATH, LOCK_TIMEOUT, STATEMENT_TIMEOUT).",
             )
         if key in {"search_path", "currentSchema"}:
             raise ConfigError(
                 f"{name} has the parameter {key}, which no server reads there",
-                remedy="Take it out of the URL and set SEARCH_PATH to its value.",
+                remedy="Take it out of the URL and give its value to --search-path (SEARCH_PATH).",
             )
         if key == "ssl":
             key, value = "sslmode", value or "true"

@@ -167,7 +167,7 @@ def _wrong(name: str, value: str, *, late: bool, again: bool) -> tuple[str, str]
         return f"the directive {name} comes after a statement", "Move it to the top of the file."
     if name == _REQUIRES:
         problem = f"the directive {name} names no version"
-        return None if value.strip() else (problem, "Name one: requires 002_seed_data.")
+        return None if value.strip() else (problem, "Name one: requires VERSION.")
     if again:
         return f"the directive {name} is given twice", "Remove one of them."
     if name in _FLAGS:

@@ -57,7 +57,7 @@ def test_a_second_history_of_the_same_files_is_refused(
     result = run_job(database.url, folder, command, **settings)
     assert (result.code, result.report["outcome"]) == (2, "nothing was changed"), result.stderr
     assert "app.schema_migrations holds" in result.error["message"]
-    assert "Set MIGRATIONS_SCHEMA=app" in result.error["remedy"]
+    assert "--migrations-schema app (MIGRATIONS_SCHEMA)" in result.error["remedy"]
     assert database.query("TABLE public.a") == rows
     assert database.query(HISTORIES) == [(1,)]
     remedied = run_job(database.url, folder, MIGRATIONS_SCHEMA="app", ON_DRIFT="warn")
@@ -70,7 +70,7 @@ def test_what_the_remedy_says_of_schemas_of_their_own_can_be_typed(
     folder = write_folder(tmp_path, {"001_a.sql": "CREATE TABLE a (n int);\n"})
     assert run_job(database.url, folder, MIGRATIONS_SCHEMA="one", SEARCH_PATH="one").code == 0
     refused = run_job(database.url, folder, MIGRATIONS_SCHEMA="two", SEARCH_PATH="public,ext")
-    assert "set SEARCH_PATH=two,public,ext as well" in refused.error["remedy"]
+    assert "--search-path two,public,ext (SEARCH_PATH) as well" in refused.error["remedy"]
     settings = {"MIGRATIONS_SCHEMA": "two", "SEARCH_PATH": "two,public,ext"}
     assert run_job(database.url, folder, **settings).applied == ["001_a"]
 

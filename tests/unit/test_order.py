@@ -110,7 +110,7 @@ def test_whatever_is_required_is_there_before_or_in_a_cycle(found: dict[str, lis
             "a",
             "009_x",
             "requires 009_x, which is neither in the folder nor applied",
-            "Name a version: 002_seed_data.",
+            "Name a version of the folder, such as 006_f.",
             id="an unknown name",
         ),
         pytest.param(
@@ -128,7 +128,8 @@ def test_whatever_is_required_is_there_before_or_in_a_cycle(found: dict[str, lis
             "a",
             "002_b",
             "requires 002_b, which is late and skipped by ON_LATE=skip",
-            "Set ON_LATE=apply, or rename 002_b to a number above the newest applied.",
+            "Give --on-late apply (ON_LATE=apply), or 002_b a number above the newest applied: "
+            "new --renumber 002_b.",
             id="a skipped one",
         ),
         pytest.param(

@@ -246,7 +246,10 @@ def test_an_image_below_a_floor_is_told_so_first_and_which_one_is_needed() -> No
         "this image is too old for the database, which needs at least one that holds 004_step; "
         "applied files have changed: 001_step.sql"
     )
-    assert caught.value.remedy == "Deploy such an image; ON_MISSING does not let a floor pass."
+    assert (
+        caught.value.remedy
+        == "Deploy such an image; --on-missing warn (ON_MISSING) does not let a floor pass."
+    )
     assert [str(finding) for finding in caught.value.findings][:2] == [
         "002_step: is a floor, applied 2026-05-04T03:02:01Z by run 0815, and this image does not "
         "hold it. Deploy an image that holds it.",
@@ -321,7 +324,8 @@ def test_a_file_is_known_by_its_text(
             [
                 "003_old: is applied, but the folder has no file for it; 007_new.sql, which is "
                 "pending, has the same text. If it was renamed: repair --rename 003_old 007_new "
-                "--reason WHY. Else: Restore the file from version control, or set ON_MISSING=warn."
+                "--reason WHY. Else: Restore the file from version control, or let it pass: "
+                "--on-missing warn (ON_MISSING=warn)."
             ],
             id="missing",
         ),
@@ -331,7 +335,8 @@ def test_a_file_is_known_by_its_text(
             [
                 "001_new.sql: is pending, but older than 003_old, which is applied. If it was "
                 "renamed: repair --rename 003_old 001_new --reason WHY. Else: Give it a number "
-                "above that: new --renumber 001_new; or set ON_LATE=apply or ON_LATE=skip.",
+                "above that: new --renumber 001_new; or choose --on-late apply or "
+                "--on-late skip (ON_LATE).",
                 "003_old: is applied and newer than anything in the folder: the image is older "
                 "than the database; 001_new.sql, which is pending, has the same text. If it was "
                 "renamed: repair --rename 003_old 001_new --reason WHY. Else: Deploy an image that "
@@ -356,7 +361,8 @@ def test_a_file_is_known_by_its_text(
             [
                 f"{old}: is applied, but the folder has no file for it; {new}.sql, which is "
                 f"pending, has the same text. If it was renamed: repair --rename {old} {new} "
-                "--reason WHY. Else: Restore the file from version control, or set ON_MISSING=warn."
+                "--reason WHY. Else: Restore the file from version control, or let it pass: "
+                "--on-missing warn (ON_MISSING=warn)."
                 for old, new in (("003_step", "006_step"), ("004_step", "007_step"))
             ],
             id="two",
@@ -392,15 +398,19 @@ def test_all_findings_are_reported_at_once() -> None:
         "purpose, and the database has what it says now: "
         "repair --accept-checksum 001_step --reason WHY.",
         "002_step: is applied, but the folder has no file for it. "
-        "Restore the file from version control, or set ON_MISSING=warn.",
+        "Restore the file from version control, or let it pass: "
+        "--on-missing warn (ON_MISSING=warn).",
         "004_step: is applied, but the folder has no file for it. "
-        "Restore the file from version control, or set ON_MISSING=warn.",
+        "Restore the file from version control, or let it pass: "
+        "--on-missing warn (ON_MISSING=warn).",
         "006_step: is applied and newer than anything in the folder: the image is older than the "
         "database. Deploy an image that holds it, when the older one was not meant.",
         "003_step.sql: is pending, but older than 006_step, which is applied. Give it a number "
-        "above that: new --renumber 003_step; or set ON_LATE=apply or ON_LATE=skip.",
+        "above that: new --renumber 003_step; or choose --on-late apply or "
+        "--on-late skip (ON_LATE).",
         "005_step.sql: is pending, but older than 006_step, which is applied. Give it a number "
-        "above that: new --renumber 005_step; or set ON_LATE=apply or ON_LATE=skip.",
+        "above that: new --renumber 005_step; or choose --on-late apply or "
+        "--on-late skip (ON_LATE).",
     ]
     assert str(caught.value) == (
         "applied files have changed: 001_step.sql; "

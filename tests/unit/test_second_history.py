@@ -54,5 +54,5 @@ def test_the_remedy_names_the_history_and_a_path_of_its_own() -> None:
     assert found is not None
     assert found.exit_code == 2
     assert "app.schema_migrations holds 1 of these 3 migrations" in found.message
-    assert found.remedy.startswith("Set MIGRATIONS_SCHEMA=app,")
-    assert found.remedy.endswith("set SEARCH_PATH=two,ext as well.")
+    assert found.remedy.startswith("Give --migrations-schema app (MIGRATIONS_SCHEMA),")
+    assert found.remedy.endswith("give --search-path two,ext (SEARCH_PATH) as well.")
