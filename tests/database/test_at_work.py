@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 
 from migrator.history.flight import lock_key
 from tests.builders import write_folder
-from tests.conftest import Database, MakePgBouncer
+from tests.conftest import Database, MakePgBouncer, MakeProxy
 from tests.gate import GATE, WAITS, gate
 from tests.job import Job, run_job, until
 
@@ -59,6 +59,18 @@ def test_who_is_at_work_is_shown(database: Database, tmp_path: Path, files: dict
     line = f"at work: migrator/tester (pid {found[0]['pid']}), on 002_b, since "
     assert [line in shown for shown in text.values()] == [True] * 3
     assert "at work: migrator/tester" in page
+
+
+def test_it_costs_no_round_trip(database: Database, proxy: MakeProxy, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, FIRST)
+    assert run_job(database.url, folder).code == 0
+    network = proxy(database)
+    with closing(database.connect()) as holder:
+        holder.cursor().execute(f"SELECT pg_advisory_lock({lock_key('public')})")
+        for command, trips in (("verify", 1), ("status", 1), ("plan", 1), ("report", 2)):
+            network.reset()
+            run_job(network.through(database.url), folder, command)
+            assert (command, network.flights) == (command, trips)
 
 
 def test_a_role_with_few_rights_sees_the_name(database: Database, tmp_path: Path) -> None:
