@@ -47,7 +47,7 @@ class Wait:
         self._tell(Event("lock.waiting", "info", {"holder": holder, "waited_ms": waited_ms}))
         if time.monotonic() >= self._ends:
             raise LockedError(
-                f"the lock was not free within WAIT_TIMEOUT; held by {describe(holder)}",
+                f"the lock was not free within WAIT_TIMEOUT; held by {describe_runner(holder)}",
                 holder=holder,
             )
 
@@ -103,6 +103,13 @@ def as_holder(found: Any) -> dict[str, Any]:
         found = json.loads(found) if isinstance(found, str) else found
     values = found if isinstance(found, dict) else {}
     return {key: value for key, value in values.items() if value is not None}
+
+
+def describe_runner(holder: dict[str, Any]) -> str:
+    """As `describe`, of the runners' lock: a pooled backend bears the name of its last client."""
+    name = holder.get("application_name") or "migrator/"
+    lent = "" if name.startswith("migrator/") else ", whose name is no runner's: a pooler may have "
+    return describe(holder) + lent + ("lent it a runner's backend" if lent else "")
 
 
 def describe(holder: dict[str, Any]) -> str:

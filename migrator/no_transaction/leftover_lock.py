@@ -17,6 +17,14 @@ class _StillHeldError(Exception):
     """The backend held the lock when it was last looked at."""
 
 
+def is_left(session: Session, place: Place, pid: int) -> bool:
+    """Whether the backend `pid` still keeps the lock; then it is freed, or ended, if idle."""
+    try:
+        return bool(session.send(drop_lock(place, pid)))
+    except (LostError, ServerError, StoppedError):
+        return False
+
+
 def free_lock(session: Session, place: Place, pid: int, watch: Watch) -> bool:
     """Free the lock that the backend `pid` keeps; False when nobody knows that it is free.
 

@@ -33,7 +33,7 @@ from migrator.history.place import Limits, Place
 from migrator.history.proof import TAMPERED, UNWRITTEN
 from migrator.history.read import find_run
 from migrator.model import Event
-from migrator.no_transaction.leftover_lock import free_lock
+from migrator.no_transaction.leftover_lock import free_lock, is_left
 from migrator.no_transaction.look import look
 from migrator.no_transaction.settle import (
     Next,
@@ -143,6 +143,9 @@ class _Visit:
         self.place = link.place_of(self.session)
         self.progress = Progress(way=self.way)
         self.seen = ""  #: the head that the history must keep
+        self.holder = 0  #: the server's pid of the backend that took the lock
+        self.left_by = 0  #: the same, once it kept the lock that was given back
+        self.freed = True  #: nobody keeps it any more
         self.first = False  #: nothing is recorded yet
         self.at = 0  #: the number of the statement that was sent last
         self.waited = 0.0  #: seconds of LOCK_RETRY_TIMEOUT that a statement has had to itself
@@ -152,26 +155,40 @@ class _Visit:
         self.doubt = f"how far {called} has come was not read"
 
     def apply(self, seen: Collection[tuple[str, str | None]]) -> Done:
-        """All statements that are not yet done, and the history's row."""
+        """All statements that are not yet done, and the history's row.
+
+        Raises ConfigError when a pooler has taken the session away, and so the lock with it.
+        """
         with self._given_back():
-            take = journal.take_lock(self.place, self._limits())
+            done = self._under_lock(seen)
+        if self.left_by:
+            called = _called(self.version, self.way)
+            raise ConfigError(
+                f"{called}: the pooler kept the lock when it was given back",
+                remedy=escaped(None if self.freed else self.left_by),
+                outcome=f"all of {called} is done and recorded",
+            )
+        return done
 
-            def take_lock() -> Rows:
-                self.session = own_session(self.link)  # a waiter may have lost the one before
-                return self.session.send(take)
+    def _under_lock(self, seen: Collection[tuple[str, str | None]]) -> Done:
+        take = journal.take_lock(self.place, self._limits())
 
-            [(pid,)] = persist(self.link, take_lock, (Cause.FULL, Cause.HELD))
-            try:
-                with self._told():
-                    return self._apply(seen)
-            except ServerError as error:
-                if error.refusal.sqlstate != ESCAPED:
-                    raise
-                freed = free_lock(self.session, self.place, pid, self.link.watch)
-                message = f"{self.version}: {error.refusal.message}"
-                raise ConfigError(
-                    message, remedy=escaped(None if freed else pid), outcome=self._standing
-                ) from error
+        def take_lock() -> Rows:
+            self.session = own_session(self.link)  # a waiter may have lost the one before
+            return self.session.send(take)
+
+        [(self.holder,)] = persist(self.link, take_lock, (Cause.FULL, Cause.HELD))
+        try:
+            with self._told():
+                return self._apply(seen)
+        except ServerError as error:
+            if error.refusal.sqlstate != ESCAPED:
+                raise
+            freed = free_lock(self.session, self.place, self.holder, self.link.watch)
+            message = f"{self.version}: {error.refusal.message}"
+            raise ConfigError(
+                message, remedy=escaped(None if freed else self.holder), outcome=self._standing
+            ) from error
 
     def _apply(self, seen: Collection[tuple[str, str | None]]) -> Done:
         try:
@@ -467,6 +484,11 @@ class _Visit:
             if self.session.alive and not self.link.watch.stopped_by:
                 with contextlib.suppress(LostError, ServerError, StoppedError):
                     self.session.tidy()
+                if self.holder not in {0, self.session.backend_pid} and is_left(
+                    self.session, self.place, self.holder
+                ):
+                    self.left_by = self.holder
+                    self.freed = free_lock(self.session, self.place, self.holder, self.link.watch)
 
     def _again(self, send: Callable[[], _T], spent: Callable[[], float] = float) -> _T:
         limit = self._limits().lock_timeout

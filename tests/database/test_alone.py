@@ -414,6 +414,47 @@ def test_a_direct_url_that_keeps_no_session_is_found_out_before_the_statement(
     until(lambda: database.query(LOCKS) == [(0,)])
 
 
+@pytest.mark.parametrize("end", ["", "SELECT 1/0;"], ids=["a success", "a failure"])
+def test_a_lock_that_a_direct_url_leaves_behind_is_freed(
+    database: Database, pgbouncer: MakePgBouncer, proxy: MakeProxy, tmp_path: Path, end: str
+) -> None:
+    """The pooler gives another backend for the message that lets go."""
+    pooler = pgbouncer(database, pool_mode="transaction", pool_size=2)
+    url = pooler.url(database.dbname)
+    assert run_job(database.url, write_folder(tmp_path, TABLE)).code == 0
+    network = proxy(pooler)
+    network.hold_at(b"UNLISTEN")
+    direct = network.through(url)
+    files = {name: sql + end for name, sql in INDEX.items()}
+    job = Job(direct, write_folder(tmp_path, files), DIRECT_URL=direct)
+    until(lambda: network.holding)
+    [(holder,)] = database.query("SELECT pid FROM pg_locks WHERE locktype = 'advisory'")
+    others = {}
+    for _ in range(2):  # both of the pool's backends, of which the lock's is kept
+        other = psycopg2.connect(url)
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            [(pid,)] = cursor.fetchall()
+        others[pid] = other
+    borrower = others.pop(holder)
+    [free] = others
+    others[free].rollback()
+    network.let_go()
+    asked = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND query LIKE '%%pg_terminate%%'"
+    until(lambda: database.query(asked, free))
+    for client in (borrower, others[free]):
+        client.rollback()
+        client.close()
+    result = job.result()
+    assert database.query(LOCKS) == [(0,)]
+    if end:
+        assert (result.code, result.error["type"]) == (15, "StatementError"), result.stderr
+    else:
+        assert (result.code, result.error["type"]) == (2, "ConfigError"), result.stderr
+        assert result.report["outcome"] == "all of 002_i is done and recorded"
+        assert "in session mode" in result.error["remedy"]
+
+
 @pytest.mark.parametrize("given_back", [True, False])
 def test_a_pooler_s_backend_that_keeps_the_lock_is_ended_when_nobody_uses_it_any_more(
     database: Database,

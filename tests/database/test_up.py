@@ -151,6 +151,15 @@ def test_the_history_can_live_in_a_schema_of_its_own(database: Database, tmp_pat
     assert database.query("SELECT to_regclass('public.schema_migrations')") == [(None,)]
 
 
+def test_a_schema_may_hold_what_quotes_a_block(database: Database, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, {**TWO, "003_c.sql": "-- migrator: no-transaction\nVACUUM"})
+    schema = "m$migrator$x"
+    for words in ((), ("status",), ("rollback", "--steps", "1", "--plan"), ("verify",)):
+        result = run_job(database.url, folder, *words, MIGRATIONS_SCHEMA=schema)
+        assert result.code in {0, 12}, result.stderr
+    assert database.query(f'SELECT count(*) FROM "{schema}".schema_migrations') == [(3,)]
+
+
 @pytest.mark.parametrize("columns", [4, 5, 6])
 def test_the_table_of_the_job_before_us_is_taken_over(
     database: Database, tmp_path: Path, columns: int

@@ -209,6 +209,18 @@ def test_a_flight_in_a_poolers_queue_is_not_held_to_be_lost(
     assert [result.of("migration.retry") for result in results] == [[], []]
 
 
+def test_a_holder_with_the_name_of_another_client_is_not_called_a_runner(
+    database: Database, tmp_path: Path
+) -> None:
+    with closing(database.connect()) as lent:
+        lent.cursor().execute("SET application_name = 'web'")
+        lent.cursor().execute(f"SELECT pg_advisory_lock({lock_key('public')})")
+        result = run_job(database.url, write_folder(tmp_path, chain(1)), WAIT_TIMEOUT="100ms")
+    assert result.code == 21
+    assert "held by web (pid " in result.error["message"]
+    assert "no runner's: a pooler may have lent it a runner's" in result.error["message"]
+
+
 def test_another_history_in_the_same_database_does_not_wait(
     database: Database, tmp_path: Path
 ) -> None:
