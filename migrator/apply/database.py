@@ -19,7 +19,13 @@ from migrator.model import Event, Tell
 from migrator.postgres.connect import open_session
 from migrator.postgres.libpq import Notice
 from migrator.postgres.quoting import first
-from migrator.postgres.session import LostError, MisreadError, ServerError, Session
+from migrator.postgres.session import (
+    LostError,
+    MisreadError,
+    ServerError,
+    Session,
+    expecting,
+)
 from migrator.postgres.stop import Watch
 from migrator.postgres.url import Target, in_session_mode
 
@@ -177,7 +183,9 @@ class Link:
     def holder(self) -> dict[str, Any] | None:
         """Who holds the lock now; after a LostError the next look opens a session."""
         try:
-            return read_holder(self.connect(), self.config.migrations_schema)
+            session = self.connect()
+            with expecting(session.target):
+                return read_holder(session, self.config.migrations_schema)
         except LostError:
             self.lost()
             raise
@@ -201,7 +209,7 @@ class Link:
 
     def read_back(self, encoding: str) -> None:
         """How the session reads texts once a flight is over; `check_encoding` judges it."""
-        self._encoding = encoding
+        self._encoding = str(encoding)[:40]  # whatever answers
 
     def check_encoding(self) -> None:
         """AccessError when the last flight left a session that does not read UTF-8.

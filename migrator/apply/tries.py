@@ -51,6 +51,7 @@ from migrator.postgres.session import (
     ServerError,
     Session,
     SilentError,
+    expecting,
 )
 from migrator.report import blockers_in_words
 
@@ -118,18 +119,20 @@ def ask(link: Link, query: Query[_T], rows: Sequence[Cause] = CONNECTION) -> _T:
 
 @contextlib.contextmanager
 def _answering(link: Link, session: Session) -> Iterator[None]:
-    """Within, the first answer of a session has CONNECT_TIMEOUT, and the time of a table's lock.
+    """Within, an answer is read; a session's first has CONNECT_TIMEOUT and the time of a lock.
 
     Where a pooler may keep a message in its queue, it has WAIT_TIMEOUT. Raises UnreachableError,
-    or LockedError.
+    LockedError, or AccessError for an answer of another shape.
     """
     config = link.config
     if session.spoken:
-        yield
+        with expecting(session.target):
+            yield
         return
     limit = config.wait_timeout if session.may_queue else config.connect_timeout
     try:
-        with link.watch.limited(limit_seconds(limit) + limit_seconds(config.lock_timeout)):
+        seconds = limit_seconds(limit) + limit_seconds(config.lock_timeout)
+        with link.watch.limited(seconds), expecting(session.target):
             yield
     except SilentError as error:
         link.lost()

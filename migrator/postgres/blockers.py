@@ -139,7 +139,7 @@ def read_open_transactions(session: Session) -> list[dict[str, Any]]:
     query = OPEN_TRANSACTIONS.format(who=WHO, relations=RELATIONS, seconds=OPEN_SECONDS)
     limit = "SET LOCAL statement_timeout = 5000"
     rows = session.send(first("/* migrator looks for old transactions */", limit, query))
-    return list(rows[0][0] or [])
+    return [dict(found) for found in rows[0][0] or []]
 
 
 class Observer:

@@ -10,7 +10,7 @@ import psycopg2
 from psycopg2 import extensions
 
 from migrator.display import held
-from migrator.errors import StoppedError
+from migrator.errors import AccessError, StoppedError
 from migrator.postgres.libpq import Connection, Notice, ResultCounter, blocking
 from migrator.postgres.quoting import MISREAD, TAIL, begins_clean, first
 from migrator.postgres.stop import TimeIsUpError
@@ -49,6 +49,24 @@ class MisreadError(PoolFullError):
     """The session would have misread our text, as its last client left it: nothing was done."""
 
 
+#: What comes of an answer of another shape: no row, NULL, no JSON or too deep, bytes of no UTF-8;
+#: of an empty one psycopg2 itself makes a SystemError.
+ODD = (LookupError, TypeError, ValueError, AttributeError, RecursionError, SystemError)
+
+
+@contextlib.contextmanager
+def expecting(target: Target) -> Iterator[None]:
+    """Within, an answer is read: AccessError where it has another shape than was asked for."""
+    try:
+        yield
+    except ODD as error:
+        raise AccessError(
+            f"{target} gave an answer of another shape than was asked for: {type(error).__name__}",
+            remedy="Connect to PostgreSQL itself, by DIRECT_URL: what answers here is another "
+            "program, or stands before the server and changes its answers.",
+        ) from error
+
+
 class Session:
     """One connection in autocommit mode that sends texts whole and without parameters."""
 
@@ -79,7 +97,7 @@ class Session:
         rows: list[tuple[Any, ...]] = []
 
         def execute() -> None:
-            with self._connection.cursor() as cursor:
+            with expecting(self.target), self._connection.cursor() as cursor:
                 cursor.execute(text)
                 rows[:] = cursor.fetchall() if cursor.description else []
 
@@ -166,7 +184,8 @@ class Session:
     def is_direct(self) -> bool:
         """Whether no pooler stands between: the protocol's backend pid is the server's own."""
         rows = self.send(first("/* migrator */", "SELECT pg_backend_pid()"))
-        return bool(rows[0][0] == self.backend_pid)
+        with expecting(self.target):
+            return bool(rows[0][0] == self.backend_pid)
 
     @property
     def may_queue(self) -> bool:

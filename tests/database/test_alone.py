@@ -451,7 +451,7 @@ def test_a_lock_that_a_direct_url_leaves_behind_is_freed(
         assert (result.code, result.error["type"]) == (15, "StatementError"), result.stderr
     else:
         assert (result.code, result.error["type"]) == (2, "ConfigError"), result.stderr
-        assert result.report["outcome"] == "all of 002_i is done and recorded"
+        assert result.report["outcome"] == "all of 002_index is done and recorded"
         assert "in session mode" in result.error["remedy"]
 
 
