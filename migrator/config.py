@@ -96,8 +96,23 @@ def _text(text: str) -> str:
     return text
 
 
+#: What FOLDER_FORMAT may be; the tools are those of folder/formats/table.py.
+FOLDER_FORMATS = (
+    *("auto", "native", "dbmate", "diesel", "drizzle", "golang-migrate", "goose"),
+    *("graphile-migrate", "micrate", "node-pg-migrate", "prisma", "sql-migrate", "sqlx"),
+    *("supabase", "tern"),
+)
+
+
+def _format(text: str) -> str:
+    if text.lower() not in FOLDER_FORMATS:
+        raise ValueError(f"it must be one of {', '.join(FOLDER_FORMATS)}")
+    return text.lower()
+
+
 SETTINGS = (
     Setting("MIGRATIONS_DIR", _text, "migrations", "the folder of SQL files"),
+    Setting("FOLDER_FORMAT", _format, "auto", "whose rules the folder follows: native, or a tool"),
     Setting("MIGRATIONS_SCHEMA", _schema, "public", "the schema that holds the history"),
     Setting("HISTORY_READERS", _names, None, "roles that may read the history, comma-separated"),
     Setting("SEARCH_PATH", _schemas, None, "search_path for the files; else the login role's own"),
@@ -148,6 +163,7 @@ class Config:
     targets: tuple[Target, ...]  #: tried in order: DIRECT_URL, then DATABASE_URL
     shadow: Target | None  #: SHADOW_DATABASE_URL
     migrations_dir: str
+    folder_format: str
     migrations_schema: str
     history_readers: tuple[str, ...]
     search_path: tuple[str, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -17,6 +18,7 @@ class Kind(Enum):
     ADOPTED = "adopted"
 
 
+NATIVE = "native"  #: the format of a folder that follows our own rules
 #: Versioned migrations by number and version, then repeatables by name.
 Order = tuple[bool, int, str]
 
@@ -24,6 +26,18 @@ Order = tuple[bool, int, str]
 def is_repeatable(version: str) -> bool:
     """Whether the version is that of a repeatable, R__totals: the name alone says so."""
     return version.startswith("R__")
+
+
+def number_of(version: str) -> int:
+    """The version's leading digits as a number, -1 without any.
+
+    A date with hyphens, as Diesel writes it, is one number: 2023-01-01-000000_users.
+    """
+    dated = re.match(r"(\d{4})-(\d\d)-(\d\d)-(\d{6})_", version, re.ASCII)
+    if dated:
+        return int("".join(dated.groups()))
+    digits = re.match(r"\d+", version, re.ASCII)
+    return int(digits[0]) if digits else -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +51,8 @@ class Migration:
     checksum: str  #: SHA-256 of the text with LF line ends and no BOM, 64 hex digits
     raw_checksum: str  #: SHA-256 of the file's bytes as they lie there, 64 hex digits
     rollback_sql: str | None = None  #: the text of 007_add_orders.down.sql, read alike
+    alone: bool = False  #: what is beside the file says that it runs outside a transaction
+    format: str = NATIVE  #: whose rules the folder follows; see docs/formats.md
 
     @property
     def repeatable(self) -> bool:

@@ -182,7 +182,9 @@ def new(run: Run, name: str | None = None, *, repeatable: bool, renumber: str | 
     if renumber:
         made, run.outcome = rename(folder, renumber, today)
     else:
-        made, run.outcome = create(folder, name or "", today, repeatable=repeatable)
+        made, run.outcome = create(
+            folder, name or "", today, run.config.folder_format, repeatable=repeatable
+        )
     return {"created": made}
 
 
@@ -254,7 +256,7 @@ COMMANDS = {
 def _source(run: Run) -> tuple[Migration, ...]:
     """The folder; one without a single migration is warned about."""
     with run.link.watch.thinking():
-        source = read_source(run.config.migrations_dir)
+        source = read_source(run.config.migrations_dir, run.config.folder_format)
     migrations, run.passed_over = source.migrations, source.warnings
     if not migrations:
         run.link.tell(

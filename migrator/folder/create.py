@@ -12,6 +12,7 @@ from migrator.errors import ConfigError
 from migrator.folder.names import versions
 from migrator.folder.read import read_names, read_source
 from migrator.folder.version_rules import find_version
+from migrator.model import NATIVE
 
 Made = tuple[list[str], str]  # the paths, and what was done, in words
 
@@ -20,8 +21,10 @@ _UP = "-- {}: what it is for\n\n"
 _DOWN = "-- Undoes {}. Say here what data is lost.\n-- Without a statement there is no undo.\n\n"
 
 
-def create(folder: str, name: str, today: datetime, *, repeatable: bool) -> Made:
-    """The next migration's file and its .down.sql, or a repeatable's file.
+def create(
+    folder: str, name: str, today: datetime, wanted: str = "auto", *, repeatable: bool
+) -> Made:
+    """The next migration's file and its .down.sql, or a repeatable's file; in the folder's format.
 
     Raises ConfigError for a name that no migration may have and for a file that cannot be created,
     SourceError for a folder that cannot be used.
@@ -39,15 +42,15 @@ def create(folder: str, name: str, today: datetime, *, repeatable: bool) -> Made
         version = f"R__{name}"
         texts = {f"{version}.sql": f"-- {version}: runs again whenever this text changed\n\n"}
     else:
-        numbered = [m.version for m in read_source(folder).migrations if not m.repeatable]
-        version = _next(numbered, name, today)
-        texts = {
-            f"{version}.sql": _UP.format(version),
-            f"{version}.down.sql": _DOWN.format(version),
-        }
+        numbered = [m for m in read_source(folder, wanted).migrations if not m.repeatable]
+        version = _next([m.version for m in numbered], name, today)
+        given = NATIVE if wanted == "auto" else wanted
+        texts = _texts(numbered[0].format if numbered else given, version)
     for file, text in texts.items():
-        with _writing(place / file), (place / file).open("x", encoding="utf-8") as out:
-            out.write(text)
+        with _writing(place / file):
+            (place / file).parent.mkdir(exist_ok=True)
+            with (place / file).open("x", encoding="utf-8") as out:
+                out.write(text)
     done = f"{len(texts)} files created" if len(texts) > 1 else "1 file created"
     return [str(place / file) for file in texts], done
 
@@ -77,9 +80,30 @@ def rename(folder: str, version: str, today: datetime) -> Made:
     return made, f"{version} is now {target}"
 
 
+def _texts(form: str, version: str) -> dict[str, str]:
+    """The files of a new migration in a folder of this format, with what is in them at first."""
+    if form == NATIVE:
+        return {
+            f"{version}.sql": _UP.format(version),
+            f"{version}.down.sql": _DOWN.format(version),
+        }
+    from migrator.folder.formats.table import named_format  # not needed for a folder of our own
+
+    texts = {f"{version}{ending}": text for ending, text in named_format(form).new.items()}
+    if not texts:
+        raise ConfigError(
+            f"a new migration of {form} is made by its own generator",
+            remedy=f"Create it with {form}; `up` runs it as it is.",
+        )
+    return texts
+
+
 def _next(taken: Sequence[str], name: str, today: datetime) -> str:
     """The version after all that are taken; with timestamps as numbers, that of `today`."""
-    digits = taken[-1].partition("_")[0] if taken else "000"
+    newest = taken[-1] if taken else "000_"
+    if re.match(r"\d{4}-\d\d-\d\d-\d{6}_", newest):
+        return f"{today:%Y-%m-%d-%H%M%S}_{name}"
+    digits = newest[: len(newest) - len(newest.lstrip("0123456789"))]
     following = str(int(digits) + 1)
     if len(digits) == 14:
         following = max(today.strftime("%Y%m%d%H%M%S"), following)

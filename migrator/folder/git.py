@@ -8,7 +8,7 @@ from migrator.errors import ConfigError
 
 
 def read_names_at(folder: str, ref: str) -> list[str]:
-    """The names of the files that `folder` has in the git revision `ref`.
+    """The files that `folder` has in the git revision `ref`, as paths below it.
 
     Raises ConfigError when git, the repository or the revision is not available. A folder that
     the revision lacks has no files.
@@ -16,7 +16,7 @@ def read_names_at(folder: str, ref: str) -> list[str]:
     if ref.startswith("-"):
         raise ConfigError(f"--base {ref} is no revision", remedy="Name a branch: origin/main.")
     _git(folder, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}", ref=ref)
-    listed = _git(folder, "ls-tree", "-z", "--name-only", ref, ref=ref)
+    listed = _git(folder, "ls-tree", "-r", "-z", "--name-only", ref, ref=ref)
     return [name for name in listed.split("\0") if name]
 
 

@@ -60,6 +60,11 @@ def gather(
     return tuple(sorted(migrations, key=lambda m: m.order)), ()
 
 
+def fits(file: str) -> bool:
+    """Whether a file of this name is one of ours."""
+    return _NAME.fullmatch(file) is not None
+
+
 def passed_over(names: Iterable[str]) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
     """Of a folder's files the numbered ones that are not run: what fails, and what is warned of.
 

@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from itertools import islice
 
 from migrator.errors import SourceError
-from migrator.folder.names import gather, is_migration, passed_over
+from migrator.folder.names import fits, gather, is_migration, passed_over
 from migrator.model import Finding, Migration
 
 #: A larger file is not kept in memory, but read again when it is needed.
 SMALL_BYTES = 1 << 16
 BLOCK_BYTES = 1 << 18
 MOST_FOLDERS = 1000  #: that are searched for files below each folder
+#: What is in the first file of other tools' folders whose names could be our own, in small letters.
+SIGNS = (
+    *(b"migrate:up", b"migrate:down", b"+goose", b"+migrate", b"+micrate", b"create above /"),
+    *(b"up migration", b"down migration", b"-- no-transaction", b"--! previous:"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,22 +30,45 @@ class Source:
     warnings: tuple[Finding, ...]  #: numbered files that are not run, and may not be meant to
 
 
-def read_source(directory: str | os.PathLike[str]) -> Source:
-    """All of the folder; SourceError with every finding of it.
+def read_source(directory: str | os.PathLike[str], wanted: str = "auto") -> Source:
+    """All of the folder, by the rules of the `wanted` format; SourceError with every finding of it.
 
     Links are followed, because a mounted ConfigMap is made of them. Names that begin with a dot
     are nobody's migrations.
     """
     folder = os.fspath(directory)
     names = [name for name in read_names(folder) if not name.startswith(".")]
-    migrations, found = gather(_files(folder, names))
-    folders = [name for name in names if _is_folder(folder, name)]
-    failing, warnings = passed_over(name for name in names if name not in folders)
-    findings = (*found, *failing, *_subfolders(folder, folders))
+    warnings: tuple[Finding, ...] = ()
+    foreign = None
+    if wanted != "native" and (wanted != "auto" or not _looks_native(folder, names)):
+        from migrator.folder.foreign import read_foreign  # not needed for a folder of our own
+
+        foreign = read_foreign(folder, names, wanted, _contents)
+    if foreign:
+        migrations, findings = foreign.migrations, foreign.findings
+    else:
+        migrations, found = gather(_files(folder, names))
+        folders = [name for name in names if _is_folder(folder, name)]
+        failing, warnings = passed_over(name for name in names if name not in folders)
+        findings = (*found, *failing, *_subfolders(folder, folders))
     if findings:
         count = "1 problem" if len(findings) == 1 else f"{len(findings)} problems"
-        raise SourceError(f"{count} in {folder}", findings=findings)
+        whose = f", a folder of {foreign.format}" if foreign else ""
+        raise SourceError(f"{count} in {folder}{whose}", findings=findings)
     return Source(migrations, warnings)
+
+
+def _looks_native(folder: str, names: list[str]) -> bool:
+    """Whether no other tool's rules need to be tried: our names, and no mark in the first file."""
+    files = [name for name in names if name.lower().endswith(".sql")]
+    if not files or not all(map(fits, files)):
+        return False
+    try:
+        data = _contents(f"{folder}/{min(files)}")
+    except OSError:
+        return True
+    beginning = (data if isinstance(data, bytes) else next(iter(data), b"")).lower()
+    return not any(sign in beginning for sign in SIGNS)
 
 
 def read_names(folder: str) -> list[str]:

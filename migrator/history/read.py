@@ -18,7 +18,7 @@ from migrator.history.journal import lines_query
 from migrator.history.other_histories import look_for_others, others
 from migrator.history.place import Place, marker
 from migrator.history.questions import asked, plain, question
-from migrator.model import Applied, Kind
+from migrator.model import Applied, Kind, number_of
 from migrator.plan.progress import Progress, Way, fold, read_lines
 from migrator.postgres.quoting import do, first, literal
 from migrator.postgres.session import ServerError, Session
@@ -370,10 +370,9 @@ def _check_visible(place: Place, answer: dict[str, Any]) -> None:
 
 def _applied(row: list[Any]) -> Applied:
     version, checksum, kind, applied_at, spent, run_id, floor = row
-    digits = version.partition("_")[0]
     return Applied(
         version=version,
-        number=int(digits) if digits.isascii() and digits.isdigit() else -1,
+        number=number_of(version),
         checksum=checksum,
         kind=KINDS.get(kind, Kind.VERSIONED),
         applied_at=applied_at,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from migrator.config import OnFinding, OnLate
 from migrator.errors import DriftError, LateError, MigratorError, MissingError, SourceError
-from migrator.model import Applied, Finding, Migration, Order
+from migrator.model import Applied, Finding, Migration, Order, number_of
 from migrator.plan.order import Needs, closure
 from migrator.plan.widths import mixed_widths
 
@@ -271,11 +271,10 @@ def make_plan(
 
 
 def behind(migrations: Sequence[Migration], base: Sequence[str]) -> tuple[Finding, ...]:
-    """Which of `migrations` are not among the file names of another branch, and are older than
-    its newest: once that branch is deployed, they are late.
+    """Which of `migrations` are not among the files of another branch, and are older than its
+    newest: once that branch is deployed, they are late. Paths begin below the folder.
     """
-    numbers = [int(digits) for name in base if (digits := name.partition("_")[0]).isdecimal()]
-    newest = max(numbers, default=-1)
+    newest = max(map(_number_at, base), default=-1)
     return tuple(
         Finding(
             migration.file,
@@ -285,6 +284,12 @@ def behind(migrations: Sequence[Migration], base: Sequence[str]) -> tuple[Findin
         for migration in migrations
         if not migration.repeatable and migration.number <= newest and migration.file not in base
     )
+
+
+def _number_at(path: str) -> int:
+    """The number of a file of another branch: its folder's where that has one, else its own."""
+    first, _, rest = path.partition("/")
+    return number_of(first if not rest or first[:1].isdigit() else rest)
 
 
 def _changed(migration: Migration, recorded: Mapping[str, Applied]) -> bool:

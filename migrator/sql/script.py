@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from migrator.durations import parse_duration
-from migrator.model import Finding, Migration
+from migrator.model import NATIVE, Finding, Migration
 from migrator.report import shorten
 
 if TYPE_CHECKING:
@@ -47,12 +47,13 @@ def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]
     from migrator.sql.effects import alone_refusals
     from migrator.sql.own_transaction import taken_as_ours
     from migrator.sql.parts import lay_out, texts
-    from migrator.sql.statements import Problem, refusals, surprises
+    from migrator.sql.statements import Problem, only_alone, refusals, surprises
 
     layout = lay_out(migration.pieces)
     timeouts: dict[str, int] = {}
     flags = {directive.text for directive in layout.directives}
-    alone = _ALONE in flags
+    alone = _ALONE in flags or migration.alone
+    alone = alone or (not migration.repeatable and only_alone(layout.special, layout.statements))
     pieces = migration.pieces
     layout = layout if alone else taken_as_ours(layout, pieces)
     refused = alone_refusals(texts(pieces)) if alone else refusals(layout.special)
@@ -69,7 +70,7 @@ def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]
             timeouts[name] = 0 if name in _FLAGS else parse_duration(value)
     if wrong:
         return None, _findings(migration, wrong)
-    if not layout.statements:
+    if not layout.statements and migration.format == NATIVE:
         return None, (Finding(migration.file, *EMPTY),)
     limits = timeouts.get("lock-timeout"), timeouts.get("statement-timeout")
     parts = layout.parts, layout.statements, layout.whole
@@ -111,6 +112,7 @@ def _two_ways(
     migration: Migration, marks: Sequence[tuple[Mark, int]], statements: int
 ) -> Iterator[Problem]:
     """Why a file that holds the other way as well cannot run."""
+    from migrator.config import FOLDER_FORMATS
     from migrator.sql.marks import Half, other_half
     from migrator.sql.statements import Problem
 
@@ -123,6 +125,8 @@ def _two_ways(
         remedy = f"Move the {other.value} half to {place} and remove the marks."
         if migration.repeatable:
             remedy = f"Remove the {other.value} half and the marks: a repeatable has no undo."
+        elif mark.marks.tool in FOLDER_FORMATS:
+            remedy += f" Or set FOLDER_FORMAT={mark.marks.tool}, if all files are of that tool."
         yield Problem(mark.line, f"{problem}up and down would both run", remedy)
 
 

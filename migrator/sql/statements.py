@@ -100,6 +100,12 @@ def surprises(statements: Iterable[Statement]) -> tuple[Problem, ...]:
     )
 
 
+def only_alone(special: Iterable[Statement], statements: int) -> bool:
+    """Whether a file of so many statements holds only such as cannot run in a transaction."""
+    kinds = [statement.kind for statement in special]
+    return kinds.count(StatementKind.NON_TRANSACTIONAL) == statements > 0
+
+
 def position(text: str, offset: int) -> tuple[int, int]:
     """The 1-based line and column, in characters, of `offset`."""
     return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)

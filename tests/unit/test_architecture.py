@@ -28,6 +28,7 @@ PURE = {
     *("adopt.rules", "adopt.tools", "apply.diagnosis", "apply.remedies", "folder.names"),
     *("cli.cells", "cli.env_file", "cli.graph", "cli.markdown", "cli.phrases", "cli.tables"),
     *("cli.terminal", "config"),
+    *(f"folder.formats.{file}" for file in ("folders", "format", "marked", "paired", "table")),
     *(
         "history.distrust",
         "history.fence",
@@ -172,7 +173,8 @@ def test_every_file_is_in_a_room() -> None:
 def test_a_room_opens_with_its_docstring_and_nothing_else() -> None:
     apart = {"__pycache__", "schemas"}  # of bytecode, and of JSON that no run reads
     folders = {path for path in PACKAGE.rglob("*") if path.is_dir() and path.name not in apart}
-    assert {path.name for path in folders} == {file.split(".")[0] for file in FILES if "." in file}
+    rooms = {file.rpartition(".")[0] for file in FILES if "." in file}
+    assert {".".join(path.relative_to(PACKAGE).parts) for path in folders} == rooms
     for folder in folders:
         [only] = ast.parse((folder / "__init__.py").read_text()).body
         assert isinstance(only, ast.Expr), folder

@@ -21,6 +21,7 @@ DEFAULTS = {
     "targets": (),
     "shadow": None,
     "migrations_dir": "migrations",
+    "folder_format": "auto",
     "migrations_schema": "public",
     "history_readers": (),
     "search_path": (),

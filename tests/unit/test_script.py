@@ -10,7 +10,7 @@ from migrator.sql.script import (
     sets_floor,
     understand,
 )
-from tests.builders import a_migration
+from tests.builders import a_migration, a_script
 
 
 def test_a_migration_becomes_a_script() -> None:
@@ -31,8 +31,24 @@ def test_a_no_transaction_file_may_hold_what_no_other_may() -> None:
     assert not findings
     assert not script.transactional
     assert (script.lock_timeout_ms, script.statement_timeout_ms) == (1000, None)
-    _, [finding] = understand(a_migration(1, "VACUUM;"))
+    _, [finding] = understand(a_migration(1, "VACUUM;\nSELECT 1;"))
     assert finding.problem == "VACUUM cannot run inside a transaction"
+
+
+@pytest.mark.parametrize(
+    "sql", ["VACUUM;", "-- why\nCREATE INDEX CONCURRENTLY i ON t (a);\nVACUUM t"]
+)
+def test_a_file_of_such_statements_alone_needs_no_directive(sql: str) -> None:
+    assert not a_script(sql).transactional
+
+
+def test_a_repeatable_of_such_statements_is_refused() -> None:
+    _, [finding] = understand(a_migration("R__a", "VACUUM;"))
+    assert finding.problem == "VACUUM cannot run inside a transaction"
+
+
+def test_a_foreign_file_may_be_empty() -> None:
+    assert a_script("-- nothing\n", format="goose").statements == 0
 
 
 def test_a_repeatable_runs_in_a_transaction() -> None:

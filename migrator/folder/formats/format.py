@@ -1,0 +1,124 @@
+"""What a format says of a folder: which files, in which order, and what of a file runs.
+
+The rules and their sources are in docs/formats.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from types import MappingProxyType
+
+from migrator.model import Finding, number_of
+
+#: The text of a small file that is no migration; empty where there is none.
+Read = Callable[[str], str]
+#: What takes the place of a mark by which a tool leaves out its transaction.
+OUTSIDE = "-- migrator: no-transaction"
+#: What no version may hold: it is part of comments, of log lines and of what people type.
+_UNFIT = re.compile(r"[^\w.+@ -]", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """One migration, as far as names show it; paths begin below the folder."""
+
+    version: str
+    up: str
+    down: str | None = None  #: a file of its own with the undo
+    alone: bool = False  #: what is beside the file takes it out of the transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What of a file's text runs. What does not is blank, so that lines keep their numbers."""
+
+    up: str
+    down: str | None = None
+
+
+class WrongTextError(Exception):
+    """The tool would not run this text, or we not as it does; words as in a Finding."""
+
+    def __init__(self, problem: str, remedy: str, line: int | None = None) -> None:
+        super().__init__(problem)
+        self.problem, self.remedy, self.line = problem, remedy, line
+
+
+class Format:
+    """One tool's folder. A format reads nothing itself, and holds no state."""
+
+    name: str
+    #: The files of a new migration, by the ends of their names, with their first texts; none where
+    #: the tool's own generator must write them.
+    new: Mapping[str, str] = MappingProxyType({})
+    #: Whether the tool takes the files by their names as text, where we compare numbers.
+    by_text = False
+    #: Whether a file's text is more than what runs: then `cut` is called.
+    cuts = False
+
+    def claims(self, names: Sequence[str], read: Read) -> bool:
+        """Whether this is surely a folder of the tool."""
+        raise NotImplementedError
+
+    def pick(self, names: Sequence[str], read: Read) -> tuple[list[Pick], list[Finding]]:
+        """The migrations, in any order, and what is wrong with the names."""
+        raise NotImplementedError
+
+    def left_out(self, names: Sequence[str]) -> set[str]:
+        """Numbered files of SQL that the tool knows, and does not run."""
+        return set()
+
+    def cut(self, text: str) -> Cut:
+        """What of a migration's text runs; of an undo's own file it is `up` as well.
+
+        Raises WrongTextError.
+        """
+        raise NotImplementedError
+
+
+def numbered(form: Format, picks: Iterable[Pick]) -> tuple[list[Pick], list[Finding]]:
+    """The picks, and the findings on their numbers and versions."""
+    picks = sorted(picks, key=lambda pick: (number_of(pick.version), pick.version))
+    findings = []
+    for pick in picks:
+        if unfit := _UNFIT.search(pick.version):
+            problem = f"the name holds {unfit[0]!r}, which no version may hold"
+            findings.append(Finding(pick.up, problem, "Rename it with letters, digits and _."))
+    for before, pick in pairwise(picks):
+        if number_of(before.version) == number_of(pick.version):
+            problem = f"{before.up} has the same number"
+            findings.append(Finding(pick.up, problem, "Give one of them another number."))
+        elif form.by_text and before.version > pick.version:
+            findings.append(
+                Finding(
+                    pick.up,
+                    f"{form.name} compares names as text and runs it before {before.up}, "
+                    "whose number is lower",
+                    "Give both numbers of one width.",
+                )
+            )
+    return picks, findings
+
+
+def top(names: Iterable[str]) -> list[str]:
+    """The names of files that lie in the folder itself."""
+    return [name for name in names if "/" not in name]
+
+
+def blank(text: str) -> str:
+    """As many lines as `text` has, with nothing in them."""
+    return "\n" * text.count("\n")
+
+
+def line_of(text: str, offset: int) -> int:
+    """The 1-based line of `offset`."""
+    return text.count("\n", 0, offset) + 1
+
+
+def first_sql(names: Iterable[str], read: Read) -> str:
+    """The text of the first numbered file, in which a tool's mark would be."""
+    found = [name for name in top(names) if name[:1].isdigit() and name.endswith(".sql")]
+    return read(min(found)) if found else ""

@@ -1,0 +1,278 @@
+"""Tools that keep both ways in one file, between marks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from migrator.folder.formats.format import (
+    OUTSIDE,
+    Cut,
+    Format,
+    Pick,
+    Read,
+    WrongTextError,
+    blank,
+    first_sql,
+    line_of,
+    numbered,
+    top,
+)
+from migrator.model import Finding
+
+
+class Marked(Format):
+    """Files NUMBER_name.sql with marks in lines of their own."""
+
+    cuts = True
+    pattern: str  #: of a numbered file's name
+    sign: str  #: of a mark, wherever it is in a text
+
+    def claims(self, names: Sequence[str], read: Read) -> bool:
+        if any(name.endswith(".down.sql") for name in top(names)):
+            return False
+        return bool(re.search(self.sign, first_sql(names, read)))
+
+    def pick(self, names: Sequence[str], read: Read) -> tuple[list[Pick], list[Finding]]:
+        found = [name for name in top(names) if re.fullmatch(self.pattern, name)]
+        return numbered(self, (Pick(name.removesuffix(".sql"), name) for name in found))
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line that is a mark: where it begins and ends, and what it says."""
+
+    start: int
+    end: int
+    says: str
+    rest: str = ""
+
+
+class _Halves:
+    """Both halves of a text; what is in neither is blank in both."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._kept: dict[str, list[str]] = {"up": [], "down": []}
+        self._half = ""
+
+    def turn(self, mark: _Line, half: str, instead: str = "") -> None:
+        """From `mark` on the text is of `half`; of the mark's line `instead` is left there."""
+        self.go_on(mark, "")
+        self._half = half
+        if half:
+            self._kept[half][-1] = instead
+
+    def go_on(self, mark: _Line, instead: str) -> None:
+        """Keep the text up to `mark`, whose line becomes `instead`."""
+        self._keep(self._text[self._at : mark.start])
+        for half, kept in self._kept.items():
+            kept.append(instead if half == self._half else "")
+        self._at = mark.end
+
+    def _keep(self, text: str) -> None:
+        for half, kept in self._kept.items():
+            kept.append(text if half == self._half else blank(text))
+
+    def cut(self) -> Cut:
+        self._keep(self._text[self._at :])
+        up, down = ("".join(self._kept[half]) for half in ("up", "down"))
+        return Cut(up, down if down.strip() else None)
+
+
+def _lines(text: str, pattern: str, flags: int = 0) -> Iterator[_Line]:
+    """The marks; the first group is what a mark says, the second what follows it."""
+    for found in re.finditer(pattern, text, re.MULTILINE | flags):
+        yield _Line(found.start(), found.end(), found[1].lower(), found[2] or "")
+
+
+def _check_before(text: str, mark: _Line, tool: str) -> None:
+    """Only comments and blank lines may be above the first mark."""
+    for line, words in enumerate(text[: mark.start].split("\n"), 1):
+        if words.strip() and not words.lstrip().startswith("--"):
+            raise WrongTextError(
+                f"{tool} takes only comments above its first mark",
+                "Move it below the mark, or into a file of its own.",
+                line,
+            )
+
+
+class Dbmate(Marked):
+    """dbmate: `-- migrate:up` and `-- migrate:down`, both in every file."""
+
+    name = "dbmate"
+    new = MappingProxyType({".sql": "-- migrate:up\n\n-- migrate:down\n"})
+    by_text = True
+    pattern = r"\d+.*\.sql"
+    sign = r"(?m)^--[ \t]*migrate:(?:up|down)\b"
+
+    def cut(self, text: str) -> Cut:
+        halves = _Halves(text)
+        seen: list[str] = []
+        for mark in _lines(text, r"^--[ \t]*migrate:(up|down)(?=\s|\Z)([^\n]*)"):
+            if not seen:
+                _check_before(text, mark, self.name)
+            if mark.says in seen or (mark.says == "down" and not seen):
+                raise WrongTextError(
+                    f"migrate:{mark.says} is not where dbmate looks for it",
+                    "Write one migrate:up, and one migrate:down below it.",
+                    line_of(text, mark.start),
+                )
+            seen.append(mark.says)
+            alone = "transaction:false" in mark.rest.split()
+            halves.turn(mark, mark.says, OUTSIDE if alone else "")
+        if seen != ["up", "down"]:
+            lacks = "migrate:down" if seen else "migrate:up"
+            raise WrongTextError(
+                f"it has no `-- {lacks}`, which dbmate demands", f"Add `-- {lacks}`."
+            )
+        return halves.cut()
+
+
+class Goose(Marked):
+    """goose: `-- +goose Up`, `Down`, `NO TRANSACTION`, `StatementBegin`, `StatementEnd`."""
+
+    name = "goose"
+    new = MappingProxyType({".sql": "-- +goose Up\n\n-- +goose Down\n"})
+    pattern = r"\d+_.*\.sql"
+    sign = r"(?m)^--.*\+goose\s"
+    words = ("up", "down", "statementbegin", "statementend", "no transaction")
+
+    def cut(self, text: str) -> Cut:
+        marks = list(_lines(text, r"^[ \t]*--[^\n]*?\+goose[ \t]*(.*?)[ \t]*($)"))
+        alone = OUTSIDE if any(mark.says == "no transaction" for mark in marks) else ""
+        halves = _Halves(text)
+        seen: list[str] = []
+        for mark in marks:
+            line = line_of(text, mark.start)
+            if mark.says.startswith("envsub"):
+                raise WrongTextError(
+                    "ENVSUB is not supported", "Write the values into the file.", line
+                )
+            if mark.says not in self.words:
+                known = "Up, Down, StatementBegin, StatementEnd or NO TRANSACTION"
+                raise WrongTextError(
+                    f"goose knows no annotation {mark.says!r}", f"Write {known}.", line
+                )
+            if mark.says in ("up", "down"):
+                if not seen:
+                    _check_before(text, mark, self.name)
+                if mark.says in seen or (mark.says == "down" and not seen):
+                    raise WrongTextError(
+                        f"+goose {mark.says.title()} is not where goose looks for it",
+                        "Write one +goose Up, and at most one +goose Down below it.",
+                        line,
+                    )
+                seen.append(mark.says)
+                halves.turn(mark, mark.says, alone)
+            else:
+                # a block needs no semicolon of its own
+                halves.go_on(mark, ";" if mark.says == "statementend" else "")
+        if not seen:
+            raise WrongTextError(
+                "it has no `-- +goose Up`, which goose demands", "Add `-- +goose Up`."
+            )
+        return halves.cut()
+
+
+class SqlMigrate(Marked):
+    """sql-migrate: `-- +migrate Up` and `Down`, which may repeat; `notransaction` behind them."""
+
+    name = "sql-migrate"
+    new = MappingProxyType({".sql": "-- +migrate Up\n\n-- +migrate Down\n"})
+    pattern = r"\d+.*\.sql"
+    sign = r"(?m)^-- \+migrate (?:Up|Down)\b"
+    prefix = "migrate"
+
+    def cut(self, text: str) -> Cut:
+        halves, seen = _Halves(text), False
+        for mark in _lines(text, rf"^-- \+{self.prefix} (\w+)([^\n]*)"):
+            if mark.says in ("up", "down"):
+                seen = True
+                alone = self.prefix == "migrate" and "notransaction" in mark.rest.split()
+                halves.turn(mark, mark.says, OUTSIDE if alone else "")
+            else:
+                halves.go_on(mark, ";" if mark.says == "statementend" else "")
+        if not seen:
+            lacks = f"-- +{self.prefix} Up"
+            raise WrongTextError(
+                f"it has no `{lacks}`: {self.name} would run nothing", f"Add `{lacks}`."
+            )
+        return halves.cut()
+
+
+class Micrate(SqlMigrate):
+    """micrate: the marks of sql-migrate by another name, always in a transaction."""
+
+    name = "micrate"
+    new = MappingProxyType({".sql": "-- +micrate Up\n\n-- +micrate Down\n"})
+    pattern = r"\d+_.+\.sql"
+    sign = r"(?m)^-- \+micrate (?:Up|Down)\b"
+    prefix = "micrate"
+
+
+class Tern(Marked):
+    """tern: numbers from 1 without a gap, the undo below one mark; no templates."""
+
+    name = "tern"
+    new = MappingProxyType({".sql": "\n---- create above / drop below ----\n"})
+    pattern = r"\d+_.+\.sql"
+    sign = r"---- create above / drop below ----"
+
+    def claims(self, names: Sequence[str], read: Read) -> bool:
+        return any(self.sign in read(name) for name in self._files(names)[:5])
+
+    def pick(self, names: Sequence[str], read: Read) -> tuple[list[Pick], list[Finding]]:
+        picks, findings = super().pick(names, read)
+        for place, pick in enumerate(picks, 1):
+            number = int(pick.version.partition("_")[0])
+            if number != place and not findings:
+                problem = f"tern counts without a gap, and {place} is missing"
+                findings.append(Finding(pick.up, problem, f"Give it the number {place}."))
+        return picks, findings
+
+    def cut(self, text: str) -> Cut:
+        if "{{" in text:
+            line = line_of(text, text.index("{{"))
+            raise WrongTextError(
+                "tern's templates are not supported", "Write out what {{ }} gives.", line
+            )
+        up, mark, down = text.partition(self.sign)
+        below = blank(up) + "".join(down.partition("\n")[1:]) if mark else ""
+        halves = [
+            re.sub(r"(?m)^---- tern: disable-tx ----$", OUTSIDE, half) for half in (up, below)
+        ]
+        return Cut(halves[0] + blank(down), halves[1] if halves[1].strip() else None)
+
+    def _files(self, names: Sequence[str]) -> list[str]:
+        return sorted(name for name in top(names) if re.fullmatch(self.pattern, name))
+
+
+class NodePgMigrate(Marked):
+    """node-pg-migrate's SQL files: `-- Up Migration` and `-- Down Migration`, each at most once."""
+
+    name = "node-pg-migrate"
+    new = MappingProxyType({".sql": "-- Up Migration\n\n-- Down Migration\n"})
+    pattern = r"\d+.*\.[sS][qQ][lL]"
+    sign = r"(?mi)^\s*--[\s-]*(?:up|down)\s+migration"
+
+    def pick(self, names: Sequence[str], read: Read) -> tuple[list[Pick], list[Finding]]:
+        found = [name for name in top(names) if re.fullmatch(self.pattern, name)]
+        return numbered(self, (Pick(name[:-4], name) for name in found))
+
+    def cut(self, text: str) -> Cut:
+        halves = _Halves(text)
+        pattern = r"^[ \t]*--[ \t-]*(up|down)[ \t]+migration([^\n]*)"
+        found = list(_lines(text, pattern, re.IGNORECASE))
+        firsts = {mark.says: mark for mark in reversed(found)}  # only the first of each counts
+        marks = sorted(firsts.values(), key=lambda mark: mark.start)
+        if not marks or marks[0].says == "down":
+            halves.turn(_Line(0, 0, "up"), "up")
+        else:
+            _check_before(text, marks[0], self.name)
+        for mark in marks:
+            halves.turn(mark, mark.says)
+        return halves.cut()

@@ -1,0 +1,294 @@
+"""Folders of other tools, run as they are: the same database as psql makes of what is to run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Database, create_database, drop_database
+from tests.job import run_job
+from tests.programs import dump, feed_to_psql
+
+ONE = "CREATE TABLE one (a int, b text DEFAULT 'x;y');"
+TWO = """CREATE FUNCTION two() RETURNS int LANGUAGE plpgsql AS $$
+BEGIN
+  RETURN 2; -- a semicolon
+END $$;"""
+INDEX = "CREATE INDEX CONCURRENTLY one_a ON one (a);"
+DROP_ONE, DROP_TWO, DROP_INDEX = "DROP TABLE one;", "DROP FUNCTION two();", "DROP INDEX one_a;"
+RUNS = f"{ONE}\n{TWO}\n{INDEX}\n"
+
+
+def marked(up: str, down: str, above: str, between: str) -> str:
+    return f"{above}\n{up}\n{between}\n{down}\n"
+
+
+def dbmate(up: str, down: str, option: str = "") -> str:
+    return marked(up, down, f"-- migrate:up{option}", f"-- migrate:down{option}")
+
+
+def goose(up: str, down: str) -> str:
+    return marked(up, down, "-- +goose Up", "-- +goose Down")
+
+
+def migrate(up: str, down: str, option: str = "", tool: str = "migrate") -> str:
+    return marked(up, down, f"-- +{tool} Up{option}", f"-- +{tool} Down{option}")
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A folder of a tool's, with what of it has an undo; it makes what RUNS makes."""
+
+    files: dict[str, str]
+    versions: list[str]
+    undone: bool = True
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+FOLDERS = {
+    "golang-migrate": Golden(
+        {
+            "8_create-One.up.sql": f"{ONE}\n",
+            "8_create-One.down.sql": DROP_ONE,
+            "9_two.up.sql": TWO,
+            "9_two.down.sql": DROP_TWO,
+            "10_index.up.sql": INDEX,
+            "10_index.down.sql": DROP_INDEX,
+            "README.md": "not looked at",
+        },
+        ["8_create-One", "9_two", "10_index"],
+    ),
+    "dbmate": Golden(
+        {
+            "20240101_one.sql": dbmate(ONE, DROP_ONE),
+            "20240102_Two-two.sql": "-- why\n\n" + dbmate(TWO, DROP_TWO),
+            "20240103_index.sql": dbmate(
+                INDEX, "DROP INDEX CONCURRENTLY one_a;", " transaction:false"
+            ),
+        },
+        ["20240101_one", "20240102_Two-two", "20240103_index"],
+    ),
+    "goose": Golden(
+        {
+            "1_one.sql": goose(ONE, DROP_ONE),
+            "2_two.sql": goose(
+                f"-- +goose StatementBegin\n{TWO[:-1]}\n-- +goose StatementEnd", DROP_TWO
+            ),
+            "10_index.sql": "-- +goose NO TRANSACTION\n" + goose(INDEX, DROP_INDEX),
+        },
+        ["1_one", "2_two", "10_index"],
+    ),
+    "sql-migrate": Golden(
+        {
+            "1_one.sql": migrate(ONE, DROP_ONE),
+            "2-two.sql": migrate(TWO, DROP_TWO),
+            "3_index.sql": migrate(INDEX, DROP_INDEX, " notransaction"),
+        },
+        ["1_one", "2-two", "3_index"],
+    ),
+    "micrate": Golden(
+        {
+            "20240101000000_one.sql": migrate(
+                f"{ONE}\n{TWO}", f"{DROP_TWO}\n{DROP_ONE}", "", "micrate"
+            ),
+            "20240101000001_index.sql": migrate(
+                INDEX.replace(" CONCURRENTLY", ""), DROP_INDEX, "", "micrate"
+            ),
+        },
+        ["20240101000000_one", "20240101000001_index"],
+    ),
+    "tern": Golden(
+        {
+            "001_one.sql": f"{ONE}\n---- create above / drop below ----\n{DROP_ONE}\n",
+            "002_two.sql": f"{TWO}\n---- create above / drop below ----\n{DROP_TWO}\n",
+            "003_index.sql": f"---- tern: disable-tx ----\n{INDEX}\n"
+            f"---- create above / drop below ----\n{DROP_INDEX}\n",
+        },
+        ["001_one", "002_two", "003_index"],
+    ),
+    "node-pg-migrate": Golden(
+        {
+            "1700000000000_one.sql": marked(ONE, DROP_ONE, "-- Up Migration", "-- Down Migration"),
+            "1700000000001_two.sql": f"-- Down Migration\n{DROP_TWO}\n-- Up Migration\n{TWO}\n",
+            "1700000000002_index.sql": marked(
+                INDEX.replace(" CONCURRENTLY", ""),
+                DROP_INDEX,
+                "-- Up Migration",
+                "-- Down Migration",
+            ),
+        },
+        ["1700000000000_one", "1700000000001_two", "1700000000002_index"],
+    ),
+    "supabase": Golden(
+        {
+            "20200101000000_init.sql": "SELECT 'the platform ran this' / 0;",
+            "20240101000000_One.sql": ONE,
+            "20240101000001_two-two.sql": TWO,
+            "20240101000002_index.sql": f"-- pg-delta: transaction=false\n{INDEX}",
+        },
+        ["20240101000000_One", "20240101000001_two-two", "20240101000002_index"],
+        undone=False,
+    ),
+    "sqlx": Golden(
+        {
+            "1_one.sql": ONE,
+            "2_two.up.sql": TWO,
+            "2_two.down.sql": DROP_TWO,
+            "3_index.sql": f"-- no-transaction\n{INDEX}",
+        },
+        ["1_one", "2_two", "3_index"],
+        undone=False,
+    ),
+    "prisma": Golden(
+        {
+            "migration_lock.toml": 'provider = "postgresql"',
+            "20240101000000_one/migration.sql": ONE,
+            "20240101000001_two/migration.sql": TWO,
+            "20240101000001_two/down.sql": "SELECT 'never run' / 0;",
+            "20240101000002_index/migration.sql": INDEX.replace(" CONCURRENTLY", ""),
+        },
+        ["20240101000000_one", "20240101000001_two", "20240101000002_index"],
+        undone=False,
+    ),
+    "drizzle": Golden(
+        {
+            "meta/_journal.json": json.dumps(
+                {"entries": [{"tag": "0000_one"}, {"tag": "0001_two"}, {"tag": "0002_index"}]}
+            ),
+            "0000_one.sql": f"{ONE}\n--> statement-breakpoint\n{TWO}",
+            "0001_two.sql": "SELECT 1;--> statement-breakpoint\nSELECT 2;",
+            "0002_index.sql": INDEX.replace(" CONCURRENTLY", ""),
+            "stale.sql": "SELECT 'not in the journal' / 0;",
+        },
+        ["0000_one", "0001_two", "0002_index"],
+        undone=False,
+    ),
+    "diesel": Golden(
+        {
+            "2024-01-01-000000_one/up.sql": ONE,
+            "2024-01-01-000000_one/down.sql": DROP_ONE,
+            "2024-01-02-000000_two/up.sql": TWO,
+            "2024-01-02-000000_two/down.sql": DROP_TWO,
+            "2024-01-03-000000_index/up.sql": INDEX,
+            "2024-01-03-000000_index/down.sql": "DROP INDEX CONCURRENTLY one_a;",
+            "2024-01-03-000000_index/metadata.toml": "run_in_transaction = false\n",
+        },
+        ["2024-01-01-000000_one", "2024-01-02-000000_two", "2024-01-03-000000_index"],
+    ),
+    "graphile-migrate": Golden(
+        {
+            "current.sql": "SELECT 'work in progress' / 0;",
+            "committed/000001-one.sql": f"--! Previous: -\n--! Hash: sha1:a\n\n{ONE}\n",
+            "committed/000002.sql": f"--! Previous: sha1:a\n--! Hash: sha1:b\n\n{TWO}\n",
+            "committed/000003-index.sql": "--! Previous: sha1:b\n--! Hash: sha1:c\n\n"
+            f"--! no-transaction\n{INDEX}\n",
+        },
+        ["000001-one", "000002", "000003-index"],
+        undone=False,
+    ),
+}
+
+
+def lay(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+@pytest.fixture
+def by_psql(database: Database, tmp_path: Path) -> Iterator[Database]:
+    """Another database, of which psql made what the folders say."""
+    made = create_database(database.server)
+    (tmp_path / "runs.sql").write_text(RUNS.replace(" CONCURRENTLY", ""))
+    feed_to_psql(made, tmp_path / "runs.sql")
+    yield made
+    drop_database(made)
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_is_run_as_it_is(
+    name: str, database: Database, by_psql: Database, tmp_path: Path
+) -> None:
+    golden = FOLDERS[name]
+    folder = lay(tmp_path / "m", golden.files)
+    empty = dump(database)
+    done = run_job(database.url, folder)
+    assert done.code == 0, done.stderr
+    assert done.applied == golden.versions
+    assert dump(database) == dump(by_psql)
+    assert run_job(database.url, folder, "verify").code == 0
+    again = run_job(database.url, folder)
+    assert (again.code, again.applied) == (0, [])
+    back = run_job(database.url, folder, "rollback", "--yes", "--to", golden.versions[0])
+    if not golden.undone:
+        assert back.code != 0
+        return
+    assert back.code == 0, back.stderr
+    last = run_job(database.url, folder, "rollback", "--yes", "--steps", "1")
+    assert last.code == 0, last.stderr
+    assert dump(database) == empty
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_setting_says_the_same_as_the_marks(
+    name: str, database: Database, by_psql: Database, tmp_path: Path
+) -> None:
+    golden = FOLDERS[name]
+    folder = lay(tmp_path / "m", golden.files)
+    done = run_job(database.url, folder, "--folder-format", name)
+    assert done.code == 0, done.stderr
+    assert dump(database) == dump(by_psql)
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_new_writes_the_next_file_as_the_tool_would(
+    name: str, database: Database, tmp_path: Path
+) -> None:
+    golden = FOLDERS[name]
+    folder = lay(tmp_path / "m", golden.files)
+    made = run_job(database.url, folder, "new", "add_three")
+    if name in ("drizzle", "prisma", "graphile-migrate"):
+        assert made.code == 2
+        assert "made by its own generator" in made.stderr
+        return
+    assert made.code == 0, made.stderr
+    done = run_job(database.url, folder)
+    assert done.code == 0, done.stderr
+    [*before, last] = done.applied
+    assert before == golden.versions
+    assert last.endswith("add_three")
+
+
+def test_a_folder_of_another_tool_says_so_when_it_is_refused(
+    database: Database, tmp_path: Path
+) -> None:
+    folder = lay(tmp_path / "m", {"1_a.sql": "-- +goose Up\nSELECT 1;\n-- +goose Oops\n"})
+    done = run_job(database.url, folder)
+    assert done.code == 10
+    assert "a folder of goose" in done.stderr
+    [finding] = done.report["findings"]
+    assert (finding["file"], finding["line"]) == ("1_a.sql", 3)
+
+
+def test_a_mark_in_a_later_file_of_our_own_folder_names_the_setting(
+    database: Database, tmp_path: Path
+) -> None:
+    folder = lay(tmp_path / "m", {"1_a.sql": "SELECT 1;\n", "2_b.sql": goose(ONE, DROP_ONE)})
+    done = run_job(database.url, folder)
+    assert done.code == 10
+    [finding] = done.report["findings"]
+    assert "FOLDER_FORMAT=goose" in finding["remedy"]
+
+
+def test_the_lines_of_a_message_are_those_of_the_file(database: Database, tmp_path: Path) -> None:
+    text = "-- why\n-- migrate:up\nSELECT 1;\nSELECT oops;\n-- migrate:down\nSELECT 2;\n"
+    done = run_job(database.url, lay(tmp_path / "m", {"1_a.sql": text}))
+    assert done.code == 15
+    error = done.error
+    assert (error["line"], error["column"]) == (4, 8)
