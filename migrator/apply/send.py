@@ -207,7 +207,7 @@ class Flier:
         for message in messages:
             try:
                 if message.rows is None:
-                    rows = session.send(message.sent)
+                    rows = session.send_file(message.sent)
                 else:
                     session.copy(message.sent, message.rows)
             except ServerError as error:

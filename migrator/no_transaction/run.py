@@ -349,7 +349,7 @@ class _Visit:
         self.session.count_results()
         began = time.monotonic()
         try:
-            return self.session.send(text)
+            return self.session.send_file(text)
         except ServerError as error:
             answered = self.session.answered
             message = step.message(text, starts, results_before)

@@ -4,7 +4,8 @@ Why:
 - the server does not say which statement of a message it refused, so the answers are counted where
   libpq makes them;
 - psycopg2 gives a refused connect no SQLSTATE, and a notice as a text in the server's language;
-- a connection that has a wait callback never blocks, which a COPY needs.
+- a connection that has a wait callback never blocks, which a COPY needs;
+- psycopg2 keeps all rows of each SELECT until the next statement is answered.
 What it relies on: `connection.pgconn_ptr` (psycopg2 2.8 and newer); that psycopg2 calls `poll` in
 the wait callback before libpq has read anything; and that the shared object of `psycopg2._psycopg`
 resolves libpq's symbols, which it links: the wheel bundles libpq, a build from source uses the
@@ -32,7 +33,17 @@ FUNCTIONS = {
     "PQsetErrorVerbosity": "a refused connect is judged by its English words alone",
     "PQsetNoticeReceiver": "notices are texts in the server's language",
     "PQsetnonblocking": "libpq holds all rows of a COPY in memory",
+    **dict.fromkeys(
+        (
+            *("PQsetSingleRowMode", "PQresultStatus"),
+            *("PQntuples", "PQnfields", "PQgetisnull", "PQgetvalue"),
+        ),
+        "libpq holds all rows of a file's SELECT in memory",
+    ),
+    "PQsetChunkedRowsMode": "they come one by one, which takes longer",
 }
+PIECES = frozenset({9, 12})  # PGRES_SINGLE_TUPLE, PGRES_TUPLES_CHUNK
+CHUNK_ROWS = 32  #: of a SELECT that are held at once; a row may be large
 DEFAULT, VERBOSE = 1, 2  # PGVerbosity
 
 
@@ -51,6 +62,7 @@ class Connection(extensions.connection):
     def __init__(self, *arguments: Any, **words: Any) -> None:
         self.early: list[Notice] = []  #: what the server said before anything listened
         self.hear: Callable[[Notice], None] = self.early.append
+        self.in_chunks = False  #: the rows of the message that is sent next come so
         self._numbered = False
         super().__init__(*arguments, **words)
 
@@ -60,6 +72,9 @@ class Connection(extensions.connection):
             self._numbered = True
             _set_verbosity(self, VERBOSE)
             _listen(self)
+        if self.in_chunks:  # only between the sending of a message and the first read
+            self.in_chunks = False
+            _cut_rows(self)
         return super().poll()
 
     def opened(self) -> None:
@@ -161,11 +176,24 @@ def blocking(connection: Any) -> Iterator[None]:
             choose(connection.pgconn_ptr, 1)
 
 
+def _cut_rows(connection: Connection) -> None:
+    """Let rows come in pieces; where that cannot be, all of a statement's come at once."""
+    import ctypes
+
+    number, pointer = ctypes.c_int, ctypes.c_void_p
+    cut = function("PQsetChunkedRowsMode", number, pointer, number)  # libpq 17
+    if cut is None or not cut(connection.pgconn_ptr, CHUNK_ROWS):
+        single = function("PQsetSingleRowMode", number, pointer)
+        if single is not None:
+            single(connection.pgconn_ptr)
+
+
 class ResultCounter:
     """Counts the answers within one message, through libpq's event hook.
 
     The server does not say which statement of a message it refused. psycopg2 drops all results
-    but the last, but libpq calls a registered hook for each (libpq manual, "Event System").
+    but the last, but libpq calls a registered hook for each (libpq manual, "Event System"). Where
+    rows come in pieces psycopg2 drops these too, so that a single value is taken here.
     """
 
     RESULT_CREATED = 3  # PGEVT_RESULTCREATE
@@ -173,6 +201,9 @@ class ResultCounter:
     def __init__(self) -> None:
         self._count = 0
         self._watching = False
+        self._read: Callable[[int, bool], Value | None] | None = None
+        self._pieces: list[Value] = []  #: of the statement that is being answered; two at most
+        self.value: Value | None = None  #: what the last statement answered in pieces, if just that
 
     def watch(self, connection: Any) -> None:
         """Count what `connection` answers from here on, where the hook is available."""
@@ -188,9 +219,16 @@ class ResultCounter:
         hook = kind(self._happened)
         _keep(hook)
         self._watching = bool(register(connection.pgconn_ptr, hook, b"migrator", None))
+        self._read = _piece_reader() if self._watching else None
+
+    @property
+    def takes_rows(self) -> bool:
+        """Whether rows may come in pieces."""
+        return self._read is not None
 
     def reset(self) -> None:
         self._count = 0
+        self._pieces, self.value = [], None
 
     @property
     def well(self) -> int | None:
@@ -200,7 +238,46 @@ class ResultCounter:
     def refused(self) -> None:
         self._count -= 1
 
-    def _happened(self, event: int, _info: int, _through: int) -> int:
-        if event == self.RESULT_CREATED:
+    def _happened(self, event: int, info: int, _through: int) -> int:
+        if event == self.RESULT_CREATED and not self._is_piece(info):
             self._count += 1
+            self.value = self._pieces[0] if len(self._pieces) == 1 else None
+            self._pieces = []
         return 1
+
+    def _is_piece(self, info: int) -> bool:
+        """Whether there is more to come of the statement's answer; a first piece is read."""
+        if self._read is None:
+            return False
+        piece = self._read(info, not self._pieces)
+        if piece is not None:
+            self._pieces = [*self._pieces[:1], piece]
+        return piece is not None
+
+
+#: One value as text, None for NULL; empty for anything else.
+Value = tuple[()] | tuple[str | None]
+
+
+def _piece_reader() -> Callable[[int, bool], Value | None] | None:
+    """Reads the result that an event is about: None unless it is a piece of one."""
+    import ctypes
+
+    number, pointer = ctypes.c_int, ctypes.c_void_p
+    status = function("PQresultStatus", number, pointer)
+    rows, columns = (function(name, number, pointer) for name in ("PQntuples", "PQnfields"))
+    is_null = function("PQgetisnull", number, pointer, number, number)
+    value = function("PQgetvalue", ctypes.c_char_p, pointer, number, number)
+    if not (status and rows and columns and is_null and value):
+        return None
+
+    def read(info: int, wanted: bool) -> Value | None:
+        # PGEventResultCreate: the connection, then the result
+        result = pointer.from_address(info + ctypes.sizeof(pointer)).value
+        if status(result) not in PIECES:
+            return None
+        if not wanted or rows(result) != 1 or columns(result) != 1:
+            return ()
+        return (None if is_null(result, 0, 0) else value(result, 0, 0).decode(errors="replace"),)
+
+    return read

@@ -104,6 +104,20 @@ class Session:
         self._doing(execute, text)
         return rows
 
+    def send_file(self, text: str | bytes) -> list[tuple[Any, ...]]:
+        """As `send`, of statements whose rows nobody wants, however many there are.
+
+        Of the last one a single value comes back, as text where its rows came in pieces.
+        """
+        self._connection.in_chunks = self._results.takes_rows
+        try:
+            rows = self.send(text)
+        finally:
+            self._connection.in_chunks = False
+        if not rows and self._results.value:
+            return [self._results.value]
+        return rows
+
     def copy(self, text: bytes, rows: Iterator[str]) -> None:
         """Send a COPY … FROM STDIN and its rows, as they come.
 

@@ -11,6 +11,7 @@ import pytest
 
 from bench.measure import spend
 from migrator.history.flight import lock_key
+from migrator.postgres import libpq
 from tests.builders import write_folder
 from tests.conftest import Database, MakeProxy
 from tests.job import ROOT, Job, run_job
@@ -53,6 +54,71 @@ def test_the_memory_does_not_grow_with_the_file(
     large = peak_mb(database, a_folder(tmp_path / "large", seed(60)))
     assert large < 80
     assert large - small < 4
+
+
+MANY_ROWS = "SELECT g, repeat('x', 100) FROM generate_series(1, 600000) AS g;\n"
+
+
+@pytest.mark.parametrize("head", ["", "-- migrator: no-transaction\n"], ids=["flight", "alone"])
+def test_the_rows_of_a_select_are_not_kept(database: Database, tmp_path: Path, head: str) -> None:
+    """All of them are over 80 MB here."""
+    small = peak_mb(database, a_folder(tmp_path / "small", iter([head + "SELECT 1;\n"])))
+    database.query("DROP TABLE schema_migrations, schema_migrations_log")
+    large = peak_mb(database, a_folder(tmp_path / "large", iter([head + MANY_ROWS])))
+    assert large - small < 20
+
+
+@pytest.mark.parametrize(
+    "missing", ["", "PQsetChunkedRowsMode", "PQsetSingleRowMode", "PQgetvalue"]
+)
+@pytest.mark.parametrize("head", ["", "-- migrator: no-transaction\n"], ids=["flight", "alone"])
+@pytest.mark.parametrize(
+    "last",
+    [
+        pytest.param("SELECT 'a' WHERE false", id="no row"),
+        pytest.param("SELECT 'a'", id="a value"),
+        pytest.param("SELECT NULL", id="NULL"),
+        pytest.param("SELECT 1, 2", id="two values"),
+        pytest.param("SELECT g FROM generate_series(1, 33) AS g", id="more than a piece"),
+        pytest.param("SET work_mem = '8MB'", id="no answer with rows"),
+    ],
+)
+def test_what_the_job_asks_is_not_taken_for_an_answer_of_the_files(
+    database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    missing: str,
+    head: str,
+    last: str,
+) -> None:
+    whole = libpq.function
+    monkeypatch.setattr(
+        libpq, "function", lambda name, *types: None if name == missing else whole(name, *types)
+    )
+    folder = a_folder(tmp_path / "m", iter([f"{head}SELECT 1;\n{last};\n"]))
+    result = run_job(database.url, folder)
+    assert result.code == 0, result.stderr
+    [(taken,)] = database.query("SELECT execution_time_ms FROM schema_migrations")
+    assert isinstance(taken, int)
+    for line in result.of("statement.done"):
+        assert isinstance(line["execution_time_ms"], int)
+
+
+@pytest.mark.parametrize(
+    ("sql", "line"),
+    [
+        pytest.param("SELECT 1;\nSELECT g FROM generate_series(1, 99) AS g;\n{};", 3, id="behind"),
+        pytest.param(
+            "SELECT 1;\nSELECT 1 / (70 - g) FROM generate_series(1, 99) AS g;", 2, id="in"
+        ),
+    ],
+)
+def test_a_refused_statement_is_found_behind_rows_that_came_in_pieces(
+    database: Database, tmp_path: Path, sql: str, line: int
+) -> None:
+    fails = "DO $$ BEGIN RAISE 'no'; END $$"
+    result = run_job(database.url, a_folder(tmp_path / "m", iter([sql.format(fails)])))
+    assert (result.code, result.error["line"]) == (15, line)
 
 
 @pytest.mark.parametrize(
