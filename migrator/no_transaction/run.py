@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from migrator.apply.database import BUSY, LOCK_REFUSED, LOSSES, Link, MovedError, TablesBusyError
+from migrator.apply.remedies import IN_TRANSACTION
 from migrator.apply.tries import Cause, own_session, persist
 from migrator.durations import limit_seconds
 from migrator.errors import (
@@ -132,6 +133,10 @@ class _StillAtWorkError(Exception):
         self.verdict = verdict
 
 
+class _NotInCompanyError(Exception):
+    """The server takes this statement in a message of its own alone: nothing of it was done."""
+
+
 class _Visit:
     """One hold of the lock, on one session."""
 
@@ -148,6 +153,7 @@ class _Visit:
         self.freed = True  #: nobody keeps it any more
         self.first = False  #: nothing is recorded yet
         self.at = 0  #: the number of the statement that was sent last
+        self.lone = 0  #: the number of the statement that did not go in company
         self.waited = 0.0  #: seconds of LOCK_RETRY_TIMEOUT that a statement has had to itself
         called = _called(self.version, self.way)
         self.running = f"{called} was running, and the server did not answer any more"
@@ -230,8 +236,12 @@ class _Visit:
         if interrupted is not None and self._settled(step, interrupted):
             return
         if step.effect.act is Act.ATOMIC:
-            self._commit(step)
-            return
+            try:
+                self._commit(step)
+                return
+            except _NotInCompanyError:  # what this file does not know of newer servers
+                step = replace(step, effect=Effect(Act.ASK))
+                self.lone = step.number
         with self._patient(step.effect):
             self._begin(step)
             self._run(step)
@@ -239,7 +249,8 @@ class _Visit:
     def _settled(self, step: Step, intent: Intent) -> bool:
         """Settle an interrupted statement; False when it is to be run, or run again."""
         changed = intent.sha256 != step.sha256 or intent.number != step.number
-        effect = read_effect(intent.effect) if changed else step.effect
+        lone = step.effect.act is Act.ATOMIC  #: it was found that it does not go in company
+        effect = read_effect(intent.effect) if changed or lone else step.effect
         before = read_sight(intent.before)
         mark = statement_marker(intent.run_id, self.version, intent.number)
         rule = settle_changed if changed else settle
@@ -360,6 +371,8 @@ class _Visit:
                 self.waited = time.monotonic() - began
             if error.refusal.sqlstate in BUSY:
                 raise self.link.tables_busy(error, message, answered) from error
+            if step.effect.act is Act.ATOMIC and _goes_alone(error):
+                raise _NotInCompanyError from error
             raise self._refused(step, message, error, answered) from error
 
     def _refused(
@@ -374,7 +387,7 @@ class _Visit:
         refusal, found = explained(self.link, self.session, *refused)
         undone = True
         with contextlib.suppress(ServerError, TablesBusyError):
-            undone = self._undone(step)
+            undone = (step.number == self.lone and _goes_alone(error)) or self._undone(step)
             detail = {
                 "sqlstate": refusal.sqlstate,
                 "message": refusal.message,
@@ -502,3 +515,9 @@ class _Visit:
             if error.refusal.sqlstate in BUSY:
                 raise self.link.tables_busy(error) from error
             raise
+
+
+def _goes_alone(error: ServerError) -> bool:
+    """Whether the statement itself was refused in company, and not one that a function runs."""
+    refusal = error.refusal
+    return refusal.sqlstate == IN_TRANSACTION and "PL/pgSQL" not in (refusal.context or "")

@@ -94,7 +94,7 @@ LOOK = """SELECT jsonb_strip_nulls(jsonb_build_object(
                CASE WHEN heap_blks_total > 0 THEN heap_blks_scanned ELSE heap_tuples_scanned END,
                heap_blks_total,
                CASE WHEN heap_blks_total > 0 THEN 'blocks' ELSE 'rows' END
-          FROM pg_stat_progress_cluster
+          FROM {rewrites}
         UNION ALL
         SELECT pid, 'ANALYZE', phase, relid, sample_blks_scanned, sample_blks_total, 'blocks'
           FROM pg_stat_progress_analyze
@@ -142,6 +142,12 @@ def read_open_transactions(session: Session) -> list[dict[str, Any]]:
     return [dict(found) for found in rows[0][0] or []]
 
 
+def look_query(server_version: int, run_id: str) -> str:
+    """LOOK for a server of this version; from 19 on CLUSTER and VACUUM FULL are forms of REPACK."""
+    rewrites = "pg_stat_progress_" + ("repack" if server_version >= 190000 else "cluster")
+    return LOOK.format(who=WHO, run_id=literal(run_id), rewrites=rewrites)
+
+
 class Observer:
     """Looks after the statements of one run, over a connection of its own; Watch's companion.
 
@@ -164,7 +170,7 @@ class Observer:
         """
         self.unavailable = unavailable
         self._session, self._what, self._rhythm, self._tell = session, what, rhythm, tell
-        query = LOOK.format(who=WHO, run_id=literal(run_id))
+        query = look_query(session().server_version, run_id)
         limit = "SET LOCAL statement_timeout = 4000"
         self._query = first("/* migrator observes */", limit, query)
         self._connection: Any = None

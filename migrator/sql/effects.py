@@ -236,7 +236,7 @@ class _Reader:
             return Act.ASK
         if first[:2] == ["drop", "subscription"]:  # it may have a slot to drop elsewhere
             return Act.ASK
-        if first[:1] in (["cluster"], ["reindex"]):  # the table may be partitioned
+        if first[:1] in (["cluster"], ["reindex"], ["repack"]):  # the table may be partitioned
             return Act.REPEAT
         return Act.ATOMIC
 
@@ -248,7 +248,8 @@ class _Reader:
             return self._reindexed()
         if self._take("alter", "table"):
             return self._detached()
-        if self._words(1) in (["vacuum"], ["cluster"]) or self._words(2) == ["alter", "system"]:
+        again = (["vacuum"], ["cluster"], ["repack"], ["wait"])
+        if self._words(1) in again or self._words(2) == ["alter", "system"]:
             return Effect(Act.REPEAT)
         return Effect(Act.ASK)
 

@@ -160,7 +160,8 @@ _ON, _OFF = r"['\"]?(?:ON|TRUE|YES|1)['\"]?", r"\W?(?:OFF|FALSE|NO|0)\b"
 
 # Kind, how the first tokens look (each as in `_looks`, a blank between them), what to call it
 # (\g<0>: as it is written). What only the catalog knows is left to PostgreSQL: whether CLUSTER or
-# REINDEX names a partitioned table, whether DROP SUBSCRIPTION drops a slot.
+# REINDEX names a partitioned table, whether DROP SUBSCRIPTION drops a slot. REPACK and WAIT FOR are
+# of PostgreSQL 19, and are read as its manual has them.
 _CLASSES = (
     (_CONTROL, rf"(?:(BEGIN)(?: WORK| TRANSACTION)?|(START TRANSACTION)){_OUR_MODES}", r"\1\2"),
     (_CONTROL, r"(COMMIT|END|ABORT)(?: WORK| TRANSACTION)?(?: AND NO CHAIN)?$", r"\1"),
@@ -176,6 +177,9 @@ _CLASSES = (
     (_ALONE, r"(?:CREATE|DROP) (?:DATABASE|TABLESPACE)\b", r"\g<0>"),
     (_ALONE, r"(?:VACUUM|ALTER SYSTEM|DISCARD ALL)\b", r"\g<0>"),
     (_ALONE, r"CLUSTER(?: VERBOSE| \( [^)]* \))?$", "CLUSTER of all tables"),
+    (_ALONE, r"REPACK(?: \( [^)]* \))?(?: USING INDEX)?$", "REPACK of all tables"),
+    (_ALONE, rf"REPACK \( (?:[^)]* , )?CONCURRENTLY (?!{_FALSE})", "REPACK (CONCURRENTLY)"),
+    (_ALONE, r"WAIT FOR\b", r"\g<0>"),
     (_ALONE, rf"REINDEX {_OPTIONS}(DATABASE|SYSTEM|SCHEMA)\b", r"REINDEX \1"),
     (_ALONE, rf"REINDEX {_OPTIONS}\w+ CONCURRENTLY\b", "REINDEX CONCURRENTLY"),
     (_ALONE, rf"REINDEX \( (?:[^)]* , )?CONCURRENTLY (?!{_FALSE})", "REINDEX CONCURRENTLY"),
@@ -214,8 +218,8 @@ _CLASSES = (
 )
 # The first words of _CLASSES; any other statement is PLAIN.
 FIRST = (
-    "ABORT|ALTER|BEGIN|CLUSTER|COMMIT|COPY|CREATE|DISCARD|DROP|END|PREPARE|REINDEX|ROLLBACK|SET|"
-    "START|VACUUM"
+    "ABORT|ALTER|BEGIN|CLUSTER|COMMIT|COPY|CREATE|DISCARD|DROP|END|PREPARE|REINDEX|REPACK|ROLLBACK|SET|"
+    "START|VACUUM|WAIT"
 )
 
 #: The words of what begins and ends a transaction that ours can stand for.

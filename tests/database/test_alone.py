@@ -14,6 +14,7 @@ import pytest
 
 from migrator.history.journal import take_lock
 from migrator.history.place import Limits
+from migrator.sql import effects
 from tests.builders import PLACE, write_folder
 from tests.conftest import Database, MakePgBouncer, MakeProxy
 from tests.job import Job, Listener, run_job, run_listening, until
@@ -620,3 +621,65 @@ def test_an_outcome_that_finds_the_log_busy_is_written_again_and_nothing_is_run_
     assert result.code == 0, result.stderr
     assert result.events.count("migration.retry") == 1
     assert database.query("SELECT n FROM steps") == [(1,)]
+
+
+PARTITIONED = """CREATE TABLE p (a int) PARTITION BY RANGE (a);
+CREATE INDEX p_a ON p (a);
+CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9);"""
+
+
+@pytest.fixture
+def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """REINDEX as a statement of which nothing is known, as those of servers to come."""
+    known = effects._Reader.plain_act
+
+    def plain_act(reader: effects._Reader) -> effects.Act:
+        first = reader.tokens[0].text
+        return effects.Act.ATOMIC if first == "reindex" else known(reader)
+
+    monkeypatch.setattr(effects._Reader, "plain_act", plain_act)
+
+
+@pytest.mark.usefixtures("unknown")
+def test_a_statement_that_is_refused_in_company_is_sent_alone(
+    database: Database, tmp_path: Path
+) -> None:
+    database.query(PARTITIONED)
+    sql = "-- migrator: no-transaction\nSELECT 1;\nREINDEX TABLE p;\nSELECT 2;\n"
+    result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": sql}))
+    assert result.code == 0, result.stderr
+    log = "SELECT event, detail->>'statement' FROM schema_migrations_log ORDER BY id"
+    events = [event for event, number in database.query(log) if number == "2"]
+    assert events == ["intent", "outcome"]
+
+
+@pytest.mark.usefixtures("unknown")
+def test_what_is_refused_alone_too_leaves_nothing_to_settle(
+    database: Database, tmp_path: Path
+) -> None:
+    database.query(PARTITIONED)
+    sql = "-- migrator: no-transaction\nREINDEX TABLE nothing_of_that_name;\n"
+    result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": sql}))
+    assert (result.code, result.error["sqlstate"]) == (15, "42P01"), result.stderr
+    sql = "-- migrator: no-transaction\nDO $$ BEGIN EXECUTE 'REINDEX TABLE p'; END $$;\n"
+    result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": sql}))
+    assert (result.code, result.error["sqlstate"]) == (15, "25001"), result.stderr
+    assert result.report["outcome"] == "001_a is not applied, and nothing of it is left"
+    (tmp_path / "001_a.sql").write_text("-- migrator: no-transaction\nREINDEX TABLE p;\n")
+    assert run_job(database.url, tmp_path).code == 0
+
+
+@pytest.mark.usefixtures("unknown")
+def test_what_was_sent_alone_and_interrupted_is_asked_about(
+    database: Database, tmp_path: Path
+) -> None:
+    database.query(PARTITIONED)
+    sql = "-- migrator: no-transaction\nREINDEX TABLE p;\n"
+    folder = write_folder(tmp_path, {"001_a.sql": sql})
+    with closing(database.connect()) as other, other.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE p1 IN ACCESS EXCLUSIVE MODE")
+        result = run_job(database.url, folder, LOCK_TIMEOUT="100ms", LOCK_RETRY_TIMEOUT="100ms")
+    assert (result.code, "has it taken effect?" in result.error["message"]) == (14, True)
+    words = ("repair", "--retry", "001_a", "--reason", "nothing is left")
+    assert run_job(database.url, folder, *words).code == 0
+    assert run_job(database.url, folder).code == 0

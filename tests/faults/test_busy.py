@@ -345,7 +345,11 @@ def test_a_look_that_comes_just_after_the_refusal_does_not_hide_what_was_seen(
     database: Database, block: Block
 ) -> None:
     reader = block("SELECT * FROM hot")
-    session: Any = SimpleNamespace(another=lambda: psycopg2.connect(database.url, async_=True))
+
+    def another() -> Any:
+        return psycopg2.connect(database.url, async_=True)
+
+    session: Any = SimpleNamespace(another=another, server_version=150000)
     told: list[Event] = []
     observer = Observer(lambda: session, "001_a", Rhythm(0, 0.01, 0, 0.01), RUN_ID, told.append)
     began = monotonic()
