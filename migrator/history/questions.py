@@ -30,6 +30,8 @@ def question_of(names: str, server_version: int, access: Access) -> str:
     # a default is evaluated by a write alone, a virtual column by a read
     evaluated = "true" if access is Access.WRITE else "d.attgenerated = 'v'"
     triggers = TRIGGERS if access is Access.WRITE else ""
+    if access is Access.WRITE and server_version < 150000:
+        triggers += GENERATED
     return QUESTION.format(
         names=names,
         inherits=inherits,
@@ -226,3 +228,7 @@ TRIGGERS = """
   SELECT o.oid, 'pg_trigger'::regclass, g.oid, 'the trigger ' || g.tgname,
          pg_get_triggerdef(g.oid)
     FROM ours AS o JOIN pg_trigger AS g ON g.tgrelid = o.oid"""
+#: Before 15 what a generated column calls depends on the column, not on its expression.
+GENERATED = """
+  UNION ALL
+  SELECT o.oid, 'pg_class'::regclass, o.oid, 'a generated column', NULL FROM ours AS o"""
