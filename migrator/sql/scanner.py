@@ -28,12 +28,14 @@ from migrator.sql.statements import (
     LETTER,
     LETTER_DIGIT,
     LETTER_DIGIT_DOLLAR,
+    WITHOUT_CREATE,
     Directive,
     Found,
     Problem,
     Skipped,
     Statement,
     classed,
+    lookalike,
     regex,
     upper,
 )
@@ -77,7 +79,8 @@ _CAREFUL = (
 # Once the first word has settled a statement's class, words and whole rows of an INSERT are taken
 # without a look at each. With an e before a quote, or a digit before a $, it matters which word
 # ends there: `edge` looks back.
-_ESCAPED = rf"(?<!{LETTER_DIGIT_DOLLAR})[eE]'[^'\\]*+(?:\\.[^'\\]*+){{0,50}}'(?!['\s-])"
+_ESCAPED_TEXT = rf"(?<!{LETTER_DIGIT_DOLLAR})[eE]'[^'\\]*+(?:\\.[^'\\]*+){{0,50}}'"
+_ESCAPED = rf"{_ESCAPED_TEXT}(?!['\s-])"
 _DULL = rf"""
     [^eE0-9$'"()\\;/-]++ | [eE]++(?!') | [0-9]++(?!\$) | '[^']*+' | "[^"]*+"
   | -(?!-) | /(?!\*) | {_ESCAPED} | (?<={LETTER})\${LETTER_DIGIT_DOLLAR}*+(?!')
@@ -93,13 +96,22 @@ _BLOCK_EDGE = r"/\*|\*/"
 _ESCAPED_EDGE = r"\\.|''?"
 _GAP = r"(?:[ \t\n\r\f\v]++|--[^\n\r]*+){1,100}"
 _LINE_END = r"[\n\r]"
-_DIRECTIVE = r"--[ \t]*migrator[ \t]*:(.*)"
+_DIRECTIVE = r"--[ \t]*(migrator)[ \t]*:(.*)"
+# Characters that look like a blank, a quote, a dash or nothing. To PostgreSQL they are letters.
+_LOOKALIKE = "[\x80-\xa0\xab\xad\xb4\xbb\u037e\u1680\u180e\u2000-\u2015\u2018-\u201f\u2028-\u202f"
+_LOOKALIKE += (
+    "\u2032-\u2037\u2039\u203a\u205f-\u206f\u2212\u3000-\u3002\ufeff\uff01-\uff0f\uff1a-\uff20]"
+)
+_UNQUOTED = rf"""{_ESCAPED_TEXT}|'[^']*+'|"[^"]*+"|(?P<lookalike>{_LOOKALIKE})"""
+_JOINERS = "\u200c\u200d"  # within a word of some scripts they are part of its spelling
+_LOOKALIKES = 100  # that are reported of a file
 _RESTRICT = r"\\(?:un)?restrict[ \t]+[A-Za-z0-9]+[ \t]*"
 _ROUTINE = {
     f"CREATE {replace}{routine}"
     for replace in ("", "OR REPLACE ")
     for routine in ("FUNCTION", "PROCEDURE")
 }
+_CONNECT = {"\\connect", "\\c"}
 _WITH_DATA = {"COPY ... FROM STDIN", "COPY BINARY"}
 _HEAD_CHARS = 100  # of a quoted text; no class depends on more
 
@@ -111,6 +123,9 @@ class _Scanner:
         self.window = Window(pieces)
         self.firm = 0  # offset in the file of the end of a token: no word goes on behind it
         self.closed_at = -1  # offset in the file of the newest semicolon that ended a statement
+        self.looked = 0  # offset in the file up to which lookalikes have been searched for
+        self.lookalikes = 0  # lines that hold one
+        self.lookalike_line = 0  # the newest of them
         self.closely = False  # the next token is to be read carefully
         self.found: list[Found] = []
         self.begin()
@@ -150,6 +165,29 @@ class _Scanner:
         yield from self.found
 
     def run(self, at: int, text: str) -> None:
+        self.plain(at, text)
+        if not text.isascii() and regex(_LOOKALIKE).search(text):
+            self.look(at, at + len(text))
+
+    def look(self, at: int, end: int) -> None:
+        """Report what stands outside quotes and looks like a sign or a blank, once in a line."""
+        window = self.window
+        start = max(at, self.looked - window.base)
+        for found in regex(_UNQUOTED).finditer(window.text, start, end):
+            place, sign = found.start(), found["lookalike"]
+            if not sign or self.lookalikes >= _LOOKALIKES or self.joins(place, sign):
+                continue
+            line, column = window.place_of(place)
+            if line != self.lookalike_line:
+                self.lookalike_line, self.lookalikes = line, self.lookalikes + 1
+                self.found.append(lookalike(line, column, sign))
+        self.looked = window.base + end
+
+    def joins(self, at: int, sign: str) -> bool:
+        text = self.window.text
+        return sign in _JOINERS and text[at - 1 : at] > "\x7f" and text[at + 1 : at + 2] > "\x7f"
+
+    def plain(self, at: int, text: str) -> None:
         window = self.window
         if self.start is None:
             self.start, self.place = window.base + at, window.place_of(at)
@@ -166,7 +204,7 @@ class _Scanner:
             self.settled = True
         self.end = window.base + at + len(text.rstrip(_BLANK))
 
-    other = run
+    other = plain
 
     def edge(self, at: int, text: str) -> None:
         """Read on from the beginning of the word that ends here."""
@@ -192,22 +230,22 @@ class _Scanner:
                 self.blocks -= 1
 
     def opened(self, at: int, text: str) -> None:
-        self.run(at, text)
+        self.plain(at, text)
         self.depth += 1
 
     def closed(self, at: int, text: str) -> None:
         self.depth = max(self.depth - 1, 0)
-        self.run(at, text)
+        self.plain(at, text)
 
     def semicolon(self, at: int, text: str) -> None:
         if self.depth or self.blocks:
-            self.run(at, text)
+            self.plain(at, text)
         else:
             self.closed_at = self.window.base + at
             self.finish()
 
     def escaped(self, at: int, text: str) -> None:
-        self.run(at, "''")
+        self.plain(at, "''")
         window, place = self.window, self.window.place_of(at)
         while True:
             edge = regex(_ESCAPED_EDGE).search(window.text, window.pos, window.stop)
@@ -239,7 +277,7 @@ class _Scanner:
         return quote and regex(_LINE_END).search(window.text, at, gap) is not None
 
     def dollar(self, at: int, text: str) -> None:
-        self.run(at, "''")
+        self.plain(at, "''")
         self.until(text, self.window.place_of(at), f"dollar-quoted string ({text})")
 
     def quote(self, at: int, text: str) -> None:
@@ -248,7 +286,7 @@ class _Scanner:
         if window.stop - at < _HEAD_CHARS and window.more(at):
             window.pos = 0
             return
-        self.run(at, text + window.text[at + 1 : min(at + _HEAD_CHARS, window.stop)] + text)
+        self.plain(at, text + window.text[at + 1 : min(at + _HEAD_CHARS, window.stop)] + text)
         what = "quoted string" if text == "'" else "quoted identifier"
         self.until(text, window.place_of(at), what)
 
@@ -269,7 +307,8 @@ class _Scanner:
             window.pos = 0  # it may go on
         elif found := regex(_DIRECTIVE, re.IGNORECASE).fullmatch(text):
             line, _ = window.place_of(at)
-            self.found.append(Directive(window.base + at, line, found[1].strip()))
+            exact = found[1] == "migrator"
+            self.found.append(Directive(window.base + at, line, found[2].strip(), exact))
         elif mark := find_mark(text):
             half, marks = mark
             line, column = window.place_of(at)
@@ -297,12 +336,14 @@ class _Scanner:
         elif regex(_RESTRICT).fullmatch(text):
             self.found.append(Skipped(window.base + at, window.base + window.pos))
         else:
-            problem = f"{text.split()[0]} is a command of psql, not SQL"
-            self.problem(window.place_of(at), problem, "Remove it, or write it in SQL.")
+            command = text.split()[0]
+            remedy = WITHOUT_CREATE if command in _CONNECT else "Remove it, or write it in SQL."
+            self.problem(window.place_of(at), f"{command} is a command of psql, not SQL", remedy)
 
     def unterminated(self, place: tuple[int, int], what: str) -> None:
         self.end = self.window.base + self.window.stop
-        self.problem(place, f"this {what} is never closed", "Close it.")
+        remedy = "Close this or an earlier quote: behind one that is missing, texts and SQL swap."
+        self.problem(place, f"this {what} is never closed", remedy)
 
     def problem(self, place: tuple[int, int], problem: str, remedy: str) -> None:
         self.found.append(Problem(place[0], problem, remedy))

@@ -61,6 +61,8 @@ def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]
     wrong += _two_ways(migration, layout.marks, layout.statements)
     for directive in layout.directives:
         name, _, value = directive.text.replace("\t", " ").partition(" ")
+        if not directive.exact and _meant(directive.text) is None:
+            continue
         late = layout.begins is not None and directive.start > layout.begins
         if reason := _wrong(name, value, late=late, again=name in timeouts):
             wrong.append(Problem(directive.line, *reason))
@@ -160,13 +162,21 @@ _OF_VERSIONED = {
 }
 
 
+def _meant(text: str) -> str | None:
+    """The directive that these words begin with, however its parts are joined."""
+    letters = "".join(filter(str.isalpha, text.lower()))
+    return next((name for name in _KNOWN if letters.startswith(name.replace("-", ""))), None)
+
+
 def _wrong(name: str, value: str, *, late: bool, again: bool) -> tuple[str, str] | None:
     """Why this directive cannot be used, and the remedy."""
     if name in _LATER:
         return f"the directive {name} is not supported by this version", "Remove it."
     if name not in _KNOWN:
-        known = ", ".join(_KNOWN)
-        return f'"{name}" is not a directive', f"This version knows {known}."
+        remedy = f"This version knows {', '.join(_KNOWN)}."
+        if meant := _meant(f"{name} {value}"):
+            remedy = f"Did you mean {meant}? {remedy}"
+        return f'"{name}" is not a directive', remedy
     if late:
         return f"the directive {name} comes after a statement", "Move it to the top of the file."
     if name == _REQUIRES:

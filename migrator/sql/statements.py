@@ -67,6 +67,7 @@ class Directive:
     start: int
     line: int
     text: str  #: what follows the colon
+    exact: bool = True  #: False under `-- Migrator:`, which may be a heading with a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,20 @@ def only_alone(special: Iterable[Statement], statements: int) -> bool:
     """Whether a file of so many statements holds only such as cannot run in a transaction."""
     kinds = [statement.kind for statement in special]
     return kinds.count(StatementKind.NON_TRANSACTIONAL) == statements > 0
+
+
+def lookalike(line: int, column: int, sign: str) -> Problem:
+    """A character that looks like a blank, a quote or a dash, and is a letter to PostgreSQL."""
+    import unicodedata  # dear to import, and seldom needed
+
+    name = unicodedata.name(sign, "a control character")
+    return Problem(
+        line,
+        f"U+{ord(sign):04X} ({name}) in column {column} is a letter to PostgreSQL: it would be "
+        "part of a name",
+        "Put the plain blank, quote or sign in its place; a name that is to hold it stands in "
+        "double quotes.",
+    )
 
 
 def position(text: str, offset: int) -> tuple[int, int]:
@@ -234,6 +249,10 @@ _LATER = (
     "acts from the next session on: nothing behind it in this run sees it",
     "Name the schemas in what follows, or SET search_path there.",
 )
+#: For what `pg_dump --create` writes.
+WITHOUT_CREATE = (
+    "Remove it: all of a run is in one database. A dump: make it again, without --create."
+)
 _REFUSALS = {
     StatementKind.TRANSACTION_CONTROL: (
         "would end or begin a transaction",
@@ -258,6 +277,8 @@ _REFUSALS = {
 
 def _refusal(statement: Statement) -> tuple[str, str]:
     problem, remedy = _REFUSALS[statement.kind]
+    if statement.words in {"CREATE DATABASE", "DROP DATABASE"}:
+        return problem, f"{remedy} A dump: make it again, without --create."
     if statement.words == _COPY_OUT:
         return "has no client that would receive its rows", "Remove it."
     return problem, remedy

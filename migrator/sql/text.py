@@ -12,6 +12,13 @@ from migrator.model import Finding
 
 NOT_UTF8 = "the text is not UTF-8", "Save the file as UTF-8."
 NUL = "the text holds a NUL character", "Remove it."
+ARCHIVE_BYTES = 8
+#: What begins a file that is no text, what it is, and how it becomes one.
+ARCHIVES = (
+    (b"PGDMP", "a dump in pg_dump's custom format", "pg_restore --file={0}.new {0}"),
+    (b"toc.dat\0", "a dump in pg_dump's tar format", "pg_restore --file={0}.new {0}"),
+    (b"\x1f\x8b", "compressed with gzip", "gunzip --to-stdout {0} > {0}.new"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +37,22 @@ def read_text(data: bytes | Iterable[bytes], file: str) -> Text | Finding:
     sent with LF; a CR beside plain LFs is part of a value or a body, and is sent as it is, as
     psql does. The blocks, none of them empty, are read again whenever the pieces are.
     """
-    return _small(data, file) if isinstance(data, bytes) else _large(data, file)
+    found = _small(data, file) if isinstance(data, bytes) else _large(data, file)
+    return (_archive(data, file) or found) if isinstance(found, Finding) else found
+
+
+def _archive(data: bytes | Iterable[bytes], file: str) -> Finding | None:
+    """What the file is instead of text, where its first bytes tell."""
+    head = b""
+    for block in (data,) if isinstance(data, bytes) else data:
+        head += block
+        if len(head) >= ARCHIVE_BYTES:
+            break
+    for begins, what, command in ARCHIVES:
+        if head.startswith(begins):
+            remedy = f"Make SQL of it: `{command.format(file)}`, and put that in its place."
+            return Finding(file, f"is {what}, not SQL", remedy)
+    return None
 
 
 def _small(data: bytes, file: str) -> Text | Finding:

@@ -304,3 +304,34 @@ def test_the_memory_is_a_few_times_the_longest_token_at_most(
     finally:
         tracemalloc.stop()
     assert peak < 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (
+            "A;\nCREATE TABLE a\u00a0(id int);",
+            2,
+            "U+00A0 (NO-BREAK SPACE) in column 15 is a letter",
+        ),
+        ("SELECT \u2018x\u2019", 1, "U+2018 (LEFT SINGLE QUOTATION MARK) in column 8"),
+        ("SELECT 1, a\u200bE'x';", 1, "U+200B (ZERO WIDTH SPACE) in column 12"),
+        ("A;\n\ufeffB;", 2, "U+FEFF (ZERO WIDTH NO-BREAK SPACE) in column 1"),
+        ("SELECT a\x80", 1, "U+0080 (a control character) in column 9"),
+    ],
+)
+def test_a_letter_that_looks_like_a_sign_is_a_problem(text: str, line: int, words: str) -> None:
+    for cuts in (range(0), range(1, len(text))):
+        [found] = [one for one in found_in(text, cuts) if isinstance(one, Problem)]
+        assert found.line == line
+        assert found.problem.startswith(words)
+
+
+def test_such_a_letter_may_be_quoted_or_within_a_word() -> None:
+    quoted = "'\u00a0', \"\u00a0\", E'\u00a0\\'\u00a0', $$\u00a0$$"
+    text = f"SELECT {quoted} -- \u00a0\n/* \u00a0 */, \u0645\u200c\u0645"
+    assert of(Problem, text) == []
+
+
+def test_it_is_reported_once_in_a_line_and_of_a_hundred_lines() -> None:
+    assert len(of(Problem, "SELECT \u00a0 \u00a0\n" * 150)) == 100

@@ -168,6 +168,25 @@ def test_the_findings_of_a_file_come_in_the_order_of_its_lines() -> None:
     assert [finding.line for finding in findings] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("sql", ["-- Migrator: Jane\nA;", "A;\n-- MIGRATOR: see the wiki\n"])
+def test_a_heading_with_a_name_is_a_comment(sql: str) -> None:
+    script, findings = understand(a_migration(1, sql))
+    assert (script is not None, findings) == (True, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("-- migrator: no transaction", "no-transaction"),
+        ("-- Migrator: No_Transaction", "no-transaction"),
+        ("-- migrator: locktimeout 5s", "lock-timeout"),
+    ],
+)
+def test_a_slip_of_a_directive_is_asked_about(text: str, meant: str) -> None:
+    _, [finding] = understand(a_migration(1, f"{text}\nA;"))
+    assert finding.remedy.startswith(f"Did you mean {meant}? This version knows ")
+
+
 @pytest.mark.parametrize("before", ["", "-- migrator: no-transaction\n"])
 def test_what_acts_from_the_next_session_on_is_a_warning(before: str) -> None:
     sql = f"{before}SELECT 1;\nALTER ROLE r SET search_path = a;\n"

@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 
 from migrator.sql.scanner import scan
-from migrator.sql.statements import Statement, StatementKind, line_text, position, refusals
+from migrator.sql.statements import (
+    Problem,
+    Statement,
+    StatementKind,
+    line_text,
+    position,
+    refusals,
+)
 
 
 def statements_of(text: str) -> list[Statement]:
@@ -151,6 +158,13 @@ def test_what_a_migration_cannot_hold_is_refused_with_a_remedy(
 ) -> None:
     [found] = refusals(statements_of(f"SELECT 1;\n{text}"))
     assert (found.line, found.problem, found.remedy) == (2, problem, remedy)
+
+
+@pytest.mark.parametrize("sql", ["CREATE DATABASE d", "\\connect d"])
+def test_a_dump_that_makes_its_database_is_made_again(sql: str) -> None:
+    [*found] = (one for one in scan((sql,)) if isinstance(one, Problem))
+    found = found or [*refusals(statements_of(sql))]
+    assert found[0].remedy.endswith("A dump: make it again, without --create.")
 
 
 def test_a_position_is_a_line_and_a_column() -> None:

@@ -93,3 +93,19 @@ def test_it_does_not_matter_how_a_large_file_is_cut_into_blocks(
 def test_nor_for_what_is_wrong_with_it(encoded: bytes, data: st.DataObject) -> None:
     cuts = data.draw(st.lists(st.integers(0, len(encoded))))
     assert read(blocks_of(encoded, cuts)) == read(encoded)
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"PGDMP\x01\x0e\0\0 and more", "is a dump in pg_dump's custom format, not SQL"),
+        (b"toc.dat\0\0\0 and more", "is a dump in pg_dump's tar format, not SQL"),
+        (b"\x1f\x8b\x08\0 and more", "is compressed with gzip, not SQL"),
+    ],
+)
+def test_a_file_that_is_no_text_is_known_by_its_first_bytes(data: bytes, what: str) -> None:
+    for blocks in (data, [data[:3], data[3:]]):
+        found = read_text(blocks, "001_a.sql")
+        assert isinstance(found, Finding)
+        assert found.problem == what
+        assert "001_a.sql" in found.remedy
