@@ -336,9 +336,12 @@ class _Scanner:
         elif regex(_RESTRICT).fullmatch(text):
             self.found.append(Skipped(window.base + at, window.base + window.pos))
         else:
-            command = text.split()[0]
+            command, place = text.split()[0], window.place_of(at)
+            problem = f"{command} is a command of psql, not SQL"
             remedy = WITHOUT_CREATE if command in _CONNECT else "Remove it, or write it in SQL."
-            self.problem(window.place_of(at), f"{command} is a command of psql, not SQL", remedy)
+            if command.startswith("\\;"):
+                problem, remedy = "\\; separates statements in psql alone", "Write ; instead."
+            self.problem(place, problem, remedy)
 
     def unterminated(self, place: tuple[int, int], what: str) -> None:
         self.end = self.window.base + self.window.stop

@@ -166,6 +166,7 @@ def test_the_lines_that_pg_dump_writes_for_psql_are_skipped() -> None:
         ("a;\n b $x$ $$ ;\n", 2, "this dollar-quoted string ($x$) is never closed"),
         ("a;\n /* b /* */ ;\n", 2, "this comment is never closed"),
         ("a;\n\\i other.sql\nb;", 2, "\\i is a command of psql, not SQL"),
+        ("a;\n\\;SELECT 1;", 2, "\\; separates statements in psql alone"),
         ("a;\n\\restrict\nb;", 2, "\\restrict is a command of psql, not SQL"),
         ("a;\n\\.\nb;", 2, "\\. is a command of psql, not SQL"),
         ("a;\n\\", 2, "\\ is a command of psql, not SQL"),
