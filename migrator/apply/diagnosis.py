@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from migrator.apply.context_rules import block_line, copied_relation, copied_row, copied_values
+from migrator.apply.placeholder_rules import unfilled
 from migrator.apply.remedies import NO_RIGHT, UNASKED, Facts, Situation, remedy_of
 from migrator.apply.rights_rules import Names
 from migrator.display import TEXT_CHARS
@@ -129,8 +130,22 @@ def diagnose(
     found = {key: value for key, value in details.items() if value is not None}
     if not in_file and refusal.sqlstate == NO_RIGHT:
         return AccessError(text, **found)
-    situation = Situation(refusal, script, facts, standing.first, general_timeout_ms, ours)
+    limits = general_timeout_ms, ours, _unfilled(message, refusal)
+    situation = Situation(refusal, script, facts, standing.first, *limits)
     return StatementError(text, remedy=remedy_of(situation), **found)
+
+
+def _unfilled(message: Message, refusal: Refusal) -> tuple[str, ...]:
+    """The placeholders of a statement that could not be read, where no secret may be one."""
+    if refusal.sqlstate != SYNTAX or _quotes_password(message, refusal):
+        return ()
+    if refusal.internal_query and refusal.internal_position:
+        return unfilled(refusal.internal_query[:WORD_CHARS], refusal.internal_position - 1)
+    blamed = _blamed(message, refusal, None, statements(message.body))
+    if blamed is None or not refusal.position:
+        return ()
+    text = message.body[blamed.start : blamed.end][:WORD_CHARS]
+    return unfilled(text, refusal.position - 1 - message.body_starts - blamed.start)
 
 
 def refused_words(message: Message, refusal: Refusal, results: int | None) -> Names:

@@ -52,6 +52,7 @@ class Situation:
     first: bool = False  #: nothing is recorded yet
     general_timeout_ms: int = 0  #: STATEMENT_TIMEOUT
     ours: bool = False  #: a statement of ours was refused, not one of the file's
+    unfilled: tuple[str, ...] = ()  #: placeholders of a statement that could not be read
 
     @property
     def words(self) -> Names:
@@ -100,6 +101,7 @@ class Situation:
             privilege=self.lacking.privilege,
             what=self.lacking.on,
             limit=format_duration(next(filter(None, limits), 0)),
+            placeholders=", ".join(f"`{name}`" for name in self.unfilled),
         )
 
 
@@ -214,6 +216,13 @@ REMEDIES = (
         "but in no function and in no block that has an EXCEPTION part: change that, then run "
         "again. Where that run asks what the statement has done: `repair --retry {version} "
         "--reason WHY` once nothing of it is left.",
+    ),
+    Remedy(
+        _on("42601"),
+        "a variable of psql, or a placeholder of a template",
+        lambda s: bool(s.unfilled),
+        "Write the values into the file: nothing is put in the place of {placeholders} here, as "
+        "psql or a template would.",
     ),
     Remedy(
         _on("55P04"),

@@ -206,3 +206,31 @@ def test_a_commit_that_fails_is_no_commit_however_many_answers_came_before(
     assert (result.code, result.applied) == (15, ["001_a"]), result.stderr
     assert result.report["outcome"].startswith("002_b was rolled back")
     assert database.query("SELECT version FROM schema_migrations") == [("001_a",)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "named"),
+    [
+        pytest.param("SELECT :v, :'w';", "`:v`, `:'w'`", id="psql"),
+        pytest.param('SELECT * FROM :"t" WHERE a = :v;', '`:"t"`, `:v`', id="psql, quoted"),
+        pytest.param("CREATE SCHEMA {{ name }};", "`{{ name }}`", id="a template"),
+        pytest.param("CREATE SCHEMA ${name};", "`${name}`", id="another one"),
+        pytest.param(
+            "DO $$\nBEGIN\n  EXECUTE 'SELECT :v';\nEND $$;", "`:v`", id="inside a DO block"
+        ),
+    ],
+)
+def test_a_placeholder_that_nobody_filled_is_named(
+    database: Database, tmp_path: Path, sql: str, named: str
+) -> None:
+    error = run_job(database.url, write_folder(tmp_path, {"001_a.sql": f"SELECT 1;\n{sql}"})).error
+    assert error["sqlstate"] == "42601"
+    assert f"nothing is put in the place of {named} here" in error["remedy"]
+
+
+def test_a_password_in_the_place_of_a_variable_is_not_named(
+    database: Database, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path, {"001_a.sql": "CREATE ROLE r PASSWORD :hunter2;"})
+    result = run_job(database.url, folder)
+    assert (result.code, "hunter2" in result.stderr) == (15, False)

@@ -90,6 +90,11 @@ CASES = [
         "Move the statement to a file of its own",
     ),
     ("2D000 alone", situation("2D000", sql=ALONE), "COMMIT and ROLLBACK work in a DO block"),
+    (
+        "placeholders",
+        situation("42601", unfilled=(":v", ":'pw'")),
+        "Write the values into the file: nothing is put in the place of `:v`, `:'pw'` here",
+    ),
     ("55P04", situation("55P04"), "Make two files"),
     ("42704", situation("42704", "SET transaction_timeout = 0"), "Take the line out: this server"),
     ("25P02", situation("25P02"), "Look for the first error in the server's log"),
