@@ -123,13 +123,15 @@ def _two_ways(
         other, place = Half.UP, f"{migration.version}.sql"
     if mark := other_half(marks, statements, other):
         problem = f"`{shorten(mark.text, 60)}` is a mark of {mark.marks.tool or 'another tool'}"
-        problem += ": " if mark.marks.sure else ", and a statement follows it: "
         remedy = f"Move the {other.value} half to {place} and remove the marks."
+        if not mark.marks.sure:
+            problem += ", and a statement follows it"
+            remedy += " Of a heading that means nothing of the kind, change the words."
         if migration.repeatable:
             remedy = f"Remove the {other.value} half and the marks: a repeatable has no undo."
         elif mark.marks.tool in FOLDER_FORMATS:
             remedy += f" Or set FOLDER_FORMAT={mark.marks.tool}, if all files are of that tool."
-        yield Problem(mark.line, f"{problem}up and down would both run", remedy)
+        yield Problem(mark.line, f"{problem}: up and down would both run", remedy)
 
 
 def _requirements(directives: Iterable[Directive]) -> tuple[Requirement, ...]:

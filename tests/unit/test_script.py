@@ -214,7 +214,8 @@ def test_what_acts_from_the_next_session_on_is_a_warning(before: str) -> None:
             2,
             "`--Down:` is a mark of another tool, and a statement follows it: up and down would "
             "both run",
-            "Move the down half to 007_a.down.sql and remove the marks.",
+            "Move the down half to 007_a.down.sql and remove the marks. Of a heading that means "
+            "nothing of the kind, change the words.",
         ),
         (
             "007_a.down.sql",
@@ -222,7 +223,8 @@ def test_what_acts_from_the_next_session_on_is_a_warning(before: str) -> None:
             3,
             "`-- Up` is a mark of another tool, and a statement follows it: up and down would "
             "both run",
-            "Move the up half to 007_a.sql and remove the marks.",
+            "Move the up half to 007_a.sql and remove the marks. Of a heading that means "
+            "nothing of the kind, change the words.",
         ),
         (
             "R__a.sql",
