@@ -19,6 +19,7 @@ SECRET_CHARS = 3 * 65_535
 #: Characters that are kept of a text until its secrets are hidden: what is cut sooner may end
 #: with half a password, which no search for the whole one finds.
 HELD_CHARS = TEXT_CHARS + 2 * SECRET_CHARS
+CHECKSUM_DIGITS = 12  #: that are shown of a checksum: as many as a person compares
 #: Fields that are shown at another length; None: whole, as they are made of texts that were cut.
 LENGTHS = {
     **{"traceback": 16_000, "undo": 10_000, "sql": 100_000},
@@ -61,6 +62,12 @@ def escaped_json(text: str) -> str:
     if text.isprintable():
         return text
     return _unsafe().sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
+def with_short_checksums(text: str) -> str:
+    """`text` with the beginnings of the SHA-256s that it holds."""
+    shown, rest = CHECKSUM_DIGITS, 64 - CHECKSUM_DIGITS
+    return re.sub(rf"\b([0-9a-f]{{{shown}}})[0-9a-f]{{{rest}}}\b", r"\1", text)
 
 
 def held(text: str) -> str:

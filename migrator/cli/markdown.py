@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from migrator.cli.tables import details
-from migrator.display import visible
+from migrator.display import visible, with_short_checksums
 from migrator.report import at_work_in_words, findings_left_out
 
 NOTHING = "none\n"
@@ -41,7 +41,9 @@ def text(value: object) -> str:
 
     What stands between back-ticks, as names and commands do in our own texts, stays code.
     """
-    said = visible(" ".join(str(value).split()))  # a line end in prose is a blank
+    said = visible(
+        " ".join(with_short_checksums(str(value)).split())
+    )  # a line end in prose is a blank
     pieces = re.split("(?<!`)`([^`]+)`(?!`)", said)
     words = (code(p) if place % 2 else _escaped(p) for place, p in enumerate(pieces))
     return " ".join("".join(words).split())

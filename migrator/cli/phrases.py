@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from migrator.cli.cells import Screen
-from migrator.display import visible
+from migrator.display import visible, with_short_checksums
 from migrator.report import blockers_in_words, in_words
 
 Fields = dict[str, Any]
@@ -56,7 +56,7 @@ def words(value: Any) -> str:
         return ", ".join(f"{str(k).replace('_', ' ')} {words(v)}" for k, v in value.items())
     if isinstance(value, list):
         return listed(value)
-    return visible(str(value))
+    return visible(with_short_checksums(str(value)))
 
 
 def listed(values: list[Any]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from migrator.config import OnFinding, OnLate
+from migrator.display import CHECKSUM_DIGITS
 from migrator.errors import DriftError, LateError, MigratorError, MissingError, SourceError
 from migrator.model import Applied, Finding, Migration, Order, number_of
 from migrator.plan.order import Needs, closure
@@ -327,4 +328,4 @@ def _differs(migration: Migration, row: Applied) -> bool:
 
 def short(checksum: str | None) -> str:
     """As much of it as a person compares."""
-    return (checksum or "none")[:12]
+    return (checksum or "none")[:CHECKSUM_DIGITS]

@@ -11,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.cli.cells import Screen
-from migrator.cli.tables import as_text
+from migrator.cli.markdown import text as prose
+from migrator.cli.phrases import words as phrase
+from migrator.cli.tables import as_text, details
+from migrator.display import with_short_checksums
 from migrator.model import Finding
 from migrator.report import (
     Done,
@@ -303,3 +306,15 @@ def test_a_line_of_the_log_shows_a_person_what_is_for_people() -> None:
     detail = {"statement": 2, "what": "VACUUM t", "sha256": "0" * 64, "effect": {}, "before": {}}
     shown = as_text("history", {"log": [{"event": "intent", "detail": detail}]}, {}, Screen())
     assert shown.splitlines()[1:] == ["intent", "    statement 2, what VACUUM t"]
+
+
+def test_a_checksum_is_shown_by_its_beginning() -> None:
+    digest = "0123456789abcdef" * 4
+    assert details({"was": digest, "why": f"{digest} gives way"}) == (
+        "was 0123456789ab, why 0123456789ab gives way"
+    )
+    said = f"the checksum {digest}."
+    assert phrase(said) == prose(said) == "the checksum 0123456789ab."
+    assert with_short_checksums(f"{digest}0 {digest[1:]} x{digest}") == (
+        f"{digest}0 {digest[1:]} x{digest}"
+    )
