@@ -9,8 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from migrator.apply.database import Link, MovedError
+from migrator.apply.direction import Applying, Direction
 from migrator.apply.scripts import Reader
-from migrator.apply.send import Course, Flier, Seen, check_time
+from migrator.apply.send import Flier, Seen, check_time
 from migrator.apply.supabase_history import Sync
 from migrator.apply.tries import (
     HISTORY,
@@ -110,7 +111,7 @@ class Run:
     #: Puts a question to whoever sits at a terminal, with the answer of the command that it is
     #: about; True where nobody does.
     ask: Callable[[str, dict[str, Any]], bool] = field(default=lambda _question, _shown: True)
-    course: Course = field(default_factory=Course)
+    direction: Direction = field(default_factory=Applying)
     applied: list[Done] = field(default_factory=list)
     rolled_back: list[Done] = field(default_factory=list)
     view: View | None = None  #: the newest look
@@ -319,9 +320,9 @@ class Run:
             self.link.tell(Event("transaction.open", "warning", found))
 
     def fly(self, script: Script, seen: Seen) -> Done:
-        """One flight, as the run's course has it; see `Flier.fly`."""
+        """One flight, in the run's direction; see `Flier.fly`."""
         rows = self.view.history.rows if self.view else ()
-        return Flier(self.link, self.sync, self.course, rows, self._standing).fly(script, seen)
+        return Flier(self.link, self.sync, self.direction, rows, self._standing).fly(script, seen)
 
     def _standing(self) -> Standing:
         from migrator.apply.diagnosis import Standing  # needed only when a statement failed

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from migrator.apply.database import LOSSES, Link, MovedError
+from migrator.apply.direction import Direction
 from migrator.apply.supabase_history import Sync
 from migrator.apply.tries import ONCE, REPEATABLE, ask, persist
 from migrator.display import visible
@@ -21,12 +22,11 @@ from migrator.errors import (
     StoppedError,
     UnreachableError,
 )
-from migrator.history.fence import Write
 from migrator.history.flight import BECAME, MOVED, SIGN, Message, head, log_alone, make_flight
 from migrator.history.place import Limits, Place
-from migrator.history.read import find_run, is_standby
-from migrator.history.rows import applied, log_row
-from migrator.model import Applied, Migration
+from migrator.history.read import is_standby
+from migrator.history.rows import log_row
+from migrator.model import Applied
 from migrator.postgres.libpq import Notice
 from migrator.postgres.session import LostError, ServerError, Session
 from migrator.report import Done
@@ -39,19 +39,6 @@ Seen = dict[str, str | None]  # the history as our next flight must find it
 
 UNENCODABLE = "22P05"  #: a character has no equivalent in the database's encoding
 LOG_SECONDS = 3.0  #: for the row that records a failure; it may be done without
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """Which way a run's flights go: what records one, and by what it is known to have arrived."""
-
-    record: Callable[[Script, Place], tuple[Write, ...]] = applied
-    also: Callable[[Sync, Migration], tuple[Write, ...]] = Sync.rows  #: goes along with that
-    #: The run that a look under the lock finds to have done it, and its ms; None: it is not done.
-    find: Callable[[Session, Place, str], tuple[str | None, int] | None] = find_run
-    called: str = "{}"  #: what one is called in words, around its version
-    busy: str = "{} was rolled back and is not applied"  #: what a refusal for want of locks means
-    failed: str = "failed"  #: the log's event when PostgreSQL has refused one
 
 
 class _Closed:
@@ -97,7 +84,7 @@ class Flier:
 
     link: Link
     sync: Sync
-    course: Course
+    direction: Direction
     rows: Sequence[Applied]  #: the history as the plan saw it
     standing: Callable[[], Standing]  #: what the run had done, asked when a statement is refused
 
@@ -150,10 +137,10 @@ class Flier:
         return self._ours(version, found)
 
     def _look(self, version: str, session: Session, place: Place) -> tuple[str | None, int] | None:
-        """As the course's `find`; LostError from a standby, which may not have our COMMIT yet."""
+        """As `Direction.find`; LostError from a standby, which may not have our COMMIT yet."""
         if is_standby(session):
             raise LostError("the server that answers is a standby")
-        return self.course.find(session, place, version)
+        return self.direction.find(session, place, version)
 
     def _ours(self, version: str, found: tuple[str | None, int] | None) -> Done | None:
         """Whether the row that was found is of our flight: None when our flight left nothing.
@@ -176,13 +163,13 @@ class Flier:
         def send() -> int | None:
             check_time(self.link, script, self._called(version))
             place = self.link.place_of(self.link.connect())
-            record = self.course.record(script, place)
-            also = self.course.also(self.sync, script.migration)
+            record = self.direction.record(script, place)
+            also = self.direction.also(self.sync, script.migration)
             tables = self.sync.tables
             flight = make_flight(script, head(seen.items()), place, limits, also, record, tables)
             return self._send(script, flight)
 
-        busy = self.course.busy.format(version)
+        busy = self.direction.busy.format(version)
         try:
             return persist(self.link, send, ONCE, version, limits.lock_timeout, busy)
         except SourceError as error:  # the file has changed since it was understood
@@ -304,7 +291,7 @@ class Flier:
             }
             session = self.link.connect()
             place = self.link.place_of(session)
-            line = log_row(place, version, self.course.failed, detail)
+            line = log_row(place, version, self.direction.failed, detail)
             with (
                 contextlib.suppress(ServerError, LostError, StoppedError),
                 self.link.watch.limited(LOG_SECONDS),
@@ -334,7 +321,7 @@ class Flier:
         )
 
     def _called(self, version: str) -> str:
-        return self.course.called.format(version)
+        return self.direction.called.format(version)
 
 
 def _chosen(own: int | None, general: int) -> int:

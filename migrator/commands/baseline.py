@@ -5,19 +5,36 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+from migrator.apply.direction import Applying
 from migrator.apply.run import Run, View
-from migrator.apply.send import Course
 from migrator.apply.supabase_history import Sync
 from migrator.apply.tries import ask, until_unmoved
 from migrator.commands.baseline_rules import choose, declared
 from migrator.errors import DriftError, MigratorError
 from migrator.history.fence import Write
+from migrator.history.place import Place
+from migrator.history.rows import MS
 from migrator.model import Event, Finding, Migration
 from migrator.scratch.platform_rules import in_one_line, of_platform
 from migrator.scratch.scratch import scratch_run
 from migrator.scratch.snapshot import Snapshot, differences, schemas, within
 from migrator.scratch.snapshot_query import read_snapshot
 from migrator.sql.script import Script
+
+
+class _Declaring(Applying):
+    """Several migrations are recorded as applied by one flight, which runs nothing."""
+
+    called = "the baseline"
+
+    def __init__(self, chosen: tuple[Migration, ...]) -> None:
+        self._chosen = chosen
+
+    def record(self, script: Script, place: Place, spent_ms: str = MS) -> tuple[Write, ...]:
+        return declared(script, place, self._chosen)
+
+    def also(self, sync: Sync, _last: Migration) -> tuple[Write, ...]:
+        return tuple(row for migration in self._chosen for row in sync.rows(migration))
 
 
 def declare(run: Run, migrations: tuple[Migration, ...], at: str, *, check: bool) -> list[str]:
@@ -36,8 +53,7 @@ def declare(run: Run, migrations: tuple[Migration, ...], at: str, *, check: bool
         if not checked:
             _check(run, chosen, migrations)
             checked = True  # once: what may move is the history, which must be empty again
-        rows, also = partial(declared, chosen=chosen), partial(_mirrored, chosen=chosen)
-        run.course = Course(rows, also, called="the baseline")
+        run.direction = _Declaring(chosen)
         run.prepare(view.history)
         run.sync.look()
         run.fly(_nothing(chosen[-1]), dict(view.history.seen()))
@@ -55,10 +71,6 @@ def _nothing(last: Migration) -> Script:
     empty = replace(last, pieces=("",))
     layout = lay_out(empty.pieces)
     return Script(empty, layout.parts, layout.statements, layout.whole)
-
-
-def _mirrored(sync: Sync, _last: Migration, chosen: tuple[Migration, ...]) -> tuple[Write, ...]:
-    return tuple(row for migration in chosen for row in sync.rows(migration))
 
 
 def _check(run: Run, chosen: tuple[Migration, ...], migrations: tuple[Migration, ...]) -> None:

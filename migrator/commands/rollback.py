@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from migrator.apply.direction import Applying, Undoing
 from migrator.apply.run import Run, View
-from migrator.apply.send import Course, Seen, check_time
-from migrator.apply.supabase_history import Sync
+from migrator.apply.send import Seen, check_time
 from migrator.apply.tries import read_tables, until_unmoved
 from migrator.commands.rollback_rules import (
     DEPENDED_ON,
@@ -18,19 +18,13 @@ from migrator.commands.rollback_rules import (
     what_it_means,
 )
 from migrator.errors import ConfigError, MigratorError, StatementError, StoppedError
-from migrator.history import journal
-from migrator.history.fence import Write
-from migrator.history.place import Place
 from migrator.history.read import History
-from migrator.history.rows import undone
-from migrator.history.undo_texts import find_undo, read_kept
+from migrator.history.undo_texts import read_kept
 from migrator.model import Applied, Event, Migration
-from migrator.no_transaction.run import Errand, apply_alone
+from migrator.no_transaction.run import apply_alone
 from migrator.plan.plan import make_plan
-from migrator.plan.progress import ROLLBACK_FAILED, Way
 from migrator.plan.undo import Origin, Step, UndoPlan, Wish, check_begun, make_undo
 from migrator.report import Done
-from migrator.sql.script import Script
 
 
 def plan_undo(run: Run, migrations: tuple[Migration, ...], wish: Wish, origin: Origin) -> UndoPlan:
@@ -64,7 +58,7 @@ def roll_back(
         _undo_all(run, migrations, plan, view.history)
 
     until_unmoved(partial(run.look, migrations), undo)
-    run.course = Course()
+    run.direction = Applying()
 
 
 def _plan(
@@ -110,8 +104,8 @@ def _undo_all(
     run.sync.look()
     for number, step in enumerate(plan.steps, 1):
         version, file = step.row.version, step.script.migration.file
-        run.course = _course(step)
-        check_time(run.link, step.script, run.course.called.format(version))
+        run.direction = Undoing(step)
+        check_time(run.link, step.script, run.direction.called.format(version))
         fields = {"version": version, "file": file, "step": number, "steps": len(plan.steps)}
         run.link.tell(Event("undo.started", "info", {**fields, "from": step.origin.value}))
         try:
@@ -148,22 +142,8 @@ def _pending(
 def _undo(run: Run, step: Step, seen: Seen) -> Done:
     if step.script.transactional:
         return run.fly(step.script, seen)
-    errand = Errand(Way.BACK, partial(_finish, step), find_undo)
-    also = run.sync.undone(step.script.migration)
-    return apply_alone(run.link, step.script, seen.items(), also, errand)
-
-
-def _finish(
-    step: Step, place: Place, script: Script, spent_ms: int, also: Sequence[Write], seen: str
-) -> str:
-    writes = (*undone(script, place, step.origin, str(spent_ms), tuple(step.again)), *also)
-    return journal.finish_with(place, writes, seen)
-
-
-def _course(step: Step) -> Course:
-    record = partial(undone, origin=step.origin, again=tuple(step.again))
-    busy = "the undo of {0} was rolled back, and {0} is still applied"
-    return Course(record, Sync.undone, find_undo, "the undo of {}", busy, ROLLBACK_FAILED)
+    also = run.direction.also(run.sync, step.script.migration)
+    return apply_alone(run.link, step.script, seen.items(), also, run.direction)
 
 
 def _explain(error: StatementError, step: Step, untried: list[str]) -> None:

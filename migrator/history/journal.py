@@ -27,7 +27,7 @@ from migrator.history.flight import (
 from migrator.history.place import Limits, Place, marker, settings
 from migrator.history.proof import TAMPERED, keep, remains, untouched, writing
 from migrator.history.questions import asked
-from migrator.history.rows import MS, log_row, record
+from migrator.history.rows import MS, log_row
 from migrator.plan.progress import (
     EVENTS,
     FAILED,
@@ -42,7 +42,6 @@ from migrator.postgres.quoting import CLEAN, HERE, UTF8, do, first, identifier, 
 
 if TYPE_CHECKING:
     from migrator.sql.effects import Effect
-    from migrator.sql.script import Script
 
 
 def lines_query(log: str, which: str) -> str:
@@ -220,17 +219,8 @@ def finalize(effect: Effect) -> str:
     return f"ALTER TABLE {on} DETACH PARTITION {name} FINALIZE"
 
 
-def finish(place: Place, script: Script, spent_ms: int, also: Sequence[Write], seen: str) -> str:
-    """The history's row and the log's, and what goes with it, once the last statement is done."""
-    migration = script.migration
-    detail = {"execution_time_ms": spent_ms, "checksum": migration.checksum}
-    row = record(place, migration, str(spent_ms), floor=script.floor)
-    writes = (row, log_row(place, migration.version, "applied", detail), *also)
-    return finish_with(place, writes, seen)
-
-
-def finish_with(place: Place, writes: Sequence[Write], seen: str) -> str:
-    """As `finish`, with other rows, such as those of an undo."""
+def finish(place: Place, writes: Sequence[Write], seen: str) -> str:
+    """What is recorded of a file, and what goes with it, once its last statement is done."""
     return _recording(place, writes, head_check(place, seen))
 
 

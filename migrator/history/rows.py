@@ -34,18 +34,20 @@ RECORD_LOG = """INSERT INTO {log} (run_id, version, event, runner, detail)
 VALUES ({run_id}, {version}, {event}, {runner}, {detail})"""
 
 
-def applied(script: Script, place: Place) -> tuple[Write, ...]:
-    """That `script` has run: its row of the history, and the log's line."""
+def applied(script: Script, place: Place, spent_ms: str = MS) -> tuple[Write, ...]:
+    """That `script` has run: its row of the history, and the log's line.
+
+    `spent_ms` is an SQL expression.
+    """
     migration = script.migration
     version = literal(migration.version)
-    detail = (
-        f"jsonb_build_object('execution_time_ms', {MS}, 'checksum', {literal(migration.checksum)})"
-    )
+    checksum = literal(migration.checksum)
+    detail = f"jsonb_build_object('execution_time_ms', {spent_ms}, 'checksum', {checksum})"
     row = (RECORD_REPEATABLE if migration.repeatable else RECORD).format(
         history=place.history,
         version=version,
-        spent=MS,
-        checksum=literal(migration.checksum),
+        spent=spent_ms,
+        checksum=checksum,
         rollback_sql=literal(migration.rollback_sql),
         run_id=literal(place.run_id),
         floor=script.floor,

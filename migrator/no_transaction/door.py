@@ -16,6 +16,7 @@ def alone(
     link: Link, script: Script, seen: Collection[tuple[str, str | None]], also: Sequence[Write]
 ) -> Done:
     """As `apply_alone`, of a migration."""
+    from migrator.apply.direction import Applying
     from migrator.no_transaction.run import apply_alone  # seldom needed
 
-    return apply_alone(link, script, seen, also)
+    return apply_alone(link, script, seen, also, Applying())

@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 from migrator.apply.database import BUSY, LOCK_REFUSED, LOSSES, Link, MovedError, TablesBusyError
+from migrator.apply.direction import Direction
 from migrator.apply.remedies import IN_TRANSACTION
 from migrator.apply.tries import Cause, own_session, persist
 from migrator.durations import limit_seconds
@@ -30,9 +31,8 @@ from migrator.history.distrust import UNTRUSTED
 from migrator.history.fence import Write
 from migrator.history.flight import ESCAPED, MOVED, Message, head
 from migrator.history.journal import statement_marker
-from migrator.history.place import Limits, Place
+from migrator.history.place import Limits
 from migrator.history.proof import TAMPERED, UNWRITTEN
-from migrator.history.read import find_run
 from migrator.model import Event
 from migrator.no_transaction.leftover_lock import free_lock, is_left
 from migrator.no_transaction.look import look
@@ -57,10 +57,10 @@ from migrator.no_transaction.steps import (
     steps,
     tampered,
 )
-from migrator.plan.progress import How, Intent, Progress, Way, fold, read_lines
+from migrator.plan.progress import How, Intent, Progress, fold, read_lines
 from migrator.postgres.quoting import UTF8
 from migrator.postgres.retry import Trouble, retry
-from migrator.postgres.session import LostError, ServerError, Session
+from migrator.postgres.session import LostError, ServerError
 from migrator.report import Done
 from migrator.sql.effects import Act, Effect, read_effect
 from migrator.sql.script import Script
@@ -69,26 +69,12 @@ _T = TypeVar("_T")
 Rows = list[tuple[Any, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Errand:
-    """Which way a file goes: what ends it, and by what that is known to have arrived."""
-
-    way: Way = Way.FORTH
-    #: What records it, with its ms, and what goes along.
-    finish: Callable[[Place, Script, int, Sequence[Write], str], str] = journal.finish
-    #: The run that is found to have done it, and its ms; None: it is not done.
-    find: Callable[[Session, Place, str], tuple[str | None, int] | None] = find_run
-
-
-FORTH = Errand()
-
-
 def apply_alone(
     link: Link,
     script: Script,
     seen: Collection[tuple[str, str | None]],
-    also: Sequence[Write] = (),
-    errand: Errand = FORTH,
+    also: Sequence[Write],
+    direction: Direction,
 ) -> Done:
     """Apply a no-transaction migration, or undo one, from where it stands, on a session of its own.
 
@@ -100,7 +86,7 @@ def apply_alone(
     version = script.migration.version
     while link.losses(version) < LOSSES:
         try:
-            return _Visit(link, script, also, errand).apply(seen)
+            return _Visit(link, script, also, direction).apply(seen)
         except LostError as error:
             link.lost_own()
             link.count_loss(version, error)
@@ -110,7 +96,7 @@ def apply_alone(
                     "outcome", f"unknown: {version} was lost while it ran; the next run settles it"
                 )
             raise
-    called = _called(version, errand.way)
+    called = direction.called.format(version)
     raise StatementError(
         f"{script.migration.file}: the connection was lost {LOSSES} times while it ran",
         remedy="See the server's log: a statement may crash its backend, or a proxy may cut long "
@@ -119,10 +105,6 @@ def apply_alone(
         file=script.migration.file,
         outcome=f"{called} was not finished when last looked at; see `status`",
     )
-
-
-def _called(version: str, way: Way) -> str:
-    return f"the undo of {version}" if way is Way.BACK else version
 
 
 class _StillAtWorkError(Exception):
@@ -140,9 +122,11 @@ class _NotInCompanyError(Exception):
 class _Visit:
     """One hold of the lock, on one session."""
 
-    def __init__(self, link: Link, script: Script, also: Sequence[Write], errand: Errand) -> None:
+    def __init__(
+        self, link: Link, script: Script, also: Sequence[Write], direction: Direction
+    ) -> None:
         self.link, self.script, self.config = link, script, link.config
-        self.also, self.errand, self.way = also, errand, errand.way
+        self.also, self.direction, self.way = also, direction, direction.way
         self.version = script.migration.version
         self.session = own_session(link)
         self.place = link.place_of(self.session)
@@ -155,7 +139,7 @@ class _Visit:
         self.at = 0  #: the number of the statement that was sent last
         self.lone = 0  #: the number of the statement that did not go in company
         self.waited = 0.0  #: seconds of LOCK_RETRY_TIMEOUT that a statement has had to itself
-        called = _called(self.version, self.way)
+        called = direction.called.format(self.version)
         self.running = f"{called} was running, and the server did not answer any more"
         #: Why nobody knows what there is of it; empty while `progress` is all of it.
         self.doubt = f"how far {called} has come was not read"
@@ -168,7 +152,7 @@ class _Visit:
         with self._given_back():
             done = self._under_lock(seen)
         if self.left_by:
-            called = _called(self.version, self.way)
+            called = self.direction.called.format(self.version)
             raise ConfigError(
                 f"{called}: the pooler kept the lock when it was given back",
                 remedy=escaped(None if self.freed else self.left_by),
@@ -221,8 +205,9 @@ class _Visit:
                 self.waited = 0.0
                 self._again(partial(self._carry_out, step), lambda: self.waited)
         check_settled(self.script, self.progress)
-        spent_ms = self.progress.spent_ms
-        text = self.errand.finish(self.place, self.script, spent_ms, self.also, self.seen)
+        spent_ms = str(self.progress.spent_ms)
+        writes = (*self.direction.record(self.script, self.place, spent_ms), *self.also)
+        text = journal.finish(self.place, writes, self.seen)
         with self._committing():
             self._again(lambda: self._send(text))
         return Done(self.version, self.progress.spent_ms)
@@ -419,7 +404,7 @@ class _Visit:
 
     def _recorded(self) -> Done:
         """The history has moved: by our own last message, whose answer was lost, or by others."""
-        found = self.errand.find(self.session, self.place, self.version)
+        found = self.direction.find(self.session, self.place, self.version)
         if found is None or found[0] != self.link.run_id:
             raise MovedError
         return Done(self.version, found[1])

@@ -15,7 +15,6 @@ from migrator.history.journal import (
     fail,
     finalize,
     finish,
-    finish_with,
     intend,
     lines_query,
     patience,
@@ -25,7 +24,7 @@ from migrator.history.journal import (
     take_lock,
 )
 from migrator.history.place import Limits
-from migrator.history.rows import accept, answer, forget, rename_row
+from migrator.history.rows import accept, answer, applied, forget, rename_row
 from migrator.plan.progress import Answer, How, Intent, Line, Progress, Way, fold, read_lines
 from migrator.sql.effects import Act, Effect
 from tests.builders import PLACE, RUN_ID, a_migration, a_script
@@ -156,7 +155,7 @@ def test_the_lines_of_an_undo_say_so() -> None:
 
 
 def test_the_row_goes_under_the_lock_with_what_else_goes() -> None:
-    text = finish_with(PLACE, [Write("DELETE it"), Write("SELECT 'also'", None)], SEEN)
+    text = finish(PLACE, [Write("DELETE it"), Write("SELECT 'also'", None)], SEEN)
     assert text.startswith(OURS)
     assert text.index("MG003") < text.index("MG001") < text.index("DELETE it")
     assert text.index("DELETE it") < text.index("SELECT 'also'")
@@ -261,14 +260,16 @@ def test_a_failure_is_recorded_without_asking_for_the_lock() -> None:
 def test_the_row_of_the_history_comes_with_that_of_the_log() -> None:
     alone = "-- migrator: no-transaction\n"
     script = a_script(f"{alone}VACUUM", rollback_sql="DROP it")
-    text = finish(PLACE, script, 12, [Write("SELECT 'also'", None)], SEEN)
+    also = Write("SELECT 'also'", None)
+    text = finish(PLACE, [*applied(script, PLACE, "12"), also], SEEN)
     assert text.index("schema_migrations_log") < text.index("SELECT 'also'")
     assert text.index("MG003") < text.index('INSERT INTO "public".schema_migrations\n')
     assert "'DROP it'" in text
     assert f"'{RUN_ID}', False)" in text
-    floor = finish(PLACE, a_script(f"{alone}-- migrator: floor\nVACUUM"), 12, [], SEEN)
+    low = a_script(f"{alone}-- migrator: floor\nVACUUM")
+    floor = finish(PLACE, applied(low, PLACE, "12"), SEEN)
     assert f"'{RUN_ID}', True)" in floor
-    assert '"execution_time_ms": 12' in text
+    assert "'execution_time_ms', 12" in text
 
 
 def test_clean_ups_name_their_object_as_sql_wants_it() -> None:

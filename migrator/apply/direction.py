@@ -1,0 +1,77 @@
+"""The two directions of a file: what is recorded of it, and by what it is known to be done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from migrator.history.read import find_run
+from migrator.history.rows import MS, applied, undone
+from migrator.plan.progress import ROLLBACK_FAILED, Way
+
+if TYPE_CHECKING:
+    from migrator.apply.supabase_history import Sync
+    from migrator.history.fence import Write
+    from migrator.history.place import Place
+    from migrator.model import Migration
+    from migrator.plan.undo import Step
+    from migrator.postgres.session import Session
+    from migrator.sql.script import Script
+
+
+class Direction(Protocol):
+    """What differs between a file that is applied and one that undoes another."""
+
+    way: Way  #: as the journal has it
+    called: str  #: what a file of this direction is called in words, around its version
+    busy: str  #: what a refusal for want of locks means
+    failed: str  #: the log's event when PostgreSQL has refused one
+
+    def record(self, script: Script, place: Place, spent_ms: str = MS) -> tuple[Write, ...]:
+        """The rows that are written in its transaction; `spent_ms` is an SQL expression."""
+
+    def also(self, sync: Sync, migration: Migration) -> tuple[Write, ...]:
+        """What goes along with them in the history of the Supabase CLI."""
+
+    def find(self, session: Session, place: Place, version: str) -> tuple[str | None, int] | None:
+        """The run that has done it, and its ms; None: it is not done."""
+
+
+class Applying:
+    """A migration is applied."""
+
+    way = Way.FORTH
+    called = "{}"
+    busy = "{} was rolled back and is not applied"
+    failed = "failed"
+
+    def record(self, script: Script, place: Place, spent_ms: str = MS) -> tuple[Write, ...]:
+        return applied(script, place, spent_ms)
+
+    def also(self, sync: Sync, migration: Migration) -> tuple[Write, ...]:
+        return sync.rows(migration)
+
+    def find(self, session: Session, place: Place, version: str) -> tuple[str | None, int] | None:
+        return find_run(session, place, version)
+
+
+class Undoing:
+    """A migration is undone by one step of a rollback."""
+
+    way = Way.BACK
+    called = "the undo of {}"
+    busy = "the undo of {0} was rolled back, and {0} is still applied"
+    failed = ROLLBACK_FAILED
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+
+    def record(self, script: Script, place: Place, spent_ms: str = MS) -> tuple[Write, ...]:
+        return undone(script, place, self._step.origin, spent_ms, tuple(self._step.again))
+
+    def also(self, sync: Sync, migration: Migration) -> tuple[Write, ...]:
+        return sync.undone(migration)
+
+    def find(self, session: Session, place: Place, version: str) -> tuple[str | None, int] | None:
+        from migrator.history.undo_texts import find_undo  # a rollback alone needs it
+
+        return find_undo(session, place, version)
