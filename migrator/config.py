@@ -141,7 +141,7 @@ SETTINGS = (
     Setting("LOG_LEVEL", _choice(LogLevel), "info", "debug, info, warning or error"),
     Setting("TERMINATION_LOG", _text, "/dev/termination-log", "the result, if the file exists"),
 )
-#: Where to connect. No flags: they would stand in the process list.
+#: Where to connect. No flags: they would be in the process list.
 URLS = {
     "DIRECT_URL": "a URL that bypasses the pooler; tried first",
     "DATABASE_URL": "the URL of the database",
@@ -158,7 +158,7 @@ SERVICE_LINK = (
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All that a run was told. Durations are in milliseconds; 0 means no limit."""
+    """All settings of a run. Durations are in milliseconds; 0 means no limit."""
 
     targets: tuple[Target, ...]  #: tried in order: DIRECT_URL, then DATABASE_URL
     shadow: Target | None  #: SHADOW_DATABASE_URL

@@ -9,7 +9,7 @@ MigratorError            base; itself only where `migrator.apply` meets a bug of
 └─ TransientError        safe to run again:
      UnreachableError 20 · LockedError 21 · BusyError 22 · StoppedError 23 · PendingError 24
 
-The first digit tells a cluster what to do: 0 done, 1 a bug of ours (with traceback), 2 usage,
+The first digit says what a cluster does: 0 done, 1 a bug of ours (with traceback), 2 usage,
 1x fix something first, 2x run it again. `k8s/base/job.yaml` repeats these codes.
 """
 

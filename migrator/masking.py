@@ -116,7 +116,7 @@ def occurrences(text: str, word: str, end: int | None = None) -> Iterator[Span]:
 
 
 def replaced(text: str, spans: Iterable[Span], end: int) -> tuple[str, int]:
-    """`text` up to `end` with what stands instead of the spans, and how far of it that is.
+    """`text` up to `end` with what replaces the spans, and how far of it that is.
 
     A span that begins before `end` is replaced whole; of spans that overlap the longest counts.
     """
@@ -147,13 +147,13 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
 
 
 def places(text: str, *, is_cut: bool = False) -> Iterator[Span]:
-    """Where a password stands by its surroundings, whatever it is.
+    """Where a password is by its surroundings, whatever it is.
 
-    Of a text that `is_cut` nobody knows how a password at its end goes on: it is one to the end.
+    A password at the end of a text that `is_cut` may go on: it is one to the end.
     """
     if "://" in text:
         yield from _in_urls(text, is_cut=is_cut)
-    low = text.lower()  # which may be of another length, and tells no place
+    low = text.lower()  # which may be of another length, and gives no place
     if "password" in low:
         yield from _behind_password(text)
     if "identified" in low:

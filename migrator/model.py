@@ -1,4 +1,4 @@
-"""The frozen records of the field; what each word means stands in docs/design.md."""
+"""The frozen records of the field; docs/design.md says what each word means."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Report:
     run_id: str
     exit_code: int = 0
     outcome: str = "nothing to do"  #: what happened to the database, one phrase
-    applied: tuple[Done, ...] = ()  #: by this run, in order; these stand whatever came after
+    applied: tuple[Done, ...] = ()  #: by this run, in order; these remain whatever came after
     rolled_back: tuple[Done, ...] = ()  #: undone by this run, in order
     pending: tuple[str, ...] = ()  #: versions that are not applied, in order
     current: str | None = None  #: the newest applied version

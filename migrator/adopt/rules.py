@@ -18,7 +18,9 @@ from migrator.model import Applied, Finding, Kind, Migration
 from migrator.postgres.quoting import TAIL, do, identifier, literal
 from migrator.sql.script import sets_floor
 
-FOREIGN_HELD = "MG004"  #: SQLSTATE of our own: the other tool holds its lock; DETAIL tells who
+FOREIGN_HELD = (
+    "MG004"  #: SQLSTATE of our own: the other tool holds its lock; DETAIL says which session
+)
 
 
 class Content(Enum):
@@ -361,7 +363,7 @@ def _failures(
         versions = ", ".join(migration.version for _, migration in adoption.new)
         failures.append(
             ConfigError(
-                f"this history has begun without {tool}, it holds {own[-1]}, and {tool} has "
+                f"this history was started without {tool}, it holds {own[-1]}, and {tool} has "
                 f"applied what it lacks: {versions}",
                 remedy="Adopt before the first `up`. Now `up` would run these files: record each "
                 "that is applied with `repair --applied VERSION --reason WHY`.",

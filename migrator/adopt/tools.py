@@ -107,7 +107,7 @@ def statements_of(pieces: Iterable[str]) -> tuple[str, ...]:
 
 
 def _flyway(rows: Sequence[Row]) -> Reading:
-    """Where a version is none of our numbers, such as 2.1, files are told by their names alone."""
+    """Where a version is none of our numbers, such as 2.1, files go by their names alone."""
     live: dict[str, Entry] = {}
     baselines: dict[str, Row] = {}
     repeatable: dict[str, None] = {}

@@ -124,7 +124,7 @@ class Link:
         target = in_session_mode(session.target)
         if target is None and session.target.name != "DIRECT_URL" and not session.is_direct():
             raise ConfigError(
-                f"{session.target} is a pooler of which nobody knows whether it keeps a session, "
+                f"{session.target} is a pooler that may or may not keep a session, "
                 "and no-transaction files need one",
                 remedy="Set DIRECT_URL to a URL that bypasses the pooler, or that reaches it in "
                 "session mode.",

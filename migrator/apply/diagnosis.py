@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 SYNTAX, NO_COLUMN = "42601", "42703"
 #: NOT NULL, CHECK and WITH CHECK OPTION: their DETAIL and CONTEXT hold the whole row.
 ROW_REFUSED = frozenset({"23502", "23514", "44000"})
-#: What stands before a password.
+#: What precedes a password.
 PASSWORD = re.compile(rf"\bpassword{FILL}=?{FILL}\Z", re.IGNORECASE)
-#: What stands before an argument that may be a secret, in the wrong quotes.
+#: What precedes an argument that may be a secret, in the wrong quotes.
 CALL = re.compile(r"(?:crypt|secret|pgp_|hmac|digest|dblink)\w*\s*\([^()]*\Z", re.IGNORECASE)
 PASSWORD_CHARS = 400  # that are searched for it
 WORD_CHARS = 20_000  # of a statement whose names are read
@@ -75,9 +75,9 @@ def discreet(message: Message, refusal: Refusal, results: int | None, hide: Hide
     said = refusal.message
     if _quotes_password(message, refusal):
         # in whatever language it was, which has quotes of its own
-        said = "syntax error at what stands for a password"
+        said = "syntax error in the place of a password"
     elif _quotes_argument(message, refusal):
-        said = "no column has the name that stands for a secret: strings are in single quotes"
+        said = "no column has the name in the place of a secret: strings are in single quotes"
     return replace(
         refusal,
         message=shown(said) or "",
@@ -168,7 +168,7 @@ def locate(message: Message, refusal: Refusal, results: int | None) -> tuple[Spo
     """Where in the file the server's refusal of `message` lies, and whether it lies in the file.
 
     `results` is how many statements of the message had been answered, None if unknown. An error
-    without a position is laid to the statement that was not answered any more.
+    without a position is taken to be of the first statement that was not answered.
     """
     if refusal.position:
         offset = refusal.position - 1 - message.body_starts
@@ -191,10 +191,10 @@ def locate(message: Message, refusal: Refusal, results: int | None) -> tuple[Spo
 
 
 def _what_it_means(version: str, standing: Standing, *, escaped: bool) -> str:
-    """The state of the database after a refusal, for whoever is woken by it."""
+    """The state of the database after a refusal, for the person on call."""
     parts = [f"{version} was rolled back"]
     if escaped:
-        parts = [f"what {version} did before its own COMMIT stands, and it is not recorded"]
+        parts = [f"what {version} did before its own COMMIT is committed, and it is not recorded"]
     if standing.applied:
         parts.append(what_stands(standing.applied))
     elif standing.current:
@@ -252,7 +252,7 @@ def _secrets(message: Message, refusal: Refusal, results: int | None) -> Secrets
         return Secrets()
     if message.rows is not None and refusal.context:
         return Secrets(too_many=True)  # the rows that the server quotes are not in the statement
-    quoted = (refusal.context or "").replace('"', " ")  # which stands around whole statements
+    quoted = (refusal.context or "").replace('"', " ")  # which encloses whole statements
     return secrets_of([*chosen, refusal.internal_query or "", quoted])
 
 
@@ -292,7 +292,7 @@ def _relation(message: Message) -> str | None:
 
 
 def _quotes_password(message: Message, refusal: Refusal) -> bool:
-    """Whether the parser has stumbled over what stands where a password should."""
+    """Whether the parser has stumbled over what is in the place of a password."""
     if refusal.sqlstate != SYNTAX:
         return False
     before, _ = _around(message, refusal)
@@ -308,7 +308,7 @@ def _quotes_argument(message: Message, refusal: Refusal) -> bool:
 
 
 def _around(message: Message, refusal: Refusal) -> tuple[str, str]:
-    """The end of what stands before the place of a refusal, and the sign that is there."""
+    """The end of what precedes the place of a refusal, and the sign that is there."""
     text, at = message.text, (refusal.position or 1) - 1
     if refusal.internal_query and refusal.internal_position:
         text, at = refusal.internal_query, refusal.internal_position - 1
@@ -316,7 +316,7 @@ def _around(message: Message, refusal: Refusal) -> tuple[str, str]:
 
 
 def _masked(spot: Spot) -> Spot:
-    """Without what stands behind PASSWORD in its line, or else behind its column."""
+    """Without what follows PASSWORD in its line, or else behind its column."""
     text, found = re.subn(r"(?i)(\bpassword\b).*", r"\1 ***", spot.text)
     if not found:
         text = spot.text[: (spot.column or 1) - 1 - spot.cut] + "***"

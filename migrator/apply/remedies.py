@@ -180,7 +180,7 @@ REMEDIES = (
         _on(IN_TRANSACTION),
         "SET TRANSACTION",
         lambda s: verb(s.words) == "set",
-        "Take it out: the file runs in a transaction of the job's, which has begun before it.",
+        "Take it out: the file runs in a transaction of the job's, which starts before it.",
     ),
     Remedy(
         _on(IN_TRANSACTION),

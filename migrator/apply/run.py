@@ -93,7 +93,7 @@ class View:
         if self.undoing:
             raise self.undo_error()
         if self.dirty:
-            raise DirtyError(f"begun and not finished: {', '.join(self.dirty)}")
+            raise DirtyError(f"started and not finished: {', '.join(self.dirty)}")
 
 
 #: (link, script, the history as it was seen, what goes along with the file's row) -> what was done
@@ -108,7 +108,7 @@ class Run:
     link: Link
     started_at: datetime
     alone: Alone  #: how a file is applied that cannot run in a transaction
-    #: Puts a question to whoever sits at a terminal, with the answer of the command that it is
+    #: Puts a question to the person at a terminal, with the answer of the command that it is
     #: about; True where nobody does.
     ask: Callable[[str, dict[str, Any]], bool] = field(default=lambda _question, _shown: True)
     direction: Direction = field(default_factory=Applying)

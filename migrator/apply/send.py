@@ -64,7 +64,7 @@ class _Closed:
 
 
 def check_time(link: Link, script: Script, called: str) -> None:
-    """What may take longer than is left until the deadline is not begun: StoppedError."""
+    """What may take longer than is left until the deadline is not started: StoppedError."""
     link.watch.check()
     limit, left = script.statement_timeout_ms, link.watch.seconds_left
     if not limit or left >= limit / 1000:
@@ -99,7 +99,7 @@ class Flier:
             try:
                 return Done(version, self._send_when_free(script, seen))
             except MovedError:
-                # a lost flight may be begun by the server, and commit, only after we have looked
+                # a lost flight may be started by the server, and commit, only after we have looked
                 if self.link.losses(version) and (done := self._arrived(version)):
                     return done
                 raise
@@ -146,7 +146,7 @@ class Flier:
         """Whether the row that was found is of our flight: None when our flight left nothing.
 
         Raises MovedError when another runner was there. Of a repeatable the row of its last run
-        stands until our COMMIT.
+        remains until our COMMIT.
         """
         if found is None:
             return None

@@ -74,7 +74,7 @@ def _short(pieces: Iterable[str]) -> str | None:
 
 
 def _terminated(text: str, end: int) -> int:
-    """Where the semicolon stands that ends the statement; comments may come before it."""
+    """Where the semicolon is that ends the statement; comments may come before it."""
     marks = re.compile(r"--[^\n]*|/\*.*?\*/|;", re.DOTALL).finditer(text, end)
     return next((mark.start() for mark in marks if mark.group() == ";"), len(text))
 

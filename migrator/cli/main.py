@@ -52,7 +52,7 @@ def main(
     stdout: TextIO | None = None,
     stderr: TextIO | None = None,
 ) -> int:
-    """Run one command; its exit code is the answer to whoever started the job."""
+    """Run one command; its exit code is the answer to what started the job."""
     environment = os.environ if environment is None else environment
     argv = sys.argv[1:] if argv is None else argv
     job = _Job(environment, stdout or _open(sys.stdout), stderr or _open(sys.stderr))
@@ -187,7 +187,7 @@ class _Job:
         self.answer = answer
 
     def ask(self, question: str, about: dict[str, Any]) -> bool:
-        """The answer of whoever sits at a terminal; where nobody does, the words were a yes."""
+        """The answer of the person at a terminal; without a terminal, the words were a yes."""
         if self.run is None or not (_is_terminal(sys.stdin) and _is_terminal(self.stderr)):
             return True
         from migrator.cli.tables import as_text
@@ -214,7 +214,7 @@ class _Job:
             self.run.link.watch.close()
 
     def finish(self, error: Exception | None) -> int:
-        """Tell the result everywhere; its exit code."""
+        """Report the result everywhere; its exit code."""
         duration_ms = round((time.monotonic() - self.started) * 1000)
         report = report_of(self.command, self.run_id, self.run, error, duration_ms)
         result = self.hide(report.as_dict())

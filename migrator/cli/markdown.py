@@ -39,7 +39,7 @@ def as_markdown(answer: dict[str, Any]) -> str:
 def text(value: object) -> str:
     """`value` as words of a page or a cell, whatever characters it holds.
 
-    What stands between back-ticks, as names and commands do in our own texts, stays code.
+    What is between back-ticks, as names and commands do in our own texts, stays code.
     """
     said = visible(
         " ".join(with_short_checksums(str(value)).split())

@@ -96,13 +96,13 @@ def _in_image(folder: str) -> bool:
         return False
 
 
-def _outcome(told: str | None, stands: str) -> str:
-    """What became of the database in a run that failed, with all that stands of it."""
-    if not stands:
-        return told or "nothing was changed"
-    if told is None:
-        return f"{stands}; nothing was left half done"
-    return told if stands in told else f"{told}; {stands}"
+def _outcome(said: str | None, remains: str) -> str:
+    """What became of the database in a run that failed, with all of it that remains."""
+    if not remains:
+        return said or "nothing was changed"
+    if said is None:
+        return f"{remains}; nothing was left half done"
+    return said if remains in said else f"{said}; {remains}"
 
 
 def tell_end(tell: Tell, error: Exception | None, result: dict[str, Any]) -> None:

@@ -223,7 +223,7 @@ def _options(command: str, values: Mapping[str, list[str]]) -> dict[str, Any]:
 
 
 def _page(argv: Sequence[str]) -> str:
-    """The page that --help means: that of the command, wherever it stands."""
+    """The page that --help means: that of the command, wherever it is."""
     try:
         words, _ = _parse(argv)
     except ConfigError:

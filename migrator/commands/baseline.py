@@ -110,7 +110,7 @@ def _check(run: Run, chosen: tuple[Migration, ...], migrations: tuple[Migration,
 
 BY_DEFAULT = (
     "Nothing is to be done: new tables had all grants until 30 October 2026 and have fewer since. "
-    "Grants that an application needs, or must not have, stand in a migration."
+    "Grants that an application needs, or must not have, belong in a migration."
 )
 CIRCUMSTANCE = "See whether it is meant; it does not fail the check."
 SAME = "Change the files, the database, or the version that --at names."

@@ -1,4 +1,4 @@
-"""What a person tells `repair` -> what is assumed from now on, and what records it."""
+"""What a person says to `repair` -> what is assumed from now on, and what records it."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class Known:
 
     migrations: Sequence[Migration]  #: the folder
     plan: Plan
-    dirty: Mapping[str, Progress]  #: what has begun and is not in the history
+    dirty: Mapping[str, Progress]  #: what has started and is not in the history
     place: Place
-    undoing: Mapping[str, Progress] = field(default_factory=dict)  #: whose undo has begun
+    undoing: Mapping[str, Progress] = field(default_factory=dict)  #: whose undo has started
     again: Sequence[str] = ()  #: repeatables that run again, if nothing of the version is left
 
 
@@ -153,7 +153,7 @@ def _applied(known: Known, told: Told) -> _Ruled:
 def _not_applied(known: Known, told: Told) -> _Ruled:
     recorded = any(row.version == told.version for row in known.plan.applied)
     if not recorded and told.version not in known.dirty:
-        raise _unfitting(f"{told.version} is neither applied nor begun")
+        raise _unfitting(f"{told.version} is neither applied nor started")
     forgotten = [rows.forget(known.place, told.version)] if recorded else []
     return [*forgotten, *_run_again(known, told)], {}
 
@@ -196,10 +196,10 @@ def _renamed(known: Known, told: Told) -> _Ruled:
         raise _unfitting(f"{told.version} is not an applied migration whose file is gone")
     _check_versioned(known, told.new)
     if told.version in known.undoing:
-        raise _unfitting(f"the undo of {told.version} is begun and not finished")
+        raise _unfitting(f"the undo of {told.version} was started and is not finished")
     migration = _pending(known, told.new)
     if told.new in known.dirty:
-        raise _unfitting(f"{told.new} has been begun as a migration of its own")
+        raise _unfitting(f"{told.new} was started as a migration of its own")
     if row.checksum not in (migration.checksum, migration.raw_checksum):
         raise ConfigError(
             f"{migration.file} has not the text of {told.version}: recorded "

@@ -32,11 +32,11 @@ def unfinished(
     for version in dirty:
         remedy = "Run `up`: it settles by the catalog what was interrupted, and goes on."
         remedy = WAIT if version == busy else remedy
-        found.append(Finding(f"{version}.sql", "was begun and is not finished", remedy))
+        found.append(Finding(f"{version}.sql", "was started and is not finished", remedy))
     for version in undoing:
         remedy = "Run `rollback`, which goes on; see `rollback --plan`."
         remedy = WAIT if version == busy else remedy
-        problem = "is begun and not finished: the migration is undone in part"
+        problem = "was started and is not finished: the migration is undone in part"
         found.append(Finding(f"{version}.down.sql", problem, remedy))
     return found
 

@@ -28,7 +28,7 @@ from migrator.report import Done
 
 
 def plan_undo(run: Run, migrations: tuple[Migration, ...], wish: Wish, origin: Origin) -> UndoPlan:
-    """What would be undone, with warnings told and every reason against it raised."""
+    """What would be undone, with warnings logged and every reason against it raised."""
     plan = _plan(run, migrations, run.look(migrations).history, wish, origin)
     run.find_sessions(plan.scripts)
     return plan
@@ -39,7 +39,7 @@ def roll_back(
 ) -> None:
     """Undo what `wish` means, however often others move the history meanwhile.
 
-    Somebody at a terminal is asked first, unless `sure`; and again when there is more to undo
+    A person at a terminal is asked first, unless `sure`; and again when there is more to undo
     than was shown. Without one a wish for the last run or some steps is refused then
     (ConfigError): it was another run or other steps that were meant.
     """

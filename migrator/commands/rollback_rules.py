@@ -18,7 +18,7 @@ def remedy(step: Step) -> str:
     if step.origin is Origin.FILE:
         return f"Fix {file} and run again."
     return (
-        "This is the undo as it was stored: clear away what stands in its way and run again, or "
+        "This is the undo as it was stored: clear away what is in its way and run again, or "
         f"fix {file} and run `rollback --from-files`."
     )
 
@@ -59,7 +59,7 @@ def what_it_means(
         said = standing
     elif sqlstate == ESCAPED:
         said = (
-            f"what the undo of {version} did before its own COMMIT stands, and {version} is still "
-            "recorded as applied"
+            f"what the undo of {version} did before its own COMMIT is committed, and {version} is "
+            "still recorded as applied"
         )
     return f"{said}; not tried: {', '.join(untried)}" if untried else said

@@ -266,7 +266,7 @@ def _source(run: Run) -> tuple[Migration, ...]:
 
 
 def _full_source(run: Run) -> tuple[Migration, ...]:
-    """The folder, for commands that say all is well: of an empty one nobody knows."""
+    """The folder, for commands that say all is well: an empty one proves nothing."""
     migrations = _source(run)
     if not migrations:
         raise SourceError(

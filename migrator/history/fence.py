@@ -53,7 +53,7 @@ class Write(NamedTuple):
     log: int = 0  #: rows of schema_migrations_log that it inserts
 
 
-#: For the blocks that `asked`, `untouched` and `writing` stand in; read before HERE, too.
+#: For the blocks that `asked`, `untouched` and `writing` are part of; read before HERE, too.
 DECLARE = """  migrator_tables pg_catalog.oid[];
   migrator_history pg_catalog.oid;
   migrator_log pg_catalog.oid;

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from migrator.sql.script import Script
 
 MOVED = "MG001"  #: SQLSTATE of our own: the history is not what the plan saw
-HELD = "MG002"  #: another runner holds the lock; DETAIL tells who, as JSON
+HELD = "MG002"  #: another runner holds the lock; DETAIL says which, as JSON
 ESCAPED = "MG003"  #: the file ended the transaction that it was run in
 RECODED = "MG009"  #: the file changed how the session reads text, in the middle of being sent
 
@@ -151,7 +151,7 @@ def opening(
 ) -> list[str]:
     """The reset, BEGIN, the limits and the guard; with `seen`, the head that the history must have.
 
-    `what` is under way stands first, where pg_stat_activity shows it. The guard takes the runners'
+    `what` is under way comes first, where pg_stat_activity shows it. The guard takes the runners'
     lock and asks both questions of `tables`, ours and no other unless they are given.
     """
     chosen = place.tables if tables is None else tables
@@ -216,7 +216,7 @@ def head_query(history: str) -> str:
 
 
 def holder_query(schema: str, more: str = "") -> str:
-    """One row of JSON for whoever holds the lock, no row when it is free.
+    """One row of JSON for the session that holds the lock, no row when it is free.
 
     A prepared transaction can hold it too: it has no pid, but a name. `more` is what else is asked
     of the backend, beginning with a comma.

@@ -192,7 +192,7 @@ def fail(
 def atomic(
     place: Place, version: str, number: int, text: str, seen: str, way: Way = Way.FORTH
 ) -> tuple[str, str]:
-    """What stands before and after a statement that is committed together with its outcome.
+    """What goes before and after a statement that is committed together with its outcome.
 
     Without BEGIN the whole message is one transaction; the server's ms come back. Refused with
     TAMPERED when the statement changes our tables, whose head is `seen`.

@@ -1,4 +1,4 @@
-"""One runner at a time: waiting for whoever holds the lock, by polling and outside a transaction.
+"""One runner at a time: waiting for the lock, by polling and outside a transaction.
 
 A blocked pg_advisory_lock would hold a snapshot, and CREATE INDEX CONCURRENTLY elsewhere would
 wait for that for ever.
@@ -24,7 +24,7 @@ from migrator.postgres.stop import Watch
 
 
 class _StillHeldError(Exception):
-    """Somebody holds the lock, for all that is known."""
+    """Another session holds the lock, for all that is known."""
 
 
 class Wait:

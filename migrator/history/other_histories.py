@@ -82,7 +82,7 @@ def look_for_others(place: Place) -> str:
         question=question_of(names, place.server_version, Access.READ),
         let_go=LET_GO,
     )
-    # a string: what stands in a block is parsed each time
+    # a string: what is in a block is parsed each time
     return f"  EXECUTE {literal(do(block, LOOK_DECLARE))};\n"
 
 

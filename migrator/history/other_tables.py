@@ -10,7 +10,7 @@ from migrator.postgres.quoting import CLEAN, HERE, ISOLATION, literal
 from migrator.postgres.session import Session
 
 ADOPT = {"golang-migrate": "golang-migrate", "dbmate": "dbmate", "the Supabase CLI": "supabase"}
-#: How the tables of other tools that are called schema_migrations are told apart.
+#: How the tables of other tools that are called schema_migrations are distinguished.
 FOREIGN: tuple[tuple[Callable[[dict[str, str], bool], bool], str], ...] = (
     (lambda c, _: c.get("version") == "bigint" and "dirty" in c, "golang-migrate"),
     (lambda c, _: c.get("version") == "bigint" and "inserted_at" in c, "Ecto"),

@@ -66,7 +66,7 @@ LOCKS = """  SELECT coalesce(bool_or({ours}), false), coalesce(bool_or(held.lock
 #: Equal counters prove that nothing was done; other ones do not prove that something was, nor do
 #: any where counting is off, or what was kept is lost, as after RESET ALL. Then the rows are looked
 #: at: their head, and whether this transaction has written one, whose xmin then is not older than
-#: it. What stands within the first IF costs a usual flight nothing: it is not even parsed.
+#: it. What is within the first IF costs a usual flight nothing: it is not even parsed.
 UNTOUCHED = """  migrator_now := {state};
   IF migrator_altered OR current_setting('track_counts') <> 'on'
      OR starts_with(current_setting('migrator.before', true),
@@ -96,7 +96,7 @@ UNTOUCHED = """  migrator_now := {state};
     END IF;
   END IF;
 """
-#: Texts that are seldom run are strings here: what stands in a block is parsed each time.
+#: Texts that are seldom run are strings here: what is in a block is parsed each time.
 ROWS_CHANGED = """SELECT ({head_query}) <> '{head}'
     OR EXISTS (SELECT FROM {history} AS row WHERE {ours})
     OR EXISTS (SELECT FROM {log} AS row WHERE {ours})

@@ -20,7 +20,7 @@ MS = "migrator_ms"  #: SPENT, in the block that records a flight
 RECORD = """INSERT INTO {history}
     (version, execution_time_ms, checksum, rollback_sql, kind, run_id, floor)
 VALUES ({version}, {spent}, {checksum}, {rollback_sql}, 'versioned', {run_id}, {floor})"""
-#: No ON CONFLICT: a table that an older job left may lack the key. The lock stands in for it.
+#: No ON CONFLICT: a table that an older job left may lack the key. The lock replaces it.
 RECORD_REPEATABLE = """IF EXISTS (SELECT FROM {history} WHERE version = {version}) THEN
     UPDATE {history}
        SET applied_at = CURRENT_TIMESTAMP, execution_time_ms = {spent}, checksum = {checksum},
@@ -91,7 +91,7 @@ def record(place: Place, migration: Migration, spent_ms: str, *, floor: bool) ->
 def answer(
     place: Place, version: str, answered: Answer, reason: str, assumed: str, **more: str | None
 ) -> Write:
-    """The line that records what a person told `repair`, and `more` that a machine may read."""
+    """The line that records what a person said to `repair`, and `more` that a machine may read."""
     detail = {"answer": answered.value, "reason": reason, "assumed": assumed, **more}
     return log_row(place, version, REPAIRED, detail)
 
@@ -159,7 +159,7 @@ def undone(
 
 
 def forget_repeatables(place: Place, undone: str, again: Sequence[str]) -> tuple[Write, ...]:
-    """Have the repeatables of `again` run again, as nobody knows what `undone` took along."""
+    """Have the repeatables of `again` run again, as `undone` may have taken anything along."""
     if not again:
         return ()
     text = FORGET_REPEATABLES.format(

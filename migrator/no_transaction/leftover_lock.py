@@ -26,9 +26,9 @@ def is_left(session: Session, place: Place, pid: int) -> bool:
 
 
 def free_lock(session: Session, place: Place, pid: int, watch: Watch) -> bool:
-    """Free the lock that the backend `pid` keeps; False when nobody knows that it is free.
+    """Free the lock that the backend `pid` keeps; False when it is not known to be free.
 
-    The pooler may have lent the backend to somebody, who is not disturbed. Raises nothing.
+    The pooler may have lent the backend to another client, which is not disturbed. Raises nothing.
     """
     drop = drop_lock(place, pid)
 

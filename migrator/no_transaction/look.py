@@ -19,8 +19,8 @@ REGCLASS = "pg_catalog.to_regclass({text})::pg_catalog.oid::pg_catalog.text"
 NAMED = "nullif(current_setting('migrator.name'), '')::oid"
 ON = "nullif(current_setting('migrator.on'), '')::oid"
 
-#: Whoever holds or awaits a lock that a build or ALTER TABLE has on these tables; VACUUM and
-#: ANALYZE have the same, and build nothing.
+#: Each session that holds or awaits a lock that a build or ALTER TABLE has on these tables;
+#: VACUUM and ANALYZE have the same, and build nothing.
 BUSY = """(SELECT coalesce(jsonb_agg(DISTINCT
       coalesce(nullif(a.application_name, ''), a.backend_type, 'a session')
       || ' (pid ' || l.pid || ')'), '[]')
@@ -78,7 +78,7 @@ SELECT jsonb_build_object(
                   FROM invalid),
     'orphans', {orphans},
     'busy', {busy})"""
-#: The tables that REINDEX concerns, by what it is told to rebuild.
+#: The tables that REINDEX concerns, by what it is to rebuild.
 SCOPES = {
     "index": """c.oid IN (SELECT x.indrelid FROM pg_index AS x
                  WHERE x.indexrelid = {named}

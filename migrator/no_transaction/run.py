@@ -1,7 +1,7 @@
 """Runs one no-transaction migration, or undo, statement by statement; docs/design.md section 5.
 
 A session-level lock keeps other runners out, and an orphan of our own too: it holds the lock as
-long as it lives. Whatever was begun earlier and has no outcome is settled by the catalog first.
+long as it lives. Whatever was started earlier and has no outcome is settled by the catalog first.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def apply_alone(
     also: Sequence[Write],
     direction: Direction,
 ) -> Done:
-    """Apply a no-transaction migration, or undo one, from where it stands, on a session of its own.
+    """Apply a no-transaction migration, or undo one, from where it is, on a session of its own.
 
     `also` are statements that go with the history's row.
 
@@ -100,7 +100,7 @@ def apply_alone(
     raise StatementError(
         f"{script.migration.file}: the connection was lost {LOSSES} times while it ran",
         remedy="See the server's log: a statement may crash its backend, or a proxy may cut long "
-        "ones. The next run settles what was begun.",
+        "ones. The next run settles what was started.",
         version=version,
         file=script.migration.file,
         outcome=f"{called} was not finished when last looked at; see `status`",
@@ -108,7 +108,7 @@ def apply_alone(
 
 
 class _StillAtWorkError(Exception):
-    """Somebody is at work on the statement's object."""
+    """Another session is at work on the statement's object."""
 
     def __init__(self, verdict: Verdict) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ class _Visit:
         self.waited = 0.0  #: seconds of LOCK_RETRY_TIMEOUT that a statement has had to itself
         called = direction.called.format(self.version)
         self.running = f"{called} was running, and the server did not answer any more"
-        #: Why nobody knows what there is of it; empty while `progress` is all of it.
+        #: Why it is not known what there is of it; empty while `progress` is all of it.
         self.doubt = f"how far {called} has come was not read"
 
     def apply(self, seen: Collection[tuple[str, str | None]]) -> Done:
@@ -442,7 +442,7 @@ class _Visit:
 
     @contextlib.contextmanager
     def _committing(self) -> Iterator[None]:
-        """Around what commits by itself: without an answer nobody knows whether it has."""
+        """Around what commits by itself: without an answer it is unknown whether it has."""
         try:
             yield
         finally:

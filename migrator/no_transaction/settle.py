@@ -1,6 +1,6 @@
 """An interrupted statement, and what the catalog shows of its object now -> what to do about it.
 
-Nothing is guessed: what cannot be told from the catalog is asked of a person. Sights are what
+Nothing is guessed: what the catalog cannot show is asked of a person. Sights are what
 `migrator.no_transaction.look` saw, before the statement was sent and found.
 """
 
@@ -21,7 +21,7 @@ class Next(Enum):
     AGAIN = "run again"  #: it has left nothing behind, or may be done twice
     CLEAN = "clean up"  #: drop what it left, then look again
     FINALIZE = "finalize"  #: end the DETACH that it began, then look again
-    WAIT = "wait"  #: somebody is at work on the object: look again later
+    WAIT = "wait"  #: another session is at work on the object: look again later
     ASK = "ask"  #: a person must say whether it has taken effect
 
 
@@ -94,16 +94,16 @@ def settle(effect: Effect, before: Sight, found: Sight) -> Verdict:
     if found.orphans:
         return Verdict(Next.WAIT, f"it still runs: {', '.join(found.orphans)}")
     if effect.act is Act.ASK:
-        return Verdict(Next.ASK, "the catalog cannot tell what this statement has done")
+        return Verdict(Next.ASK, "the catalog cannot show what this statement has done")
     if effect.act is Act.REPEAT:
         return Verdict(Next.AGAIN, "it may be done twice")
     return _RULES[effect.act](effect, before, found)
 
 
 def settle_first(effect: Effect, found: Sight) -> Verdict:
-    """What a statement that was never begun calls for: AGAIN, which is to run it, WAIT or ASK."""
+    """What a statement that was never started calls for: AGAIN, which is to run it, WAIT or ASK."""
     if effect.act is Act.ASK:
-        return Verdict(Next.AGAIN, "it was never begun")
+        return Verdict(Next.AGAIN, "it was never started")
     return settle(effect, found, found)
 
 

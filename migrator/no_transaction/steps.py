@@ -67,7 +67,7 @@ class Step:
         )
 
     def message(self, text: str, starts: int, results_before: int = 0) -> Message:
-        """`text`, in which the statement stands from `starts` on, as errors are located in."""
+        """`text`, in which the statement begins at `starts`, as errors are located in."""
         return Message(
             text.encode(),
             results_before=results_before,
@@ -91,7 +91,7 @@ COMMANDS = {Way.FORTH: "up", Way.BACK: "rollback"}
 
 
 def standing(version: str, progress: Progress) -> str:
-    """What a migration or its undo has come to, for whoever is woken by it."""
+    """What a migration or its undo has come to, for the person on call."""
     done = ", ".join(map(str, sorted(progress.done)))
     back = progress.way is Way.BACK
     if not progress.begun:
@@ -165,7 +165,7 @@ def check_settled(script: Script, progress: Progress) -> None:
 
 
 def check_unchanged(script: Script, progress: Progress) -> None:
-    """DirtyError when what has run is not what the file says; the rest may have been mended."""
+    """DirtyError when what has run is not what the file says; the rest may have been fixed."""
     if not progress.done:
         return
     texts = {step.number: step.sha256 for step in steps(script) if step.number in progress.done}

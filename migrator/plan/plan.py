@@ -46,7 +46,7 @@ class Plan:
 
         `passed_over` are files of the folder that are no migrations, and may be meant to be.
 
-        A floor comes first: an image below it is told so, whatever else does not fit it.
+        A floor comes first: an image below it ends with that, whatever else does not fit it.
         """
         failures: list[MigratorError] = []
         warnings: list[Finding] = []
@@ -305,7 +305,7 @@ def _place(
     recorded: Mapping[str, Applied],
     files: Mapping[str, Migration],
 ) -> Order:
-    """Where the order by need puts a file: where the last of what it comes to require stands."""
+    """Where the order by need puts a file: where the last of what it comes to require is."""
     needed = closure(migration.version, needs)
     return max(found.order for v in needed if (found := files.get(v) or recorded.get(v)))
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
-#: What a line of the journal says; the value stands in the log's column `event`.
+#: What a line of the journal says; the value is in the log's column `event`.
 INTENT, OUTCOME, FAILED, REPAIRED = "intent", "outcome", "failed", "repaired"
 ROLLED_BACK, ROLLBACK_FAILED = "rolled_back", "rollback_failed"
 FORGOTTEN = "forgotten"  #: of a repeatable that is pending again; the journal reads no such line
@@ -24,7 +24,7 @@ EVENTS = (INTENT, OUTCOME, FAILED, REPAIRED, "applied", ROLLED_BACK, ROLLBACK_FA
 
 
 class Answer(Enum):
-    """What a person told `repair` about a migration."""
+    """What a person said to `repair` about a migration."""
 
     APPLIED = "applied"  #: all of the file has taken effect
     NOT_APPLIED = "not applied"  #: nothing of it has
@@ -60,7 +60,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A statement that was begun and of which no outcome is known."""
+    """A statement that was started and of which no outcome is known."""
 
     number: int
     run_id: str

@@ -108,7 +108,7 @@ def make_undo(
     origin: Origin = Origin.STORED,
     on_drift: OnFinding = OnFinding.FAIL,
 ) -> UndoPlan:
-    """What `wish` means for a history of these rows, and all that stands in its way.
+    """What `wish` means for a history of these rows, and all that is in its way.
 
     Opens nothing. Raises ConfigError when the wish names what is not there.
     """

@@ -1,8 +1,8 @@
-"""Who stands in our way: a second connection looks while the first one waits.
+"""Who is in our way: a second connection looks while the first one waits.
 
 PostgreSQL's 55P03 names nobody, and blockers can be seen only while we wait for them. The second
 connection is opened when a statement has waited for a while, never blocks (psycopg2's asynchronous
-connections know no wait callback), and is done without where none is to be had.
+connections know no wait callback), and the run does without where none is available.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from migrator.postgres.session import Session
 ANSWER_SECONDS = 5.0
 #: For so long a line that is due waits for the answer that belongs to it.
 GRACE_SECONDS = 1.0
-#: How long somebody's transaction may have been open before it is warned about.
+#: How long another session's transaction may have been open before it is warned about.
 OPEN_SECONDS = 60
 
 #: One backend of pg_stat_activity as `other`. Never its query, which holds literals. What the
@@ -189,7 +189,7 @@ class Observer:
         self._drop()
 
     def take_seen(self) -> dict[str, Any]:
-        """Who was in the way just before a lock was refused, for the log; or why nobody knows."""
+        """Who was in the way just before a lock was refused, for the log; or why it is unknown."""
         seen, self._seen = self._seen, None
         if seen is not None and time.monotonic() - self._free_since < GRACE_SECONDS:
             return seen  # the newest look may have come when the refusal was on its way
@@ -220,7 +220,7 @@ class Observer:
         return [], [], max(0.0, self._due() - waited)
 
     def _due(self) -> float:
-        """When to look or to tell next, in seconds of the wait."""
+        """When to look or to report next, in seconds of the wait."""
         return self._tell_at if self.unavailable else min(self._look_at, self._tell_at)
 
     def _advance(self, waited: float) -> None:
@@ -258,7 +258,7 @@ class Observer:
             self._cursor.execute(self._query)
 
     def _heard(self, found: dict[str, Any], waited: float) -> None:
-        """Keep whom our statement waits for, and tell how far it has come when that is due."""
+        """Keep whom our statement waits for, and report how far it has come when that is due."""
         blockers = found.pop("blockers", []) + found.pop("prepared_blockers", [])
         if "waits_for" in found:
             found["blockers"] = blockers

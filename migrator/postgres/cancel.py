@@ -27,7 +27,7 @@ CANCEL_AGAIN_SECONDS, CANCEL_ANSWER_SECONDS = 0.2, 0.4
 class Canceller:
     """Cancels a statement from child processes: libpq's own cancel blocks every thread.
 
-    A cancel that comes too early is lost: PgBouncer drops it while the message stands in its
+    A cancel that comes too early is lost: PgBouncer drops it while the message is in its
     queue, the server while it still reads the message. So it is sent again, one at a time.
     """
 

@@ -98,7 +98,7 @@ def _connect_with_retries(
             if error.verdict.reason in leave_for:
                 raise ConnectError(str(error), error.verdict, target) from error
             if before and cut_short and error.verdict.reason == "silent":
-                raise before from error  # what the try before was told, in time, is the reason
+                raise before from error  # the answer to the try before came in time
             before = error
             raise
 

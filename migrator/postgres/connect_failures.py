@@ -19,7 +19,7 @@ class Answer(Enum):
     """What a failed connect calls for."""
 
     RETRY = "retry"  #: it may pass by itself
-    REFUSED = "refused"  #: somebody must change something first: AccessError
+    REFUSED = "refused"  #: a person must change something first: AccessError
     NO_ROUTE = "no route"  #: the host has only addresses that this machine cannot reach
 
 
@@ -89,7 +89,7 @@ AT_LOGIN = (
     "ALTER EVENT TRIGGER name DISABLE (event_triggers = off in postgresql.conf lets one in)."
 )
 
-#: What a client is told for whom there is no room, when it connects or in the pooler's queue.
+#: The answer to a client for which there is no room, when it connects or in the pooler's queue.
 FULL_UP = (
     r"\(EMAXCONN\w*\)|\(ECHECKOUTTIMEOUT\)|[Mm]ax client(s| connections) reached"
     r"|MaxClientsInSessionMode|remaining connection slots|too many clients already"

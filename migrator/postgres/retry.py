@@ -121,7 +121,7 @@ class _Book:
 def _row(table: tuple[Trouble, ...], error: Any) -> int:
     """The innermost row that the error fits, -1 for none.
 
-    A class stands further in than the one that it is derived from.
+    A class is further in than the one that it is derived from.
     """
     fits = (isinstance(error, row.raised) and row.fits(error) for row in table)
     return max((at for at, fit in enumerate(fits) if fit), default=-1)

@@ -63,7 +63,7 @@ def expecting(target: Target) -> Iterator[None]:
         raise AccessError(
             f"{target} gave an answer of another shape than was asked for: {type(error).__name__}",
             remedy="Connect to PostgreSQL itself, by DIRECT_URL: what answers here is another "
-            "program, or stands before the server and changes its answers.",
+            "program, or is before the server and changes its answers.",
         ) from error
 
 
@@ -196,14 +196,14 @@ class Session:
         return value
 
     def is_direct(self) -> bool:
-        """Whether no pooler stands between: the protocol's backend pid is the server's own."""
+        """Whether no pooler is between: the protocol's backend pid is the server's own."""
         rows = self.send(first("/* migrator */", "SELECT pg_backend_pid()"))
         with expecting(self.target):
             return bool(rows[0][0] == self.backend_pid)
 
     @property
     def may_queue(self) -> bool:
-        """Whether a pooler may stand between that keeps a message until a connection is free.
+        """Whether a pooler may be between that keeps a message until a connection is free.
 
         PgBouncer gives a random number for the backend's pid; Linux has none above 2 to the 22nd.
         """

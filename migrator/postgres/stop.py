@@ -59,7 +59,7 @@ CLEANS_UP = (State.CLEANING_UP, State.CONNECTING_TO_CLEAN_UP)
 
 
 class Companion(Protocol):
-    """Somebody who does a thing of his own while a statement is waited for."""
+    """What does a thing of its own while a statement is waited for."""
 
     def step(self, began: float) -> tuple[list[Any], list[Any], float]:
         """Go on within the wait that `began` then (time.monotonic), never blocking or raising.

@@ -122,7 +122,7 @@ def read_url(url: str, name: str, environment: Mapping[str, str] | None = None) 
     userinfo, rest = _split_userinfo(text[scheme.end() :], name)
     place, _, query = rest.partition("?")
     hosts, _, dbname = place.partition("/")
-    own, dropped = _read_query(query, name)  # which overrides what stands before it
+    own, dropped = _read_query(query, name)  # which overrides what precedes it
     own = {**_userinfo(userinfo), **_read_hosts(hosts, name), "dbname": _decode(dbname), **own}
     params = _environment(environment or {})
     if own.get("host"):
@@ -142,7 +142,7 @@ def read_environment(environment: Mapping[str, str]) -> Target | None:
 def in_session_mode(target: Target) -> Target | None:
     """The same place in session mode: the target itself, or another port of its host.
 
-    None when the target's own words do not tell; then it may be direct all the same.
+    None when the target's own words do not say; then it may be direct all the same.
     """
     if not all(SHARED_POOLER.fullmatch(host) for host, _ in target.hosts):
         return None
@@ -193,7 +193,7 @@ def _decode(text: str) -> str:
 
 
 def _encode(text: str) -> str:
-    """Percent-encoded, as the text stands in a URL."""
+    """Percent-encoded, as the text is in a URL."""
     if text.isascii() and text.isalnum():
         return text
     from urllib.parse import quote  # dear to import, and seldom needed

@@ -19,7 +19,7 @@ from migrator.scratch.snapshot_query import read_snapshot
 
 MARK = "/* migrator makes a scratch database */"
 MAY_CREATE = "SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
-#: template0 holds nothing that somebody may have added, and nobody is connected to it.
+#: template0 holds nothing that anyone may have added, and no session is connected to it.
 CREATE = "CREATE DATABASE {name} TEMPLATE template0"
 DROP = "DROP DATABASE IF EXISTS {name} WITH (FORCE)"
 #: Seen from one session while another holds the lock, in the same database alone.
@@ -67,7 +67,7 @@ def scratch_run(run: Run) -> Iterator[Run]:
 
 @contextlib.contextmanager
 def _linked(run: Run, target: Target) -> Iterator[Link]:
-    """A link to `target`; what goes well there is told to those who debug alone."""
+    """A link to `target`; what goes well there is logged at the level debug."""
 
     def tell(event: Event) -> None:
         level = "debug" if event.level == "info" else event.level
@@ -100,7 +100,7 @@ def _create(given: Link, name: str) -> None:
 
 
 def _drop(run: Run, given: Link, name: str) -> None:
-    """Drop the database; one that is left is told of, and replaces no error."""
+    """Drop the database; one that is left is logged, and replaces no error."""
     drop = DROP.format(name=identifier(name))
     watch = run.link.watch
     try:

@@ -170,7 +170,7 @@ class _Scanner:
             self.look(at, at + len(text))
 
     def look(self, at: int, end: int) -> None:
-        """Report what stands outside quotes and looks like a sign or a blank, once in a line."""
+        """Report what is outside quotes and looks like a sign or a blank, once in a line."""
         window = self.window
         start = max(at, self.looked - window.base)
         for found in regex(_UNQUOTED).finditer(window.text, start, end):

@@ -116,7 +116,7 @@ def lookalike(line: int, column: int, sign: str) -> Problem:
         line,
         f"U+{ord(sign):04X} ({name}) in column {column} is a letter to PostgreSQL: it would be "
         "part of a name",
-        "Put the plain blank, quote or sign in its place; a name that is to hold it stands in "
+        "Put the plain blank, quote or sign in its place; a name that is to hold it goes in "
         "double quotes.",
     )
 

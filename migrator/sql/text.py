@@ -42,7 +42,7 @@ def read_text(data: bytes | Iterable[bytes], file: str) -> Text | Finding:
 
 
 def _archive(data: bytes | Iterable[bytes], file: str) -> Finding | None:
-    """What the file is instead of text, where its first bytes tell."""
+    """What the file is instead of text, where its first bytes show it."""
     head = b""
     for block in (data,) if isinstance(data, bytes) else data:
         head += block

@@ -160,7 +160,7 @@ def test_a_transaction_that_was_ended_by_the_file_is_seen_even_if_the_scanner_mi
     folder = write_folder(tmp_path, {"001_a.sql": f"CREATE TABLE a ();\n{escape};\nSELECT 1;\n"})
     result = run_job(database.url, folder)
     assert (result.code, result.error["sqlstate"]) == (15, "MG003")
-    assert "COMMIT stands" in result.error.get("outcome", result.report["outcome"])
+    assert "COMMIT is committed" in result.error.get("outcome", result.report["outcome"])
     assert database.query("SELECT count(*) FROM schema_migrations") == [(0,)]
     assert database.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
 

@@ -102,7 +102,7 @@ def test_an_answer_goes_through_a_pooler_in_transaction_mode(
         (["--retry", "001_a", "--rename", "001_a", "b"], "`repair` takes one answer and a reason"),
         (["--applied", "001_a"], "001_a is not a pending migration of this folder"),
         (["--applied", "009_z"], "009_z is not a pending migration of this folder"),
-        (["--not-applied", "009_z"], "009_z is neither applied nor begun"),
+        (["--not-applied", "009_z"], "009_z is neither applied nor started"),
         (["--done", "001_a"], "no statement of 001_a was interrupted"),
         (["--retry", "009_z"], "no statement of 009_z was interrupted"),
         ([], "`repair` takes one answer and a reason"),

@@ -293,7 +293,7 @@ def test_a_password_in_the_wrong_quotes_is_shown_nowhere(
     write_folder(tmp_path / "sql", {"001_a.sql": directive + sql})
     assert clean(tmp_path, "up", DATABASE_URL=database.url).code == 15
     rows = str(database.query("SELECT detail FROM schema_migrations_log"))
-    assert "syntax error at what stands for a password" in rows
+    assert "syntax error in the place of a password" in rows
     assert not any(half in rows for half in HALVES), rows
     assert clean(tmp_path, "report", DATABASE_URL=database.url).code == 0
 

@@ -44,8 +44,8 @@ def test_a_dirty_file_is_a_finding(database: Database, tmp_path: Path) -> None:
     assert run_job(database.url, folder).code == 15
     result = run_job(database.url, folder, "status")
     (found,) = result.report["findings"]
-    assert (found["file"], found["problem"]) == ("003_c.sql", "was begun and is not finished")
-    assert "003_c.sql: was begun and is not finished. Run `up`" in result.stdout
+    assert (found["file"], found["problem"]) == ("003_c.sql", "was started and is not finished")
+    assert "003_c.sql: was started and is not finished. Run `up`" in " ".join(result.stdout.split())
     write_folder(folder, {"003_c.sql": "SELECT 1;\n"})
     result = run_job(database.url, folder, "status")
     assert result.stdout.startswith("`up` would end with 14 (DirtyError): ")

@@ -455,7 +455,7 @@ def test_a_statement_that_the_catalog_cannot_tell_of_is_asked_about(
     assert result.code == 14
     assert result.error["message"] == (
         "001_loop.sql:2: statement 1 of 2 (DO) was interrupted: has it taken effect? Seen: the "
-        "catalog cannot tell what this statement has done"
+        "catalog cannot show what this statement has done"
     )
     for command in ("up", "plan", "verify"):
         assert run_job(database.url, folder, command).code == 14

@@ -169,7 +169,7 @@ def test_what_changed_after_it_was_adopted_is_drift_of_ours() -> None:
         pytest.param(
             adopt(Entry("1", 1), Entry("2", 2), history=(an_applied("001_init"),)),
             ConfigError,
-            "this history has begun without flyway, it holds 001_init, and flyway has applied "
+            "this history was started without flyway, it holds 001_init, and flyway has applied "
             "what it lacks: 002_add",
             id="our history has begun",
         ),

@@ -240,7 +240,7 @@ def test_an_answer_says_what_is_assumed_and_is_recorded_with_a_line_of_the_log(
         (
             known([], []),
             Told(Answer.NOT_APPLIED, "001_a", WHY),
-            "001_a is neither applied nor begun",
+            "001_a is neither applied nor started",
         ),
         (known([], []), Told(Answer.DONE, "001_a", WHY), "no statement of 001_a was interrupted"),
         (
@@ -272,12 +272,12 @@ def test_an_answer_says_what_is_assumed_and_is_recorded_with_a_line_of_the_log(
         (
             known([NEW], [an_applied("003_old")], {"007_new": BEGUN}),
             Told(Answer.RENAME, "003_old", WHY, "007_new"),
-            "007_new has been begun as a migration of its own",
+            "007_new was started as a migration of its own",
         ),
         (
             known([a_migration(7)], [an_applied(1)], None, UNDOING),
             Told(Answer.RENAME, "001_step", WHY, "007_step"),
-            "the undo of 001_step is begun and not finished",
+            "the undo of 001_step was started and is not finished",
         ),
         (
             known([a_migration("007_new", FLOOR)], [an_applied("003_old")]),

@@ -291,7 +291,7 @@ def test_it_says_what_the_database_is_like_now(standing: Standing, outcome: str)
 
 def test_a_file_that_ended_its_transaction_is_told_that_its_part_stands() -> None:
     error = told("SELECT 1", Refusal("MG003", "the file ended its own transaction"), answered=5)
-    assert "before its own COMMIT stands" in error.details["outcome"]
+    assert "before its own COMMIT is committed" in error.details["outcome"]
     assert "Take the statement" in error.remedy
 
 
@@ -487,7 +487,7 @@ def test_a_password_in_the_wrong_quotes_is_never_quoted(inside: bool) -> None:
         error = refused("SELECT f()", None, sqlstate="42601", message=said, **values)
     else:
         error = refused(sql, '"hunter2', sqlstate="42601", message=said)
-    assert "syntax error at what stands for a password" in error.message
+    assert "syntax error in the place of a password" in error.message
     assert "hunter2" not in f"{error.message} {error.details}"
 
 

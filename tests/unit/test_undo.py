@@ -389,7 +389,7 @@ def test_what_is_shown_of_an_undo(sql: str, shown: str) -> None:
         (Origin.FILE, "Fix 007_orders.down.sql and run again."),
         (
             Origin.STORED,
-            "This is the undo as it was stored: clear away what stands in its way and run again, "
+            "This is the undo as it was stored: clear away what is in its way and run again, "
             "or fix 007_orders.down.sql and run `rollback --from-files`.",
         ),
     ],
@@ -452,8 +452,8 @@ def test_the_remedy_names_the_repeatables_and_can_be_typed() -> None:
         (
             ESCAPED,
             [],
-            "what the undo of 007_orders did before its own COMMIT stands, and 007_orders is still "
-            "recorded as applied",
+            "what the undo of 007_orders did before its own COMMIT is committed, and 007_orders is "
+            "still recorded as applied",
         ),
     ],
 )
