@@ -59,12 +59,24 @@ def test_a_no_transaction_file_runs_between_others_and_is_recorded(
 
 
 def test_without_the_directive_the_line_to_add_is_said(database: Database, tmp_path: Path) -> None:
-    folder = write_folder(tmp_path, {"001_a.sql": "CREATE INDEX CONCURRENTLY i ON t (a);"})
-    result = run_job(database.url, folder)
+    text = "CREATE TABLE t (a int);\nCREATE INDEX CONCURRENTLY i ON t (a);"
+    result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": text}))
     assert result.code == 10
     [finding] = result.report["findings"]
     assert finding["problem"] == "CREATE INDEX CONCURRENTLY cannot run inside a transaction"
     assert "`-- migrator: no-transaction`" in finding["remedy"]
+
+
+def test_a_file_of_one_such_statement_needs_no_directive(
+    database: Database, tmp_path: Path
+) -> None:
+    database.query("CREATE TABLE t (a int)")
+    folder = write_folder(tmp_path, {"001_a.sql": "CREATE INDEX CONCURRENTLY i ON t (a);"})
+    result = run_job(database.url, folder)
+    assert result.applied == ["001_a"], result.stderr
+    assert database.query("SELECT indisvalid FROM pg_index WHERE indexrelid = 'i'::regclass") == [
+        (True,)
+    ]
 
 
 def test_role_search_path_and_settings_of_the_file_last_to_its_end_and_no_further(

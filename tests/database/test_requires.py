@@ -138,7 +138,7 @@ def test_all_that_cannot_be_had_is_listed_before_anything_runs(
 ) -> None:
     files = {
         "001_a.sql": NEEDS + "003_c\nSELECT 1;\n",
-        "002_b.sql": NEEDS + "\n" + NEEDS + "009_x 004\nVACUUM;\n",
+        "002_b.sql": NEEDS + "\n" + NEEDS + "009_x 004\nVACUUM; SELECT 2;\n",
         "003_c.sql": "SELECT 1;\n" + "-- migrator: no-such\n",
         "004_d.sql": NEEDS + "R__r\n" + NEEDS + "001_a 001_a\nSELECT 4;\n",
         "R__r.sql": NEEDS + "R__s\nSELECT 5;\n",
