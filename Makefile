@@ -51,15 +51,19 @@ LAPTOP := $(BIN)/python -m tests.laptop
 migrate: $(VENV)/.runtime ## apply migrations/ to DATABASE_URL, of .env too, or to a server in .local/
 	@$(LAPTOP) up $(ARGS)
 
-.PHONY: status verify rollback repair baseline redo reset
+.PHONY: status plan history report verify rollback repair baseline adopt redo reset
 status: $(VENV)/.runtime ## show what is applied, pending, changed or missing there
+plan: $(VENV)/.runtime ## show what migrate would apply, without doing it
+history: $(VENV)/.runtime ## show what was done to the database, when and by which runner
+report: $(VENV)/.runtime ## show all that is known, for an incident: ARGS=--markdown
 verify: $(VENV)/.runtime ## fail unless all is applied and nothing has drifted
 rollback: $(VENV)/.runtime ## undo the last run, or ARGS='--to 002_seed_data'
 repair: $(VENV)/.runtime ## record what you know: ARGS='--done 003_orders --reason "seen in psql"'
 baseline: $(VENV)/.runtime ## record files as applied: ARGS='--at 002_seed_data'
+adopt: $(VENV)/.runtime ## take over the history of another tool: ARGS='--from goose'
 redo: $(VENV)/.runtime ## undo the last run and apply again, on this machine only
 reset: $(VENV)/.runtime ## drop the database, create it and apply all, on this machine only
-status verify rollback repair baseline redo reset:
+status plan history report verify rollback repair baseline adopt redo reset:
 	@$(LAPTOP) $@ $(ARGS)
 
 .PHONY: rehearse
@@ -68,9 +72,9 @@ rehearse: $(VENV)/.runtime ## prove the undo of each migration on a throw-away s
 
 .PHONY: new
 new: export NAME := $(NAME)
-new: $(VENV)/.runtime ## create the next migration: make new NAME='add orders'
-	@$(if $(NAME),,$(error say NAME='add orders'))
-	@$(BIN)/python entrypoint.py new "$$NAME" $(if $(ENV_FILE),--env-file "$$ENV_FILE") $(ARGS)
+new: $(VENV)/.runtime ## create the next migration: NAME='add orders', or ARGS='--renumber 003'
+	@$(if $(NAME)$(ARGS),,$(error say NAME='add orders'))
+	@$(BIN)/python entrypoint.py new $(if $(NAME),"$$NAME") $(if $(ENV_FILE),--env-file "$$ENV_FILE") $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.dev ## format, lint and types

@@ -1,6 +1,6 @@
 """What `make migrate` and its kin do before the job: say which database it is, and ask.
 
-    python -m tests.laptop up|status|verify|rollback|repair|baseline|redo|reset|rehearse [ARGS …]
+    python -m tests.laptop COMMAND|redo|reset [ARGS …]
 
 The database is that of the environment, else of the .env file that ENV_FILE names, else a server of
 this folder's own in .local/postgres. YES=1 answers every question.
@@ -33,6 +33,11 @@ READS = frozenset({"status", "verify", "plan", "history", "report", "wait"})
 #: These take something away, and are for a database of one's own.
 LOCAL_ONLY = frozenset({"redo", "reset"})
 REFUSED, STOPPED = 2, 23  # the job's own codes for a wrong call, and for a "no"
+#: The exit codes whose remedies may name a command of the job's.
+NAME_COMMANDS = frozenset({10, 11, 12, 13, 14, 15, 24})
+HOW_TO_TYPE = (
+    "\nType a command that is named above as make repair ARGS='…', and `up` as make migrate."
+)
 
 
 class Consent(Enum):
@@ -170,7 +175,10 @@ def _do(
         return _redo(words, file, environment)
     if command == "reset":
         return _reset([*words, *file], environment, target)
-    return obey([*JOB, command, *words, *file], environment)
+    code = obey([*JOB, command, *words, *file], environment)
+    if code in NAME_COMMANDS:
+        _say(HOW_TO_TYPE)
+    return code
 
 
 def _redo(words: list[str], file: list[str], environment: dict[str, str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from migrator.cli.env_file import PLACE_NAMES
+from migrator.commands.table import COMMANDS
 from tests.builders import write_folder
 from tests.conftest import Database
+from tests.laptop import HOW_TO_TYPE
 from tests.pages import ROOT
 from tests.terminal import at_terminal as run_typing
 
@@ -44,6 +47,19 @@ def run(folder: Path, *words: str, **settings: str) -> subprocess.CompletedProce
     return subprocess.run(
         [sys.executable, "-m", "tests.laptop", *words],
         cwd=folder,
+        env=environment(**settings),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def make(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*MAKE, *words],
+        cwd=ROOT,
         env=environment(**settings),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -109,6 +125,36 @@ def test_what_takes_away_refuses_a_remote_host(folder: Path, command: str) -> No
     done = run(folder, command, DATABASE_URL=NOWHERE, YES="1")
     assert done.returncode == 2
     assert "not loopback" in done.stderr
+
+
+def test_a_remedy_is_typed_as_the_line_below_it_says(folder: Path, database: Database) -> None:
+    assert run(folder, "up", DATABASE_URL=database.url).returncode == 0
+    (folder / "migrations" / "001_one.sql").write_text("CREATE TABLE one (a int); -- number one\n")
+    drifted = run(folder, "up", DATABASE_URL=database.url)
+    assert drifted.returncode == 11
+    assert "repair --accept-checksum 001_one --reason WHY" in drifted.stderr
+    assert drifted.stderr.endswith(f"{HOW_TO_TYPE}\n")
+    words = "ARGS=--accept-checksum 001_one --reason 'a comment'"
+    settings = {"DATABASE_URL": database.url, "MIGRATIONS_DIR": str(folder / "migrations")}
+    accepted = make("repair", words, **settings)
+    assert accepted.returncode == 0, accepted.stderr
+    again = make("migrate", **settings)
+    assert again.returncode == 0
+    assert HOW_TO_TYPE not in again.stderr
+
+
+def test_every_command_that_a_remedy_names_is_a_target() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE))
+    assert set(COMMANDS) - targets == {"wait"}
+
+
+def test_new_renumbers_by_its_words_alone(folder: Path) -> None:
+    done = make("new", "ARGS=--renumber 001", MIGRATIONS_DIR=str(folder / "migrations"))
+    assert done.returncode == 0, done.stderr
+    assert (folder / "migrations" / "003_one.sql").exists()
+    nameless = make("new", MIGRATIONS_DIR=str(folder / "migrations"))
+    assert "say NAME='add orders'" in nameless.stderr
 
 
 def test_redo_undoes_the_last_run_and_applies_again(folder: Path, database: Database) -> None:
