@@ -36,7 +36,8 @@ def test_status_shows_every_migration_and_its_state(database: Database, tmp_path
     states = {row["version"]: row["state"] for row in answer["migrations"]}
     assert states == {"001_a": "drifted", "002_b": "missing", "003_c": "pending"}
     text = run_job(database.url, folder, "status").stdout
-    assert [line.split()[:2] for line in text.splitlines()[2:5]] == [
+    rows = text.partition("\nversion ")[2].splitlines()[1:4]
+    assert [line.split()[:2] for line in rows] == [
         ["001_a", "drifted"],
         ["002_b", "missing"],
         ["003_c", "pending"],
@@ -72,7 +73,7 @@ def test_plan_shows_what_up_would_do(database: Database, tmp_path: Path) -> None
 
 
 def test_plan_fails_where_up_would(database: Database, tmp_path: Path) -> None:
-    folder = write_folder(tmp_path, {"001_a.sql": "VACUUM;"})
+    folder = write_folder(tmp_path, {"001_a.sql": "VACUUM; SELECT 1;"})
     assert run_job(database.url, folder, "plan").code == 10
 
 

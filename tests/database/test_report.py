@@ -22,7 +22,7 @@ def in_trouble(url: str, folder: Path) -> None:
     assert run_job(url, write_folder(folder, FILES)).code == 0
     assert run_job(url, write_folder(folder, {"005_e.sql": BROKEN})).code == 15
     (folder / "002_b.sql").unlink()
-    changed = {"004_d.sql": "changed", "003_c.sql": "SELECT 3;", "006_f.sql": "VACUUM;"}
+    changed = {"004_d.sql": "changed", "003_c.sql": "SELECT 3;", "006_f.sql": "VACUUM; SELECT 6;"}
     write_folder(folder, changed)
 
 

@@ -19,7 +19,11 @@ BEGUN = "-- migrator: no-transaction\nCREATE TABLE c ();\nSELECT 1/0;\n"
     ("files", "code", "verdict"),
     [
         ({"001_a.sql": "changed"}, 11, "end with 11 (DriftError): applied files have changed: 001"),
-        ({"003_c.sql": "VACUUM;"}, 10, "end with 10 (SourceError): 1 problem in 1 pending file"),
+        (
+            {"003_c.sql": "VACUUM; SELECT 1;"},
+            10,
+            "end with 10 (SourceError): 1 problem in 1 pending file",
+        ),
         ({"003_c.sql": "SELECT 3;"}, 0, "apply 003_c."),
         ({}, 0, "have nothing to do."),
     ],
@@ -65,7 +69,11 @@ def test_an_undo_that_is_not_finished_is_a_finding(database: Database, tmp_path:
 
 @pytest.mark.parametrize(
     ("files", "code"),
-    [({"001_a.sql": "changed"}, 11), ({"004_d.sql": "VACUUM;\n"}, 10), ({"003_c.sql": BEGUN}, 14)],
+    [
+        ({"001_a.sql": "changed"}, 11),
+        ({"004_d.sql": "VACUUM; SELECT 1;\n"}, 10),
+        ({"003_c.sql": BEGUN}, 14),
+    ],
     ids=["drift", "a file that cannot run", "a dirty file"],
 )
 def test_plan_shows_table_and_graph_where_it_fails(
@@ -91,7 +99,7 @@ def test_plan_lists_what_is_wrong_with_history_and_files_at_once(
 ) -> None:
     folder = write_folder(tmp_path, APPLIED)
     assert run_job(database.url, folder).code == 0
-    write_folder(folder, {"001_a.sql": "changed", "003_c.sql": "VACUUM;\n"})
+    write_folder(folder, {"001_a.sql": "changed", "003_c.sql": "VACUUM; SELECT 1;\n"})
     result = run_job(database.url, folder, "plan")
     files = [found["file"] for found in result.report["findings"]]
     assert (result.code, files) == (11, ["001_a.sql", "003_c.sql"])

@@ -296,7 +296,7 @@ def test_an_applied_file_is_only_hashed(database: Database, tmp_path: Path) -> N
     """What this release cannot run may stand in the history of another."""
     folder = write_folder(tmp_path, TWO)
     assert run_job(database.url, folder).code == 0
-    text = "VACUUM;\n"
+    text = "VACUUM; SELECT 1;\n"
     checksum = hashlib.sha256(text.encode()).hexdigest()
     database.query(
         "INSERT INTO schema_migrations (version, checksum) VALUES ('003_c', %s)", checksum
