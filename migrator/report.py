@@ -77,6 +77,24 @@ def blockers_in_words(seen: dict[str, Any]) -> str:
     return f"; the lock{place} is held or awaited by {words}" if words else ""
 
 
+def how_to_end_blockers(seen: dict[str, Any]) -> str | None:
+    """The remedy with the statements that end whom an observer saw; None where nobody was seen."""
+    ends = ", ".join(f"`{end}`" for end in map(_end_of, seen.get("blockers", ())) if end)
+    if not ends:
+        return None
+    return (
+        f"Wait until the transaction in the way has ended, or end it: {ends}. Then run again. "
+        "Where many short ones are in the way, raise --lock-timeout (LOCK_TIMEOUT)."
+    )
+
+
+def _end_of(blocker: dict[str, Any]) -> str:
+    if "prepared_transaction" in blocker:
+        name = visible(blocker["prepared_transaction"]).replace("'", "''")
+        return f"ROLLBACK PREPARED '{name}'"
+    return f"SELECT pg_terminate_backend({blocker['pid']})" if "pid" in blocker else ""
+
+
 def in_words(other: dict[str, Any]) -> str:
     """One other backend or prepared transaction, for a person."""
     name = other.get("application_name") or other.get("backend_type") or "an unnamed application"

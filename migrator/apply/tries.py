@@ -53,7 +53,7 @@ from migrator.postgres.session import (
     SilentError,
     expecting,
 )
-from migrator.report import blockers_in_words
+from migrator.report import blockers_in_words, how_to_end_blockers
 
 _T = TypeVar("_T")
 Query = Callable[[Session, Place], _T]  #: what reads over a session, and may do so again
@@ -322,6 +322,7 @@ class _Effort:
         return BusyError(
             f"{self._what}: locks were not available within LOCK_RETRY_TIMEOUT: {refusal.message}"
             + blockers_in_words(error.seen),
+            remedy=how_to_end_blockers(error.seen),
             version=self._what,
             sqlstate=refusal.sqlstate,
             **error.seen,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -74,7 +75,9 @@ def test_a_table_that_stays_busy_is_22(database: Database, block: Block, tmp_pat
     assert database.query("SELECT to_regclass('before')") == [(None,)]
     assert result.error["blockers"][0]["pid"] == pid_of(reader)
     assert f"public.hot is held or awaited by psql (pid {pid_of(reader)}" in result.error["message"]
-    reader.close()
+    [end] = re.findall("`(.*?)`", result.error["remedy"])
+    assert end == f"SELECT pg_terminate_backend({pid_of(reader)})"
+    database.query(end)
     assert run_job(database.url, folder).code == 0
 
 
@@ -156,6 +159,7 @@ def test_a_prepared_transaction_is_named(database: Database, tmp_path: Path) -> 
     finally:
         database.query(f"ROLLBACK PREPARED '{name}'")
     assert result.code == 22
+    assert f"`ROLLBACK PREPARED '{name}'`" in result.error["remedy"]
     assert {line["blockers"][0]["prepared_transaction"] for line in refused(result)} == {name}
 
 

@@ -21,6 +21,7 @@ from migrator.report import (
     Report,
     blockers_in_words,
     fit,
+    how_to_end_blockers,
     what_is_undone,
     what_stands,
 )
@@ -300,6 +301,28 @@ IDLE = {"pid": 7, "application_name": "psql", "user": "u", "state": "idle", "ope
 )
 def test_blockers_in_words(seen: dict[str, Any], words: str) -> None:
     assert blockers_in_words(seen) == words
+
+
+@pytest.mark.parametrize(
+    ("blockers", "ends"),
+    [
+        pytest.param([IDLE], "`SELECT pg_terminate_backend(7)`", id="a session"),
+        pytest.param(
+            [IDLE, {}, {"prepared_transaction": "it's left"}],
+            "`SELECT pg_terminate_backend(7)`, `ROLLBACK PREPARED 'it''s left'`",
+            id="several, and one that nothing may be known of",
+        ),
+    ],
+)
+def test_the_remedy_says_how_to_end_blockers(blockers: list[dict[str, Any]], ends: str) -> None:
+    remedy = how_to_end_blockers({"blockers": blockers})
+    assert remedy is not None
+    assert f" or end it: {ends}. Then run again." in remedy
+
+
+@pytest.mark.parametrize("seen", [{}, {"blockers": [{}]}])
+def test_whom_nobody_saw_nobody_can_end(seen: dict[str, Any]) -> None:
+    assert how_to_end_blockers(seen) is None
 
 
 def test_a_line_of_the_log_shows_a_person_what_is_for_people() -> None:
