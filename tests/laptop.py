@@ -36,7 +36,8 @@ REFUSED, STOPPED = 2, 23  # the job's own codes for a wrong call, and for a "no"
 #: The exit codes whose remedies may name a command of the job's.
 NAME_COMMANDS = frozenset({10, 11, 12, 13, 14, 15, 24})
 HOW_TO_TYPE = (
-    "\nType a command that is named above as make repair ARGS='…', and `up` as make migrate."
+    "\nType a command that is named above as make repair ARGS='…',\n"
+    "and `up`, or a flag of it, as make migrate ARGS='…'."
 )
 
 

@@ -297,7 +297,7 @@ def _verify_base(run: Run, ref: str) -> Answer:
         raise LateError(
             f"new files are older than what {ref} has: {files}",
             findings=found,
-            remedy="Give each a number above those: new --renumber VERSION.",
+            remedy="Give each a number above those: `new --renumber VERSION`.",
         )
     run.outcome = f"no file is older than what {ref} has"
     return {}

@@ -142,7 +142,7 @@ def _unmet(
         problem = f"requires {need}, which is late and skipped by ON_LATE=skip"
         return problem, (
             f"Give --on-late apply (ON_LATE=apply), or {need} a number above the newest applied: "
-            f"new --renumber {need}."
+            f"`new --renumber {need}`."
         )
     return None
 

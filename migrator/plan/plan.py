@@ -109,7 +109,7 @@ class Plan:
         """The remedy for an applied version without a file, or for the pending file of its text."""
         for old, migration in self.renamed.items():
             if version in (old, migration.version):
-                command = f"repair --rename {old} {migration.version} --reason WHY"
+                command = f"`repair --rename {old} {migration.version} --reason WHY`"
                 return f"If it was renamed: {command}. Else: {else_}"
         return else_
 
@@ -121,7 +121,7 @@ class Plan:
                 f"file {short(migration.checksum)}",
                 "Restore it from version control; put the change in a new migration. If it was "
                 "changed on purpose, and the database has what it says now: "
-                f"repair --accept-checksum {migration.version} --reason WHY.",
+                f"`repair --accept-checksum {migration.version} --reason WHY`.",
             )
             for migration in self.drifted
         )
@@ -167,7 +167,7 @@ class Plan:
                 f"is pending, but older than {newest}, which is applied" + what.get(on_late, ""),
                 self._if_renamed(
                     migration.version,
-                    f"Give it a number above that: new --renumber {migration.version}; or "
+                    f"Give it a number above that: `new --renumber {migration.version}`; or "
                     "choose --on-late apply or --on-late skip (ON_LATE).",
                 ),
             )
@@ -280,7 +280,7 @@ def behind(migrations: Sequence[Migration], base: Sequence[str]) -> tuple[Findin
         Finding(
             migration.file,
             f"is new and has the number {migration.number}, but the branch goes up to {newest}",
-            f"Rename it: new --renumber {migration.version}.",
+            f"Rename it: `new --renumber {migration.version}`.",
         )
         for migration in migrations
         if not migration.repeatable and migration.number <= newest and migration.file not in base

@@ -132,7 +132,7 @@ def test_a_remedy_is_typed_as_the_line_below_it_says(folder: Path, database: Dat
     (folder / "migrations" / "001_one.sql").write_text("CREATE TABLE one (a int); -- number one\n")
     drifted = run(folder, "up", DATABASE_URL=database.url)
     assert drifted.returncode == 11
-    assert "repair --accept-checksum 001_one --reason WHY" in drifted.stderr
+    assert "`repair --accept-checksum 001_one --reason WHY`" in drifted.stderr
     assert drifted.stderr.endswith(f"{HOW_TO_TYPE}\n")
     words = "ARGS=--accept-checksum 001_one --reason 'a comment'"
     settings = {"DATABASE_URL": database.url, "MIGRATIONS_DIR": str(folder / "migrations")}

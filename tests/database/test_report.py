@@ -62,7 +62,7 @@ def test_report_makes_a_page_of_it_through_a_pooler_on_supabase_too(
     assert result.code == 0
     page = result.stdout
     assert page.startswith(f"# Migrations of `postgres@127.0.0.1:{pooler.port}/{supabase.dbname}`")
-    assert "repair --accept-checksum 004\\_d --reason WHY" in page
+    assert "`repair --accept-checksum 004_d --reason WHY`" in page
     assert "| `001_a` | applied | versioned, floor |" in page
     assert '"003_c<br/>late"]:::late\n' in page
     assert "## Log\n\n| at | event |" in page

@@ -129,7 +129,7 @@ def test_whatever_is_required_is_there_before_or_in_a_cycle(found: dict[str, lis
             "002_b",
             "requires 002_b, which is late and skipped by ON_LATE=skip",
             "Give --on-late apply (ON_LATE=apply), or 002_b a number above the newest applied: "
-            "new --renumber 002_b.",
+            "`new --renumber 002_b`.",
             id="a skipped one",
         ),
         pytest.param(

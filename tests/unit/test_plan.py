@@ -323,9 +323,9 @@ def test_a_file_is_known_by_its_text(
             [an_applied("003_old")],
             [
                 "003_old: is applied, but the folder has no file for it; 007_new.sql, which is "
-                "pending, has the same text. If it was renamed: repair --rename 003_old 007_new "
-                "--reason WHY. Else: Restore the file from version control, or let it pass: "
-                "--on-missing warn (ON_MISSING=warn)."
+                "pending, has the same text. If it was renamed: `repair --rename 003_old "
+                "007_new --reason WHY`. Else: Restore the file from version control, or let it "
+                "pass: --on-missing warn (ON_MISSING=warn)."
             ],
             id="missing",
         ),
@@ -334,13 +334,13 @@ def test_a_file_is_known_by_its_text(
             [an_applied("003_old")],
             [
                 "001_new.sql: is pending, but older than 003_old, which is applied. If it was "
-                "renamed: repair --rename 003_old 001_new --reason WHY. Else: Give it a number "
-                "above that: new --renumber 001_new; or choose --on-late apply or "
+                "renamed: `repair --rename 003_old 001_new --reason WHY`. Else: Give it a number "
+                "above that: `new --renumber 001_new`; or choose --on-late apply or "
                 "--on-late skip (ON_LATE).",
                 "003_old: is applied and newer than anything in the folder: the image is older "
                 "than the database; 001_new.sql, which is pending, has the same text. If it was "
-                "renamed: repair --rename 003_old 001_new --reason WHY. Else: Deploy an image that "
-                "holds it, when the older one was not meant.",
+                "renamed: `repair --rename 003_old 001_new --reason WHY`. Else: Deploy an image "
+                "that holds it, when the older one was not meant.",
             ],
             id="ahead and late",
         ),
@@ -350,8 +350,8 @@ def test_a_file_is_known_by_its_text(
             [
                 "003_old: is a floor, applied 2026-05-04T03:02:01Z by run 0815, and this image "
                 "does not hold it; 007_new.sql, which is pending, has the same text. If it was "
-                "renamed: repair --rename 003_old 007_new --reason WHY. Else: Deploy an image that "
-                "holds it."
+                "renamed: `repair --rename 003_old 007_new --reason WHY`. Else: Deploy an image "
+                "that holds it."
             ],
             id="a floor",
         ),
@@ -360,8 +360,8 @@ def test_a_file_is_known_by_its_text(
             [an_applied(1, OTHER), an_applied(3), an_applied(4, CHANGED)],
             [
                 f"{old}: is applied, but the folder has no file for it; {new}.sql, which is "
-                f"pending, has the same text. If it was renamed: repair --rename {old} {new} "
-                "--reason WHY. Else: Restore the file from version control, or let it pass: "
+                f"pending, has the same text. If it was renamed: `repair --rename {old} {new} "
+                "--reason WHY`. Else: Restore the file from version control, or let it pass: "
                 "--on-missing warn (ON_MISSING=warn)."
                 for old, new in (("003_step", "006_step"), ("004_step", "007_step"))
             ],
@@ -396,7 +396,7 @@ def test_all_findings_are_reported_at_once() -> None:
         "001_step.sql: changed after it was applied: recorded b4e0497804e4, file a41109d24069. "
         "Restore it from version control; put the change in a new migration. If it was changed on "
         "purpose, and the database has what it says now: "
-        "repair --accept-checksum 001_step --reason WHY.",
+        "`repair --accept-checksum 001_step --reason WHY`.",
         "002_step: is applied, but the folder has no file for it. "
         "Restore the file from version control, or let it pass: "
         "--on-missing warn (ON_MISSING=warn).",
@@ -406,10 +406,10 @@ def test_all_findings_are_reported_at_once() -> None:
         "006_step: is applied and newer than anything in the folder: the image is older than the "
         "database. Deploy an image that holds it, when the older one was not meant.",
         "003_step.sql: is pending, but older than 006_step, which is applied. Give it a number "
-        "above that: new --renumber 003_step; or choose --on-late apply or "
+        "above that: `new --renumber 003_step`; or choose --on-late apply or "
         "--on-late skip (ON_LATE).",
         "005_step.sql: is pending, but older than 006_step, which is applied. Give it a number "
-        "above that: new --renumber 005_step; or choose --on-late apply or "
+        "above that: `new --renumber 005_step`; or choose --on-late apply or "
         "--on-late skip (ON_LATE).",
     ]
     assert str(caught.value) == (
