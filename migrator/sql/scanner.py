@@ -111,7 +111,18 @@ _ROUTINE = {
     for replace in ("", "OR REPLACE ")
     for routine in ("FUNCTION", "PROCEDURE")
 }
-_CONNECT = {"\\connect", "\\c"}
+_INCLUDE = "Put that file's text in its place, or give the file a number of its own in the folder."
+#: What to write for commands of psql that have a counterpart here.
+_INSTEAD = {
+    "\\c": WITHOUT_CREATE,
+    "\\connect": WITHOUT_CREATE,
+    "\\copy": "Write `COPY … FROM stdin;`, the rows below it, and a line `\\.` after them.",
+    "\\gexec": "Write `DO $$ BEGIN EXECUTE …; END $$;` for what it makes and runs.",
+    "\\i": _INCLUDE,
+    "\\include": _INCLUDE,
+    "\\include_relative": _INCLUDE,
+    "\\ir": _INCLUDE,
+}
 _WITH_DATA = {"COPY ... FROM STDIN", "COPY BINARY"}
 _HEAD_CHARS = 100  # of a quoted text; no class depends on more
 
@@ -338,7 +349,7 @@ class _Scanner:
         else:
             command, place = text.split()[0], window.place_of(at)
             problem = f"{command} is a command of psql, not SQL"
-            remedy = WITHOUT_CREATE if command in _CONNECT else "Remove it, or write it in SQL."
+            remedy = _INSTEAD.get(command, "Remove it, or write it in SQL.")
             if command.startswith("\\;"):
                 problem, remedy = "\\; separates statements in psql alone", "Write ; instead."
             self.problem(place, problem, remedy)

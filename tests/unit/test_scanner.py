@@ -176,6 +176,29 @@ def test_a_problem_names_the_line_where_it_begins(text: str, line: int, problem:
     assert [(found.line, found.problem) for found in of(Problem, text)] == [(line, problem)]
 
 
+@pytest.mark.parametrize("opened", ["'c;", "E'c;", '"c;', "$x$ c;"])
+def test_an_open_quote_may_be_an_earlier_one(opened: str) -> None:
+    """In `'it's'; 'b'` the third quote is too many, and the fifth is the open one."""
+    [found] = of(Problem, f"a;\n b {opened}\n")
+    assert found.remedy.startswith("Close this or an earlier quote")
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("\\connect shop", "A dump: make it again, without --create."),
+        ("\\copy t FROM 'rows.csv' CSV", "Write `COPY … FROM stdin;`"),
+        ("SELECT 'SELECT 1'\n\\gexec", "Write `DO $$ BEGIN EXECUTE …; END $$;`"),
+        ("\\i other.sql", "Put that file's text in its place"),
+        ("\\ir other.sql", "Put that file's text in its place"),
+        ("\\echo done", "Remove it"),
+    ],
+)
+def test_a_command_of_psql_is_refused_with_what_takes_its_place(text: str, remedy: str) -> None:
+    [found] = of(Problem, text)
+    assert remedy in found.remedy
+
+
 def test_directives_are_found_in_comments_alone() -> None:
     text = "--migrator:a\n-- Migrator : b c \nx '-- migrator: d'; -- migrator: e\n-- f"
     assert [(found.line, found.text, found.start) for found in of(Directive, text)] == [
