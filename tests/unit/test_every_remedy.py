@@ -15,6 +15,8 @@ from migrator.config import SETTINGS
 FILES = sorted(Path(migrator.__file__).parent.rglob("*.py"))
 #: Versions of no folder, which a text must not quote as if they were of the reader's.
 INVENTED = re.compile(r"\b\d{3}_(?:add_orders|seed_data|orders|initial_schema)\b")
+#: A command without the back-ticks by which the pages say that it can be typed.
+BARE = re.compile(r"\b(?:adopt|baseline|new|repair|rollback|verify) --[a-z]")
 
 
 def words(node: ast.expr) -> str:
@@ -46,6 +48,12 @@ def test_a_remedy_names_the_flag_beside_the_variable(path: Path) -> None:
         if re.search(rf"\b{setting.name}\b", text) and setting.flag not in text
     ]
     assert lacking == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_a_command_in_a_remedy_has_back_ticks(path: Path) -> None:
+    texts = (text for text in remedies(path) if BARE.search(re.sub("`[^`]*`", "", text)))
+    assert list(texts) == []
 
 
 def test_remedies_are_found() -> None:
