@@ -1,0 +1,5 @@
+CREATE TABLE kept (n int);
+COPY kept (n) FROM stdin;
+1
+two
+\.

@@ -1,0 +1,6 @@
+BEGIN;
+
+CREATE TABLE kept (n int);
+INSERT INTO kept VALUES (1);
+
+COMMIT;

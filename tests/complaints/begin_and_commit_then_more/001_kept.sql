@@ -1,0 +1,4 @@
+BEGIN;
+CREATE TABLE kept (n int);
+COMMIT;
+INSERT INTO kept VALUES (1);

@@ -1,0 +1,2 @@
+CREATE PROCEDURE commits() LANGUAGE plpgsql AS $$ BEGIN COMMIT; END $$;
+CREATE TABLE kept (n int);

@@ -1,0 +1,2 @@
+SET client_encoding = "UTF8";
+CREATE TABLE kept (n int);

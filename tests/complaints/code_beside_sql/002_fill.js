@@ -1,0 +1,1 @@
+db.query("INSERT INTO kept VALUES (1)");

@@ -1,0 +1,2 @@
+-- Migrator: Jane
+CREATE TABLE kept (n int);

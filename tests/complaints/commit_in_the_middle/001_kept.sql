@@ -1,0 +1,3 @@
+CREATE TABLE kept (n int);
+COMMIT;
+CREATE TABLE lost (n int);

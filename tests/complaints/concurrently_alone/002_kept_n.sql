@@ -1,0 +1,1 @@
+CREATE INDEX CONCURRENTLY kept_n ON kept (n);

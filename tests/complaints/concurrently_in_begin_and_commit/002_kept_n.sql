@@ -1,0 +1,3 @@
+BEGIN;
+CREATE INDEX CONCURRENTLY kept_n ON kept (n);
+COMMIT;

@@ -1,0 +1,2 @@
+CREATE DATABASE shop_of_a_complaint;
+CREATE TABLE kept (n int);

@@ -1,0 +1,3 @@
+CREATE TABLE lost (
+  n int,
+);

@@ -1,0 +1,2 @@
+-- migrator: no transaction
+CREATE TABLE kept (n int);

@@ -1,0 +1,5 @@
+-- Up migration
+CREATE TABLE kept (n int);
+
+-- Down migration
+-- DROP TABLE kept;

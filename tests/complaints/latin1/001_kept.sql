@@ -1,0 +1,2 @@
+CREATE TABLE kept (t text);
+INSERT INTO kept VALUES ('café');

@@ -1,0 +1,2 @@
+CREATE TABLE lost (n int);
+INSERT INTO nobody VALUES (1);

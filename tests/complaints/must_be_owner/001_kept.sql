@@ -1,0 +1,2 @@
+CREATE TABLE lost (n int);
+ALTER TABLE old ADD COLUMN m int;

@@ -1,0 +1,4 @@
+CREATE TABLE kept (n int);
+DO $do$ BEGIN
+  NULL;
+END $$;

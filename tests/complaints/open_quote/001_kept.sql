@@ -1,0 +1,3 @@
+CREATE TABLE kept (t text);
+INSERT INTO kept VALUES ('it's one');
+SELECT 1;

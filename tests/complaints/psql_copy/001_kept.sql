@@ -1,0 +1,2 @@
+CREATE TABLE kept (n int);
+\copy kept FROM 'rows.csv' CSV

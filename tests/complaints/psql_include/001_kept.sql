@@ -1,0 +1,2 @@
+CREATE TABLE kept (n int);
+\i other.sql

@@ -1,0 +1,4 @@
+CREATE TABLE lost (n int);
+DO $$ BEGIN
+  RAISE EXCEPTION 'not yet' USING HINT = 'Load the rows first.';
+END $$;

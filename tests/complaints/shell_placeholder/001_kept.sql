@@ -1,0 +1,2 @@
+CREATE TABLE kept (n int);
+GRANT SELECT ON kept TO ${READER};

@@ -1,0 +1,2 @@
+CREATE TABLE lost (n int);
+CREATE TABLE old (n int);

@@ -1,0 +1,2 @@
+CREATE TABLE kept (n int);
+ALTER TABLE {{schema}}.kept ADD m int;

@@ -1,0 +1,2 @@
+CREATE TABLE lost (n int);
+TRUNCATE schema_migrations;

@@ -1,0 +1,5 @@
+-- Up
+CREATE TABLE kept (n int);
+
+-- Down
+DROP TABLE kept;

@@ -1,0 +1,5 @@
+-- migrate:up
+CREATE TABLE lost (n int);
+
+-- migrate:down
+DROP TABLE lost;

@@ -1,0 +1,5 @@
+-- migrate:up
+CREATE TABLE kept (n int);
+
+-- migrate:down
+DROP TABLE kept;

@@ -1,0 +1,5 @@
+CREATE TABLE kept (n int);
+
+---- create above / drop below ----
+
+DROP TABLE kept;

@@ -1,0 +1,2 @@
+-- migrator: no-transactions
+CREATE TABLE kept (n int);

@@ -1,0 +1,2 @@
+-- 002_todo: what it is for
+

@@ -1,0 +1,4 @@
+CREATE TABLE kept (n int);
+DO $$ BEGIN
+  EXECUTE 'VACUUM';
+END $$;

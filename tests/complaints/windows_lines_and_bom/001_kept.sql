@@ -1,0 +1,2 @@
+﻿CREATE TABLE kept (n int);
+INSERT INTO kept VALUES (1);
