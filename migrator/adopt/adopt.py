@@ -19,7 +19,8 @@ from migrator.errors import (
 )
 from migrator.history.flight import head
 from migrator.history.lock_wait import as_holder, describe
-from migrator.history.place import Limits
+from migrator.history.misfit import is_misfit, misfit
+from migrator.history.place import Limits, Place
 from migrator.model import Event, Migration
 from migrator.postgres.session import LostError, ServerError
 
@@ -79,7 +80,7 @@ class _Adopting:
         return self.run.shown
 
     def _write(self, adoption: Adoption, view: View, spot: Spot, digest: str) -> None:
-        self.run.prepare(view.history)
+        self.run.prepare(view.history, coming=[migration for _, migration in adoption.new])
         self.run.sync.look()
         also = [row for _, migration in adoption.new for row in self.run.sync.rows(migration)]
         seen = (head(view.history.seen()), digest)
@@ -94,9 +95,7 @@ class _Adopting:
                 session.send(text)
             except ServerError as error:
                 self.link.settle(error)
-                if error.refusal.sqlstate == FOREIGN_HELD:
-                    raise self._at_work(error) from error
-                raise
+                raise self._meant(error, place) from error
             except StoppedError as error:
                 if not session.surely_rolled_back:
                     error.details["outcome"] = unknown
@@ -118,7 +117,12 @@ class _Adopting:
         fields = {"from": self.tool.name, "table": str(spot), "count": len(adoption.new)}
         self.link.tell(Event("history.adopted", "info", fields))
 
-    def _at_work(self, error: ServerError) -> LockedError:
+    def _meant(self, error: ServerError, place: Place) -> Exception:
+        """What the refusal means for the run; itself where a guard of ours or a table refused."""
+        if is_misfit(error.refusal, place):
+            return misfit(place, error.refusal, "nothing was adopted")
+        if error.refusal.sqlstate != FOREIGN_HELD:
+            return error
         holder = as_holder(error.refusal.detail)
         return LockedError(
             f"{self.tool.name} is at work: its lock is held by {describe(holder)}",

@@ -278,8 +278,9 @@ class Flier:
         general = self.link.config.statement_timeout
         refused = (script, message, error.refusal, answered, self.standing(), general)
         refusal, found = explained(self.link, self.link.connect(), *refused)
-        if message.is_closed(answered) and is_misfit(refusal):
-            place = self.link.place_of(self.link.connect())
+        session = self.link.connect()
+        place = self.link.place_of(session)
+        if message.is_closed(answered) and is_misfit(refusal, place):
             return misfit(place, refusal, f"{self._called(version)} was rolled back")
         if refusal.sqlstate == UNENCODABLE and (strange := self._strange(script)):
             return strange
@@ -289,8 +290,6 @@ class Flier:
                 "message": refusal.message,
                 "line": found.details.get("line"),
             }
-            session = self.link.connect()
-            place = self.link.place_of(session)
             line = log_row(place, version, self.direction.failed, detail)
             with (
                 contextlib.suppress(ServerError, LostError, StoppedError),

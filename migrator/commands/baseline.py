@@ -54,7 +54,7 @@ def declare(run: Run, migrations: tuple[Migration, ...], at: str, *, check: bool
             _check(run, chosen, migrations)
             checked = True  # once: what may move is the history, which must be empty again
         run.direction = _Declaring(chosen)
-        run.prepare(view.history)
+        run.prepare(view.history, coming=chosen)
         run.sync.look()
         run.fly(_nothing(chosen[-1]), dict(view.history.seen()))
         fields = {"version": chosen[-1].version, "count": len(chosen)}

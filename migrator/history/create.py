@@ -187,7 +187,7 @@ def _meant(error: ServerError, session: Session, place: Place, history: History)
         return ConfigError(f"HISTORY_READERS: {refusal.message}")
     if refusal.sqlstate == NO_RIGHT:
         return no_access("create", place, error, session)
-    if history.exists and is_misfit(refusal):
+    if history.exists and is_misfit(refusal, place):
         return misfit(place, refusal, "nothing was changed", history.columns)
     return error
 

@@ -21,9 +21,13 @@ WIDE = {
 }
 
 
-def is_misfit(refusal: Refusal) -> bool:
-    """Whether a refusal of our own INSERT is of the table: a type, a length or a constraint."""
-    return refusal.sqlstate[:2] in {"22", "23"} or refusal.sqlstate == "42804"
+def is_misfit(refusal: Refusal, place: Place) -> bool:
+    """Whether a refusal of our own INSERT is of the table: a type, a length or a constraint.
+
+    Rows of ours may go into another tool's history too, whose table may have the same name.
+    """
+    of_type = refusal.sqlstate[:2] in {"22", "23"} or refusal.sqlstate == "42804"
+    return of_type and refusal.schema in {None, place.schema}
 
 
 def misfit(

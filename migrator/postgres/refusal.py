@@ -20,5 +20,6 @@ class Refusal:
     internal_query: str | None = None
     constraint: str | None = None
     table: str | None = None
+    schema: str | None = None  #: the table's
     raised: bool = False  #: by a RAISE of PL/pgSQL, whatever its SQLSTATE
     column: str | None = None

@@ -288,6 +288,7 @@ def _refusal(diag: Any) -> Refusal:
         internal_query=diag.internal_query,
         constraint=diag.constraint_name,
         table=diag.table_name,
+        schema=diag.schema_name,
         raised=diag.source_function == "exec_stmt_raise",  # pl_exec.c; no text says so
         column=diag.column_name,
     )

@@ -70,6 +70,71 @@ def test_a_table_that_does_not_take_our_rows_is_refused_as_it_is_taken_over(
     assert (result.code, result.applied) == (0, ["001_first_of_many", "002_b"]), result.stderr
 
 
+def declaring(database: Database, tmp_path: Path, command: str) -> tuple[Path, list[str]]:
+    """A folder, and how its two files are recorded as applied."""
+    if command == "baseline":
+        return write_folder(tmp_path, FILES), ["baseline", "--at", "002_b"]
+    database.query(
+        "CREATE TABLE public.flyway_schema_history (installed_rank int PRIMARY KEY,"
+        " version varchar(50), description varchar(200) NOT NULL, type varchar(20) NOT NULL,"
+        " script varchar(1000) NOT NULL, checksum int, installed_by varchar(100) NOT NULL,"
+        " installed_on timestamp NOT NULL DEFAULT now(), execution_time int NOT NULL,"
+        " success boolean NOT NULL);"
+        "INSERT INTO flyway_schema_history VALUES"
+        " (1, '001', 'first of many', 'SQL', 'V001__first_of_many.sql', NULL, 'x', now(), 1, true),"
+        " (2, '002', 'b', 'SQL', 'V002__b.sql', NULL, 'x', now(), 1, true)"
+    )
+    return write_folder(tmp_path, FILES), ["adopt", "--from", "flyway"]
+
+
+@pytest.mark.parametrize("command", ["baseline", "adopt"])
+@pytest.mark.parametrize(("change", "remedy"), MISFITS)
+def test_what_only_records_meets_the_same_table_and_says_the_same(
+    database: Database, tmp_path: Path, change: str, remedy: str, command: str
+) -> None:
+    database.query(f"CREATE TABLE schema_migrations ({OLDER})")
+    database.query(f"ALTER TABLE schema_migrations {change}")
+    folder, words = declaring(database, tmp_path, command)
+    result = run_job(database.url, folder, *words)
+    assert (result.code, result.report["outcome"]) == (16, "nothing was changed"), result.stderr
+    assert "public.schema_migrations does not take the rows" in result.error["message"]
+    assert remedy in result.error["remedy"]
+    for _ in range(2):  # the remedy, as it stands
+        if result.code == 16:
+            database.query(typed(result.error["remedy"]))
+            result = run_job(database.url, folder, *words)
+    assert result.code == 0, result.stderr
+    assert database.query("SELECT count(*) FROM schema_migrations") == [(2,)]
+
+
+@pytest.mark.parametrize(
+    ("command", "outcome"),
+    [("baseline", "the baseline was rolled back"), ("adopt", "nothing was adopted")],
+)
+@pytest.mark.parametrize(
+    ("change", "remedy"),
+    [
+        ("ADD created_by text NOT NULL", 'ALTER "created_by" DROP NOT NULL'),
+        ("ADD CONSTRAINT own CHECK (kind = 'versioned')", 'DROP CONSTRAINT "own"'),
+        ("ALTER version TYPE varchar(8)", "ALTER version TYPE varchar(255)"),
+    ],
+)
+def test_what_only_records_meets_a_table_that_was_changed_since(
+    database: Database, tmp_path: Path, change: str, remedy: str, command: str, outcome: str
+) -> None:
+    before = write_folder(tmp_path / "before", {"000_a.sql": "SELECT 1"})
+    assert run_job(database.url, before).code == 0
+    database.query("DELETE FROM schema_migrations")
+    database.query(f"ALTER TABLE schema_migrations {change}")
+    folder, words = declaring(database, tmp_path / "after", command)
+    result = run_job(database.url, folder, *words)
+    assert (result.code, result.report["outcome"]) == (16, outcome), result.stderr
+    assert remedy in result.error["remedy"]
+    database.query(typed(result.error["remedy"]))
+    assert run_job(database.url, folder, *words).code == 0
+    assert database.query("SELECT count(*) FROM schema_migrations") == [(2,)]
+
+
 @pytest.mark.parametrize(
     ("change", "remedy"),
     [

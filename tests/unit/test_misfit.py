@@ -26,8 +26,17 @@ def test_the_remedy_is_an_alter_that_can_be_typed(refusal: Refusal, cure: str) -
 
 
 @pytest.mark.parametrize(
-    ("sqlstate", "expected"),
-    [("22001", True), ("23514", True), ("42804", True), ("42501", False), ("P0001", False)],
+    ("sqlstate", "schema", "expected"),
+    [
+        ("22001", None, True),
+        ("23514", PLACE.schema, True),
+        ("42804", None, True),
+        ("42501", None, False),
+        ("P0001", None, False),
+        pytest.param("23505", "supabase_migrations", False, id="another tool's history"),
+    ],
 )
-def test_types_lengths_and_constraints_are_of_the_table(sqlstate: str, expected: bool) -> None:
-    assert is_misfit(Refusal(sqlstate, "")) is expected
+def test_types_lengths_and_constraints_are_of_the_table(
+    sqlstate: str, schema: str | None, expected: bool
+) -> None:
+    assert is_misfit(Refusal(sqlstate, "", schema=schema), PLACE) is expected
