@@ -97,7 +97,7 @@ def _end_of(blocker: dict[str, Any]) -> str:
 
 def in_words(other: dict[str, Any]) -> str:
     """One other backend or prepared transaction, for a person."""
-    name = other.get("application_name") or other.get("backend_type") or "an unnamed application"
+    name = next(filter(None, map(other.get, _NAMES)), "an unnamed application")
     if "prepared_transaction" in other:
         name = f"the prepared transaction {other['prepared_transaction']}"
     details = [f"{label}{other[key]}" for key, label in _DETAILS.items() if key in other]
@@ -106,6 +106,7 @@ def in_words(other: dict[str, Any]) -> str:
     return visible(f"{name} ({', '.join(details)})" if details else name)
 
 
+_NAMES = ("application_name", "who", "backend_type")
 _DETAILS = {"pid": "pid ", "user": "user ", "state": ""}
 
 

@@ -281,7 +281,7 @@ def _log(match: Match, migration: Migration, spot: Spot, place: Place) -> Write:
 
 def _holder(key: int) -> str:
     high, low = divmod(key % 2**64, 2**32)
-    return HOLDER.format(ours=OURS.format(high=high, low=low), more="")
+    return HOLDER.format(ours=OURS.format(high=high, low=low))
 
 
 def _beside(tracker: Tracker, table: Mapping[str, Any], wanted: tuple[str, str] | None) -> bool:

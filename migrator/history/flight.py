@@ -39,11 +39,15 @@ HELD = "MG002"  #: another runner holds the lock; DETAIL says which, as JSON
 ESCAPED = "MG003"  #: the file ended the transaction that it was run in
 RECODED = "MG009"  #: the file changed how the session reads text, in the middle of being sent
 
+#: `marker` is what our message begins with, nothing where another's statement is the newest there,
+#: and null where the server does not show it. No backslash: a pooled session may read it as C does.
 HOLDER = """SELECT jsonb_build_object(
     'pid', held.pid,
     'application_name', activity.application_name,
     'since', to_char(activity.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-    'prepared_transaction', prepared.gid{more})
+    'prepared_transaction', prepared.gid,
+    'marker', CASE WHEN activity.query <> '<insufficient privilege>'
+      THEN coalesce(substring(activity.query from '^/[*] migrator[^*]+[*]/'), '') END)
   FROM pg_locks AS held
   LEFT JOIN pg_stat_activity AS activity ON activity.pid = held.pid
   LEFT JOIN pg_locks AS own ON held.pid IS NULL AND own.locktype = 'transactionid'
@@ -215,13 +219,13 @@ def head_query(history: str) -> str:
     return HEAD.format(history=history)
 
 
-def holder_query(schema: str, more: str = "") -> str:
+def holder_query(schema: str) -> str:
     """One row of JSON for the session that holds the lock, no row when it is free.
 
-    A prepared transaction can hold it too: it has no pid, but a name. `more` is what else is asked
-    of the backend, beginning with a comma.
+    A prepared transaction can hold it too: it has no pid, but a name. What its name is worth is
+    for `at_work.identified` to say.
     """
-    return HOLDER.format(ours=our_lock(schema), more=more)
+    return HOLDER.format(ours=our_lock(schema))
 
 
 def our_lock(schema: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from migrator.display import visible
 from migrator.durations import limit_seconds
 from migrator.errors import LockedError
+from migrator.history.at_work import NOT_KNOWN, identified
 from migrator.history.flight import holder_query
 from migrator.model import Event, Tell
 from migrator.postgres.quoting import first
@@ -47,7 +48,7 @@ class Wait:
         self._tell(Event("lock.waiting", "info", {"holder": holder, "waited_ms": waited_ms}))
         if time.monotonic() >= self._ends:
             raise LockedError(
-                f"the lock was not free within WAIT_TIMEOUT; held by {describe_runner(holder)}",
+                f"the lock was not free within WAIT_TIMEOUT; held by {describe(holder)}",
                 holder=holder,
             )
 
@@ -95,27 +96,19 @@ def read_holder(session: Session, schema: str) -> dict[str, Any] | None:
 
 
 def as_holder(found: Any) -> dict[str, Any]:
-    """The holder as JSON, from a row or from the DETAIL of a refused flight.
+    """Who holds the lock, from a row or from the DETAIL of a refused flight.
 
     Empty where that is something else: a trigger in our tables may raise what it likes.
     """
     with contextlib.suppress(ValueError, RecursionError):
         found = json.loads(found) if isinstance(found, str) else found
-    values = found if isinstance(found, dict) else {}
-    return {key: value for key, value in values.items() if value is not None}
-
-
-def describe_runner(holder: dict[str, Any]) -> str:
-    """As `describe`, of the runners' lock: a pooled backend bears the name of its last client."""
-    name = holder.get("application_name") or "migrator/"
-    lent = "" if name.startswith("migrator/") else ", whose name is no runner's: a pooler may have "
-    return describe(holder) + lent + ("lent it a runner's backend" if lent else "")
+    return identified(found) if isinstance(found, dict) else {}
 
 
 def describe(holder: dict[str, Any]) -> str:
     """The holder in words."""
     if "prepared_transaction" in holder:
         return visible(f"the prepared transaction {holder['prepared_transaction']}")
-    name = holder.get("application_name") or "an unnamed application"
+    name = holder.get("application_name") or holder.get("who") or NOT_KNOWN
     since = f" since {holder['since']}" if "since" in holder else ""
     return visible(f"{name} (pid {holder.get('pid', 'unknown')}){since}")

@@ -7,6 +7,7 @@ from typing import Any
 
 from migrator.history.journal import OURS
 from migrator.no_transaction.settle import Sight, read_sight
+from migrator.postgres.blockers import BACKEND_NAME
 from migrator.postgres.quoting import identifier, literal
 from migrator.postgres.session import ServerError, Session
 from migrator.sql.effects import Act, Effect
@@ -22,9 +23,8 @@ ON = "nullif(current_setting('migrator.on'), '')::oid"
 #: Each session that holds or awaits a lock that a build or ALTER TABLE has on these tables;
 #: VACUUM and ANALYZE have the same, and build nothing.
 BUSY = """(SELECT coalesce(jsonb_agg(DISTINCT
-      coalesce(nullif(a.application_name, ''), a.backend_type, 'a session')
-      || ' (pid ' || l.pid || ')'), '[]')
-  FROM pg_locks AS l LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
+      coalesce({name}, other.backend_type, 'a session') || ' (pid ' || l.pid || ')'), '[]')
+  FROM pg_locks AS l LEFT JOIN pg_stat_activity AS other ON other.pid = l.pid
  WHERE l.locktype = 'relation' AND l.pid <> pg_backend_pid()
    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
    AND l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock',
@@ -130,15 +130,15 @@ def _query(effect: Effect, orphans: str) -> str:
     values: dict[str, Any] = {"named": NAMED, "on": ON, "name": name, "orphans": orphans}
     if effect.act is Act.CREATE_INDEX:
         which = BY_TABLE.format(**values)
-        return INDEX.format(**values, which=which, busy=BUSY.format(tables="x.indrelid"))
+        return INDEX.format(**values, which=which, busy=_busy("x.indrelid"))
     if effect.act is Act.DROP_INDEX:
         which = f"i.oid = {NAMED}"
-        return INDEX.format(**values, which=which, busy=BUSY.format(tables="x.indrelid"))
+        return INDEX.format(**values, which=which, busy=_busy("x.indrelid"))
     if effect.act is Act.DETACH:
-        return PARTITION.format(**values, busy=BUSY.format(tables=f"{NAMED}, {ON}"))
+        return PARTITION.format(**values, busy=_busy(f"{NAMED}, {ON}"))
     if effect.act is Act.REINDEX:
         which = SCOPES[effect.what].format(**values)
-        busy = BUSY.format(tables="SELECT indrelid FROM invalid")
+        busy = _busy("SELECT indrelid FROM invalid")
         return INVALID.format(**values, which=which, busy=busy)
     if effect.act in {Act.CREATE, Act.DROP}:
         catalog, column = {
@@ -147,6 +147,10 @@ def _query(effect: Effect, orphans: str) -> str:
         }[effect.what]
         return SHARED.format(**values, catalog=catalog, column=column)
     return f"SELECT jsonb_build_object('orphans', {orphans})"
+
+
+def _busy(tables: str) -> str:
+    return BUSY.format(name=BACKEND_NAME, tables=tables)
 
 
 def _matches(session: Session, effect: Effect, sight: Sight) -> bool | None:

@@ -31,7 +31,7 @@ from migrator.history.distrust import UNTRUSTED
 from migrator.history.fence import Write
 from migrator.history.flight import ESCAPED, MOVED, Message, head
 from migrator.history.journal import statement_marker
-from migrator.history.place import Limits
+from migrator.history.place import Limits, marker
 from migrator.history.proof import TAMPERED, UNWRITTEN
 from migrator.model import Event
 from migrator.no_transaction.leftover_lock import free_lock, is_left
@@ -493,9 +493,9 @@ class _Visit:
         return persist(self.link, send, (Cause.BUSY,), self.version, limit, spent=spent)
 
     def _send(self, text: str) -> Rows:
-        """A text of our own."""
+        """A text of our own, by which others know the backend."""
         try:
-            return self.session.send(text)
+            return self.session.send(f"{marker(self.place, self.version)} {text}")
         except ServerError as error:
             if error.refusal.sqlstate in BUSY:
                 raise self.link.tables_busy(error) from error

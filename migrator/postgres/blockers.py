@@ -27,11 +27,15 @@ GRACE_SECONDS = 1.0
 #: How long another session's transaction may have been open before it is warned about.
 OPEN_SECONDS = 60
 
+#: What a backend `other` is called. A pooler lends one that bears a runner's name: the name counts
+#: while a runner's message is the newest there.
+BACKEND_NAME = """CASE WHEN other.application_name NOT LIKE 'migrator/%'
+      OR other.query LIKE '/* migrator%' THEN nullif(other.application_name, '') END"""
 #: One backend of pg_stat_activity as `other`. Never its query, which holds literals. What the
 #: role may not see is null, and left out.
-WHO = """jsonb_strip_nulls(jsonb_build_object(
+WHO = f"""jsonb_strip_nulls(jsonb_build_object(
     'pid', other.pid,
-    'application_name', nullif(other.application_name, ''),
+    'application_name', {BACKEND_NAME},
     'user', other.usename,
     'state', other.state,
     'backend_type', nullif(other.backend_type, 'client backend'),

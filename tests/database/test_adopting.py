@@ -225,7 +225,9 @@ def test_a_tool_at_work_is_not_disturbed(database: Database, tmp_path: Path, too
     result = adopt(database.url, folder, tool)
     connection.close()
     assert (result.code, result.error["type"]) == (21, "LockedError")
-    assert f"{tool} is at work: its lock is held by the other tool (pid " in result.error["message"]
+    assert (
+        f"{tool} is at work: its lock is held by a session whose name " in result.error["message"]
+    )
     assert database.query(HISTORY) == []
     until(lambda: not database.query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"))
     assert adopt(database.url, folder, tool).code == 0

@@ -309,6 +309,21 @@ def test_an_old_prepared_transaction_is_told_of_too(
     assert (found["prepared_transaction"], found["relations"]) == (name, ["public.hot"])
 
 
+def test_a_backend_with_a_runner_s_name_that_runs_no_message_of_a_runner_s_has_no_name(
+    database: Database, block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a pooler lends it."""
+    monkeypatch.setattr("migrator.postgres.blockers.OPEN_SECONDS", 0)
+    lent = block("LOCK TABLE hot IN ACCESS EXCLUSIVE MODE", "migrator/gone")
+    folder = write_folder(tmp_path, {"001_a.sql": BODY})
+    result = run_job(database.url, folder, **TWICE)
+    assert result.code == 22
+    (blocker,) = result.error["blockers"]
+    (old, *_) = result.of("transaction.open")
+    for found in (blocker, old):
+        assert (found["pid"], "application_name" in found) == (pid_of(lent), False)
+
+
 def test_a_role_that_may_see_little_is_told_what_it_may_see(
     database: Database, block: Block, tmp_path: Path
 ) -> None:

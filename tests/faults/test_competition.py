@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -50,7 +51,8 @@ def test_a_waiter_names_the_holder_and_gives_up_with_21(
         connection = database.connect()
         stack.callback(connection.close)
         connection.cursor().execute("SET application_name = 'migrator/the-other'")
-        connection.cursor().execute(f"SELECT pg_advisory_lock({lock_key('public')})")
+        mark = "/* migrator 001_step, run 00000000-0000-0000-0000-000000000000 */"
+        connection.cursor().execute(f"{mark} SELECT pg_advisory_lock({lock_key('public')})")
         result = run_job(url, folder, WAIT_TIMEOUT="400ms")
     assert result.code == 21
     assert result.of("lock.waiting")[0]["holder"]["application_name"] == "migrator/the-other"
@@ -209,16 +211,74 @@ def test_a_flight_in_a_poolers_queue_is_not_held_to_be_lost(
     assert [result.of("migration.retry") for result in results] == [[], []]
 
 
-def test_a_holder_with_the_name_of_another_client_is_not_called_a_runner(
-    database: Database, tmp_path: Path
+NOT_KNOWN = "a session whose name is not known"
+
+
+@pytest.mark.parametrize("name", ["web", "migrator/the-other"])
+@pytest.mark.parametrize("way", ["direct", "transaction"])
+def test_a_holder_whose_name_is_not_proved_is_given_none(
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str, name: str
 ) -> None:
-    with closing(database.connect()) as lent:
-        lent.cursor().execute("SET application_name = 'web'")
-        lent.cursor().execute(f"SELECT pg_advisory_lock({lock_key('public')})")
-        result = run_job(database.url, write_folder(tmp_path, chain(1)), WAIT_TIMEOUT="100ms")
+    """A pooler's backend keeps the lock, and the name of the client that used it last."""
+    url = way_to(database, pgbouncer, way)
+    assert run_job(url, write_folder(tmp_path, chain(1))).code == 0
+    folder = write_folder(tmp_path, chain(2))
+    lock = f"SELECT pg_advisory_lock({lock_key('public')})"
+    with closing(psycopg2.connect(url)) as lent:
+        with lent.cursor() as cursor:  # in a transaction: the backend is not lent to the waiter
+            cursor.execute(f"{lock}; SET application_name = '{name}'")
+        pid = lent.info.backend_pid if way == "direct" else holder_of_the_lock(database)
+        result = run_job(url, folder, WAIT_TIMEOUT="100ms")
+        looked = run_job(url, folder, "status", "--json")
+    database.query("SELECT pg_terminate_backend(%s)", pid)
     assert result.code == 21
-    assert "held by web (pid " in result.error["message"]
-    assert "no runner's: a pooler may have lent it a runner's" in result.error["message"]
+    assert f"held by {NOT_KNOWN} (pid {pid})" in result.error["message"]
+    seen = {"pid": pid, "who": NOT_KNOWN}
+    for found in (result.error["holder"], result.of("lock.waiting")[0]["holder"]):
+        assert {key: found[key] for key in found if key != "since"} == seen
+    found = json.loads(looked.stdout)["at_work"]
+    assert {key: found[key] for key in found if key != "since"} == seen
+
+
+def holder_of_the_lock(database: Database) -> int:
+    query = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND database = %s::oid"
+    [(oid,)] = database.query("SELECT oid FROM pg_database WHERE datname = current_database()")
+    [(pid,)] = database.query(query, oid)
+    assert isinstance(pid, int)
+    return pid
+
+
+@pytest.mark.parametrize("way", ["direct", "transaction"])
+@pytest.mark.parametrize(
+    ("sql", "named"),
+    [
+        pytest.param(GATE, "migrator/tester", id="a flight"),
+        pytest.param(
+            f"SET application_name = 'web';\n{GATE}",
+            "a runner whose name is not known",
+            id="renamed",
+        ),
+    ],
+)
+def test_a_runner_at_work_is_named_by_its_message(
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str, sql: str, named: str
+) -> None:
+    """Its backend bore the name of another client before."""
+    url = way_to(database, pgbouncer, way)
+    with closing(psycopg2.connect(url)) as other:
+        other.cursor().execute("SET application_name = 'web'")
+        other.commit()
+    folder = write_folder(tmp_path, {"001_slow.sql": sql})
+    with gate(database):
+        first = Job(url, folder, LOCK_TIMEOUT="0")
+        run_id = first.hear("run.started")["run_id"]
+        until(lambda: database.query(WAITS))
+        waiter = run_job(url, folder, WAIT_TIMEOUT="100ms")
+    assert first.result().code == 0
+    assert waiter.code == 21
+    assert f"held by {named} (pid " in waiter.error["message"]
+    holder = waiter.error["holder"]
+    assert (holder["version"], holder["run_id"]) == ("001_slow", run_id)
 
 
 def test_another_history_in_the_same_database_does_not_wait(

@@ -31,7 +31,7 @@ def test_a_file_that_raises_our_sqlstate_makes_no_traceback(
 
 @pytest.mark.parametrize("detail", [None, "", "x", "[]", "1", "[" * 99_999, '"x"', "{", [1], 1])
 def test_a_holder_that_is_no_json_makes_no_traceback(detail: object) -> None:
-    assert describe(as_holder(detail)) == "an unnamed application (pid unknown)"
+    assert describe(as_holder(detail)) == "a session whose name is not known (pid unknown)"
 
 
 def test_before_15_what_generated_columns_call_is_asked_of_the_columns() -> None:

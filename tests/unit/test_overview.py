@@ -12,7 +12,7 @@ from migrator.cli.markdown import as_markdown, code, text
 from migrator.cli.tables import as_text
 from migrator.commands.report_rules import begun, unfinished, verdict
 from migrator.errors import DriftError, LateError, MigratorError
-from migrator.history.at_work import worker
+from migrator.history.at_work import identified, worker
 from migrator.model import Finding
 from migrator.plan.progress import Intent, Progress, Way
 from migrator.report import at_work_in_words
@@ -72,18 +72,24 @@ def test_what_is_not_finished_is_a_finding_for_whoever_is_not_at_work_on_it() ->
 MARK = f"/* migrator 002_b, run {RUN_ID} */"
 HOLDER = {"pid": 7, "application_name": "migrator/pod-1", "since": None}
 LINE = {"application_name": "migrator/pod-2", "version": "003_c", "run_id": RUN_ID, "since": "T"}
+SAME = {**LINE, "application_name": "migrator/pod-1"}
+UNKNOWN = {"pid": 7, "who": "a session whose name is not known"}
 
 
 @pytest.mark.parametrize(
     ("marker", "line", "expected"),
     [
-        (None, None, {"pid": 7, "application_name": "migrator/pod-1"}),
-        ("", LINE, {"pid": 7, "application_name": "migrator/pod-1"}),
-        (None, LINE, {"pid": 7, **LINE}),
+        (None, None, UNKNOWN),
+        ("", None, UNKNOWN),
+        ("", LINE, UNKNOWN),
+        (None, LINE, UNKNOWN),
+        (None, SAME, {"pid": 7, **SAME}),
+        ("", SAME, {"pid": 7, **SAME}),
         (MARK, LINE, {"pid": 7, **LINE}),
         (MARK, None, {**HOLDER, "version": "002_b", "run_id": RUN_ID}),
         (MARK, {**LINE, "run_id": "x"}, {**HOLDER, "version": "002_b", "run_id": RUN_ID}),
         (f"/* migrator:{RUN_ID}:002_b:3 */", None, {"version": "002_b", "run_id": RUN_ID}),
+        ("/* migrator waits */", LINE, {"pid": 7, "application_name": "migrator/pod-1"}),
     ],
 )
 def test_who_is_at_work(
@@ -93,7 +99,27 @@ def test_who_is_at_work(
     known = {key: value for key, value in expected.items() if value is not None}
     assert found is not None
     assert found | known == found
-    assert ("version" in found) == ("version" in expected)
+    assert [key in found for key in ("version", "who")] == [
+        key in expected for key in ("version", "who")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "marker", "who"),
+    [
+        ("web", MARK, "a runner whose name is not known"),  # its file has set another
+        ("web", "", "a session whose name is not known"),
+        ("migrator/pod-1", "", "a session whose name is not known"),
+        ("migrator/pod-1", None, "a session whose name is not known"),
+    ],
+)
+def test_a_holder_without_a_proof_has_no_name(name: str, marker: str | None, who: str) -> None:
+    found = identified({"pid": 7, "application_name": name, "marker": marker})
+    assert (found["who"], "application_name" in found) == (who, False)
+    assert at_work_in_words(found).startswith(f"at work: {who} (pid 7)")
+    assert identified({"prepared_transaction": "p", "marker": None}) == {
+        "prepared_transaction": "p"
+    }
 
 
 def test_nobody_is_at_work() -> None:

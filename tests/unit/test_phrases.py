@@ -110,6 +110,11 @@ EVENTS = [
         {"holder": {"pid": 7, "application_name": "migrator/x"}, "waited_ms": 61_000},
         "waiting: for the lock, which migrator/x (pid 7) holds, for 1 min 1 s",
     ),
+    (
+        "lock.waiting",
+        {"holder": {"pid": 7, "who": "a session whose name is not known"}, "waited_ms": 0},
+        "waiting: for the lock, which a session whose name is not known (pid 7) holds, for 0 ms",
+    ),
     ("lock.waiting", {"holder": {}, "waited_ms": 0}, "waiting: for the lock, for 0 ms"),
     ("history.prepared", {"schema": "public"}, "prepared: the history, in schema public"),
     (
