@@ -182,7 +182,7 @@ def test_a_queue_without_an_end_is_21_too(
     database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, mode: str
 ) -> None:
     """For longer than CONNECT_TIMEOUT: the pooler answers the login by itself."""
-    settings = {"CONNECT_TIMEOUT": "100ms", "LOCK_TIMEOUT": "100ms", "WAIT_TIMEOUT": "1s"}
+    settings = {"CONNECT_TIMEOUT": "2s", "LOCK_TIMEOUT": "100ms", "WAIT_TIMEOUT": "5s"}
     with a_full_pool(database, pgbouncer, mode, patience_seconds=0) as url:
         result = run_job(url, write_folder(tmp_path, chain(1)), **settings)
     assert result.code == 21, result.stderr
