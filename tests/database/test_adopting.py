@@ -32,7 +32,7 @@ FOLDERS: dict[str, Mapping[str, str]] = {
         "003_from_java.sql": "-- Java did it\n",
     },
     "golang-migrate": {"000001_a.sql": "SELECT 1;", "000002_b.sql": "SELECT 2;"},
-    "goose": {"00001_a.sql": "-- +goose Up\nSELECT 1;", "00002_b.sql": "SELECT 2;"},
+    "goose": {"00001_a.sql": "-- +goose Up\nSELECT 1;", "00002_b.sql": "-- +goose Up\nSELECT 2;"},
 }
 PROVED = {
     "flyway": ["equal", "equal", "not provable"],
@@ -130,7 +130,9 @@ def test_what_the_tool_has_not_applied_is_pending_and_runs_with_up(
     database: Database, tmp_path: Path
 ) -> None:
     left_by("goose", database)
-    folder = write_folder(folder_of("goose", tmp_path), {"00003_c.sql": "CREATE TABLE c ();"})
+    folder = write_folder(
+        folder_of("goose", tmp_path), {"00003_c.sql": "-- +goose Up\nCREATE TABLE c ();"}
+    )
     result = adopt(database.url, folder, "goose")
     assert (result.code, result.report["pending"]) == (0, ["00003_c"])
     assert table(result)[-1]["state"] == "pending"
@@ -237,7 +239,9 @@ def test_what_the_tool_applies_meanwhile_is_adopted_too(database: Database, tmp_
     """The rows were read; while our own lock is waited for, the other tool goes on."""
     left_by("dbmate", database)
     folder = folder_of("dbmate", tmp_path)
-    write_folder(folder, {"20240103120000_more.sql": "-- migrate:up\nSELECT 3;"})
+    write_folder(
+        folder, {"20240103120000_more.sql": "-- migrate:up\nSELECT 3;\n-- migrate:down\nSELECT 4;"}
+    )
     connection = database.connect()
     connection.cursor().execute(f"SELECT pg_advisory_lock({lock_key('migrator')})")
     job = Job(database.url, folder, "adopt", "--from", "dbmate", "--json", **OURS)
