@@ -272,7 +272,7 @@ class Flier:
     ) -> MigratorError:
         """What the refusal of a file's statement ends the run with; recorded in the log table."""
         from migrator.apply.inquiry import explained  # needed only when a statement failed
-        from migrator.history.misfit import is_misfit, misfit
+        from migrator.history.misfit import is_misfit, misfit, names_ours
 
         version = script.migration.version
         general = self.link.config.statement_timeout
@@ -280,7 +280,8 @@ class Flier:
         refusal, found = explained(self.link, self.link.connect(), *refused)
         session = self.link.connect()
         place = self.link.place_of(session)
-        if message.is_closed(answered) and is_misfit(refusal, place):
+        ours = message.is_closed(answered) and names_ours(error.refusal, place)
+        if ours and is_misfit(refusal, place):
             return misfit(place, refusal, f"{self._called(version)} was rolled back")
         if refusal.sqlstate == UNENCODABLE and (strange := self._strange(script)):
             return strange

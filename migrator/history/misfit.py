@@ -30,6 +30,16 @@ def is_misfit(refusal: Refusal, place: Place) -> bool:
     return of_type and refusal.schema in {None, place.schema}
 
 
+def names_ours(refusal: Refusal, place: Place) -> bool:
+    """Whether a refusal names a table of ours, or was in a statement that does.
+
+    A COMMIT is refused too, for what the file has put off; and rules may answer so often that this
+    seems to come after the file.
+    """
+    names = {table.name for table in place.tables}
+    return refusal.table in names or any(name in (refusal.context or "") for name in names)
+
+
 def misfit(
     place: Place, refusal: Refusal, outcome: str, columns: Collection[str] = WIDE, **details: Any
 ) -> AccessError:

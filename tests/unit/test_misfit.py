@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.history.misfit import is_misfit, misfit
+from migrator.history.misfit import is_misfit, misfit, names_ours
 from migrator.postgres.refusal import Refusal
 from tests.builders import PLACE
 
@@ -40,3 +40,17 @@ def test_types_lengths_and_constraints_are_of_the_table(
     sqlstate: str, schema: str | None, expected: bool
 ) -> None:
     assert is_misfit(Refusal(sqlstate, "", schema=schema), PLACE) is expected
+
+
+@pytest.mark.parametrize(
+    ("refusal", "expected"),
+    [
+        (Refusal("23503", "", table="c"), False),
+        (Refusal("22012", ""), False),
+        (Refusal("22012", "", context="PL/pgSQL function f() line 1 at RAISE"), False),
+        (Refusal("23514", "", table="schema_migrations"), True),
+        (Refusal("22001", "", context='INSERT INTO "public".schema_migrations'), True),
+    ],
+)
+def test_what_a_commit_refuses_names_no_table_of_ours(refusal: Refusal, expected: bool) -> None:
+    assert names_ours(refusal, PLACE) is expected
