@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -50,7 +51,10 @@ def test_a_uid_without_a_name_needs_a_user(database: Database, tmp_path: Path) -
     folder = write_folder(tmp_path, {})
     url = f"postgresql://{database.host}:{database.port}/{database.dbname}"
     as_nobody = ["setpriv", f"--reuid={NO_NAME}", "--clear-groups"]
-    result = Job.inside(as_nobody, url, folder, "status", MIGRATIONS_DIR="/").result()
+    with tempfile.TemporaryDirectory() as readable:  # pytest's are closed to others
+        Path(readable).chmod(0o755)
+        job = Job.inside(as_nobody, url, folder, "status", MIGRATIONS_DIR=readable)
+        result = job.result()
     assert (result.code, result.error["reason"]) == (16, "parameter"), result.stderr
     assert result.of("connection.retry") == []
     assert "PGUSER" in result.error["remedy"]
