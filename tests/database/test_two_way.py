@@ -17,9 +17,10 @@ FILES = sorted((Path(__file__).parents[1] / "folders" / "two_way").glob("*.sql")
 def test_the_other_half_of_a_two_way_file_is_not_run(
     database: Database, tmp_path: Path, file: Path
 ) -> None:
+    """In a folder that is said to be our own; docs/formats.md has those that run."""
     folder = write_folder(tmp_path, {"001_kept.sql": file.read_text()})
     for command in ("plan", "up"):
-        result = run_job(database.url, folder, command)
+        result = run_job(database.url, folder, command, FOLDER_FORMAT="native")
         assert (result.code, result.report["pending"]) == (10, ["001_kept"])
         [finding] = result.report["findings"]
         assert "up and down would both run" in finding["problem"]
