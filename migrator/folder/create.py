@@ -39,6 +39,7 @@ def create(
     with _writing(place):
         place.mkdir(parents=True, exist_ok=True)
     if repeatable:
+        _check_native(folder, wanted)
         version = f"R__{name}"
         texts = {f"{version}.sql": f"-- {version}: runs again whenever this text changed\n\n"}
     else:
@@ -78,6 +79,14 @@ def rename(folder: str, version: str, today: datetime) -> Made:
             (place / f"{version}{ending}").rename(place / f"{target}{ending}")
     made = [str(place / f"{target}{ending}") for ending in endings]
     return made, f"{version} is now {target}"
+
+
+def _check_native(folder: str, wanted: str) -> None:
+    """ConfigError where the folder follows another tool's rules, which know no repeatables."""
+    found = read_source(folder, wanted).migrations
+    form = found[0].format if found else NATIVE
+    if form != NATIVE:
+        raise ConfigError(f"{form} has no repeatables", remedy="Create a migration: new NAME.")
 
 
 def _texts(form: str, version: str) -> dict[str, str]:

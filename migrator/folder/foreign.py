@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from migrator.folder.formats.format import OUTSIDE, Cut, Format, Pick, WrongTextError
 from migrator.folder.formats.table import find_format, named_format
+from migrator.folder.names import passed_over
 from migrator.model import Finding, Migration, number_of
 from migrator.sql.text import Text, read_text
 
@@ -37,21 +38,27 @@ def read_foreign(
     directory: str, names: list[str], wanted: str, contents: Contents
 ) -> Folder | None:
     """The folder as the format of this name reads it, or as the one that claims it; None: none."""
-    paths = [*_listed(directory, names)]
 
     def read(path: str) -> str:
         """The beginning of a file, for what it says of the format."""
         try:
             with open(f"{directory}/{path}", "rb") as file:  # noqa: PTH123 - one of many
                 return file.read(MOST_BYTES).decode(errors="replace").lstrip("\ufeff")
-        except OSError:
+        except FileNotFoundError:
             return ""
+        except OSError as error:
+            raise UnfitError(_unreadable(path, error)) from error
 
-    form = find_format(paths, read) if wanted == "auto" else named_format(wanted)
-    if form is None:
-        return None
-    picks, findings = form.pick(paths, read)
-    findings = [*findings, *_unpicked(form, paths, picks)]
+    try:
+        paths = [*_listed(directory, names)]
+        form = find_format(paths, read) if wanted == "auto" else named_format(wanted)
+        if form is None:
+            return None
+        picks, findings = form.pick(paths, read)
+    except UnfitError as error:
+        return Folder(wanted, (), (error.finding,))
+    failing, _ = passed_over(path for path in paths if "/" not in path)
+    findings = [*findings, *failing, *_unpicked(form, paths, picks)]
     migrations = []
     for pick in picks:
         try:
@@ -68,17 +75,24 @@ def _listed(directory: str, names: list[str]) -> Iterator[str]:
             continue
         path = f"{directory}/{name}"
         if os.path.isdir(path):  # noqa: PTH112 - one of many
-            yield from (f"{name}/{inner}" for inner in sorted(os.listdir(path)))  # noqa: PTH208
+            try:
+                inner = sorted(os.listdir(path)) or [""]  # noqa: PTH208 - an empty folder counts
+            except OSError as error:
+                raise UnfitError(_unreadable(name, error)) from error
+            yield from (f"{name}/{file}" for file in inner)
         else:
             yield name
 
 
 def _unpicked(form: Format, paths: list[str], picks: list[Pick]) -> Iterator[Finding]:
-    """Files of SQL with a number that the format does not run."""
+    """Files of SQL that the format does not run, and that the tool would, or a person meant to."""
     known = {path for pick in picks for path in (pick.up, pick.down)} | form.left_out(paths)
     for path in paths:
         name = path.rpartition("/")[2]
-        if path not in known and name[:1].isdigit() and name.lower().endswith(".sql"):
+        if path in known or not name.lower().endswith(".sql"):
+            continue
+        meant = form.strict or not picks or name.startswith("R__")
+        if name[:1].isdigit() or (meant and "/" not in path):
             problem = "the format of this folder does not run it"
             yield Finding(path, problem, "Rename it as the others are, or move it elsewhere.")
 
@@ -118,8 +132,11 @@ def _text(directory: str, path: str, contents: Contents) -> Text:
     try:
         text = read_text(contents(f"{directory}/{path}"), path)
     except OSError as error:
-        problem = f"cannot be read: {error.strerror}"
-        text = Finding(path, problem, "Make it a file that can be read.")
+        text = _unreadable(path, error)
     if isinstance(text, Finding):
         raise UnfitError(text)
     return text
+
+
+def _unreadable(path: str, error: OSError) -> Finding:
+    return Finding(path, f"cannot be read: {error.strerror}", "Make it one that can be read.")

@@ -14,6 +14,7 @@ from migrator.model import Finding, Migration
 #: A larger file is not kept in memory, but read again when it is needed.
 SMALL_BYTES = 1 << 16
 BLOCK_BYTES = 1 << 18
+JOURNAL = "meta/_journal.json"  #: of Drizzle, whose files are named as ours may be
 MOST_FOLDERS = 1000  #: that are searched for files below each folder
 #: What is in the first file of other tools' folders whose names could be our own, in small letters.
 SIGNS = (
@@ -53,7 +54,9 @@ def read_source(directory: str | os.PathLike[str], wanted: str = "auto") -> Sour
         findings = (*found, *failing, *_subfolders(folder, folders))
     if findings:
         count = "1 problem" if len(findings) == 1 else f"{len(findings)} problems"
-        whose = f", a folder of {foreign.format}" if foreign else ""
+        whose = f", read as {foreign.format}'s" if foreign else ""
+        if foreign and wanted == "auto":
+            whose += " (FOLDER_FORMAT=native, if it is not)"
         raise SourceError(f"{count} in {folder}{whose}", findings=findings)
     return Source(migrations, warnings)
 
@@ -63,8 +66,11 @@ def _looks_native(folder: str, names: list[str]) -> bool:
     files = [name for name in names if name.lower().endswith(".sql")]
     if not files or not all(map(fits, files)):
         return False
+    if "meta" in names and os.path.exists(f"{folder}/{JOURNAL}"):  # noqa: PTH110 - see `_contents`
+        return False
+    first = min((name for name in files if not name.endswith(".down.sql")), default=files[0])
     try:
-        data = _contents(f"{folder}/{min(files)}")
+        data = _contents(f"{folder}/{first}")
     except OSError:
         return True
     beginning = (data if isinstance(data, bytes) else next(iter(data), b"")).lower()

@@ -132,6 +132,7 @@ FOLDERS = {
         },
         ["20240101000000_One", "20240101000001_two-two", "20240101000002_index"],
         undone=False,
+        settings={"FOLDER_FORMAT": "supabase"},
     ),
     "sqlx": Golden(
         {
@@ -162,7 +163,6 @@ FOLDERS = {
             "0000_one.sql": f"{ONE}\n--> statement-breakpoint\n{TWO}",
             "0001_two.sql": "SELECT 1;--> statement-breakpoint\nSELECT 2;",
             "0002_index.sql": INDEX.replace(" CONCURRENTLY", ""),
-            "stale.sql": "SELECT 'not in the journal' / 0;",
         },
         ["0000_one", "0001_two", "0002_index"],
         undone=False,
@@ -218,14 +218,15 @@ def test_a_folder_is_run_as_it_is(
     golden = FOLDERS[name]
     folder = lay(tmp_path / "m", golden.files)
     empty = dump(database)
-    done = run_job(database.url, folder)
+    done = run_job(database.url, folder, **golden.settings)
     assert done.code == 0, done.stderr
     assert done.applied == golden.versions
     assert dump(database) == dump(by_psql)
-    assert run_job(database.url, folder, "verify").code == 0
-    again = run_job(database.url, folder)
+    assert run_job(database.url, folder, "verify", **golden.settings).code == 0
+    again = run_job(database.url, folder, **golden.settings)
     assert (again.code, again.applied) == (0, [])
-    back = run_job(database.url, folder, "rollback", "--yes", "--to", golden.versions[0])
+    words = ("rollback", "--yes", "--to", golden.versions[0])
+    back = run_job(database.url, folder, *words, **golden.settings)
     if not golden.undone:
         assert back.code != 0
         return
@@ -252,13 +253,17 @@ def test_new_writes_the_next_file_as_the_tool_would(
 ) -> None:
     golden = FOLDERS[name]
     folder = lay(tmp_path / "m", golden.files)
-    made = run_job(database.url, folder, "new", "add_three")
+    made = run_job(database.url, folder, "new", "add_three", **golden.settings)
     if name in ("drizzle", "prisma", "graphile-migrate"):
         assert made.code == 2
         assert "made by its own generator" in made.stderr
         return
     assert made.code == 0, made.stderr
-    done = run_job(database.url, folder)
+    for file in map(Path, made.stdout.split()):
+        if file.suffix == ".sql" and ".down" not in file.name and file.name != "down.sql":
+            text = file.read_text()
+            file.write_text(text.replace("\n", "\nSELECT 3;\n", 1) if text.strip() else "SELECT 3;")
+    done = run_job(database.url, folder, **golden.settings)
     assert done.code == 0, done.stderr
     [*before, last] = done.applied
     assert before == golden.versions
@@ -271,7 +276,7 @@ def test_a_folder_of_another_tool_says_so_when_it_is_refused(
     folder = lay(tmp_path / "m", {"1_a.sql": "-- +goose Up\nSELECT 1;\n-- +goose Oops\n"})
     done = run_job(database.url, folder)
     assert done.code == 10
-    assert "a folder of goose" in done.stderr
+    assert "read as goose's" in done.stderr
     [finding] = done.report["findings"]
     assert (finding["file"], finding["line"]) == ("1_a.sql", 3)
 
@@ -292,3 +297,47 @@ def test_the_lines_of_a_message_are_those_of_the_file(database: Database, tmp_pa
     assert done.code == 15
     error = done.error
     assert (error["line"], error["column"]) == (4, 8)
+
+
+REFUSED = {
+    "goose and code": ({"1_a.sql": goose(ONE, DROP_ONE), "2_b.go": "package m"}, "2_b.go"),
+    "golang-migrate and another ending": (
+        {"1_a.up.sql": ONE, "2_b.up.pgsql": TWO},
+        "2_b.up.pgsql",
+    ),
+    "goose and a name without a number": (
+        {"1_a.sql": goose(ONE, DROP_ONE), "add_users.sql": "SELECT 1;"},
+        "add_users.sql",
+    ),
+    "goose and a repeatable": (
+        {"1_a.sql": goose(ONE, DROP_ONE), "R__v.sql": "SELECT 1;"},
+        "1_a.sql",
+    ),
+    "a file that the journal does not list": (
+        {
+            "meta/_journal.json": '{"entries": [{"tag": "0000_a"}]}',
+            "0000_a.sql": ONE,
+            "0001_stale.sql": "DROP TABLE one;",
+        },
+        "0001_stale.sql",
+    ),
+    "Prisma and an empty folder": ({"1_a/migration.sql": ONE, "2_b/migration.toml": ""}, "2_b"),
+}
+
+
+@pytest.mark.parametrize(("files", "file"), REFUSED.values(), ids=REFUSED)
+def test_what_would_not_run_is_refused_with_its_name(
+    files: dict[str, str], file: str, database: Database, tmp_path: Path
+) -> None:
+    done = run_job(database.url, lay(tmp_path / "m", files))
+    assert done.code == 10, done.stderr
+    assert [finding["file"] for finding in done.report["findings"]] == [file]
+    assert database.query("SELECT to_regclass('one')") == [(None,)]
+
+
+def test_no_repeatable_is_made_in_a_folder_of_another_tool(
+    database: Database, tmp_path: Path
+) -> None:
+    folder = lay(tmp_path / "m", {"1_a.sql": goose(ONE, DROP_ONE)})
+    made = run_job(database.url, folder, "new", "v", "--repeatable")
+    assert (made.code, "goose has no repeatables" in made.stderr) == (2, True)

@@ -72,6 +72,23 @@ def test_its_one_migration_is_found(name: str) -> None:
             id="a heading over a file whose undo is our own",
         ),
         pytest.param({"one.sql": PLAIN}, id="no number"),
+        pytest.param(
+            {"001_a.sql": "-- Up migration: orders\n" + PLAIN, "R__v.sql": PLAIN},
+            id="a heading beside a repeatable",
+        ),
+        pytest.param(
+            {"001_a.sql": "-- no-transaction needed here\n" + PLAIN}, id="a comment of that kind"
+        ),
+        pytest.param(
+            {"001_a.sql": "-- no-transaction\n", "001_a.down.sql": PLAIN}, id="an undo of our own"
+        ),
+        pytest.param(
+            {"20200101000000_init.sql": PLAIN, "20210101000000_add-users.sql": PLAIN},
+            id="a first file that Supabase leaves out, and others do not",
+        ),
+        pytest.param(
+            {"20240101000000_a.sql": PLAIN, "20240101000000_a.down.sql": PLAIN}, id="dates of ours"
+        ),
         pytest.param({}, id="nothing"),
     ],
 )
@@ -101,11 +118,6 @@ def test_no_tool_claims_it(folder: dict[str, str]) -> None:
             ["20240102000000_b.C.sql", "20240101000000_A-a.sql"],
             ("20240101000000_A-a", "20240102000000_b.C"),
             id="supabase",
-        ),
-        pytest.param(
-            ["20200101000000_init.sql", "20240101000000_A-a.sql"],
-            ("20240101000000_A-a",),
-            id="the platform's own first file of old Supabase projects",
         ),
     ],
 )
@@ -156,6 +168,17 @@ def test_a_folder_that_the_tool_would_read_otherwise_is_refused(
     assert said in finding
 
 
+def test_supabase_leaves_out_the_platforms_own_first_file() -> None:
+    names = ["20200101000000_init.sql", "20240101000000_A-a.sql"]
+    picks, findings = named_format("supabase").pick(names, lambda _: "")
+    assert ([pick.version for pick in picks], findings) == (["20240101000000_A-a"], [])
+
+
+def test_diesel_passes_an_empty_folder_over() -> None:
+    picks, findings = named_format("diesel").pick(["1_a/up.sql", "2_b/"], lambda _: "")
+    assert ([pick.version for pick in picks], findings) == (["1_a"], [])
+
+
 def test_golang_migrate_pairs_by_number() -> None:
     names = ["1_one.up.sql", "1_uno.down.sql"]
     picks, findings = named_format("golang-migrate").pick(names, lambda _: "")
@@ -193,9 +216,16 @@ def test_diesel_reads_the_transaction_from_its_metadata(metadata: str, alone: bo
         pytest.param(
             "dbmate",
             "-- why\n-- migrate:up transaction:false\nA;\n-- migrate:down\n",
-            f"\n{OUTSIDE}\nA;\n\n",
+            f"-- why\n{OUTSIDE}\nA;\n\n",
             None,
             id="dbmate without a transaction",
+        ),
+        pytest.param(
+            "goose",
+            "-- migrator: floor\n-- +goose Up\r\nA;\n",
+            "-- migrator: floor\n\nA;\n",
+            None,
+            id="a directive of ours above the first mark",
         ),
         pytest.param(
             "goose",
@@ -229,10 +259,17 @@ def test_diesel_reads_the_transaction_from_its_metadata(metadata: str, alone: bo
             "tern",
             "A;\n---- create above / drop below ----\n---- tern: disable-tx ----\nB;\n",
             "A;\n\n\n\n",
-            f"\n\n{OUTSIDE}\nB;\n".removeprefix(""),
+            f"\n\n{OUTSIDE}\nB;\n",
             id="tern",
         ),
         pytest.param("tern", "A;\n", "A;\n", None, id="tern without an undo"),
+        pytest.param(
+            "tern",
+            "A;\n---- create above / drop below ---- B;\n",
+            "A;\n\n",
+            "\n B;\n",
+            id="an undo beside tern's mark",
+        ),
         pytest.param(
             "node-pg-migrate",
             "-- Down Migration\nB;\n-- Up Migration\nA;\n",
@@ -292,6 +329,7 @@ def test_a_cut_keeps_the_lines(name: str) -> None:
         pytest.param("goose", "-- +goose Up\n-- +goose ENVSUB ON\n", "ENVSUB", 2, id="ENVSUB"),
         pytest.param("goose", "-- +goose Down\n", "+goose Down is not", 1, id="goose: down first"),
         pytest.param("sql-migrate", "A;\n", "would run nothing", None, id="sql-migrate"),
+        pytest.param("sql-migrate", "-- +migrate Up\n-- +migrate DOWN\n", "DOWN", 2, id="DOWN"),
         pytest.param("micrate", "A;\n", "micrate would run nothing", None, id="micrate"),
         pytest.param("tern", "A;\n{{ x }}\n", "templates", 2, id="tern"),
         pytest.param(

@@ -76,7 +76,7 @@ class Diesel(Format):
     """Diesel, and Hasura: NAME/up.sql and NAME/down.sql."""
 
     name = "diesel"
-    new = MappingProxyType({"/up.sql": "", "/down.sql": ""})
+    new = MappingProxyType({"/up.sql": "-- What it is for.\n", "/down.sql": "-- Undoes it.\n"})
     by_text = True
     cuts = True
 
@@ -89,6 +89,8 @@ class Diesel(Format):
     def pick(self, names: Sequence[str], read: Read) -> tuple[list[Pick], list[Finding]]:
         picks, findings = [], []
         for folder, files in _folders(names).items():
+            if files == {""}:  # Diesel passes an empty one over
+                continue
             if "up.sql" not in files:
                 findings.append(Finding(folder, "holds no up.sql", "Restore that file."))
                 continue

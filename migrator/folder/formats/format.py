@@ -56,6 +56,8 @@ class Format:
     new: Mapping[str, str] = MappingProxyType({})
     #: Whether the tool takes the files by their names as text, where we compare numbers.
     by_text = False
+    #: Whether the tool refuses, or runs, any file of SQL whose name we do not know.
+    strict = False
     #: Whether a file's text is more than what runs: then `cut` is called.
     cuts = False
 
@@ -116,6 +118,11 @@ def blank(text: str) -> str:
 def line_of(text: str, offset: int) -> int:
     """The 1-based line of `offset`."""
     return text.count("\n", 0, offset) + 1
+
+
+def has_repeatables(names: Iterable[str]) -> bool:
+    """Whether there is one by our own rules, which no tool here has."""
+    return any(name.startswith("R__") and name.endswith(".sql") for name in top(names))
 
 
 def first_sql(names: Iterable[str], read: Read) -> str:

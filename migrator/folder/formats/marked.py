@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from migrator.folder.formats.format import (
@@ -16,6 +16,7 @@ from migrator.folder.formats.format import (
     WrongTextError,
     blank,
     first_sql,
+    has_repeatables,
     line_of,
     numbered,
     top,
@@ -31,7 +32,7 @@ class Marked(Format):
     sign: str  #: of a mark, wherever it is in a text
 
     def claims(self, names: Sequence[str], read: Read) -> bool:
-        if any(name.endswith(".down.sql") for name in top(names)):
+        if has_repeatables(names) or any(name.endswith(".down.sql") for name in top(names)):
             return False
         return bool(re.search(self.sign, first_sql(names, read)))
 
@@ -51,7 +52,10 @@ class _Line:
 
 
 class _Halves:
-    """Both halves of a text; what is in neither is blank in both."""
+    """Both halves of a text; what is in neither is blank in both.
+
+    Comments above the first mark are of the way up: they may be directives.
+    """
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -74,6 +78,10 @@ class _Halves:
         self._at = mark.end
 
     def _keep(self, text: str) -> None:
+        if not self._half:
+            self._kept["up"].append(_comments(text))
+            self._kept["down"].append(blank(text))
+            return
         for half, kept in self._kept.items():
             kept.append(text if half == self._half else blank(text))
 
@@ -83,10 +91,16 @@ class _Halves:
         return Cut(up, down if down.strip() else None)
 
 
+def _comments(text: str) -> str:
+    """The lines that are comments; the others are blank."""
+    lines = text.split("\n")
+    return "\n".join(line if line.lstrip().startswith("--") else "" for line in lines)
+
+
 def _lines(text: str, pattern: str, flags: int = 0) -> Iterator[_Line]:
     """The marks; the first group is what a mark says, the second what follows it."""
     for found in re.finditer(pattern, text, re.MULTILINE | flags):
-        yield _Line(found.start(), found.end(), found[1].lower(), found[2] or "")
+        yield _Line(found.start(), found.end(), found[1], found[2] or "")
 
 
 def _check_before(text: str, mark: _Line, tool: str) -> None:
@@ -136,13 +150,15 @@ class Goose(Marked):
     """goose: `-- +goose Up`, `Down`, `NO TRANSACTION`, `StatementBegin`, `StatementEnd`."""
 
     name = "goose"
+    strict = True
     new = MappingProxyType({".sql": "-- +goose Up\n\n-- +goose Down\n"})
     pattern = r"\d+_.*\.sql"
     sign = r"(?m)^--.*\+goose\s"
     words = ("up", "down", "statementbegin", "statementend", "no transaction")
 
     def cut(self, text: str) -> Cut:
-        marks = list(_lines(text, r"^[ \t]*--[^\n]*?\+goose[ \t]*(.*?)[ \t]*($)"))
+        pattern = r"^[ \t]*--[^\n]*?\+goose[ \t]*(.*?)[ \t\r]*($)"
+        marks = [replace(mark, says=mark.says.lower()) for mark in _lines(text, pattern)]
         alone = OUTSIDE if any(mark.says == "no transaction" for mark in marks) else ""
         halves = _Halves(text)
         seen: list[str] = []
@@ -182,6 +198,7 @@ class SqlMigrate(Marked):
     """sql-migrate: `-- +migrate Up` and `Down`, which may repeat; `notransaction` behind them."""
 
     name = "sql-migrate"
+    strict = True
     new = MappingProxyType({".sql": "-- +migrate Up\n\n-- +migrate Down\n"})
     pattern = r"\d+.*\.sql"
     sign = r"(?m)^-- \+migrate (?:Up|Down)\b"
@@ -190,12 +207,18 @@ class SqlMigrate(Marked):
     def cut(self, text: str) -> Cut:
         halves, seen = _Halves(text), False
         for mark in _lines(text, rf"^-- \+{self.prefix} (\w+)([^\n]*)"):
-            if mark.says in ("up", "down"):
+            if mark.says not in ("Up", "Down") and mark.says.lower() in ("up", "down"):
+                raise WrongTextError(
+                    f"{self.name} does not take +{self.prefix} {mark.says} for a mark",
+                    "Write Up and Down with one capital.",
+                    line_of(text, mark.start),
+                )
+            if mark.says in ("Up", "Down"):
                 seen = True
                 alone = self.prefix == "migrate" and "notransaction" in mark.rest.split()
-                halves.turn(mark, mark.says, OUTSIDE if alone else "")
+                halves.turn(mark, mark.says.lower(), OUTSIDE if alone else "")
             else:
-                halves.go_on(mark, ";" if mark.says == "statementend" else "")
+                halves.go_on(mark, ";" if mark.says == "StatementEnd" else "")
         if not seen:
             lacks = f"-- +{self.prefix} Up"
             raise WrongTextError(
@@ -241,7 +264,7 @@ class Tern(Marked):
                 "tern's templates are not supported", "Write out what {{ }} gives.", line
             )
         up, mark, down = text.partition(self.sign)
-        below = blank(up) + "".join(down.partition("\n")[1:]) if mark else ""
+        below = blank(up) + down if mark else ""
         halves = [
             re.sub(r"(?m)^---- tern: disable-tx ----$", OUTSIDE, half) for half in (up, below)
         ]
@@ -255,18 +278,26 @@ class NodePgMigrate(Marked):
     """node-pg-migrate's SQL files: `-- Up Migration` and `-- Down Migration`, each at most once."""
 
     name = "node-pg-migrate"
+    strict = True
     new = MappingProxyType({".sql": "-- Up Migration\n\n-- Down Migration\n"})
     pattern = r"\d+.*\.[sS][qQ][lL]"
     sign = r"(?mi)^\s*--[\s-]*(?:up|down)\s+migration"
 
     def pick(self, names: Sequence[str], read: Read) -> tuple[list[Pick], list[Finding]]:
         found = [name for name in top(names) if re.fullmatch(self.pattern, name)]
-        return numbered(self, (Pick(name[:-4], name) for name in found))
+        picks, findings = numbered(self, (Pick(name[:-4], name) for name in found))
+        dated = [pick for pick in picks if re.match(r"\d{17}(?!\d)", pick.version)]
+        if dated and len(dated) < len(picks):
+            problem = "node-pg-migrate reads 17 digits as a date, and others as they are"
+            findings.append(Finding(dated[0].up, problem, "Give all files numbers of one kind."))
+        return picks, findings
 
     def cut(self, text: str) -> Cut:
         halves = _Halves(text)
         pattern = r"^[ \t]*--[ \t-]*(up|down)[ \t]+migration([^\n]*)"
-        found = list(_lines(text, pattern, re.IGNORECASE))
+        found = [
+            replace(mark, says=mark.says.lower()) for mark in _lines(text, pattern, re.IGNORECASE)
+        ]
         firsts = {mark.says: mark for mark in reversed(found)}  # only the first of each counts
         marks = sorted(firsts.values(), key=lambda mark: mark.start)
         if not marks or marks[0].says == "down":

@@ -13,9 +13,11 @@ from migrator.folder.formats.format import (
     Pick,
     Read,
     WrongTextError,
+    has_repeatables,
     numbered,
     top,
 )
+from migrator.folder.names import fits
 from migrator.model import Finding
 
 
@@ -23,7 +25,7 @@ class GolangMigrate(Format):
     """golang-migrate: N_name.up.sql and N_name.down.sql; anything else is not looked at."""
 
     name = "golang-migrate"
-    new = MappingProxyType({".up.sql": "", ".down.sql": ""})
+    new = MappingProxyType({".up.sql": "-- What it is for.\n", ".down.sql": "-- Undoes it.\n"})
     pattern = r"(\d+_.*)\.(up|down)\.sql"
 
     def claims(self, names: Sequence[str], read: Read) -> bool:
@@ -58,7 +60,10 @@ class Sqlx(GolangMigrate):
 
     def claims(self, names: Sequence[str], read: Read) -> bool:
         files = sorted(name for name in top(names) if re.fullmatch(r"\d+_.*\.sql", name))
-        return any(read(name).startswith(self.mark) for name in files[:5])
+        ours = [name for name in files if name.endswith(".down.sql")]
+        if has_repeatables(names) or any(f"{name[:-9]}.up.sql" not in files for name in ours):
+            return False
+        return any(re.match(rf"{self.mark}[ \t\r]*(?:\n|\Z)", read(name)) for name in files[:5])
 
     def pick(self, names: Sequence[str], read: Read) -> tuple[list[Pick], list[Finding]]:
         picks, findings = super().pick(names, read)
@@ -74,14 +79,16 @@ class Supabase(Format):
     """Supabase CLI: N_name.sql with any name, in the order of their names."""
 
     name = "supabase"
-    new = MappingProxyType({".sql": ""})
+    new = MappingProxyType({".sql": "-- What it is for.\n"})
     by_text = True
     cuts = True
     pattern = r"\d+_.*\.sql"
 
     def claims(self, names: Sequence[str], read: Read) -> bool:
         files = [name for name in top(names) if name.endswith(".sql")]
-        return bool(files) and all(re.fullmatch(r"\d{14}_.*\.sql", name) for name in files)
+        if self.left_out(names) or all(map(fits, files)):  # another tool would run that file
+            return False
+        return all(re.fullmatch(r"\d{14}_.*\.sql", name) for name in files)
 
     def pick(self, names: Sequence[str], read: Read) -> tuple[list[Pick], list[Finding]]:
         found = {name for name in top(names) if re.fullmatch(self.pattern, name)}
