@@ -33,8 +33,13 @@ class Marks:
     sure: bool = True  #: nobody else writes such a comment; else only what follows it decides
 
 
-# A line that says no more than the way: `-- Down`, `-- [up]`, `--- UNDO ---`, `-- down migration`.
-_BARE = r"[\W_]*+(?:migrations?\W+)?(?:{})(?:\W+(?:migrations?|scripts?|sql))?[\W_]*$"
+# A line that says no more than the way: `-- Down`, `-- [up]`, `--- UNDO ---`, `-- down migration`;
+# or a remark in brackets: `-- Down (rollback)`. Behind a colon there may be the SQL as a note.
+_BARE = (
+    r"[\W_]*+(?:(?:migrations?|section)\W+)?(?:{})"
+    r"(?:\W+(?:migrations?|scripts?|sql|part|section))?(?:\s*\(.*\))?[\W_]*$"
+)
+_BACK = "downs?|undo|roll-?back|down-?grade|revert|reverse|backwards?"
 
 _NONE = r"(?!)"  # the tool has one mark: up is what is above it
 
@@ -50,11 +55,11 @@ TWO_WAY = (
     Marks("Play", r".*!ups\b", r".*!downs\b"),
     Marks("Atlas", r"atlas:txtar\b", r"down\.sql\s+--\s*$"),  # its first line; then its parts
     Marks("node-pg-migrate", r"up\s+migration\b", r"down\s+migration\b", sure=False),
-    Marks("", _BARE.format("ups?"), _BARE.format("downs?|undo|rollback"), sure=False),
+    Marks("", _BARE.format("ups?"), _BARE.format(_BACK), sure=False),
 )
 
 # One of these is in every mark: looking for them first halves the time that comments take.
-_WORDS = ("up", "down", "undo", "rollback", "drop below", "txtar")
+_WORDS = ("up", "down", "undo", "roll", "drop below", "txtar", "rever", "backward")
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,13 @@ def test_a_file_of_the_tool_is_known_by_its_marks(tool: str) -> None:
         ("-- DOWN SCRIPT ---------", Half.DOWN, ""),
         ("-- Rollback:", Half.DOWN, ""),
         ("-- down.sql", Half.DOWN, ""),
+        ("-- Down (rollback)", Half.DOWN, ""),
+        ("-- Down part", Half.DOWN, ""),
+        ("-- Section: down", Half.DOWN, ""),
+        ("-- downgrade", Half.DOWN, ""),
+        ("-- Revert", Half.DOWN, ""),
+        ("-- reverse migration", Half.DOWN, ""),
+        ("-- Backward", Half.DOWN, ""),
     ],
 )
 def test_a_mark_is_known_however_it_is_written(comment: str, half: Half | None, tool: str) -> None:
