@@ -468,7 +468,7 @@ $triggers$;
 
 -- A table that this file creates is closed to all but its owner and the roles that bypass row level
 -- security: others need a grant and a policy. An older table keeps its grants, except where a Data
--- API serves it to whoever has the public key (Supabase: the roles anon and authenticated). Then it
+-- API serves it to anyone who has the public key (Supabase: the roles anon and authenticated). Then it
 -- is closed too, and the roles that lose access are named. A table with policies of its own was
 -- opened on purpose: it is kept.
 DO $access$

@@ -12,7 +12,7 @@ from migrator.errors import ConfigError
 from migrator.folder.names import versions
 from migrator.folder.read import read_names, read_source
 from migrator.folder.version_rules import find_version
-from migrator.model import NATIVE
+from migrator.model import NATIVE, Migration
 
 Made = tuple[list[str], str]  # the paths, and what was done, in words
 
@@ -38,15 +38,16 @@ def create(
     place = Path(folder)
     with _writing(place):
         place.mkdir(parents=True, exist_ok=True)
+    found = read_source(folder, wanted).migrations
+    form = _format(found, wanted)
     if repeatable:
-        _check_native(folder, wanted)
+        if form != NATIVE:
+            raise ConfigError(f"{form} has no repeatables", remedy="Create a migration: new NAME.")
         version = f"R__{name}"
         texts = {f"{version}.sql": f"-- {version}: runs again whenever this text changed\n\n"}
     else:
-        numbered = [m for m in read_source(folder, wanted).migrations if not m.repeatable]
-        version = _next([m.version for m in numbered], name, today)
-        given = NATIVE if wanted == "auto" else wanted
-        texts = _texts(numbered[0].format if numbered else given, version)
+        version = _next([m.version for m in found if not m.repeatable], name, today)
+        texts = _texts(form, version)
     for file, text in texts.items():
         with _writing(place / file):
             (place / file).parent.mkdir(exist_ok=True)
@@ -81,12 +82,11 @@ def rename(folder: str, version: str, today: datetime) -> Made:
     return made, f"{version} is now {target}"
 
 
-def _check_native(folder: str, wanted: str) -> None:
-    """ConfigError where the folder follows another tool's rules, which know no repeatables."""
-    found = read_source(folder, wanted).migrations
-    form = found[0].format if found else NATIVE
-    if form != NATIVE:
-        raise ConfigError(f"{form} has no repeatables", remedy="Create a migration: new NAME.")
+def _format(found: Sequence[Migration], wanted: str) -> str:
+    """Whose rules the folder follows; an empty one those that are set."""
+    if found:
+        return found[0].format
+    return NATIVE if wanted == "auto" else wanted
 
 
 def _texts(form: str, version: str) -> dict[str, str]:

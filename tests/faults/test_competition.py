@@ -122,7 +122,7 @@ def test_a_waiter_that_loses_its_connection_goes_on_waiting(
 def a_full_pool(
     database: Database, pgbouncer: MakePgBouncer, mode: str, patience_seconds: int = 1
 ) -> Iterator[str]:
-    """Within, somebody has the only connection of a pool, which waits for so long: its URL."""
+    """Within, another session has the only connection of a pool that waits for so long: its URL."""
     settings = {"query_wait_timeout": patience_seconds}
     pooler = pgbouncer(database, pool_mode=mode, pool_size=1, settings=settings)
     url = pooler.url(database.dbname)
