@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -238,50 +236,3 @@ def test_the_example_of_a_secret_holds_none() -> None:
 
 def test_there_is_time_to_stop(job: Object) -> None:
     assert job["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > 6  # docs/design.md, 1
-
-
-@pytest.mark.parametrize(
-    ("answers", "code", "said"),
-    [
-        pytest.param(["SuccessCriteriaMet Complete"], 0, [], id="complete"),
-        pytest.param(
-            ["", "", "FailureTarget", "FailureTarget Failed"],
-            1,
-            ["migrator: pods wait: ImagePullBackOff", "results"],
-            id="failed, told once why it waited",
-        ),
-        pytest.param(
-            ["", "Suspended"],
-            1,
-            ["migrator: pods wait: ImagePullBackOff", "no such Job"],
-            id="deleted meanwhile",
-        ),
-    ],
-)
-def test_waiting_for_a_job_ends_however_the_job_ends(
-    tmp_path: Path, answers: list[str], code: int, said: list[str]
-) -> None:
-    """A stand-in for kubectl reads one condition after another, and knows no Job at the end."""
-    (tmp_path / "answers").write_text("".join(f"{answer}\n" for answer in answers))
-    kubectl = tmp_path / "kubectl"
-    kubectl.write_text(
-        f"""#!/bin/sh
-cd {tmp_path}
-case "$*" in
-  *waiting.reason*) echo ImagePullBackOff; exit 0 ;;
-  *"job-name=migrator --sort-by=.metadata.creationTimestamp"*) echo results; exit 0 ;;
-esac
-[ -s answers ] || {{ echo no such Job >&2; exit 1; }}
-head -n 1 answers
-sed -i.old 1d answers
-"""
-    )
-    kubectl.chmod(0o755)
-    done = subprocess.run(
-        [str(K8S / "wait-for-job"), "migrator", "--namespace=shop"],
-        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "POLL_SECONDS": "0.01"},
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    assert (done.returncode, done.stderr.splitlines()) == (code, said)
