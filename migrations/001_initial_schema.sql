@@ -376,6 +376,42 @@ BEGIN
                 END || E'\n';
         END;
     END LOOP;
+
+    -- what 003_invoice_processing_fields will ask of rows, where its columns are there already
+    FOR rule IN
+        SELECT c.tab, format('NOT (%s)', c.condition) AS broken
+          FROM (VALUES
+            ('upload_batches', 'chk_invoice_currency', $$invoice_currency ~ '^[A-Z]{3}$'$$),
+            ('upload_batches', 'chk_invoice_totals', 'invoice_subtotal >= 0'),
+            ('upload_batches', 'chk_invoice_totals', 'invoice_tax >= 0'),
+            ('upload_batches', 'chk_invoice_totals', 'invoice_shipping >= 0'),
+            ('upload_batches', 'chk_invoice_totals', 'invoice_total >= 0'),
+            ('upload_batches', 'chk_invoice_confidence',
+             'confidence_score >= 0 AND confidence_score <= 100'),
+            ('upload_batches', 'chk_storage_object',
+             '(storage_bucket IS NULL) = (storage_path IS NULL)'),
+            ('upload_batches', 'chk_file_hash', $$file_hash ~ '^[0-9a-f]{64}$'$$),
+            ('products', 'chk_barcode', $$barcode ~ '^[0-9]{8,14}$'$$)
+        ) AS c (tab, name, condition)
+         WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_constraint AS k
+                            WHERE k.conrelid = format('public.%I', c.tab)::regclass
+                              AND k.conname = c.name)
+        UNION ALL
+        SELECT 'upload_batches', '(storage_bucket, storage_path) IN (SELECT storage_bucket, '
+               'storage_path FROM public.upload_batches '
+               'GROUP BY storage_bucket, storage_path HAVING count(*) > 1)'
+    LOOP
+        BEGIN
+            EXECUTE format('SELECT count(*) FROM public.%I WHERE %s', rule.tab, rule.broken)
+               INTO broken_rows;
+            IF broken_rows > 0 THEN
+                problems := problems || format(E'%s rows: SELECT * FROM public.%I WHERE %s\n',
+                                               broken_rows, rule.tab, rule.broken);
+            END IF;
+        EXCEPTION WHEN undefined_column OR undefined_function THEN
+            NULL;  -- it adds the column, or names the one of another type
+        END;
+    END LOOP;
     IF problems <> '' THEN
         RAISE EXCEPTION 'Some rows break a rule of these tables'
             USING ERRCODE = 'integrity_constraint_violation', DETAIL = rtrim(problems, E'\n'),
@@ -468,8 +504,8 @@ $triggers$;
 
 -- A table that this file creates is closed to all but its owner and the roles that bypass row level
 -- security: others need a grant and a policy. An older table keeps its grants, except where a Data
--- API serves it to anyone who has the public key (Supabase: the roles anon and authenticated). Then it
--- is closed too, and the roles that lose access are named. A table with policies of its own was
+-- API serves it to anyone who has the public key (Supabase: the roles anon and authenticated). Then
+-- it is closed too, and the roles that lose access are named. A table with policies of its own was
 -- opened on purpose: it is kept.
 DO $access$
 DECLARE

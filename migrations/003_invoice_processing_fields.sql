@@ -162,49 +162,51 @@ END
 $indexes$;
 
 
--- An older view of the name is kept under another one, and the down file brings it back. With
--- security_invoker (PostgreSQL 15) the view shows no more than its reader may see in the tables.
+-- An older view of the name is kept under another one, and the down file brings it back. Its owner
+-- and its grants are those of the new view as well, except where a Data API serves it; the roles
+-- that lose access are named. With security_invoker (PostgreSQL 15) a view shows no more than its reader
+-- may see in the tables. One in the place of an older view that showed them with the rights of its
+-- owner does the same, if that owner may read all three.
 DO $view$
 DECLARE
-    older "char";
+    read_tables CONSTANT regclass[] := '{public.upload_batches,public.suppliers,public.products}';
+    older record;
+    kept record;
+    had_access oid[];
     losers text;
     api_roles text := (SELECT string_agg(quote_ident(rolname), ', ' ORDER BY rolname)
                          FROM pg_catalog.pg_roles WHERE rolname IN ('anon', 'authenticated'));
-    invoker text := CASE WHEN current_setting('server_version_num')::int >= 150000
-                         THEN 'WITH (security_invoker = true)' ELSE '' END;
+    invoker boolean := current_setting('server_version_num')::int >= 150000;
 BEGIN
-    SELECT c.relkind, (
-        SELECT string_agg(DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC'
-                                   ELSE a.grantee::regrole::text END, ', ')
-          FROM aclexplode(c.relacl) AS a LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = a.grantee
-         WHERE a.privilege_type IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
-           AND (a.grantee = 0 OR r.rolname IN ('anon', 'authenticated')))
-      INTO older, losers
+    SELECT c.oid, c.relkind, c.relowner,
+           coalesce(obj_description(c.oid, 'pg_class'), '')
+           LIKE '%Created by 003_invoice_processing_fields' AS ours,
+           coalesce(c.reloptions::text ~ 'security_invoker=(true|on|yes|1)', false) AS invoker,
+           (SELECT bool_and(has_table_privilege(c.relowner, t, 'SELECT'))
+              FROM unnest(read_tables) AS t) AS owner_reads
+      INTO older
       FROM pg_catalog.pg_class AS c
-     WHERE c.relname = 'invoice_summary' AND c.relnamespace = 'public'::regnamespace
-       AND coalesce(obj_description(c.oid, 'pg_class'), '')
-           NOT LIKE '%Created by 003_invoice_processing_fields';
-    IF older <> 'v' THEN
+     WHERE c.relname = 'invoice_summary' AND c.relnamespace = 'public'::regnamespace;
+    IF older.ours THEN
+        RETURN;
+    ELSIF older.relkind <> 'v' THEN
         RAISE EXCEPTION 'public.invoice_summary exists and is no view'
             USING ERRCODE = 'wrong_object_type', HINT =
                 'Rename it, such as with ALTER TABLE public.invoice_summary RENAME TO '
                 'invoice_summary_old; then run the migration again.';
-    ELSIF older = 'v' THEN
+    ELSIF older.relkind = 'v' THEN
+        had_access := ARRAY(SELECT oid FROM pg_catalog.pg_roles
+                             WHERE NOT rolsuper AND rolname !~ '^pg_'
+                               AND has_any_column_privilege(oid, older.oid, 'SELECT'));
+        invoker := invoker AND (older.invoker OR NOT older.owner_reads OR api_roles IS NOT NULL);
         ALTER VIEW public.invoice_summary RENAME TO invoice_summary_before_003;
         RAISE WARNING 'The older view public.invoice_summary is called invoice_summary_before_003 '
-                      'from now on: what reads it by its name gets the columns of the new view';
-        IF api_roles IS NOT NULL THEN  -- it shows the tables with the rights of its owner
-            EXECUTE 'REVOKE ALL ON TABLE public.invoice_summary_before_003 FROM PUBLIC, '
-                    || api_roles;
-            IF losers IS NOT NULL THEN
-                RAISE WARNING 'public.invoice_summary_before_003 is closed: these roles lose '
-                              'access: %', losers;
-            END IF;
-        END IF;
+                      'from now on: what reads it by its name gets the columns of the new view, '
+                      'which takes no INSERT, UPDATE or DELETE';
     END IF;
 
     EXECUTE format($sql$
-        CREATE OR REPLACE VIEW public.invoice_summary %s AS
+        CREATE VIEW public.invoice_summary %s AS
         SELECT b.id AS batch_id,
                b.supplier_id,
                s.code AS supplier_code,
@@ -227,14 +229,69 @@ BEGIN
                 WHERE p.batch_id = b.id
                ) AS lines
          WHERE b.invoice_number IS NOT NULL
-    $sql$, invoker);
+    $sql$, CASE WHEN invoker THEN 'WITH (security_invoker = true)' ELSE '' END);
     COMMENT ON VIEW public.invoice_summary IS
         'Each invoice with the sum of its products. Created by 003_invoice_processing_fields';
 
     EXECUTE 'REVOKE ALL ON TABLE public.invoice_summary FROM '
-            || concat_ws(', ', 'PUBLIC', api_roles);
+            || concat_ws(', ', 'PUBLIC', api_roles, (
+               SELECT string_agg(quote_ident(r.rolname), ', ')  -- granted by default
+                 FROM pg_catalog.pg_class AS c, aclexplode(c.relacl) AS a
+                 JOIN pg_catalog.pg_roles AS r ON r.oid = a.grantee
+                WHERE c.oid = 'public.invoice_summary'::regclass AND a.grantee <> c.relowner
+                  AND older.oid IS NOT NULL));
     IF to_regrole('service_role') IS NOT NULL THEN  -- not by default since 30 October 2026
         GRANT SELECT ON TABLE public.invoice_summary TO service_role;
+    END IF;
+    IF older.oid IS NULL THEN
+        RETURN;
+    END IF;
+
+    FOR kept IN
+        SELECT acl.right_to, coalesce(quote_ident(r.rolname), 'PUBLIC') AS grantee,
+               CASE WHEN bool_or(acl.is_grantable) AND r.oid IS NOT NULL
+                    THEN ' WITH GRANT OPTION' ELSE '' END AS option
+          FROM (SELECT a.grantee, a.privilege_type AS right_to, a.is_grantable
+                  FROM pg_catalog.pg_class AS c,
+                       aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) AS a
+                 WHERE c.oid = older.oid
+                UNION ALL
+                SELECT a.grantee, format('%s (%I)', a.privilege_type, old.attname), a.is_grantable
+                  FROM pg_catalog.pg_attribute AS old
+                  JOIN pg_catalog.pg_attribute AS new
+                    ON new.attname = old.attname
+                   AND new.attrelid = 'public.invoice_summary'::regclass,
+                       aclexplode(old.attacl) AS a
+                 WHERE old.attrelid = older.oid AND NOT old.attisdropped) AS acl
+          LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = acl.grantee
+         WHERE api_roles IS NULL OR r.rolname NOT IN ('anon', 'authenticated')
+         GROUP BY acl.right_to, r.rolname, r.oid
+    LOOP
+        EXECUTE format('GRANT %s ON TABLE public.invoice_summary TO %s%s',
+                       kept.right_to, kept.grantee, kept.option);
+    END LOOP;
+    IF older.owner_reads THEN
+        BEGIN
+            EXECUTE format('ALTER VIEW public.invoice_summary OWNER TO %I',
+                           pg_get_userbyid(older.relowner));
+        EXCEPTION WHEN insufficient_privilege THEN
+            NULL;  -- it has every right to the view, by the loop above
+        END;
+    END IF;
+    IF api_roles IS NOT NULL THEN  -- the older one shows the tables with the rights of its owner
+        EXECUTE 'REVOKE ALL ON TABLE public.invoice_summary_before_003 FROM PUBLIC, ' || api_roles;
+    END IF;
+
+    SELECT string_agg(quote_ident(rolname), ', ' ORDER BY rolname) INTO losers
+      FROM pg_catalog.pg_roles AS r
+     WHERE r.oid = ANY (had_access) AND NOT (
+           has_any_column_privilege(r.oid, 'public.invoice_summary', 'SELECT')
+           AND (NOT invoker OR (SELECT bool_and(has_any_column_privilege(r.oid, t, 'SELECT'))
+                                  FROM unnest(read_tables) AS t)));
+    IF losers IS NOT NULL THEN
+        RAISE WARNING 'These roles lose access to public.invoice_summary until grants % it: %',
+            CASE WHEN invoker THEN 'on the view and its tables give' ELSE 'on the view give' END,
+            losers;
     END IF;
 END
 $view$;
