@@ -29,22 +29,22 @@ LENGTHS = {
 #: What moves the cursor, ends a line, turns the direction of a text round, or cannot be seen:
 #: C0, DEL and C1, the Unicode formats of that kind, and half a surrogate pair.
 _UNSAFE = (
-    "\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
-    "\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 _NAMES = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
 def visible(text: str) -> str:
     r"""`text` on one line, its control and invisible characters as \n, \x1b or \u202e."""
-    return text if text.isprintable() else _unsafe().sub(_name, text)
+    return text if text.isprintable() else regex(_UNSAFE).sub(_name, text)
 
 
 def visible_text(text: str) -> str:
     """As `visible`, of a text of ours that has line ends and tabs of its own."""
     if text.replace("\n", "").isprintable():
         return text
-    return _unsafe().sub(lambda found: found[0] if found[0] in "\n\t" else _name(found), text)
+    return regex(_UNSAFE).sub(lambda found: found[0] if found[0] in "\n\t" else _name(found), text)
 
 
 def visible_lines(text: str, before: str) -> str:
@@ -61,7 +61,7 @@ def escaped_json(text: str) -> str:
     r"""JSON of one line, with `visible`'s characters as \uXXXX. They occur in its strings alone."""
     if text.isprintable():
         return text
-    return _unsafe().sub(lambda found: json.dumps(found[0])[1:-1], text)
+    return regex(_UNSAFE).sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def with_short_checksums(text: str) -> str:
@@ -89,9 +89,9 @@ def without_rest(text: str) -> tuple[str, int]:
 
 
 @cache
-def _unsafe() -> re.Pattern[str]:
-    """Compiled when first needed. None of it is printable, and most texts are."""
-    return re.compile(f"[{_UNSAFE}]")
+def regex(pattern: str, flags: int = re.DOTALL) -> re.Pattern[str]:
+    """Compiled when it is first needed: most runs need none."""
+    return re.compile(pattern, flags)
 
 
 def _name(found: re.Match[str]) -> str:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
-from migrator.display import LENGTHS, SECRET_CHARS, TEXT_CHARS, with_rest, without_rest
+from migrator.display import LENGTHS, SECRET_CHARS, TEXT_CHARS, regex, with_rest, without_rest
 
 HIDDEN = "***"
 #: A shorter password is hidden by its place alone: it is a part of too many words, which would be
@@ -21,7 +20,7 @@ BY_VALUE_CHARS = 6
 #: How many findings an event or a result lists; it has the number of all as `findings_count`.
 FINDINGS = 100
 #: Fields whose values are the job's own words, names and numbers, which no password gets into.
-OWN = frozenset(
+OWN_FIELDS = frozenset(
     (
         *("applied", "applied_at", "command", "created", "current", "drifted", "instead", "kind"),
         *("backend_type", "locktype", "mode", "phase", "unit", "wait_event"),
@@ -54,7 +53,7 @@ class Hider:
             return self.text(value, own=own, length=length)
         if isinstance(value, dict):
             shown = {
-                key: self(item, own=key in OWN, length=LENGTHS.get(key, length))
+                key: self(item, own=key in OWN_FIELDS, length=LENGTHS.get(key, length))
                 for key, item in value.items()
             }
             findings = shown.get("findings")
@@ -160,12 +159,6 @@ def places(text: str, *, is_cut: bool = False) -> Iterator[Span]:
         yield from _behind_identified(text)
     if "failing row contains" in low:
         yield from _failing_row(text, is_cut=is_cut)
-
-
-@cache
-def regex(pattern: str, flags: int = 0) -> re.Pattern[str]:
-    """Compiled when it is first needed: most runs need none."""
-    return re.compile(pattern, flags)
 
 
 def _in_urls(text: str, *, is_cut: bool) -> Iterator[Span]:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from migrator.adopt.read import find_spot, read_rows
-from migrator.adopt.rules import FOREIGN_HELD, Adoption, Spot, adopting, make_adoption
+from migrator.adopt.rules import FOREIGN_HELD, Adoption, ForeignTable, adopting, make_adoption
 from migrator.adopt.tools import Tracker, tracker
 from migrator.apply.run import Run, View
 from migrator.apply.tries import HISTORY, REPEATABLE, persist, read_tables, until_unmoved
@@ -79,7 +79,7 @@ class _Adopting:
         self.run.outcome = f"{len(ours)} adopted from {spot}" if ours else "nothing to adopt"
         return self.run.shown
 
-    def _write(self, adoption: Adoption, view: View, spot: Spot, digest: str) -> None:
+    def _write(self, adoption: Adoption, view: View, spot: ForeignTable, digest: str) -> None:
         self.run.prepare(view.history, coming=[migration for _, migration in adoption.new])
         self.run.sync.look()
         also = [row for _, migration in adoption.new for row in self.run.sync.rows(migration)]

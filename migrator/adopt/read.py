@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import json
 
-from migrator.adopt.rules import SAME_CLOCK, Spot, asked_of, choose_spot, digest_query, rows_query
+from migrator.adopt.rules import (
+    SAME_CLOCK,
+    ForeignTable,
+    asked_of,
+    choose_spot,
+    digest_query,
+    rows_query,
+)
 from migrator.adopt.tools import Row, Tracker
 from migrator.errors import AccessError
 from migrator.history.distrust import UNTRUSTED, Distrust, explain
@@ -22,7 +29,7 @@ def find_spot(
     tracker: Tracker,
     wanted: tuple[str, str] | None,
     lock_timeout_ms: int,
-) -> Spot:
+) -> ForeignTable:
     """Where the tool's table lies, in one round trip.
 
     Raises ConfigError when it is not there or looks otherwise, AccessError for a role that may not
@@ -41,7 +48,7 @@ def find_spot(
 
 
 def read_rows(
-    session: Session, place: Place, spot: Spot, lock_timeout_ms: int
+    session: Session, place: Place, spot: ForeignTable, lock_timeout_ms: int
 ) -> tuple[list[Row], str, Distrust]:
     """The rows of that table, their digest for the guard of the flight, and who may forge them.
 

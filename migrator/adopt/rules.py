@@ -10,13 +10,12 @@ from typing import Any
 from migrator.adopt.tools import Entry, Reading, Tracker, slug
 from migrator.errors import ConfigError, DirtyError, DriftError, MigratorError, MissingError
 from migrator.history.fence import DECLARE, Access, Owners, Table, Write
-from migrator.history.flight import HEAD_CHECK, HOLDER, MOVED, OURS, opening, write
+from migrator.history.flight import HEAD_CHECK, HOLDER, MOVED, OUR_LOCK, TRY_LOCK, opening, write
 from migrator.history.place import Limits, Place
 from migrator.history.questions import asked
-from migrator.history.rows import log_row
+from migrator.history.rows import log_row, not_run
 from migrator.model import Applied, Finding, Kind, Migration
 from migrator.postgres.quoting import TAIL, do, identifier, literal
-from migrator.sql.script import sets_floor
 
 FOREIGN_HELD = (
     "MG004"  #: SQLSTATE of our own: the other tool holds its lock; DETAIL says which session
@@ -94,7 +93,7 @@ class Adoption:
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class ForeignTable:
     """Where the other tool's table lies."""
 
     tool: str
@@ -117,7 +116,7 @@ class Spot:
 
 def choose_spot(
     tracker: Tracker, found: Mapping[str, Any], wanted: tuple[str, str] | None, ours: str
-) -> Spot:
+) -> ForeignTable:
     """The table to read, of those that `foreign.LOOK` found; ConfigError where there is none.
 
     Without `wanted` it is the first in the search_path and public that looks like the tool's; one
@@ -134,7 +133,7 @@ def choose_spot(
         names = (*tracker.columns, *tracker.others)
         columns = tuple(name for name in names if name in table["columns"])
         name = wanted[1] if wanted else tracker.table
-        return Spot(tracker.name, schema, name, columns, found["database"])
+        return ForeignTable(tracker.name, schema, name, columns, found["database"])
     name = f"{wanted[0]}.{wanted[1]}" if wanted else tracker.table
     others = [
         f"{schema}.{tracker.table}"
@@ -187,13 +186,13 @@ def make_adoption(
     return replace(adoption, failures=_failures(adoption, reading, versioned, history))
 
 
-def rows_query(spot: Spot) -> str:
+def rows_query(spot: ForeignTable) -> str:
     """All rows of the other tool's table as one JSON text, the same each time nothing changed."""
     parts = ", ".join(f"{literal(name)}, t.{identifier(name)}" for name in spot.columns)
-    return ROWS.format(parts=parts, table=spot.name)
+    return FOREIGN_ROWS.format(parts=parts, table=spot.name)
 
 
-def digest_query(spot: Spot) -> str:
+def digest_query(spot: ForeignTable) -> str:
     """SHA-256 of that text, for the guard."""
     return DIGEST.format(rows=rows_query(spot))
 
@@ -201,7 +200,7 @@ def digest_query(spot: Spot) -> str:
 def adopting(
     adoption: Adoption,
     tracker: Tracker,
-    spot: Spot,
+    spot: ForeignTable,
     place: Place,
     limits: Limits,
     seen: tuple[str, str],
@@ -218,19 +217,19 @@ def adopting(
     statements = opening(place, limits, what, head, tables=(*place.tables, *tables))
     if tracker.lock is not None:
         key = tracker.lock(spot.schema, spot.table, spot.database)
-        statements.append(do(LOCK.format(key=key, held=FOREIGN_HELD, holder=_holder(key))))
+        statements.append(do(_try_lock(key)))
     check = HEAD_CHECK.format(query=digest_query(spot), head=digest, moved=MOVED)
     statements += [SAME_CLOCK, do(asked_of(spot, place) + check, DECLARE)]
     writes = [
         row
         for match, migration in adoption.new
-        for row in (_row(migration, place), _log(match, migration, spot, place))
+        for row in (not_run(place, [migration], Kind.ADOPTED), _log(match, migration, spot, place))
     ]
     statements += [write(place, (*writes, *also)), "COMMIT", *TAIL]
     return ";\n".join(statements)
 
 
-def asked_of(spot: Spot, place: Place) -> str:
+def asked_of(spot: ForeignTable, place: Place) -> str:
     """Whether code of others could run when the other tool's table is read; statements of a block.
 
     Its rows are another tool's, and who may forge them is not asked: they are proved otherwise.
@@ -240,31 +239,12 @@ def asked_of(spot: Spot, place: Place) -> str:
 
 #: Times become text, in the same way each time, and sort as text.
 SAME_CLOCK = "SET LOCAL timezone = 'UTC'"
-ROWS = """SELECT coalesce(jsonb_agg(line ORDER BY line::text COLLATE "C"), '[]')::text
+FOREIGN_ROWS = """SELECT coalesce(jsonb_agg(line ORDER BY line::text COLLATE "C"), '[]')::text
   FROM (SELECT jsonb_build_object({parts}) AS line FROM {table} AS t) AS lines"""
 DIGEST = "SELECT encode(sha256(convert_to(({rows}), 'UTF8')), 'hex')"
-LOCK = """  IF NOT pg_try_advisory_xact_lock({key}) THEN
-    RAISE EXCEPTION USING ERRCODE = '{held}', MESSAGE = 'the other tool is at work',
-      DETAIL = coalesce(({holder})::text, '{{}}');
-  END IF;
-"""
-RECORD = """INSERT INTO {history} (version, checksum, rollback_sql, kind, run_id, floor)
-VALUES ({version}, {checksum}, {rollback_sql}, 'adopted', {run_id}, {floor})"""
 
 
-def _row(migration: Migration, place: Place) -> Write:
-    text = RECORD.format(
-        history=place.history,
-        version=literal(migration.version),
-        checksum=literal(migration.checksum),
-        rollback_sql=literal(migration.rollback_sql),
-        run_id=literal(place.run_id),
-        floor=sets_floor(migration),
-    )
-    return Write(text, history=1)
-
-
-def _log(match: Match, migration: Migration, spot: Spot, place: Place) -> Write:
+def _log(match: Match, migration: Migration, spot: ForeignTable, place: Place) -> Write:
     entry = match.entry
     detail = {
         "from": spot.tool,
@@ -279,9 +259,15 @@ def _log(match: Match, migration: Migration, spot: Spot, place: Place) -> Write:
     return log_row(place, migration.version, "adopted", known)
 
 
-def _holder(key: int) -> str:
+def _try_lock(key: int) -> str:
     high, low = divmod(key % 2**64, 2**32)
-    return HOLDER.format(ours=OURS.format(high=high, low=low))
+    return TRY_LOCK.format(
+        take="pg_try_advisory_xact_lock",
+        key=key,
+        held=FOREIGN_HELD,
+        message="the other tool is at work",
+        holder=HOLDER.format(ours=OUR_LOCK.format(high=high, low=low)),
+    )
 
 
 def _beside(tracker: Tracker, table: Mapping[str, Any], wanted: tuple[str, str] | None) -> bool:

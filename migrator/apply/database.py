@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 #: Rolled back whole and safe to send again: lock not available, deadlock, serialization failure.
 LOCK_REFUSED, DEADLOCK = "55P03", "40P01"
-BUSY = frozenset({LOCK_REFUSED, DEADLOCK, "40001"})
+CONTENTION = frozenset({LOCK_REFUSED, DEADLOCK, "40001"})
 READ_ONLY = "25006"
 #: Notices by which a statement did not do what it says: a table, object, column or schema is there
 #: already and was skipped, or a name was cut at 63 bytes.
@@ -252,7 +252,7 @@ class Link:
             if sqlstate == MOVED:
                 raise MovedError from error
             self.refuse_distrusted(error, outcome)
-        if sqlstate in BUSY:
+        if sqlstate in CONTENTION:
             raise busy from error
         if sqlstate == READ_ONLY:
             raise self.read_only() from error
@@ -307,7 +307,7 @@ class Link:
 
         A file may raise that too, with its secrets: of a `message` of a file it is made discreet.
         """
-        if message is not None and error.refusal.sqlstate in BUSY:
+        if message is not None and error.refusal.sqlstate in CONTENTION:
             from migrator.apply.diagnosis import discreet  # needed only when a file was refused
 
             error = ServerError(discreet(message, error.refusal, answered, self.hide))

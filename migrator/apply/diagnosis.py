@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from migrator.apply.context_rules import block_line, copied_relation, copied_row, copied_values
 from migrator.apply.placeholder_rules import unfilled
-from migrator.apply.remedies import NO_RIGHT, UNASKED, Facts, Situation, remedy_of
+from migrator.apply.remedies import UNASKED, Facts, Situation, remedy_of
 from migrator.apply.rights_rules import Names
 from migrator.display import TEXT_CHARS
 from migrator.errors import AccessError, MigratorError, StatementError
 from migrator.history.flight import ESCAPED, Message
 from migrator.history.proof import TAMPERED
 from migrator.masking import FILL, Hider, Span
-from migrator.postgres.refusal import Refusal
+from migrator.postgres.refusal import NO_RIGHT, Refusal
 from migrator.report import what_stands
 from migrator.sql import sensitive
 from migrator.sql.effects import names
@@ -39,7 +39,7 @@ LINE_CHARS = 400  # of a source line in a log; a seed's line may be megabytes
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class Location:
     """Where in a file an error lies; line and column count from 1, column in characters."""
 
     line: int
@@ -164,7 +164,7 @@ def refused_words(message: Message, refusal: Refusal, results: int | None) -> Na
     return names(text.partition(";")[0] if inside else text)
 
 
-def locate(message: Message, refusal: Refusal, results: int | None) -> tuple[Spot | None, bool]:
+def locate(message: Message, refusal: Refusal, results: int | None) -> tuple[Location | None, bool]:
     """Where in the file the server's refusal of `message` lies, and whether it lies in the file.
 
     `results` is how many statements of the message had been answered, None if unknown. An error
@@ -178,7 +178,7 @@ def locate(message: Message, refusal: Refusal, results: int | None) -> tuple[Spo
     if message.rows is not None:
         row = copied_row(refusal.context or "", _relation(message))
         if row:
-            return Spot(message.rows_line + row - 1, None, ""), True
+            return Location(message.rows_line + row - 1, None, ""), True
         return _spot(message, 0, refusal), True
     if results is None:
         return None, True
@@ -206,7 +206,7 @@ def _what_it_means(version: str, standing: Standing, *, escaped: bool) -> str:
     return "; ".join(parts)
 
 
-def _shown(spot: Spot) -> dict[str, str]:
+def _shown(spot: Location) -> dict[str, str]:
     """The line, cut around the column where it is long, and a caret under the column."""
     if spot.column is None:
         return {}
@@ -315,7 +315,7 @@ def _around(message: Message, refusal: Refusal) -> tuple[str, str]:
     return text[max(0, at - PASSWORD_CHARS) : at], text[at : at + 1]
 
 
-def _masked(spot: Spot) -> Spot:
+def _masked(spot: Location) -> Location:
     """Without what follows PASSWORD in its line, or else behind its column."""
     text, found = re.subn(r"(?i)(\bpassword\b).*", r"\1 ***", spot.text)
     if not found:
@@ -323,7 +323,7 @@ def _masked(spot: Spot) -> Spot:
     return replace(spot, text=text)
 
 
-def _spot(message: Message, offset: int, refusal: Refusal) -> Spot:
+def _spot(message: Message, offset: int, refusal: Refusal) -> Location:
     body = message.body
     line, column = position(body, offset)
     cut = message.column - 1 if line == 1 else 0
@@ -335,7 +335,7 @@ def _spot(message: Message, offset: int, refusal: Refusal) -> Spot:
     before = body[max(0, start - PASSWORD_CHARS) : start]
     if PASSWORD.search(before) and not text.lstrip().startswith(sensitive.MASK):
         text = re.sub(r"\S", "*", text)  # the password itself, broken off from its keyword
-    return Spot(message.line + line - 1, column + cut, text, column + cut - 1 - at)
+    return Location(message.line + line - 1, column + cut, text, column + cut - 1 - at)
 
 
 def _hidden(body: str, offset: int, refusal: Refusal) -> Sequence[Span]:

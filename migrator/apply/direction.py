@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from migrator.history.fence import Write
     from migrator.history.place import Place
     from migrator.model import Migration
-    from migrator.plan.undo import Step
+    from migrator.plan.undo import UndoStep
     from migrator.postgres.session import Session
     from migrator.sql.script import Script
 
@@ -62,7 +62,7 @@ class Undoing:
     busy = "the undo of {0} was rolled back, and {0} is still applied"
     failed = ROLLBACK_FAILED
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: UndoStep) -> None:
         self._step = step
 
     def record(self, script: Script, place: Place, spent_ms: str = MS) -> tuple[Write, ...]:

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from migrator.apply.diagnosis import Standing, diagnose, discreet, refused_words
-from migrator.apply.remedies import CANCELLED, NO_RIGHT, THERE, WORDED, Facts
+from migrator.apply.remedies import CANCELLED, THERE, WORDED, Facts
 from migrator.apply.rights_rules import Names, Space, Thing
 from migrator.errors import MigratorError, StoppedError
 from migrator.postgres.quoting import HERE, ISOLATION, identifier, literal
+from migrator.postgres.refusal import NO_RIGHT
 from migrator.postgres.session import LostError, ServerError, Session
 
 if TYPE_CHECKING:

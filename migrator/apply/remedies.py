@@ -13,10 +13,10 @@ from migrator.apply.rights_rules import Lacking, Names, Space, Thing, lacking, n
 from migrator.durations import format_duration
 from migrator.history.flight import ESCAPED, RECODED
 from migrator.history.proof import TAMPERED
-from migrator.postgres.refusal import Refusal
+from migrator.postgres.refusal import NO_RIGHT, Refusal
 from migrator.sql.script import Script
 
-NO_RIGHT, CANCELLED = "42501", "57014"
+CANCELLED = "57014"
 #: What is to be made is there: an object, a table or index, a schema, a function, a column.
 THERE = frozenset({"42710", "42P07", "42P06", "42723", "42701"})
 IN_TRANSACTION, TERMINATION, UNKNOWN = "25001", "2D000", "42704"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from migrator.apply.database import Link, MovedError
 from migrator.apply.direction import Applying, Direction
-from migrator.apply.scripts import Reader
+from migrator.apply.scripts import ScriptReader
 from migrator.apply.send import Flier, Seen, check_time
 from migrator.apply.supabase_history import Sync
 from migrator.apply.tries import (
@@ -127,7 +127,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.sync = Sync(self.link)
-        self._reader = Reader(self.link.watch)
+        self._reader = ScriptReader(self.link.watch)
 
     @property
     def current(self) -> str | None:

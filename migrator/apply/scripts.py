@@ -12,7 +12,7 @@ from migrator.postgres.stop import Watch
 from migrator.sql.script import Script, read_requirements, understand
 
 
-class Reader:
+class ScriptReader:
     """The files of one folder; each is read once, however often a run plans anew."""
 
     def __init__(self, watch: Watch) -> None:

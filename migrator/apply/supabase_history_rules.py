@@ -14,8 +14,8 @@ from migrator.sql.statements import Data, Statement
 
 TABLE = Table("supabase_migrations", "schema_migrations")
 #: Of its columns those that are written, and by which it is found again; early CLIs had the first.
-COLUMNS = ("version", "name", "statements")
-FORGET = "DELETE FROM {table} WHERE version = {version}"
+MIRRORED_COLUMNS = ("version", "name", "statements")
+DELETE_MIRRORED = "DELETE FROM {table} WHERE version = {version}"
 _BLANKS = " \t\n\r\f\v"
 
 
@@ -32,7 +32,7 @@ def mirrored(version: str, pieces: Iterable[str], columns: Collection[str]) -> W
     parted = None if text is None else split(text)
     if parted is not None:
         values["statements"] = _array(parted)
-    written = [column for column in COLUMNS if column in columns and column in values]
+    written = [column for column in MIRRORED_COLUMNS if column in columns and column in values]
     changes = [f"{name} = EXCLUDED.{name}" for name in written if name != "version"]
     text = (
         f"INSERT INTO {TABLE.quoted} ({', '.join(written)})\n"
@@ -45,7 +45,7 @@ def mirrored(version: str, pieces: Iterable[str], columns: Collection[str]) -> W
 def forgotten(version: str) -> Write:
     """The statement that takes a migration out there as well."""
     digits = literal(version.partition("_")[0])
-    return Write(FORGET.format(table=TABLE.quoted, version=digits), None)
+    return Write(DELETE_MIRRORED.format(table=TABLE.quoted, version=digits), None)
 
 
 def split(text: str) -> tuple[str, ...] | None:

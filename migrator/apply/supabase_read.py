@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from migrator.apply.supabase_history_rules import COLUMNS, TABLE
+from migrator.apply.supabase_history_rules import MIRRORED_COLUMNS, TABLE
 from migrator.errors import AccessError
 from migrator.history.other_tables import look_for_tables
 from migrator.history.place import Place
@@ -25,4 +25,4 @@ def read_mirror(session: Session, place: Place, lock_timeout_ms: int) -> tuple[s
             remedy="Run as the owner of that table, or give "
             "--sync-supabase-history off (SYNC_SUPABASE_HISTORY).",
         )
-    return tuple(column for column in COLUMNS if column in table["columns"])
+    return tuple(column for column in MIRRORED_COLUMNS if column in table["columns"])

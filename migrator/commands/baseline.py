@@ -9,7 +9,7 @@ from migrator.apply.direction import Applying
 from migrator.apply.run import Run, View
 from migrator.apply.supabase_history import Sync
 from migrator.apply.tries import ask, until_unmoved
-from migrator.commands.baseline_rules import choose, declared
+from migrator.commands.baseline_rules import declared, to_declare
 from migrator.errors import DriftError, MigratorError
 from migrator.history.fence import Write
 from migrator.history.place import Place
@@ -41,13 +41,13 @@ def declare(run: Run, migrations: tuple[Migration, ...], at: str, *, check: bool
     """Record `at` and all that is older as applied; the versions, none when they are recorded.
 
     With `check` they are applied to a scratch database first, and what that then holds is
-    compared: DriftError when the database is another. Raises what `choose` does, too.
+    compared: DriftError when the database is another. Raises what `to_declare` does, too.
     """
     checked = not check
 
     def record(view: View) -> list[str]:
         nonlocal checked
-        chosen = choose(migrations, view.history.rows, at)
+        chosen = to_declare(migrations, view.history.rows, at)
         if not chosen:
             return []
         if not checked:

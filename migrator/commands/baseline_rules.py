@@ -8,17 +8,14 @@ from migrator.errors import ConfigError
 from migrator.folder.version_rules import find_version
 from migrator.history.fence import Write
 from migrator.history.place import Place
-from migrator.history.rows import log_row
+from migrator.history.rows import log_row, not_run
 from migrator.model import Applied, Kind, Migration
-from migrator.postgres.quoting import literal
-from migrator.sql.script import Script, sets_floor
+from migrator.sql.script import Script
 
 BASELINE = "baseline"  #: the log's event
-ROWS = """INSERT INTO {history} (version, checksum, rollback_sql, kind, run_id, floor)
-VALUES {rows}"""
 
 
-def choose(
+def to_declare(
     migrations: Sequence[Migration], history: Sequence[Applied], at: str
 ) -> tuple[Migration, ...]:
     """What is to be declared: `at` and all that is older; nothing when that is recorded already.
@@ -50,11 +47,5 @@ def choose(
 
 def declared(_last: Script, place: Place, chosen: Sequence[Migration]) -> tuple[Write, ...]:
     """That `chosen` were there before: a row and a line of the log for each."""
-    rows = (
-        f"({literal(m.version)}, {literal(m.checksum)}, {literal(m.rollback_sql)}, "
-        f"{literal(Kind.BASELINE.value)}, {literal(place.run_id)}, {sets_floor(m)})"
-        for m in chosen
-    )
-    text = ROWS.format(history=place.history, rows=",\n  ".join(rows))
     lines = (log_row(place, m.version, BASELINE, {"checksum": m.checksum}) for m in chosen)
-    return Write(text, len(chosen), history=len(chosen)), *lines
+    return not_run(place, chosen, Kind.BASELINE), *lines

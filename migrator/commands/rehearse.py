@@ -20,7 +20,7 @@ from migrator.sql.script import has_undo
 UP, DOWN = "Fix {0}, so that it makes the same again.", "Fix {0}, so that it undoes the whole."
 
 
-def rehearse(run: Run, migrations: tuple[Migration, ...]) -> list[dict[str, Any]]:
+def rehearse_all(run: Run, migrations: tuple[Migration, ...]) -> list[dict[str, Any]]:
     """Apply, undo and apply again each migration; in the end undo all, if that can be.
 
     Where there are repeatables, that is done with them in place, and all is applied again. After

@@ -11,7 +11,7 @@ from migrator.history import rows
 from migrator.history.fence import Write
 from migrator.history.place import Place
 from migrator.model import Applied, Migration
-from migrator.no_transaction.steps import COMMANDS
+from migrator.no_transaction.steps import COMMAND_OF
 from migrator.plan.plan import Plan, short
 from migrator.plan.progress import Answer, Progress
 from migrator.sql.script import sets_floor
@@ -70,7 +70,7 @@ class Assumption:
     records: tuple[Write, ...]  #: what records it, the log's line among them
 
 
-def choose(answers: Mapping[str, str | Sequence[str] | None], reason: str | None) -> Told:
+def given_answer(answers: Mapping[str, str | Sequence[str] | None], reason: str | None) -> Told:
     """The one answer that was given; ConfigError for none or several, or without a reason."""
     given = [(ANSWERS[name], value) for name, value in answers.items() if value is not None]
     if len(given) != 1 or not (reason or "").strip():
@@ -168,7 +168,7 @@ def _interrupted(known: Known, told: Told) -> _Ruled:
     if progress is None or progress.interrupted is None:
         raise _unfitting(f"no statement of {told.version} was interrupted")
     number, what = str(progress.interrupted.number), progress.interrupted.what
-    return [], {"number": number, "what": what, "by": COMMANDS[progress.way]}
+    return [], {"number": number, "what": what, "by": COMMAND_OF[progress.way]}
 
 
 def _accepted(known: Known, told: Told) -> _Ruled:

@@ -23,7 +23,7 @@ from migrator.history.undo_texts import read_kept
 from migrator.model import Applied, Event, Migration
 from migrator.no_transaction.run import apply_alone
 from migrator.plan.plan import make_plan
-from migrator.plan.undo import Origin, Step, UndoPlan, Wish, check_begun, make_undo
+from migrator.plan.undo import Origin, UndoPlan, UndoStep, Wish, check_begun, make_undo
 from migrator.report import Done
 
 
@@ -139,14 +139,14 @@ def _pending(
     return tuple(m.version for m in make_plan(migrations, left).pending if m.version in known)
 
 
-def _undo(run: Run, step: Step, seen: Seen) -> Done:
+def _undo(run: Run, step: UndoStep, seen: Seen) -> Done:
     if step.script.transactional:
         return run.fly(step.script, seen)
     also = run.direction.also(run.sync, step.script.migration)
     return apply_alone(run.link, step.script, seen.items(), also, run.direction)
 
 
-def _explain(error: StatementError, step: Step, untried: list[str]) -> None:
+def _explain(error: StatementError, step: UndoStep, untried: list[str]) -> None:
     """Say what a refusal means for the way back: the words for a migration say the contrary."""
     if error.remedy == StatementError.remedy:
         error.remedy = remedy(step)
@@ -154,7 +154,7 @@ def _explain(error: StatementError, step: Step, untried: list[str]) -> None:
     error.details["outcome"] = what_it_means(step, error.details.get("sqlstate"), untried, outcome)
 
 
-def _name_repeatables(error: StatementError, step: Step, applied: Sequence[Migration]) -> None:
+def _name_repeatables(error: StatementError, step: UndoStep, applied: Sequence[Migration]) -> None:
     """Where something of a repeatable is in the way, say so, instead of PostgreSQL's CASCADE."""
     if error.details.get("sqlstate") != DEPENDED_ON:
         return

@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 
 from migrator.history.flight import ESCAPED
-from migrator.plan.undo import Origin, Step
+from migrator.plan.undo import Origin, UndoStep
 from migrator.sql.created import Created, created
 
 DEPENDED_ON = "2BP01"
 
 
-def remedy(step: Step) -> str:
+def remedy(step: UndoStep) -> str:
     """What to do about an undo that PostgreSQL refused."""
     file = step.script.migration.file
     if step.origin is Origin.FILE:
@@ -38,7 +38,7 @@ def dependents(detail: str | None, repeatables: Mapping[str, str]) -> list[tuple
     return [(file, made) for _, file, made in sorted(found, key=lambda one: one[:2])]
 
 
-def remedy_for(step: Step, found: Sequence[tuple[str, Created]]) -> str:
+def remedy_for(step: UndoStep, found: Sequence[tuple[str, Created]]) -> str:
     """What to do where a repeatable's object is in the way: the next `up` makes it again."""
     down, files = step.script.migration.file, " and ".join(sorted({file for file, _ in found}))
     drops = " ".join(dict.fromkeys(made.drop for _, made in found))
@@ -50,7 +50,7 @@ def remedy_for(step: Step, found: Sequence[tuple[str, Created]]) -> str:
 
 
 def what_it_means(
-    step: Step, sqlstate: str | None, untried: Sequence[str], standing: str | None = None
+    step: UndoStep, sqlstate: str | None, untried: Sequence[str], standing: str | None = None
 ) -> str:
     """The state of the database after a refused undo; of a no-transaction one `standing` is it."""
     version = step.row.version

@@ -16,7 +16,7 @@ from migrator.model import Event, Migration
 from migrator.plan.plan import behind
 from migrator.sql.script import Script
 
-Answer = dict[str, Any]
+Output = dict[str, Any]
 
 LOG_LINES = 50  #: that `history` shows
 
@@ -43,7 +43,7 @@ class Command:
 
     #: (run, *words, **options) -> what goes to stdout, beside the report; an option that was not
     #: given is None, or False where it takes no value
-    do: Callable[..., Answer]
+    do: Callable[..., Output]
     words: tuple[str, ...] = ()  #: the names of the words that follow the command
     options: tuple[Option, ...] = ()
     needs_database: bool = True
@@ -58,27 +58,27 @@ class Command:
         return (self.do.__doc__ or "").strip()
 
 
-def up(run: Run) -> Answer:
+def up(run: Run) -> Output:
     """Apply every pending migration, lowest version first, then changed repeatables."""
     run.apply_pending(_source(run))
     return {}
 
 
-def status(run: Run) -> Answer:
+def status(run: Run) -> Output:
     """Show every migration and its state, and what is wrong; changes nothing."""
     from migrator.commands.overview import status_of
 
     return status_of(run, _source(run))
 
 
-def plan(run: Run, *, graph: bool) -> Answer:
+def plan(run: Run, *, graph: bool) -> Output:
     """Show what `up` would do, and fail where it would; changes nothing."""
     from migrator.commands.overview import planned
 
     return planned(run, _source(run), graph=graph)
 
 
-def verify(run: Run, *, base: str | None) -> Answer:
+def verify(run: Run, *, base: str | None) -> Output:
     """Fail unless all is applied and nothing has drifted, whatever the policies let pass.
 
     With --base, offline: fail when the folder has a file that is older than the newest of REF.
@@ -93,7 +93,7 @@ def verify(run: Run, *, base: str | None) -> Answer:
     return {}
 
 
-def wait(run: Run) -> Answer:
+def wait(run: Run) -> Output:
     """Poll until the database holds every migration of the folder; for an initContainer."""
     wait_for_all(run, _full_source(run))
     return {}
@@ -101,7 +101,7 @@ def wait(run: Run) -> Answer:
 
 def rollback(
     run: Run, *, to: str | None, steps: str | None, plan: bool, from_files: bool, yes: bool
-) -> Answer:
+) -> Output:
     """Undo what the last run applied, or with --to and --steps more; --plan only shows it."""
     from migrator.commands.rollback import plan_undo, roll_back
     from migrator.plan.undo import Origin, Wish
@@ -119,9 +119,9 @@ def rollback(
     return {}
 
 
-def rehearse(run: Run) -> Answer:
+def rehearse(run: Run) -> Output:
     """Prove each undo on a scratch database: up, down, up again, and nothing is left or lost."""
-    from migrator.commands.rehearse import rehearse as rehearse_all
+    from migrator.commands.rehearse import rehearse_all
 
     done = rehearse_all(run, _full_source(run))
     without = [row["version"] for row in done if row["result"] == "no undo"]
@@ -131,7 +131,7 @@ def rehearse(run: Run) -> Answer:
     return {"rehearsed": done}
 
 
-def baseline(run: Run, *, at: str | None, check: bool) -> Answer:
+def baseline(run: Run, *, at: str | None, check: bool) -> Output:
     """Record all files up to --at as applied, without running them; --check compares first."""
     from migrator.commands.baseline import declare
 
@@ -142,7 +142,7 @@ def baseline(run: Run, *, at: str | None, check: bool) -> Answer:
     return {"baseline": versions}
 
 
-def history(run: Run, *, limit: str | None) -> Answer:
+def history(run: Run, *, limit: str | None) -> Output:
     """Show the log: who did what when, how long it took, and why; changes nothing."""
     from migrator.commands.overview import log_line
 
@@ -150,29 +150,29 @@ def history(run: Run, *, limit: str | None) -> Answer:
     return {"log": [log_line(line) for line in lines]}
 
 
-def report(run: Run, *, markdown: bool) -> Answer:
+def report(run: Run, *, markdown: bool) -> Output:
     """Show the whole state, for a pull request or an incident; changes nothing."""
     from migrator.commands.overview import whole_state
 
     return whole_state(run, _source(run))
 
 
-def repair(run: Run, reason: str | None, **answers: str | list[str] | None) -> Answer:
+def repair(run: Run, reason: str | None, **answers: str | list[str] | None) -> Output:
     """Record what a person knows about one migration, and why; deletes nothing of the log."""
     from migrator.commands.repair import record_answer
-    from migrator.commands.repair_rules import choose  # seldom needed
+    from migrator.commands.repair_rules import given_answer  # seldom needed
 
-    return record_answer(run, _source(run), choose(answers, reason))
+    return record_answer(run, _source(run), given_answer(answers, reason))
 
 
-def adopt(run: Run, *, from_: str | None, table: str | None, plan: bool) -> Answer:
+def adopt(run: Run, *, from_: str | None, table: str | None, plan: bool) -> Output:
     """Take over the history of another tool, with proof of what it ran where there is one."""
     from migrator.adopt.adopt import adopt_history  # once in the life of a database
 
     return adopt_history(run, _full_source(run), from_, table, only_plan=plan)
 
 
-def new(run: Run, name: str | None = None, *, repeatable: bool, renumber: str | None) -> Answer:
+def new(run: Run, name: str | None = None, *, repeatable: bool, renumber: str | None) -> Output:
     """Create the next migration's file and its .down.sql, or give a late one the next number."""
     if (name is None) == (renumber is None) or (repeatable and renumber):
         raise ConfigError("`new` takes a NAME, or --renumber VERSION", remedy="Give one of them.")
@@ -287,7 +287,7 @@ def _checked(run: Run, migrations: tuple[Migration, ...]) -> tuple[View, tuple[S
     return view, scripts
 
 
-def _verify_base(run: Run, ref: str) -> Answer:
+def _verify_base(run: Run, ref: str) -> Output:
     from migrator.folder.git import read_names_at
 
     migrations = _full_source(run)

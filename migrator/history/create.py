@@ -16,17 +16,18 @@ from migrator.history.questions import asked
 from migrator.history.read import History
 from migrator.history.rows import log_row
 from migrator.postgres.quoting import HERE, do, first, identifier, literal
+from migrator.postgres.refusal import NO_RIGHT
 from migrator.postgres.session import LostError, ServerError, Session
 
 if TYPE_CHECKING:
     from migrator.model import Migration
     from migrator.postgres.refusal import Refusal
 
-NO_RIGHT, NO_SUCH_ROLE = "42501", "42704"
+NO_SUCH_ROLE = "42704"
 #: No IF NOT EXISTS: a table that has appeared since the look is another role's, or another
 #: runner's, and is looked at again. Each name has its schema, as these statements run under the
 #: search_path that the event triggers of the database expect.
-CREATE = """CREATE TABLE {history} (
+CREATE_HISTORY = """CREATE TABLE {history} (
     version           varchar(255) PRIMARY KEY,
     applied_at        pg_catalog.timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP,
     execution_time_ms integer,
@@ -133,7 +134,7 @@ def prepare_history(
     if not history.schema_exists:
         statements.append(f"CREATE SCHEMA {identifier(place.schema)}")
     if not history.exists:
-        statements.append(CREATE.format(**names))
+        statements.append(CREATE_HISTORY.format(**names))
     elif not history.complete:
         statements.append(COMPLETE.format(**names))
     if not history.log_exists:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from migrator.postgres.quoting import identifier, literal
 
-OWN = ("schema_migrations", "schema_migrations_log")  #: what our tables are called
+TABLE_NAMES = ("schema_migrations", "schema_migrations_log")  #: what our tables are called
 
 
 class Access(Enum):
@@ -37,7 +37,7 @@ class Table(NamedTuple):
 
     @property
     def quoted(self) -> str:
-        name = self.name if self.name in OWN else identifier(self.name)
+        name = self.name if self.name in TABLE_NAMES else identifier(self.name)
         return f"{identifier(self.schema)}.{name}"
 
     def __str__(self) -> str:

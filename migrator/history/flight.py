@@ -31,7 +31,7 @@ from migrator.postgres.quoting import (
 )
 
 if TYPE_CHECKING:
-    from migrator.sql.parts import Part, Reader
+    from migrator.sql.parts import Part, TextReader
     from migrator.sql.script import Script
 
 MOVED = "MG001"  #: SQLSTATE of our own: the history is not what the plan saw
@@ -56,7 +56,7 @@ HOLDER = """SELECT jsonb_build_object(
  WHERE {ours} AND held.granted
  LIMIT 1"""
 #: Our advisory lock in pg_locks: a bigint key is split over classid and objid, objsubid 1.
-OURS = """held.locktype = 'advisory' AND held.objsubid = 1
+OUR_LOCK = """held.locktype = 'advisory' AND held.objsubid = 1
    AND held.classid = {high}::oid AND held.objid = {low}::oid"""
 #: For the locks of others; this backend's are all of this database.
 IN_DATABASE = "held.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -64,8 +64,8 @@ HEAD = """SELECT encode(sha256(convert_to(coalesce(string_agg(
     version::text || E'\\t' || coalesce(checksum::text, '') || E'\\n', ''
     ORDER BY version::text COLLATE "C"), ''), 'UTF8')), 'hex')
   FROM {history}"""
-TRY_LOCK = """  IF NOT pg_try_advisory_xact_lock({key}) THEN
-    RAISE EXCEPTION USING ERRCODE = '{held}', MESSAGE = 'another runner holds the lock',
+TRY_LOCK = """  IF NOT {take}({key}) THEN
+    RAISE EXCEPTION USING ERRCODE = '{held}', MESSAGE = '{message}',
       DETAIL = coalesce(({holder})::text, '{{}}');
   END IF;
 """
@@ -192,10 +192,19 @@ def present(place: Place) -> str:
 
 
 def _guarded(place: Place, limits: Limits, checks: str) -> list[str]:
-    key, holder = lock_key(place.schema), holder_query(place.schema)
-    lock = TRY_LOCK.format(key=key, held=HELD, holder=holder)
-    guard = do(lock + checks, DECLARE)
+    guard = do(try_lock(place, "pg_try_advisory_xact_lock") + checks, DECLARE)
     return [HERE, *(f"SET LOCAL {value}" for value in settings(place, limits)), guard]
+
+
+def try_lock(place: Place, take: str) -> str:
+    """Statements of a block that take the runners' lock by the function `take`, or raise HELD."""
+    return TRY_LOCK.format(
+        take=take,
+        key=lock_key(place.schema),
+        held=HELD,
+        message="another runner holds the lock",
+        holder=holder_query(place.schema),
+    )
 
 
 def head_check(place: Place, seen: str) -> str:
@@ -235,7 +244,7 @@ def our_lock(schema: str) -> str:
 
 def _lock_of(schema: str) -> str:
     high, low = divmod(lock_key(schema) % 2**64, 2**32)
-    return OURS.format(high=high, low=low)
+    return OUR_LOCK.format(high=high, low=low)
 
 
 def make_flight(
@@ -253,7 +262,7 @@ def make_flight(
     messages are made one by one, so that a large file is never held whole. Raises what reading the
     file again does.
     """
-    from migrator.sql.parts import Reader  # a run with nothing pending does not need it
+    from migrator.sql.parts import TextReader  # a run with nothing pending does not need it
 
     path = ", ".join(identifier(name) for name in limits.search_path) or "DEFAULT"
     before = [
@@ -262,7 +271,7 @@ def make_flight(
     ]
     closing = _closing(place, seen, (*(writes or applied(script, place)), *also))
     start = _join(before)
-    reader = Reader(script.migration.pieces)
+    reader = TextReader(script.migration.pieces)
     if script.whole:
         end = "\n;\n" + _join(closing)
         yield replace(_part(reader, script.parts[0], start, end, len(before)), commits=True)
@@ -309,7 +318,7 @@ def _closing(place: Place, seen: str, writes: Sequence[Write]) -> list[str]:
 
 
 def _part(
-    reader: Reader,
+    reader: TextReader,
     part: Part,
     start: str = "",
     end: str = "",

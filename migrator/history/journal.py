@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from migrator.history.fence import DECLARE, Access, Write
 from migrator.history.flight import (
-    HELD,
     SPENT,
     head_check,
     head_query,
-    holder_query,
-    lock_key,
     our_lock,
     present,
     still_locked,
+    try_lock,
 )
 from migrator.history.place import Limits, Place, marker, settings
 from migrator.history.proof import TAMPERED, keep, remains, untouched, writing
@@ -65,17 +63,12 @@ LINES = """SELECT coalesce(jsonb_agg(
   FROM {log} AS l WHERE l.event IN ({events}) AND {which}"""
 #: Whatever role and search_path the file has set: for our own statements, until their message
 #: or transaction ends.
-OURS = (
+AS_OURSELVES = (
     "SET LOCAL SESSION AUTHORIZATION DEFAULT",
     "SET LOCAL role TO DEFAULT",  # as RESET ROLE: ALTER ROLE … SET role may have given another
     UTF8,
     HERE,
 )
-LOCK = """  IF NOT pg_try_advisory_lock({key}) THEN
-    RAISE EXCEPTION USING ERRCODE = '{held}', MESSAGE = 'another runner holds the lock',
-      DETAIL = coalesce(({holder})::text, '{{}}');
-  END IF;
-"""
 #: From the first statement on; before it a large file is taken apart, which may last. Nothing else
 #: ends a frozen runner's hold of the lock: its kernel still answers keepalives.
 LIVELY = "SET idle_session_timeout = 60000"
@@ -117,8 +110,7 @@ def take_lock(place: Place, limits: Limits) -> str:
     keepalives of ours the server would keep the lock of a client that is gone for as long as its
     own let it.
     """
-    key, holder = lock_key(place.schema), holder_query(place.schema)
-    lock = do(LOCK.format(key=key, held=HELD, holder=holder))
+    lock = do(try_lock(place, "pg_try_advisory_lock"))
     begin = f"{marker(place, 'takes its lock')} {CLEAN[0]}"
     settled = (*CLEAN[1:], *_lasting(place, limits))
     return ";\n".join((begin, *settled, _message([lock, "SELECT pg_backend_pid()"])))
@@ -269,4 +261,4 @@ def _recording(place: Place, writes: Sequence[Write], checks: str = "", *queries
 
 def _message(statements: Sequence[str]) -> str:
     """One implicit transaction of our own statements; the last one's rows come back."""
-    return ";\n".join((*OURS, *statements))
+    return ";\n".join((*AS_OURSELVES, *statements))

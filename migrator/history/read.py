@@ -24,7 +24,15 @@ from migrator.postgres.quoting import do, first, literal
 from migrator.postgres.session import ServerError, Session
 
 #: What `READ` gives as JSON; the columns that an older job's table lacks are null.
-COLUMNS = ("version", "checksum", "kind", "applied_at", "execution_time_ms", "run_id", "floor")
+HISTORY_COLUMNS = (
+    "version",
+    "checksum",
+    "kind",
+    "applied_at",
+    "execution_time_ms",
+    "run_id",
+    "floor",
+)
 
 #: The block looks into the catalog first, because a query that names the table cannot exist where
 #: there is none, and because nothing that belongs to the table may be evaluated before `question`
@@ -128,7 +136,7 @@ OTHERS = """  IF rows IS NULL THEN
       'others', current_setting('migrator.others')::jsonb);
   END IF;
 """
-ROWS = "SELECT jsonb_agg(jsonb_build_array(%s)) FROM {history} AS h"
+READ_ROWS = "SELECT jsonb_agg(jsonb_build_array(%s)) FROM {history} AS h"
 
 #: The lines of what is not in the history, and of what was ever undone outside a transaction.
 UNFINISHED = """NOT EXISTS (
@@ -217,8 +225,8 @@ def read_history(
         history=place.history,
         log=place.log,
         readers=_array(readers),
-        columns=_array(COLUMNS),
-        query=literal(ROWS.format(history=place.history)),
+        columns=_array(HISTORY_COLUMNS),
+        query=literal(READ_ROWS.format(history=place.history)),
         journal=literal(lines_query(place.log, which)),
         others=OTHERS.format(look=look_for_others(place)) if others_too else "",
         at_work=look_for_worker(place) if at_work else "",
@@ -254,7 +262,7 @@ def read_history(
         schema_exists=answer["schema_exists"],
         exists=answer["exists"],
         log_exists=bool(answer["log"]),
-        complete=bool(answer["log"]) and set(COLUMNS) | {"rollback_sql"} <= set(columns),
+        complete=bool(answer["log"]) and set(HISTORY_COLUMNS) | {"rollback_sql"} <= set(columns),
         readers_lacking=tuple(answer.get("readers_lacking", readers)),
         read_only=answer["read_only"],
         columns=frozenset(columns),

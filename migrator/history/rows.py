@@ -13,13 +13,15 @@ from migrator.plan.undo import Origin
 from migrator.postgres.quoting import literal
 
 if TYPE_CHECKING:
-    from migrator.model import Migration
+    from migrator.model import Kind, Migration
     from migrator.sql.script import Script
 
 MS = "migrator_ms"  #: SPENT, in the block that records a flight
 RECORD = """INSERT INTO {history}
     (version, execution_time_ms, checksum, rollback_sql, kind, run_id, floor)
 VALUES ({version}, {spent}, {checksum}, {rollback_sql}, 'versioned', {run_id}, {floor})"""
+RECORD_NOT_RUN = """INSERT INTO {history} (version, checksum, rollback_sql, kind, run_id, floor)
+VALUES {rows}"""
 #: No ON CONFLICT: a table that an older job left may lack the key. The lock replaces it.
 RECORD_REPEATABLE = """IF EXISTS (SELECT FROM {history} WHERE version = {version}) THEN
     UPDATE {history}
@@ -88,6 +90,19 @@ def record(place: Place, migration: Migration, spent_ms: str, *, floor: bool) ->
     return Write(text, history=1)
 
 
+def not_run(place: Place, migrations: Sequence[Migration], kind: Kind) -> Write:
+    """The INSERT of rows for what this job has not run itself: it is declared, or adopted."""
+    from migrator.sql.script import sets_floor
+
+    rows = (
+        f"({literal(m.version)}, {literal(m.checksum)}, {literal(m.rollback_sql)}, "
+        f"{literal(kind.value)}, {literal(place.run_id)}, {sets_floor(m)})"
+        for m in migrations
+    )
+    text = RECORD_NOT_RUN.format(history=place.history, rows=",\n  ".join(rows))
+    return Write(text, len(migrations), history=len(migrations))
+
+
 def answer(
     place: Place, version: str, answered: Answer, reason: str, assumed: str, **more: str | None
 ) -> Write:
@@ -119,7 +134,7 @@ def rename_row(place: Place, version: str, new: str) -> Write:
 
 
 #: The row goes, and its facts into the log.
-FORGET = """WITH gone AS (DELETE FROM {history} WHERE version = {version} RETURNING *)
+DELETE_ROW = """WITH gone AS (DELETE FROM {history} WHERE version = {version} RETURNING *)
 INSERT INTO {log} (run_id, version, event, runner, detail)
 SELECT {run_id}, version, {event}, {runner}, jsonb_build_object(
     'execution_time_ms', {spent}, 'from', {origin}, 'checksum', checksum, 'kind', kind,
@@ -155,7 +170,7 @@ def undone(
         "origin": literal(origin.value),
     }
     forgotten = forget_repeatables(place, script.migration.version, again)
-    return (Write(FORGET.format(**words), history=1, log=1), *forgotten)
+    return (Write(DELETE_ROW.format(**words), history=1, log=1), *forgotten)
 
 
 def forget_repeatables(place: Place, undone: str, again: Sequence[str]) -> tuple[Write, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from migrator.history.journal import OURS
+from migrator.history.journal import AS_OURSELVES
 from migrator.no_transaction.settle import Sight, read_sight
 from migrator.postgres.blockers import BACKEND_NAME
 from migrator.postgres.quoting import identifier, literal
@@ -22,7 +22,7 @@ ON = "nullif(current_setting('migrator.on'), '')::oid"
 
 #: Each session that holds or awaits a lock that a build or ALTER TABLE has on these tables;
 #: VACUUM and ANALYZE have the same, and build nothing.
-BUSY = """(SELECT coalesce(jsonb_agg(DISTINCT
+BUILDERS = """(SELECT coalesce(jsonb_agg(DISTINCT
       coalesce({name}, other.backend_type, 'a session') || ' (pid ' || l.pid || ')'), '[]')
   FROM pg_locks AS l LEFT JOIN pg_stat_activity AS other ON other.pid = l.pid
  WHERE l.locktype = 'relation' AND l.pid <> pg_backend_pid()
@@ -116,7 +116,7 @@ def look(
     """
     orphans = "'[]'::jsonb" if marker is None else ORPHANS.format(marker=literal(marker.strip()))
     query = _query(effect, orphans)
-    rows = session.send(";\n".join((_resolve(effect), *OURS, query)))
+    rows = session.send(";\n".join((_resolve(effect), *AS_OURSELVES, query)))
     sight = read_sight(rows[0][0])
     if before is None or effect.act is not Act.CREATE_INDEX or not sight.index:
         return sight
@@ -150,7 +150,7 @@ def _query(effect: Effect, orphans: str) -> str:
 
 
 def _busy(tables: str) -> str:
-    return BUSY.format(name=BACKEND_NAME, tables=tables)
+    return BUILDERS.format(name=BACKEND_NAME, tables=tables)
 
 
 def _matches(session: Session, effect: Effect, sight: Sight) -> bool | None:
@@ -164,7 +164,7 @@ def _matches(session: Session, effect: Effect, sight: Sight) -> bool | None:
         unique="UNIQUE " if effect.unique else "",
         name=identifier(effect.name[-1]),
         definition=effect.definition,
-        ours=";\n".join(OURS),
+        ours=";\n".join(AS_OURSELVES),
         resolve=_resolve(effect),
         on_oid=ON,
         found=sight.oid,

@@ -13,7 +13,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-from migrator.apply.database import BUSY, LOCK_REFUSED, LOSSES, Link, MovedError, TablesBusyError
+from migrator.apply.database import (
+    CONTENTION,
+    LOCK_REFUSED,
+    LOSSES,
+    Link,
+    MovedError,
+    TablesBusyError,
+)
 from migrator.apply.direction import Direction
 from migrator.apply.remedies import IN_TRANSACTION
 from migrator.apply.tries import Cause, own_session, persist
@@ -47,15 +54,15 @@ from migrator.no_transaction.settle import (
     settle_first,
 )
 from migrator.no_transaction.steps import (
-    Step,
+    FileStatement,
     check_settled,
     check_unchanged,
     escaped,
     in_the_way,
-    question,
     standing,
     steps,
     tampered,
+    undecided,
 )
 from migrator.plan.progress import How, Intent, Progress, fold, read_lines
 from migrator.postgres.quoting import UTF8
@@ -212,7 +219,7 @@ class _Visit:
             self._again(lambda: self._send(text))
         return Done(self.version, self.progress.spent_ms)
 
-    def _carry_out(self, step: Step) -> None:
+    def _carry_out(self, step: FileStatement) -> None:
         """One statement, from whatever state it was left in."""
         if step.effect.act is Act.SESSION:
             self._try(step, f"{step.text}\n;\n{UTF8}")
@@ -231,7 +238,7 @@ class _Visit:
             self._begin(step)
             self._run(step)
 
-    def _settled(self, step: Step, intent: Intent) -> bool:
+    def _settled(self, step: FileStatement, intent: Intent) -> bool:
         """Settle an interrupted statement; False when it is to be run, or run again."""
         changed = intent.sha256 != step.sha256 or intent.number != step.number
         lone = step.effect.act is Act.ATOMIC  #: it was found that it does not go in company
@@ -254,7 +261,7 @@ class _Visit:
                 if verdict.next is Next.AGAIN:
                     return False
                 if verdict.next is Next.ASK:
-                    raise question(step, verdict, self.way)
+                    raise undecided(step, verdict, self.way)
                 self._tidy_up(effect, verdict)
 
     def _tidy_up(self, effect: Effect, verdict: Verdict) -> None:
@@ -264,7 +271,7 @@ class _Visit:
         for name in verdict.drop:
             self._send(journal.drop_index(name))
 
-    def _when_idle(self, step: Step, judge: Callable[[], Verdict]) -> Verdict:
+    def _when_idle(self, step: FileStatement, judge: Callable[[], Verdict]) -> Verdict:
         """What `judge` says once it no longer says WAIT; LockedError after WAIT_TIMEOUT."""
 
         def once() -> Verdict:
@@ -290,7 +297,7 @@ class _Visit:
                 remedy="See whether that session is at work or stuck, then run again.",
             ) from None
 
-    def _begin(self, step: Step) -> None:
+    def _begin(self, step: FileStatement) -> None:
         """Write the intent, unless what is there already forbids to run the statement."""
         seen: list[Sight] = []
 
@@ -307,16 +314,16 @@ class _Visit:
         self.progress = replace(self.progress, interrupted=intent)
         self.link.tell(Event("statement.started", "info", step.fields))
 
-    def _run(self, step: Step) -> None:
+    def _run(self, step: FileStatement) -> None:
         """The statement itself, which has an intent; then its outcome."""
         prefix = statement_marker(self.link.run_id, self.version, step.number)
         self._try(step, f"{prefix}{step.text}", len(prefix))
         verdict = confirm(step.effect, look(self.session, step.effect))
         if verdict.next is Next.ASK:
-            raise question(step, verdict, self.way)
+            raise undecided(step, verdict, self.way)
         self._conclude(step, How.RAN)
 
-    def _commit(self, step: Step) -> None:
+    def _commit(self, step: FileStatement) -> None:
         """A statement that runs in a transaction, together with its outcome."""
         self.link.tell(Event("statement.started", "info", step.fields))
         before, after = journal.atomic(
@@ -326,21 +333,23 @@ class _Visit:
             rows = self._try(step, before + step.text + after, len(before), 1)
         self._is_done(step, rows, How.RAN)
 
-    def _conclude(self, step: Step, how: How) -> None:
+    def _conclude(self, step: FileStatement, how: How) -> None:
         """Record the outcome, again while the log is busy; the statement is not done over."""
         text = journal.conclude(
             self.place, self.version, step.number, step.sha256, how, self.seen, self.way
         )
         self._is_done(step, self._again(lambda: self._send(text)), how)
 
-    def _is_done(self, step: Step, rows: Rows, how: How) -> None:
+    def _is_done(self, step: FileStatement, rows: Rows, how: How) -> None:
         spent_ms = int(rows[0][0]) if rows and rows[0][0] is not None else None
         done = {**self.progress.done, step.number: step.sha256}
         self.progress = Progress(done, self.progress.spent_ms + (spent_ms or 0), None, self.way)
         fields = {**step.fields, "execution_time_ms": spent_ms, "how": how.value}
         self.link.tell(Event("statement.done", "info", fields))
 
-    def _try(self, step: Step, text: str, starts: int = 0, results_before: int = 0) -> Rows:
+    def _try(
+        self, step: FileStatement, text: str, starts: int = 0, results_before: int = 0
+    ) -> Rows:
         """Send a text of the file's, which begins at `starts`; raises what its refusal means."""
         self.session.count_results()
         began = time.monotonic()
@@ -354,14 +363,14 @@ class _Visit:
                 raise
             if error.refusal.sqlstate == LOCK_REFUSED and self._may_wait(step.effect):
                 self.waited = time.monotonic() - began
-            if error.refusal.sqlstate in BUSY:
+            if error.refusal.sqlstate in CONTENTION:
                 raise self.link.tables_busy(error, message, answered) from error
             if step.effect.act is Act.ATOMIC and _goes_alone(error):
                 raise _NotInCompanyError from error
             raise self._refused(step, message, error, answered) from error
 
     def _refused(
-        self, step: Step, message: Message, error: ServerError, answered: int | None
+        self, step: FileStatement, message: Message, error: ServerError, answered: int | None
     ) -> MigratorError:
         """What a refused statement ends the run with; recorded, with what is left of it undone."""
         from migrator.apply.diagnosis import Standing
@@ -384,7 +393,7 @@ class _Visit:
                 self.progress = self.progress.undone(step.number)
         return found
 
-    def _undone(self, step: Step) -> bool:
+    def _undone(self, step: FileStatement) -> bool:
         """Whether nothing of a refused statement is left; an INVALID index is dropped for it.
 
         A SET may be refused before an interrupted statement has been settled, which in a file
@@ -497,7 +506,7 @@ class _Visit:
         try:
             return self.session.send(f"{marker(self.place, self.version)} {text}")
         except ServerError as error:
-            if error.refusal.sqlstate in BUSY:
+            if error.refusal.sqlstate in CONTENTION:
                 raise self.link.tables_busy(error) from error
             raise
 

@@ -18,7 +18,7 @@ from migrator.sql.statements import Statement
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FileStatement:
     """One statement of the file."""
 
     script: Script
@@ -79,15 +79,15 @@ class Step:
         )
 
 
-def steps(script: Script) -> Iterator[Step]:
+def steps(script: Script) -> Iterator[FileStatement]:
     """All statements of a file that was found fit to run outside a transaction."""
     for number, (statement, text) in enumerate(texts(script.migration.pieces), 1):
         effect = effect_of(text, statement.kind) or Effect(Act.ASK)
-        yield Step(script, number, statement, text, effect)
+        yield FileStatement(script, number, statement, text, effect)
 
 
 #: The command that goes on with what was interrupted.
-COMMANDS = {Way.FORTH: "up", Way.BACK: "rollback"}
+COMMAND_OF = {Way.FORTH: "up", Way.BACK: "rollback"}
 
 
 def standing(version: str, progress: Progress) -> str:
@@ -106,14 +106,14 @@ def standing(version: str, progress: Progress) -> str:
     return "; ".join(parts)
 
 
-def question(step: Step, verdict: Verdict, way: Way = Way.FORTH) -> DirtyError:
+def undecided(step: FileStatement, verdict: Verdict, way: Way = Way.FORTH) -> DirtyError:
     """What only a person can answer, with the two commands that answer it."""
     version = step.version
     return DirtyError(
         f"{step.where} was interrupted: has it taken effect? Seen: {verdict.seen}",
         remedy=f"If it has: `repair --done {version} --reason WHY`, which goes on after it. If "
         f"it has not, once nothing of it is left: `repair --retry {version} --reason WHY`, "
-        f"which lets the next `{COMMANDS[way]}` run it again.",
+        f"which lets the next `{COMMAND_OF[way]}` run it again.",
         version=version,
         file=step.script.migration.file,
         line=step.line,
@@ -121,7 +121,7 @@ def question(step: Step, verdict: Verdict, way: Way = Way.FORTH) -> DirtyError:
     )
 
 
-def in_the_way(step: Step, verdict: Verdict, found: Sight) -> DirtyError:
+def in_the_way(step: FileStatement, verdict: Verdict, found: Sight) -> DirtyError:
     """An INVALID index that was there before, which the statement would pass over."""
     return DirtyError(
         f"{step.where}: {verdict.seen}; the statement would pass it over",
@@ -157,8 +157,9 @@ def check_settled(script: Script, progress: Progress) -> None:
     raise DirtyError(
         f"{file}: statement {intent.number} ({intent.what}) was interrupted, and the file has it "
         "no more: what has it left?",
-        remedy=f"Restore it, and the next `{COMMANDS[progress.way]}` settles it; or, once nothing "
-        f"of it is left: `repair --retry {version} --reason WHY`, which goes on without it.",
+        remedy=f"Restore it, and the next `{COMMAND_OF[progress.way]}` settles it; or, once "
+        f"nothing of it is left: `repair --retry {version} --reason WHY`, which goes on without "
+        "it.",
         version=version,
         file=file,
     )

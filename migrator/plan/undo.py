@@ -50,7 +50,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class UndoStep:
     """One migration that is to be undone."""
 
     row: Applied
@@ -77,7 +77,7 @@ class Step:
 class UndoPlan:
     """What is to be undone, judged."""
 
-    steps: tuple[Step, ...] = ()  #: in the order in which they are undone
+    steps: tuple[UndoStep, ...] = ()  #: in the order in which they are undone
     warnings: tuple[Finding, ...] = ()
     failures: tuple[MigratorError, ...] = ()  #: each with its findings; empty = go
 
@@ -134,7 +134,7 @@ def make_undo(
         script, found = understand(_down(row, text))
         wrong += found
         if script is not None:
-            steps.append(Step(row, script, origin, again[row.version]))
+            steps.append(UndoStep(row, script, origin, again[row.version]))
     warnings = [found for version, which in again.items() for found in announced(version, which)]
     if on_drift is OnFinding.WARN:
         warnings, drifted = warnings + drifted, []

@@ -22,7 +22,7 @@ from migrator.postgres.session import Session
 from migrator.postgres.stop import TimeIsUpError, Watch
 
 if TYPE_CHECKING:
-    from migrator.postgres.connect_failures import Verdict
+    from migrator.postgres.connect_failures import Failure
     from migrator.postgres.url import Target
 
 #: How long one address may take to answer; less when others remain to be tried.
@@ -49,7 +49,7 @@ REROUTED = frozenset({"route", "name", "silent"})
 class ConnectError(Exception):
     """One try to connect has failed."""
 
-    def __init__(self, message: str, verdict: Verdict, target: Target) -> None:
+    def __init__(self, message: str, verdict: Failure, target: Target) -> None:
         super().__init__(message)
         self.verdict = verdict
         self.target = target
@@ -152,14 +152,14 @@ def _connect(target: Target, runner: str, ends: float, watch: Watch, *, more: bo
 def _failed(failures: Sequence[tuple[str, str]], target: Target) -> ConnectError:
     """What the failures at these addresses come to."""
     from migrator.postgres.connect_failures import (  # needed only when something went wrong
-        Answer,
+        FailureKind,
         judge,
     )
 
     message = "; ".join(dict.fromkeys(held(text).partition("\n")[0] for _, text in failures))
     only_ipv6 = all(":" in address for address, _ in failures)
     verdict = judge("\n".join(text for _, text in failures), target, only_ipv6=only_ipv6)
-    kind = _AgainError if verdict.answer is Answer.RETRY else ConnectError
+    kind = _AgainError if verdict.kind is FailureKind.RETRY else ConnectError
     return kind(message, verdict, target)
 
 

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from migrator.postgres.refusal import NO_RIGHT
 from migrator.postgres.url import Target
 
 
-class Answer(Enum):
+class FailureKind(Enum):
     """What a failed connect calls for."""
 
     RETRY = "retry"  #: it may pass by itself
@@ -24,17 +25,17 @@ class Answer(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Failure:
     """What one failed connect means."""
 
-    answer: Answer
+    kind: FailureKind
     reason: str  #: one of a few short words for the log, "login", "tenant", "tls", …
     remedy: str
     wait_seconds: float = 0.0  #: a pause that the server is known to want before the next try
 
     @property
     def refused(self) -> bool:
-        return self.answer is Answer.REFUSED
+        return self.kind is FailureKind.REFUSED
 
 
 POOLER_USER = (
@@ -97,95 +98,95 @@ FULL_UP = (
     r"|sorry, too many clients"
 )
 
-_RETRY, _REFUSED = Answer.RETRY, Answer.REFUSED
+_RETRY, _REFUSED = FailureKind.RETRY, FailureKind.REFUSED
 #: What a pooler says in the first place. Of each table the first row that fits decides.
-POOLERS: tuple[tuple[str, Verdict], ...] = (
+POOLERS: tuple[tuple[str, Failure], ...] = (
     (
         r"\(ECIRCUITBREAKER\).*(failed to retrieve|too many failed attempts)",
-        Verdict(_RETRY, "pooler", POOLER_DOWN, wait_seconds=30.0),
+        Failure(_RETRY, "pooler", POOLER_DOWN, wait_seconds=30.0),
     ),
-    (r"\(ECIRCUITBREAKER\)", Verdict(_REFUSED, "banned", BANNED)),
+    (r"\(ECIRCUITBREAKER\)", Failure(_REFUSED, "banned", BANNED)),
     (
         r"\(ENOTFOUND\)|tenant/user .*not found|Tenant or user not found|\(ENOIDENTIFIER\)",
-        Verdict(_REFUSED, "tenant", POOLER_USER),
+        Failure(_REFUSED, "tenant", POOLER_USER),
     ),
-    (r"\(EBANNED\)", Verdict(_REFUSED, "banned", BANNED)),
+    (r"\(EBANNED\)", Failure(_REFUSED, "banned", BANNED)),
     (
         r"\(EADDRNOTALLOWED\)|address not in tenant allow_list",
-        Verdict(_REFUSED, "network", NETWORK),
+        Failure(_REFUSED, "network", NETWORK),
     ),
 )
 #: What PostgreSQL says in whatever language: the beginning of a SQLSTATE, and the routine that
 #: raised it where several use that number [M: 15].
-NUMBERS: tuple[tuple[str, str, Verdict], ...] = (
-    ("28000", "ClientAuthentication", Verdict(_REFUSED, "tls", TLS_WANTED)),  # pg_hba.conf
-    ("28000", "InitializeSessionUserId", Verdict(_REFUSED, "login", LOGIN)),
-    ("28000", "auth_failed", Verdict(_REFUSED, "login", LOGIN)),
-    ("28P01", "", Verdict(_REFUSED, "login", LOGIN)),
-    ("3D000", "", Verdict(_REFUSED, "database", DATABASE)),
-    ("42501", "CheckMyDatabase", Verdict(_REFUSED, "login", NO_CONNECT)),
-    ("53300", "", Verdict(_RETRY, "full", FULL)),
-    ("57P0", "", Verdict(_RETRY, "starting", STARTING)),
-    ("55000", "CheckMyDatabase", Verdict(_RETRY, "starting", STARTING)),  # closed for now
-    ("58P01", "", Verdict(_REFUSED, "session", LIBRARY)),
+NUMBERS: tuple[tuple[str, str, Failure], ...] = (
+    ("28000", "ClientAuthentication", Failure(_REFUSED, "tls", TLS_WANTED)),  # pg_hba.conf
+    ("28000", "InitializeSessionUserId", Failure(_REFUSED, "login", LOGIN)),
+    ("28000", "auth_failed", Failure(_REFUSED, "login", LOGIN)),
+    ("28P01", "", Failure(_REFUSED, "login", LOGIN)),
+    ("3D000", "", Failure(_REFUSED, "database", DATABASE)),
+    (NO_RIGHT, "CheckMyDatabase", Failure(_REFUSED, "login", NO_CONNECT)),
+    ("53300", "", Failure(_RETRY, "full", FULL)),
+    ("57P0", "", Failure(_RETRY, "starting", STARTING)),
+    ("55000", "CheckMyDatabase", Failure(_RETRY, "starting", STARTING)),  # closed for now
+    ("58P01", "", Failure(_REFUSED, "session", LIBRARY)),
     *(
-        (state, "", Verdict(_REFUSED, "session", AT_LOGIN))
+        (state, "", Failure(_REFUSED, "session", AT_LOGIN))
         for state in ("21", "22", "23", "38", "39", "42", "P0")
     ),
 )
 #: What libpq says, and a pooler or a server that gives no number of its own.
-MESSAGES: tuple[tuple[str, Verdict], ...] = (
+MESSAGES: tuple[tuple[str, Failure], ...] = (
     (
         r"\(ESSLREQUIRED\)|SSL required|SSL connection is required",
-        Verdict(_REFUSED, "tls", TLS_WANTED),
+        Failure(_REFUSED, "tls", TLS_WANTED),
     ),
     (
         r"certificate verify failed|root certificate file|self.signed certificate"
         r"|server certificate for .* does not match|certificate authentication failed",
-        Verdict(_REFUSED, "tls", TLS_UNVERIFIED),
+        Failure(_REFUSED, "tls", TLS_UNVERIFIED),
     ),
-    (r"server does not support SSL", Verdict(_REFUSED, "tls", TLS_MISSING)),
-    (FULL_UP, Verdict(_RETRY, "full", FULL)),
+    (r"server does not support SSL", Failure(_REFUSED, "tls", TLS_MISSING)),
+    (FULL_UP, Failure(_RETRY, "full", FULL)),
     (
         r"\(E(AUTHQUERY|DBHANDLEREXITED|POOLTERMINATING|WORKERNOTFOUND|SUBSCRIBERETRIES"
         r"|PROXYSTARTFAILED|AUTHTIMEOUT)\)|cannot connect to server|server_login_retry"
         r"|server login has been failing|login failed.*server|pgbouncer is shutting down",
-        Verdict(_RETRY, "pooler", POOLER_DOWN),
+        Failure(_RETRY, "pooler", POOLER_DOWN),
     ),
     (
         r"local user with ID \d+ does not exist|could not look up local user ID",
-        Verdict(_REFUSED, "parameter", NO_USER),
+        Failure(_REFUSED, "parameter", NO_USER),
     ),
-    (r"unsupported startup parameter", Verdict(_REFUSED, "parameter", PARAMETER)),
+    (r"unsupported startup parameter", Failure(_REFUSED, "parameter", PARAMETER)),
     (
         r"invalid .* value|invalid connection option|channel binding|weak sslmode|private key file"
         r"|could not parse network address|definition of service",
-        Verdict(_REFUSED, "parameter", "Correct this parameter of the connection."),
+        Failure(_REFUSED, "parameter", "Correct this parameter of the connection."),
     ),
     (
         r"password authentication failed|no password supplied|authentication failed"
         r"|SASL authentication|no such user|role \".*\" does not exist"
         r"|is not permitted to log in|auth_query|wrong password|client password must be"
         r"|authentication method (requirement|.* not supported)|SCRAM",
-        Verdict(_REFUSED, "login", LOGIN),
+        Failure(_REFUSED, "login", LOGIN),
     ),
-    (r"no pg_hba\.conf entry|pg_hba\.conf rejects", Verdict(_REFUSED, "tls", TLS_WANTED)),
+    (r"no pg_hba\.conf entry|pg_hba\.conf rejects", Failure(_REFUSED, "tls", TLS_WANTED)),
     (
         r"permission denied for database",
-        Verdict(_REFUSED, "login", NO_CONNECT),
+        Failure(_REFUSED, "login", NO_CONNECT),
     ),
-    (r"database \".*\" does not exist|no such database", Verdict(_REFUSED, "database", DATABASE)),
+    (r"database \".*\" does not exist|no such database", Failure(_REFUSED, "database", DATABASE)),
     (
         r"is not currently accepting connections|is being accessed"
         r"|the database system is (starting up|shutting down|in recovery mode|not yet accepting)"
         r"|terminating connection due to|not accepting connections",
-        Verdict(_RETRY, "starting", STARTING),
+        Failure(_RETRY, "starting", STARTING),
     ),
-    (r"no answer within", Verdict(_RETRY, "silent", REACH)),
+    (r"no answer within", Failure(_RETRY, "silent", REACH)),
     (
         r"could not translate host name|failed to resolve host|Name or service not known"
         r"|Temporary failure in name resolution|No address associated|the name server",
-        Verdict(_RETRY, "name", NAME),
+        Failure(_RETRY, "name", NAME),
     ),
 )
 #: How libpq writes a number and a routine (PQERRORS_VERBOSE). Before the number is the severity, in
@@ -202,20 +203,20 @@ def wants_room(message: str) -> bool:
     return bool(re.search(FULL_UP, message))
 
 
-def judge(message: str, target: Target, *, only_ipv6: bool = False) -> Verdict:
+def judge(message: str, target: Target, *, only_ipv6: bool = False) -> Failure:
     """The verdict on a failed connect to `target`, by the text the driver gave."""
     if NO_ROUTE.search(message) and only_ipv6:
-        return Verdict(Answer.NO_ROUTE, "route", IPV6)
+        return Failure(FailureKind.NO_ROUTE, "route", IPV6)
     verdict = _by_words(message, POOLERS) or _by_number(message) or _by_words(message, MESSAGES)
     if verdict:
         return verdict
     state = sqlstate(message) or ""
     if state.startswith("28"):
-        return Verdict(_REFUSED, "login", LOGIN)
+        return Failure(_REFUSED, "login", LOGIN)
     if state == "08P01":  # of PgBouncer, whose own words are among those above
-        return Verdict(_RETRY, "pooler", PASSED_ON_WORDS)
+        return Failure(_RETRY, "pooler", PASSED_ON_WORDS)
     direct = any(re.fullmatch(r"db\.\w+\.supabase\.co", host) for host, _ in target.hosts)
-    return Verdict(_RETRY, "unreachable", SUPABASE_REACH if direct else REACH)
+    return Failure(_RETRY, "unreachable", SUPABASE_REACH if direct else REACH)
 
 
 def sqlstate(message: str) -> str | None:
@@ -224,7 +225,7 @@ def sqlstate(message: str) -> str | None:
     return found["state"] if found else None
 
 
-def _by_number(message: str) -> Verdict | None:
+def _by_number(message: str) -> Failure | None:
     numbers = list(NUMBERED.finditer(message))
     ends = [number.start() for number in numbers[1:]] + [len(message)]
     for number, end in zip(numbers, ends, strict=False):  # no number, no end
@@ -236,5 +237,5 @@ def _by_number(message: str) -> Verdict | None:
     return None
 
 
-def _by_words(message: str, table: Sequence[tuple[str, Verdict]]) -> Verdict | None:
+def _by_words(message: str, table: Sequence[tuple[str, Failure]]) -> Failure | None:
     return next((verdict for pattern, verdict in table if re.search(pattern, message)), None)

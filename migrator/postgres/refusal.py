@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+NO_RIGHT = "42501"  #: insufficient_privilege
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from migrator.postgres.url import Target
 
 #: How long giving a session back may take.
-TIDY_SECONDS = 15.0
+ROLLBACK_SECONDS = 15.0
 
 
 class ServerError(Exception):
@@ -159,11 +159,11 @@ class Session:
     def tidy(self) -> None:
         """After a failure: roll back what is open and give the session back as it was."""
         if not self._connection.closed:
-            with self._watch.limited(TIDY_SECONDS):
+            with self._watch.limited(ROLLBACK_SECONDS):
                 self._roll_back()
 
     def abandon(self) -> None:
-        """On a stop: roll back within TIDY_SECONDS, and drop the connection."""
+        """On a stop: roll back within CLEANUP_SECONDS, and drop the connection."""
         with contextlib.suppress(Exception), self._watch.cleaning_up():
             self._roll_back()
         self.close()

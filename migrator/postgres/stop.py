@@ -23,7 +23,7 @@ from migrator.postgres.cancel import STOPS, Canceller
 Ends = tuple[list[Any], list[Any]]  # what is waited for: to be read from, to be written to
 
 #: How long the clean-up after a stop may take.
-TIDY_SECONDS = 0.5
+CLEANUP_SECONDS = 0.5
 
 
 class TimeIsUpError(Exception):
@@ -181,8 +181,8 @@ class Watch:
 
     @contextlib.contextmanager
     def cleaning_up(self) -> Iterator[None]:
-        """As `limited` for TIDY_SECONDS, and deaf to stops: one has been heard already."""
-        with self._at(State.CLEANING_UP), self.limited(TIDY_SECONDS):
+        """As `limited` for CLEANUP_SECONDS, and deaf to stops: one has been heard already."""
+        with self._at(State.CLEANING_UP), self.limited(CLEANUP_SECONDS):
             yield
 
     @contextlib.contextmanager

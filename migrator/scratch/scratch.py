@@ -20,8 +20,8 @@ from migrator.scratch.snapshot_query import read_snapshot
 MARK = "/* migrator makes a scratch database */"
 MAY_CREATE = "SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
 #: template0 holds nothing that anyone may have added, and no session is connected to it.
-CREATE = "CREATE DATABASE {name} TEMPLATE template0"
-DROP = "DROP DATABASE IF EXISTS {name} WITH (FORCE)"
+CREATE_DATABASE = "CREATE DATABASE {name} TEMPLATE template0"
+DROP_DATABASE = "DROP DATABASE IF EXISTS {name} WITH (FORCE)"
 #: Seen from one session while another holds the lock, in the same database alone.
 SHOW_LOCK = "SELECT pg_advisory_xact_lock({key})"
 SEE_LOCK = """SELECT count(*) FROM pg_catalog.pg_locks
@@ -93,15 +93,15 @@ def _run_on(run: Run, link: Link) -> Run:
 
 def _create(given: Link, name: str) -> None:
     try:
-        given.connect().send(first(MARK))  # CREATE DATABASE goes alone
-        given.connect().send(CREATE.format(name=identifier(name)))
+        given.connect().send(first(MARK))  # CREATE_DATABASE DATABASE goes alone
+        given.connect().send(CREATE_DATABASE.format(name=identifier(name)))
     except ServerError as error:
         raise AccessError(f"cannot create a scratch database: {error}", remedy=NAME_IT) from error
 
 
 def _drop(run: Run, given: Link, name: str) -> None:
     """Drop the database; one that is left is logged, and replaces no error."""
-    drop = DROP.format(name=identifier(name))
+    drop = DROP_DATABASE.format(name=identifier(name))
     watch = run.link.watch
     try:
         with watch.cleaning_up() if watch.stopped_by else contextlib.nullcontext():

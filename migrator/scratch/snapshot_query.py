@@ -160,7 +160,7 @@ PARTS = (
  WHERE d.objoid >= 16384""",
 )
 #: Rows are counted, as what an undo of data brings back cannot be seen otherwise.
-ROWS = """SELECT 'rows', c.relnamespace::regnamespace::text, c.oid::regclass::text,
+ROW_COUNTS = """SELECT 'rows', c.relnamespace::regnamespace::text, c.oid::regclass::text,
        c.oid::regclass::text, jsonb_build_object('count', (xpath('/row/n/text()', query_to_xml(
            format('SELECT count(*) AS n FROM %s', c.oid::regclass), false, true, '')))[1]::text)
   FROM pg_class AS c WHERE {ours:c:relnamespace} AND c.relkind = 'r'"""
@@ -169,7 +169,7 @@ QUERY = """SELECT coalesce(jsonb_agg(jsonb_build_array(kind, schema, part_of, na
  WHERE coalesce(part_of, name) NOT IN (coalesce(to_regclass({history})::text, ''),
                                        coalesce(to_regclass({log})::text, ''))"""
 
-OURS = r"""{0}.{1}::regnamespace::text <> 'information_schema'
+USER_OBJECT = r"""{0}.{1}::regnamespace::text <> 'information_schema'
    AND {0}.{1}::regnamespace::text !~ '^pg_'
    AND NOT EXISTS (SELECT FROM pg_depend WHERE deptype = 'e' AND objid = {0}.oid
                       AND classid = {0}.tableoid)"""
@@ -195,7 +195,7 @@ def read_snapshot(session: Session, place: Place, *, rows: bool = False) -> Snap
 
 def snapshot_query(place: Place, *, rows: bool = False) -> str:
     """One row of one column: JSON as `make_snapshot` takes it."""
-    parts = (*PARTS, ROWS) if rows else PARTS
+    parts = (*PARTS, ROW_COUNTS) if rows else PARTS
     query = QUERY.format(
         parts="\nUNION ALL\n".join(_filled(part) for part in parts),
         history=literal(place.history),
@@ -207,7 +207,12 @@ def snapshot_query(place: Place, *, rows: bool = False) -> str:
 def _filled(part: str) -> str:
     import re
 
-    words: dict[str, Any] = {"ours": OURS, "role": ROLE, "grants": GRANTS, "not_null": NOT_NULL}
+    words: dict[str, Any] = {
+        "ours": USER_OBJECT,
+        "role": ROLE,
+        "grants": GRANTS,
+        "not_null": NOT_NULL,
+    }
 
     def fill(found: re.Match[str]) -> str:
         name, *values = found[1].split(":")

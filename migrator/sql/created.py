@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from migrator.display import regex
 from migrator.sql.sensitive import statements
-from migrator.sql.statements import regex
 
 _GAP = r"(?:\s|/\*.*?\*/|--[^\n]*\n)+"
 _PART = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'

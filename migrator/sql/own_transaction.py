@@ -12,9 +12,10 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from migrator.sql.parts import Layout, Part, Reader
+from migrator.display import regex
+from migrator.sql.parts import Layout, Part, TextReader
 from migrator.sql.scanner import scan
-from migrator.sql.statements import BEGINS, ENDS, Statement, StatementKind, regex
+from migrator.sql.statements import BEGINS, ENDS, Statement, StatementKind
 
 _CONTROL, _MODE = StatementKind.TRANSACTION_CONTROL, StatementKind.TRANSACTION_MODE
 # What pg_dump writes between its BEGIN and COMMIT: a descriptor lives as long as a transaction.
@@ -48,7 +49,7 @@ def _around_large_objects(control: Sequence[Statement], pieces: Iterable[str]) -
     pairs = all(one.words in (BEGINS, ENDS)[at % 2] for at, one in enumerate(control))
     if not control or len(control) % 2 or not pairs:
         return False
-    reader, inside = Reader(pieces), False
+    reader, inside = TextReader(pieces), False
     for found in scan(pieces):
         if not isinstance(found, Statement):
             continue

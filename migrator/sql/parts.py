@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
 
+from migrator.display import regex
 from migrator.sql.marks import Mark
 from migrator.sql.scanner import scan
 from migrator.sql.statements import (
@@ -16,7 +17,6 @@ from migrator.sql.statements import (
     Problem,
     Statement,
     StatementKind,
-    regex,
 )
 
 #: A text longer than this goes in several messages: 200 MB took 786 MB of memory in one message
@@ -77,13 +77,13 @@ def lay_out(pieces: Iterable[str], limit: int = GROUP_CHARS) -> Layout:
 def texts(pieces: Iterable[str]) -> Iterator[tuple[Statement, str]]:
     """Each statement of a text, and what is sent of it."""
     parts = lay_out(pieces, limit=-1).parts  # one for each statement
-    reader = Reader(pieces)
+    reader = TextReader(pieces)
     statements = (found for found in scan(pieces) if isinstance(found, Statement))
     for statement, part in zip(statements, parts, strict=True):
         yield statement, b"".join(reader.encoded(part)).decode()
 
 
-class Reader:
+class TextReader:
     """A text once more, from its beginning to its end."""
 
     def __init__(self, pieces: Iterable[str]) -> None:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from migrator.display import regex
 from migrator.sql.marks import Mark, find_mark
 from migrator.sql.statements import (
     FIRST,
@@ -36,7 +37,6 @@ from migrator.sql.statements import (
     Statement,
     classed,
     lookalike,
-    regex,
     upper,
 )
 from migrator.sql.window import Window

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from migrator.masking import HIDDEN, Span, occurrences, regex, replaced
+from migrator.display import regex
+from migrator.masking import HIDDEN, Span, occurrences, replaced
 from migrator.sql.scanner import scan
 from migrator.sql.statements import Statement
 
@@ -27,7 +28,7 @@ FORMS = {
     "digest": r"\bdigest\s{0,50}\(",
 }
 #: A shorter literal is hidden only where it is quoted whole.
-BY_VALUE_CHARS = 6
+LITERAL_BY_VALUE_CHARS = 6
 #: A piece of a literal that is quoted is hidden from this length on.
 PIECE_CHARS = 3
 #: With more literals, or longer ones, no text is searched for each: all that is quoted is hidden.
@@ -64,7 +65,7 @@ class Secrets:
     def spans(self, text: str, end: int) -> Iterator[Span]:
         """What of `text` is a secret, or a quoted piece of one, and begins before `end`."""
         for value in self.values:
-            if len(value) >= BY_VALUE_CHARS:
+            if len(value) >= LITERAL_BY_VALUE_CHARS:
                 yield from occurrences(text, value, end)
         if not (self.values or self.too_many):
             return

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache
 
+from migrator.display import regex
 from migrator.sql.marks import Mark
 
 
@@ -146,11 +146,6 @@ def classed(head: list[str]) -> tuple[StatementKind, str]:
 def upper(word: str) -> str:
     """As PostgreSQL folds keywords: ASCII alone, so that a dotless i makes no BEGIN."""
     return word.upper() if word.isascii() else word
-
-
-@cache  # compiled when first used: a run with nothing pending scans nothing
-def regex(pattern: str, flags: int = re.DOTALL) -> re.Pattern[str]:
-    return re.compile(pattern, flags)
 
 
 # To PostgreSQL every byte from 0x80 on is a letter. The sets say what is none: `re` takes ten

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from migrator.sql.statements import Data, regex
+from migrator.display import regex
+from migrator.sql.statements import Data
 
 _DATA_END = r"\n()\\\.\r?\n"
 _DATA_END_OF_FILE = r"\n()\\\.\r?\Z"

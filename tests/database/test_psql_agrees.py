@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.sql.parts import Reader, lay_out
+from migrator.sql.parts import TextReader, lay_out
 from migrator.sql.scanner import scan
 from migrator.sql.statements import Problem
 from migrator.sql.text import Text, read_text
@@ -103,7 +103,7 @@ def found_by_us(data: bytes) -> list[str]:
     text = read_text(data, "x.sql")
     assert isinstance(text, Text)
     layout = lay_out(text.pieces, limit=0)
-    reader = Reader(text.pieces)
+    reader = TextReader(text.pieces)
     return [
         b"".join(reader.encoded(part)).decode().rstrip("\n") for part in layout.parts
     ]  # an open quote has no end

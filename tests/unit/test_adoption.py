@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from migrator.adopt.rules import Adoption, Spot, adopting, choose_spot, digest_query, make_adoption
+from migrator.adopt.rules import (
+    Adoption,
+    ForeignTable,
+    adopting,
+    choose_spot,
+    digest_query,
+    make_adoption,
+)
 from migrator.adopt.tools import TRACKERS, Entry, Evidence, Reading
 from migrator.errors import ConfigError, DirtyError, DriftError, MigratorError, MissingError
 from migrator.history.fence import Write
@@ -331,7 +338,7 @@ def test_only_the_columns_that_there_are_get_read() -> None:
     assert spot.columns == ("version", "name")
 
 
-SPOT = Spot("goose", "public", "goose_db_version", ("id", "version_id"), "shop")
+SPOT = ForeignTable("goose", "public", "goose_db_version", ("id", "version_id"), "shop")
 
 
 def test_an_adoption_is_one_message() -> None:

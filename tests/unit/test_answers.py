@@ -13,7 +13,7 @@ from migrator.commands.repair_rules import (
     Told,
     afterwards,
     assume,
-    choose,
+    given_answer,
     resolve,
 )
 from migrator.errors import ConfigError
@@ -106,7 +106,7 @@ def test_repeatables_run_again_when_an_applied_migration_is_taken_back() -> None
     ],
 )
 def test_one_answer_is_chosen(given: dict[str, Any], told: Told) -> None:
-    assert choose(given, WHY) == told
+    assert given_answer(given, WHY) == told
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_one_answer_is_chosen(given: dict[str, Any], told: Told) -> None:
 )
 def test_one_answer_and_a_reason_are_needed(given: dict[str, Any], why: str | None) -> None:
     with pytest.raises(ConfigError) as caught:
-        choose(given, why)
+        given_answer(given, why)
     flags = [f"--{name.replace('_', '-')}" for name in ANSWERS]
     assert all(flag in caught.value.remedy for flag in flags)
 

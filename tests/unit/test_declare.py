@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.commands.baseline_rules import choose, declared
+from migrator.commands.baseline_rules import declared, to_declare
 from migrator.errors import ConfigError
 from migrator.model import Applied, Kind
 from tests.builders import PLACE, RUN_ID, a_migration, a_script, an_applied
@@ -22,7 +22,7 @@ THERE = [an_applied(1, kind=Kind.BASELINE), an_applied(2, kind=Kind.BASELINE)]
     ],
 )
 def test_what_is_declared(at: str, history: list[Applied], expected: list[int]) -> None:
-    assert [migration.number for migration in choose(FOLDER, history, at)] == expected
+    assert [migration.number for migration in to_declare(FOLDER, history, at)] == expected
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_what_is_declared(at: str, history: list[Applied], expected: list[int]) 
 )
 def test_what_is_no_beginning_is_refused(at: str, history: list[Applied], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        choose(FOLDER, history, at)
+        to_declare(FOLDER, history, at)
 
 
 def test_what_is_written_down() -> None:

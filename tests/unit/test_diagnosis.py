@@ -8,7 +8,7 @@ import pytest
 
 from migrator.apply.diagnosis import (
     LINE_CHARS,
-    Spot,
+    Location,
     Standing,
     diagnose,
     discreet,
@@ -21,12 +21,12 @@ from migrator.postgres.refusal import Refusal
 from tests.builders import a_big_script, a_script, fly
 
 
-def spot_of(sql: str, needle: str) -> Spot:
+def spot_of(sql: str, needle: str) -> Location:
     """The place of a needle that stands once in the file, counted another way."""
     assert sql.count(needle) == 1
     before = sql[: sql.index(needle)].split("\n")
     line = sql.split("\n")[len(before) - 1]
-    return Spot(len(before), len(before[-1]) + 1, line)
+    return Location(len(before), len(before[-1]) + 1, line)
 
 
 ORDERS = "-- orders\nCREATE TABLE t (a int);\n  INSERT INTO\té VALUES (1);\nSELECT nope\n"
@@ -55,7 +55,7 @@ def test_an_error_at_the_end_of_the_file_lies_behind_its_last_character() -> Non
     (message,) = fly(script)
     position = message.text.index("\n;\nSET CONSTRAINTS") + 2  # the semicolon that ends the body
     refusal = Refusal("42601", 'syntax error at or near ";"', position=position)
-    assert locate(message, refusal, 13) == (Spot(1, 11, "SELECT 1 +"), True)
+    assert locate(message, refusal, 13) == (Location(1, 11, "SELECT 1 +"), True)
 
 
 @pytest.mark.parametrize("needle", ["BEGIN ISOLATION", 'INSERT INTO "public"', "COMMIT;\nRESET"])
@@ -171,7 +171,7 @@ def test_an_error_inside_a_block_is_found_there(
     expected = spot_of(sql, needle)
     if needle.startswith("$$"):  # right behind the quote there is nothing but the line's end
         assert expected.column
-        expected = Spot(expected.line, expected.column + 2, expected.text)
+        expected = Location(expected.line, expected.column + 2, expected.text)
     assert (spot, in_file) == (expected, True)
 
 
@@ -197,7 +197,7 @@ def test_a_position_in_a_group_counts_from_the_groups_beginning() -> None:
     message = fly(script)[4]
     at = message.body_starts + 8
     spot, in_file = locate(message, Refusal("42601", "no", position=at), None)
-    assert (spot, in_file) == (Spot(6, 8, f"SELECT '{'x' * 10}'"), True)
+    assert (spot, in_file) == (Location(6, 8, f"SELECT '{'x' * 10}'"), True)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_in_a_group_that_begins_within_a_line_the_column_is_the_files(
     at = None if position is None else message.body_starts + position
     refusal = Refusal("42703", "no", position=at)
     spot, _ = locate(message, refusal, results)
-    assert spot == Spot(3, column, "SELECT nope", cut=4)
+    assert spot == Location(3, column, "SELECT nope", cut=4)
     error = diagnose(script, message, refusal, results, Standing((), None, ()))
     assert (error.details["source_line"], len(error.details["caret"])) == (
         "SELECT nope",
@@ -226,17 +226,17 @@ ROWS = "COPY t FROM stdin;\n1\nx\n\\.\n"
 @pytest.mark.parametrize(
     ("context", "spot"),
     [
-        pytest.param('COPY t, line 2, column a: "x"', Spot(3, None, ""), id="a bad row"),
+        pytest.param('COPY t, line 2, column a: "x"', Location(3, None, ""), id="a bad row"),
         pytest.param(
             'SQL statement "SELECT 1"\nPL/pgSQL function f() line 9 at IF\nCOPY t, line 2',
-            Spot(3, None, ""),
+            Location(3, None, ""),
             id="a trigger of a row",
         ),
-        pytest.param(None, Spot(1, 1, "COPY t FROM stdin"), id="none of the rows"),
+        pytest.param(None, Location(1, 1, "COPY t FROM stdin"), id="none of the rows"),
     ],
 )
 def test_a_bad_row_of_a_copy_is_named_by_the_line_of_the_file(
-    context: str | None, spot: Spot
+    context: str | None, spot: Location
 ) -> None:
     script = a_script(ROWS)
     message = fly(script)[1]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.apply.supabase_history_rules import COLUMNS, forgotten, mirrored, split
+from migrator.apply.supabase_history_rules import MIRRORED_COLUMNS, forgotten, mirrored, split
 from migrator.sql.parts import GROUP_CHARS
 
 #: What the CLI itself recorded of tests/fixtures/adopt/supabase/migrations; history.sql has it.
@@ -52,7 +52,7 @@ def sync(sql: str, *columns: str) -> str:
 
 
 def test_a_row_is_written_or_brought_up_to_date() -> None:
-    assert sync("select 'a';\nselect E'\\\\';", *COLUMNS) == (
+    assert sync("select 'a';\nselect E'\\\\';", *MIRRORED_COLUMNS) == (
         'INSERT INTO "supabase_migrations".schema_migrations (version, name, statements)\n'
         "VALUES ('20240101000000', 'it', ARRAY['select ''a''', E'select E''\\\\\\\\''']::text[])\n"
         "ON CONFLICT (version) DO UPDATE SET name = EXCLUDED.name, "
@@ -69,12 +69,12 @@ def test_only_the_columns_that_there_are_get_written() -> None:
 
 
 def test_the_rows_of_a_copy_are_left_out() -> None:
-    assert "statements" not in sync("COPY a FROM stdin;\n1\n\\.\n", *COLUMNS)
+    assert "statements" not in sync("COPY a FROM stdin;\n1\n\\.\n", *MIRRORED_COLUMNS)
 
 
 def test_a_text_that_would_double_a_long_message_is_left_out() -> None:
-    assert "statements" in sync("-- " + "x" * (GROUP_CHARS - 3), *COLUMNS)
-    assert "statements" not in sync("-- " + "x" * (GROUP_CHARS - 2), *COLUMNS)
+    assert "statements" in sync("-- " + "x" * (GROUP_CHARS - 3), *MIRRORED_COLUMNS)
+    assert "statements" not in sync("-- " + "x" * (GROUP_CHARS - 2), *MIRRORED_COLUMNS)
 
 
 def test_what_is_undone_is_taken_out_by_its_number() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.sql.parts import Layout, Reader, lay_out
+from migrator.sql.parts import Layout, TextReader, lay_out
 from migrator.sql.script import understand
 from tests.builders import a_migration
 
@@ -24,7 +24,7 @@ def sent(sql: str, monkeypatch: pytest.MonkeyPatch, limit: int = 99) -> tuple[li
     script, findings = understand(a_migration(1, sql))
     assert script is not None, findings
     assert sum(part.statements for part in script.parts) == script.statements
-    reader = Reader((sql,))
+    reader = TextReader((sql,))
     parts = [b"".join(reader.encoded(part)).decode() for part in script.parts]
     return parts, script.statements
 

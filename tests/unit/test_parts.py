@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.sql import parts
-from migrator.sql.parts import Reader, lay_out, texts
+from migrator.sql.parts import TextReader, lay_out, texts
 
 
 def sent(text: str, limit: int) -> list[tuple[str, str]]:
     """What each part sends, and the rows that follow it."""
-    reader = Reader((text,))
+    reader = TextReader((text,))
     return [
         (
             b"".join(reader.encoded(part)).decode(),
@@ -61,7 +61,7 @@ def test_a_statement_that_no_message_can_take_is_a_problem(monkeypatch: pytest.M
 def test_a_reader_gives_what_lies_between_two_offsets(
     text: str, edges: list[int], size: int
 ) -> None:
-    reader = Reader(text[at : at + size] for at in range(0, len(text), size))
+    reader = TextReader(text[at : at + size] for at in range(0, len(text), size))
     edges = [min(edge, len(text)) for edge in edges]
     for start, end in zip(edges[::2], edges[1::2], strict=False):
         assert "".join(reader.take(start, end)) == text[start:end]

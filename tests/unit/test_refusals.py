@@ -12,8 +12,8 @@ from migrator.postgres.connect_failures import (
     POOLERS,
     REACH,
     SUPABASE_REACH,
-    Answer,
-    Verdict,
+    Failure,
+    FailureKind,
     judge,
     sqlstate,
 )
@@ -22,7 +22,7 @@ from migrator.postgres.url import Target
 HERE = Target("DATABASE_URL", (("10.0.0.1", 5432),))
 SUPABASE = Target("DIRECT_URL", (("db.abcdefghijklmnopqrst.supabase.co", 5432),))
 AT = 'connection to server at "10.0.0.1", port 6543 failed: '
-RETRY, REFUSED = Answer.RETRY, Answer.REFUSED
+RETRY, REFUSED = FailureKind.RETRY, FailureKind.REFUSED
 
 #: What is said -> what it calls for, and the word for it in the log.
 SAID = {
@@ -179,7 +179,7 @@ NUMBERED = {
 @pytest.mark.parametrize("message", NUMBERED)
 def test_a_number_decides_in_any_language(message: str) -> None:
     verdict = judge(AT + message, HERE)
-    assert (verdict.answer, verdict.reason) == NUMBERED[message]
+    assert (verdict.kind, verdict.reason) == NUMBERED[message]
 
 
 def test_a_severity_is_no_number() -> None:
@@ -190,7 +190,7 @@ def test_a_severity_is_no_number() -> None:
 @pytest.mark.parametrize("message", SAID)
 def test_a_message_tells_whether_to_try_again(message: str) -> None:
     verdict = judge(AT + message, HERE)
-    assert (verdict.answer, verdict.reason) == SAID[message]
+    assert (verdict.kind, verdict.reason) == SAID[message]
     assert verdict.remedy.endswith(".")
 
 
@@ -216,15 +216,15 @@ def test_a_ban_is_not_made_longer_by_trying() -> None:
 @pytest.mark.parametrize(
     ("only_ipv6", "answer", "remedy"),
     [
-        pytest.param(True, Answer.NO_ROUTE, IPV6, id="all its addresses are IPv6"),
-        pytest.param(False, Answer.RETRY, REACH, id="it has others"),
+        pytest.param(True, FailureKind.NO_ROUTE, IPV6, id="all its addresses are IPv6"),
+        pytest.param(False, FailureKind.RETRY, REACH, id="it has others"),
     ],
 )
 def test_a_host_without_a_route_is_not_tried_again(
-    message: str, only_ipv6: bool, answer: Answer, remedy: str
+    message: str, only_ipv6: bool, answer: FailureKind, remedy: str
 ) -> None:
     verdict = judge(AT + message, HERE, only_ipv6=only_ipv6)
-    assert (verdict.answer, verdict.remedy) == (answer, remedy)
+    assert (verdict.kind, verdict.remedy) == (answer, remedy)
 
 
 @pytest.mark.parametrize(
@@ -247,6 +247,6 @@ def test_every_row_of_the_tables_is_reached_by_some_message() -> None:
     assert [state for state, _, verdict in NUMBERS if verdict not in reached] == []
 
 
-@pytest.mark.parametrize("answer", list(Answer))
-def test_only_a_refusal_ends_the_round_of_addresses(answer: Answer) -> None:
-    assert Verdict(answer, "reason", "remedy").refused == (answer is Answer.REFUSED)
+@pytest.mark.parametrize("answer", list(FailureKind))
+def test_only_a_refusal_ends_the_round_of_addresses(answer: FailureKind) -> None:
+    assert Failure(answer, "reason", "remedy").refused == (answer is FailureKind.REFUSED)

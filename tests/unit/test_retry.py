@@ -5,15 +5,15 @@ from typing import cast
 
 import pytest
 
-from migrator.postgres.connect_failures import Answer, Verdict
+from migrator.postgres.connect_failures import Failure, FailureKind
 from migrator.postgres.retry import Trouble, retry
 from migrator.postgres.stop import Watch
 
-CIRCUIT_OPEN = Verdict(Answer.RETRY, "pooler", "", wait_seconds=30.0)
+CIRCUIT_OPEN = Failure(FailureKind.RETRY, "pooler", "", wait_seconds=30.0)
 
 
 class RefusedError(Exception):
-    def __init__(self, verdict: Verdict | None = None) -> None:
+    def __init__(self, verdict: Failure | None = None) -> None:
         super().__init__()
         self.verdict = verdict
 

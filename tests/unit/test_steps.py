@@ -9,9 +9,9 @@ from migrator.no_transaction.steps import (
     check_unchanged,
     escaped,
     in_the_way,
-    question,
     standing,
     steps,
+    undecided,
 )
 from migrator.plan.progress import Intent, Progress, Way
 from migrator.sql.effects import Act
@@ -91,11 +91,11 @@ def test_what_an_undo_has_come_to_is_said(progress: Progress, text: str) -> None
 
 @pytest.mark.parametrize(("way", "command"), [(Way.FORTH, "up"), (Way.BACK, "rollback")])
 def test_a_question_names_the_command_that_goes_on(way: Way, command: str) -> None:
-    assert f"the next `{command}` run it again" in question(DROP, SEEN, way).remedy
+    assert f"the next `{command}` run it again" in undecided(DROP, SEEN, way).remedy
 
 
 def test_a_question_says_what_was_seen_and_both_answers() -> None:
-    asked = question(DROP, SEEN)
+    asked = undecided(DROP, SEEN)
     assert asked.message == f"{DROP.where} was interrupted: has it taken effect? Seen: {SEEN.seen}"
     for flag in ("--done", "--retry"):
         assert f"`repair {flag} 007_orders --reason WHY`" in asked.remedy

@@ -21,7 +21,16 @@ from migrator.history.flight import ESCAPED, make_flight
 from migrator.history.rows import undone
 from migrator.model import Applied, Kind, Migration
 from migrator.plan.progress import Progress, Way
-from migrator.plan.undo import Kept, Origin, Step, UndoPlan, Wish, beginning, check_begun, make_undo
+from migrator.plan.undo import (
+    Kept,
+    Origin,
+    UndoPlan,
+    UndoStep,
+    Wish,
+    beginning,
+    check_begun,
+    make_undo,
+)
 from tests.builders import LIMITS, PLACE, RUN_ID, a_migration, a_script, an_applied
 
 DOWN = "-- Loses it all.\nDROP TABLE t;\n"
@@ -46,7 +55,7 @@ def a_plan(
     return make_undo(rows, kept, folder, wish, origin, on_drift)
 
 
-def text_of(step: Step) -> str:
+def text_of(step: UndoStep) -> str:
     return "".join(step.script.migration.pieces)
 
 
@@ -350,9 +359,9 @@ def test_all_reasons_rise_at_once() -> None:
     assert caught.value.remedy == "See to what is listed; nothing was undone."
 
 
-def a_step(origin: Origin = Origin.STORED) -> Step:
+def a_step(origin: Origin = Origin.STORED) -> UndoStep:
     script = a_script(DOWN, "007_orders", file="007_orders.down.sql")
-    return Step(an_applied("007_orders", applied_at="2026-01-02T03:04:05Z"), script, origin)
+    return UndoStep(an_applied("007_orders", applied_at="2026-01-02T03:04:05Z"), script, origin)
 
 
 def test_a_step_as_plan_shows_it() -> None:
@@ -463,7 +472,7 @@ def test_what_a_refused_undo_means(sqlstate: str | None, untried: list[str], wor
 
 def test_of_a_refused_undo_outside_a_transaction_it_is_said_what_stands() -> None:
     script = a_script(ALONE, "007_orders", file="007_orders.down.sql")
-    step = Step(an_applied("007_orders"), script, Origin.STORED)
+    step = UndoStep(an_applied("007_orders"), script, Origin.STORED)
     words = "statement 1 stands; not tried: 001_a"
     assert what_it_means(step, "42P01", ["001_a"], "statement 1 stands") == words
 
