@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,8 +20,14 @@ class Kind(Enum):
 
 
 NATIVE = "native"  #: the format of a folder that follows our own rules
-#: Versioned migrations by number and version, then repeatables by name.
-Order = tuple[bool, int, str]
+#: What decides between equal numbers before the version does: the further parts of a number, 1.2
+#: has (2,); the path of a file that holds several migrations; and the place among those.
+Rank = tuple[tuple[int, ...], str, float]
+#: Versioned migrations by number, rank and version, then repeatables by rank and name.
+Order = tuple[bool, int, tuple[int, ...], str, float, str]
+_PLAIN: Rank = (), "", 0
+#: A number in parts behind a letter: V1.2__orders, V1_2__orders, B3__all.
+_PARTS = re.compile(r"[VB]([0-9]+(?:[._][0-9]+)*)(?:__|\Z)")
 
 
 def is_repeatable(version: str) -> bool:
@@ -31,13 +38,31 @@ def is_repeatable(version: str) -> bool:
 def number_of(version: str) -> int:
     """The version's leading digits as a number, -1 without any.
 
-    A date with hyphens, as Diesel writes it, is one number: 2023-01-01-000000_users.
+    A date with hyphens, as Diesel writes it, is one number: 2023-01-01-000000_users. Of a number in
+    parts it is the first; a migration that shares its file with others has none.
     """
+    if ":" in version:
+        return -1
+    if parts := _PARTS.match(version):
+        return int(re.split("[._]", parts[1])[0])
     dated = re.match(r"(\d{4})-(\d\d)-(\d\d)-(\d{6})_", version, re.ASCII)
     if dated:
         return int("".join(dated.groups()))
     digits = re.match(r"\d+", version, re.ASCII)
     return int(digits[0]) if digits else -1
+
+
+def rank_of(version: str) -> Rank:
+    """What of its rank the version itself says; of a migration in a file of several its path."""
+    if ":" in version:
+        return (), version.partition(":")[0], math.inf
+    parts = _PARTS.match(version) if version.startswith(("V", "B")) else None
+    if parts is None:
+        return _PLAIN
+    further = [int(part) for part in re.split("[._]", parts[1])[1:]]
+    while further and not further[-1]:  # 1.0 is 1
+        further.pop()
+    return tuple(further), "", 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +78,7 @@ class Migration:
     rollback_sql: str | None = None  #: the text of 007_add_orders.down.sql, read alike
     alone: bool = False  #: what is beside the file says that it runs outside a transaction
     format: str = NATIVE  #: whose rules the folder follows; see docs/formats.md
+    rank: Rank | None = None  #: what decides between equal numbers, where the version does not
 
     @property
     def repeatable(self) -> bool:
@@ -67,7 +93,7 @@ class Migration:
     @property
     def order(self) -> Order:
         """Its place among all migrations."""
-        return self.repeatable, self.number, self.version
+        return self.repeatable, self.number, *(self.rank or rank_of(self.version)), self.version
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +131,7 @@ class Applied:
     execution_time_ms: int | None = None
     run_id: str | None = None
     floor: bool = False  #: images that do not hold this migration are too old
+    rank: Rank | None = None  #: that of its file, where the version does not say it
 
     @property
     def repeatable(self) -> bool:
@@ -114,7 +141,7 @@ class Applied:
     @property
     def order(self) -> Order:
         """Its place among all migrations."""
-        return self.repeatable, self.number, self.version
+        return self.repeatable, self.number, *(self.rank or rank_of(self.version)), self.version
 
 
 @dataclass(frozen=True, slots=True)

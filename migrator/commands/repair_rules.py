@@ -129,12 +129,12 @@ def afterwards(known: Known, told: Told) -> tuple[Applied, ...]:
     if told.answer is Answer.NOT_APPLIED:
         rows.pop(told.version, None)
     elif told.answer is Answer.APPLIED and file and row is None:
-        rows[file.version] = Applied(file.version, file.number, file.checksum)
+        rows[file.version] = Applied(file.version, file.number, file.checksum, rank=file.rank)
     elif told.answer is Answer.ACCEPT and file and row:
         rows[file.version] = replace(row, checksum=file.checksum, floor=sets_floor(file))
     elif told.answer is Answer.RENAME and file and row:
         del rows[told.version]
-        rows[file.version] = replace(row, version=file.version, number=file.number)
+        rows[file.version] = replace(row, version=file.version, number=file.number, rank=file.rank)
     return tuple(sorted(rows.values(), key=lambda row: row.order))
 
 

@@ -390,8 +390,8 @@ def _applied(row: list[Any]) -> Applied:
     )
 
 
-def _order(row: Applied) -> tuple[int, str]:
-    return row.number, row.version
+def _order(row: Applied) -> tuple[object, ...]:
+    return row.order[1:]
 
 
 def _array(names: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from migrator.config import OnFinding, OnLate
 from migrator.display import CHECKSUM_DIGITS
 from migrator.errors import DriftError, LateError, MigratorError, MissingError, SourceError
-from migrator.model import Applied, Finding, Migration, Order, number_of
+from migrator.model import Applied, Finding, Migration, Order, number_of, rank_of
 from migrator.plan.order import Needs, closure
 from migrator.plan.widths import mixed_widths
 
@@ -242,11 +241,11 @@ def make_plan(
     recorded = {row.version: row for row in rows}
     files = {migration.version: migration for migration in migrations}
     versioned = [migration for migration in migrations if not migration.repeatable]
-    newest = max((row.order for row in rows if not row.repeatable), default=(False, -1, ""))
+    newest = max((row.order for row in rows if not row.repeatable), default=None)
     # a folder without any file is no older image, but most likely a wrong folder
-    last = max((migration.number for migration in versioned), default=math.inf)
-    absent = [row for row in rows if row.version not in files]
-    ahead = tuple(row for row in absent if not row.repeatable and row.number > last)
+    last = max((migration.order[:-1] for migration in versioned), default=None)
+    absent = [row for row in rows if row.version not in files and not row.repeatable]
+    ahead = () if last is None else tuple(row for row in absent if row.order[:-1] > last)
     pending = tuple(m for m in versioned if m.version not in recorded)
     repeat = tuple(m for m in migrations if m.repeatable and _changed(m, recorded))
     turned, turned_before = mixed_widths(versioned, {migration.version for migration in pending})
@@ -256,15 +255,17 @@ def make_plan(
         late=tuple(
             m
             for m in pending
-            if m.order < newest and _place(m, needs or {}, recorded, files) < newest
+            if newest is not None
+            and m.order < newest
+            and _place(m, needs or {}, recorded, files) < newest
         ),
         drifted=tuple(
             m for m in versioned if m.version in recorded and _differs(m, recorded[m.version])
         ),
-        missing=tuple(row for row in absent if not row.repeatable and row.number <= last),
+        missing=tuple(row for row in absent if last is None or row.order[:-1] <= last),
         ahead=ahead,
         held=repeat if ahead else (),
-        gone=tuple(row for row in absent if row.repeatable),
+        gone=tuple(row for row in rows if row.repeatable and row.version not in files),
         turned=turned,
         turned_before=turned_before,
         renamed=_renamed(absent, pending) if absent else {},
@@ -275,22 +276,35 @@ def behind(migrations: Sequence[Migration], base: Sequence[str]) -> tuple[Findin
     """Which of `migrations` are not among the files of another branch, and are older than its
     newest: once that branch is deployed, they are late. Paths begin below the folder.
     """
-    newest = max(map(_number_at, base), default=-1)
+    newest = max(map(_number_at, base), default=(-1,))
     return tuple(
         Finding(
             migration.file,
-            f"is new and has the number {migration.number}, but the branch goes up to {newest}",
+            f"is new and has the number {_shown(number)}, but the branch goes up to "
+            f"{_shown(newest)}",
             f"Rename it: `new --renumber {migration.version}`.",
         )
         for migration in migrations
-        if not migration.repeatable and migration.number <= newest and migration.file not in base
+        if not migration.repeatable and migration.file not in base
+        for number in [_parts(migration.version)]
+        if number <= newest
     )
 
 
-def _number_at(path: str) -> int:
+def _number_at(path: str) -> tuple[int, ...]:
     """The number of a file of another branch: its folder's where that has one, else its own."""
     first, _, rest = path.partition("/")
-    return number_of(first if not rest or first[:1].isdigit() else rest)
+    if rest and not first[:1].isdigit():
+        return _number_at(rest)
+    return _parts(first)
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    return number_of(version), *rank_of(version)[0]
+
+
+def _shown(number: tuple[int, ...]) -> str:
+    return ".".join(map(str, number))
 
 
 def _changed(migration: Migration, recorded: Mapping[str, Applied]) -> bool:
@@ -316,9 +330,8 @@ def _renamed(absent: Sequence[Applied], pending: Sequence[Migration]) -> dict[st
     for migration in pending:
         for checksum in {migration.checksum, migration.raw_checksum}:
             texts.setdefault(checksum, []).append(migration)
-    rows = [row for row in absent if not row.repeatable]
-    times = Counter(row.checksum for row in rows)
-    alone = {row.version: texts.get(row.checksum, []) for row in rows if times[row.checksum] == 1}
+    times = Counter(row.checksum for row in absent)
+    alone = {row.version: texts.get(row.checksum, []) for row in absent if times[row.checksum] == 1}
     return {version: files[0] for version, files in alone.items() if len(files) == 1}
 
 

@@ -182,9 +182,7 @@ def beginning(sql: str) -> str:
 
 def _targets(rows: Sequence[Applied], kept: Mapping[str, Kept], wish: Wish) -> tuple[Applied, ...]:
     """The rows that are to go, what was applied last first."""
-    newest_first = sorted(
-        rows, key=lambda row: (kept[row.version].place, row.number, row.version), reverse=True
-    )
+    newest_first = sorted(rows, key=lambda row: (kept[row.version].place, row.order), reverse=True)
     versioned = [row for row in newest_first if not row.repeatable]
     if wish.to is not None:
         to = find_version(wish.to, [row.version for row in reversed(versioned)])
@@ -195,8 +193,7 @@ def _targets(rows: Sequence[Applied], kept: Mapping[str, Kept], wish: Wish) -> t
                 f"{wish.to} is not applied; the last ones that are: {names}",
                 remedy="Name an applied version, which then stays; `status` shows them.",
             )
-        border = (stays.number, stays.version)
-        return tuple(row for row in versioned if (row.number, row.version) > border)
+        return tuple(row for row in versioned if row.order > stays.order)
     if wish.steps is not None:
         if wish.steps > len(versioned):
             raise ConfigError(
