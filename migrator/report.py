@@ -29,6 +29,7 @@ class Report:
     run_id: str
     exit_code: int = 0
     outcome: str = "nothing to do"  #: what happened to the database, one phrase
+    target: str | None = None  #: the database, ROLE@HOST:PORT/DATABASE; None when none was sought
     applied: tuple[Done, ...] = ()  #: by this run, in order; these remain whatever came after
     rolled_back: tuple[Done, ...] = ()  #: undone by this run, in order
     pending: tuple[str, ...] = ()  #: versions that are not applied, in order
@@ -43,6 +44,7 @@ class Report:
             "command": self.command,
             "exit_code": self.exit_code,
             "outcome": self.outcome,
+            "target": self.target,
             "current": self.current,
             "applied": _timed(self.applied),
             "rolled_back": _timed(self.rolled_back),

@@ -89,6 +89,7 @@ class Link:
     targets_again: Callable[[], tuple[Target, ...]] | None = None  #: reads the settings anew
     _newest: tuple[Target, ...] = ()
     _connected_before: bool = False
+    _reached: Target | None = None
     hide: Hider = field(init=False)  #: for what is stored, or made of what is cut
 
     def __post_init__(self) -> None:
@@ -104,7 +105,15 @@ class Link:
                 self.watch,
                 self.tell,
             )
+            self._reached = self._session.target
         return self._session
+
+    @property
+    def target(self) -> str | None:
+        """The database of the run, or the first one that was tried; None before any was."""
+        sought = (self._newest or self.config.targets) if self._connected_before else ()
+        target = self._reached or next(iter(sought), None)
+        return None if target is None else str(target)
 
     def _targets(self) -> tuple[Target, ...]:
         """Where to connect, read again where it comes from a file that may have changed."""

@@ -172,6 +172,7 @@ def _as_report(result: Mapping[str, Any]) -> Report:
         run_id=result["run_id"],
         exit_code=result["exit_code"],
         outcome=result["outcome"],
+        target=result["target"],
         applied=done("applied"),
         rolled_back=done("rolled_back"),
         pending=tuple(result["pending"]),

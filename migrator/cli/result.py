@@ -71,6 +71,7 @@ def report_of(
         run_id=run_id,
         exit_code=exit_code,
         outcome=outcome,
+        target=run.link.target if run else None,
         applied=applied,
         rolled_back=undone,
         pending=pending,

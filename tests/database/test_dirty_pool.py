@@ -341,7 +341,9 @@ COMMANDS = {
     "baseline": Tried(("baseline", "--at", "002_paid"), "connection.opened", recorded=False),
 }
 #: What differs between two runs that say the same.
-OF_THE_RUN = ("run_id", "started_at", "finished_at", "duration_ms", "taken_at", "database")
+OF_THE_RUN = (
+    *("run_id", "started_at", "finished_at", "duration_ms", "taken_at", "database", "target"),
+)
 
 
 def said(result: Result) -> dict[str, Any]:

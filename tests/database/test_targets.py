@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import tempfile
@@ -35,6 +36,22 @@ def test_the_port_of_a_service_file_is_used(how: str, database: Database, tmp_pa
     result = job.result()
     assert (result.code, result.applied) == (0, ["001_a"]), result.stderr
     assert "service shop" in result.of("connection.opened")[0]["target"]
+
+
+def test_the_result_names_the_database(database: Database, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, {"001_a.sql": "SELECT 1"})
+    log = tmp_path / "termination-log"
+    log.touch()
+    result = run_job(database.url, folder, TERMINATION_LOG=str(log))
+    named = result.of("connection.opened")[0]["target"]
+    assert (result.code, result.report["target"]) == (0, named), result.stderr
+    assert json.loads(log.read_text())["target"] == named
+
+    nobody = f"postgresql://{database.user}@127.0.0.1:{free_port()}/shop"
+    result = run_job(nobody, folder, CONNECT_TIMEOUT="1ms")
+    assert (result.code, result.report["target"]) == (20, nobody.partition("//")[2])
+    result = run_job(nobody, folder, LOCK_TIMEOUT="soon")
+    assert (result.code, result.report["target"]) == (2, None)
 
 
 def test_a_port_beside_the_service_wins(database: Database, tmp_path: Path) -> None:

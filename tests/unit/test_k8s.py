@@ -165,6 +165,23 @@ def test_a_pod_ends_before_the_job_deletes_it_with_its_log(job: Object, migrate:
     assert left_seconds >= to_start_seconds + to_stop_seconds
 
 
+def test_the_last_of_all_tries_leaves_its_verdict(job: Object, migrate: Object) -> None:
+    """A Job that is deleted at its deadline loses it: tries that only wait must end before."""
+    set_here = {variable["name"]: variable.get("value") for variable in migrate["env"]}
+    seconds = {
+        setting.name: parse_duration(str(set_here.get(setting.name) or setting.default)) / 1000
+        for setting in SETTINGS
+        if setting.name in {"WAIT_TIMEOUT", "LOCK_RETRY_TIMEOUT", "CONNECT_TIMEOUT"}
+    }
+    retries = job["spec"]["backoffLimit"]
+    to_start_and_stop_seconds = 10
+    pauses_seconds = sum(min(10 * 2**n, 360) for n in range(retries))  # the Job controller's
+    for name, wait_seconds in seconds.items():
+        tries_seconds = (retries + 1) * (wait_seconds + to_start_and_stop_seconds)
+        assert tries_seconds + pauses_seconds < job["spec"]["activeDeadlineSeconds"], name
+    assert len(seconds) == 3
+
+
 @pytest.mark.parametrize("pod", POD_SPECS)
 def test_a_pod_is_closed_down(pod: Object) -> None:
     assert pod["automountServiceAccountToken"] is False
@@ -192,7 +209,7 @@ def test_a_container_meets_restricted_pod_security(container: Object, pod: Objec
 @pytest.mark.parametrize("container", OF_THE_JOB)
 def test_the_result_goes_where_the_cluster_reads_it(container: Object) -> None:
     assert container["terminationMessagePath"] == "/dev/termination-log"
-    assert container["terminationMessagePolicy"] == "File"
+    assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
     log = next(setting for setting in SETTINGS if setting.name == "TERMINATION_LOG")
     assert container["terminationMessagePath"] == log.default
 
