@@ -379,28 +379,27 @@ BEGIN
 
     -- what 003_invoice_processing_fields will ask of rows, where its columns are there already
     FOR rule IN
-        SELECT c.tab, format('NOT (%s)', c.condition) AS broken
-          FROM (VALUES
-            ('upload_batches', 'chk_invoice_currency', $$invoice_currency ~ '^[A-Z]{3}$'$$),
-            ('upload_batches', 'chk_invoice_totals', 'invoice_subtotal >= 0'),
-            ('upload_batches', 'chk_invoice_totals', 'invoice_tax >= 0'),
-            ('upload_batches', 'chk_invoice_totals', 'invoice_shipping >= 0'),
-            ('upload_batches', 'chk_invoice_totals', 'invoice_total >= 0'),
+        SELECT * FROM (VALUES
+            ('upload_batches', 'chk_invoice_currency', $$NOT (invoice_currency ~ '^[A-Z]{3}$')$$),
+            ('upload_batches', 'chk_invoice_totals', 'invoice_subtotal < 0'),
+            ('upload_batches', 'chk_invoice_totals', 'invoice_tax < 0'),
+            ('upload_batches', 'chk_invoice_totals', 'invoice_shipping < 0'),
+            ('upload_batches', 'chk_invoice_totals', 'invoice_total < 0'),
             ('upload_batches', 'chk_invoice_confidence',
-             'confidence_score >= 0 AND confidence_score <= 100'),
+             'confidence_score < 0 OR confidence_score > 100'),
             ('upload_batches', 'chk_storage_object',
-             '(storage_bucket IS NULL) = (storage_path IS NULL)'),
-            ('upload_batches', 'chk_file_hash', $$file_hash ~ '^[0-9a-f]{64}$'$$),
-            ('products', 'chk_barcode', $$barcode ~ '^[0-9]{8,14}$'$$)
-        ) AS c (tab, name, condition)
-         WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_constraint AS k
-                            WHERE k.conrelid = format('public.%I', c.tab)::regclass
-                              AND k.conname = c.name)
-        UNION ALL
-        SELECT 'upload_batches', '(storage_bucket, storage_path) IN (SELECT storage_bucket, '
-               'storage_path FROM public.upload_batches '
-               'GROUP BY storage_bucket, storage_path HAVING count(*) > 1)'
+             '(storage_bucket IS NULL) <> (storage_path IS NULL)'),
+            ('upload_batches', 'chk_file_hash', $$NOT (file_hash ~ '^[0-9a-f]{64}$')$$),
+            ('upload_batches', NULL,
+             '(storage_bucket, storage_path) IN (SELECT storage_bucket, storage_path '
+             'FROM public.upload_batches '
+             'GROUP BY storage_bucket, storage_path HAVING count(*) > 1)'),
+            ('products', 'chk_barcode', $$NOT (barcode ~ '^[0-9]{8,14}$')$$)
+        ) AS c (tab, name, broken)
     LOOP
+        CONTINUE WHEN EXISTS (SELECT FROM pg_catalog.pg_constraint
+                               WHERE conrelid = format('public.%I', rule.tab)::regclass
+                                 AND conname = rule.name);
         BEGIN
             EXECUTE format('SELECT count(*) FROM public.%I WHERE %s', rule.tab, rule.broken)
                INTO broken_rows;

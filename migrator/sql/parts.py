@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 
 from migrator.display import regex
-from migrator.sql.marks import Mark
+from migrator.sql.marks import Mark, Placed
 from migrator.sql.scanner import scan
 from migrator.sql.statements import (
     Data,
@@ -50,7 +50,7 @@ class Layout:
     begins: int | None  #: offset of the first statement
     ends: int  #: offset behind the last one
     directives: tuple[Directive, ...]
-    marks: tuple[tuple[Mark, int], ...]  #: each behind so many statements, COMMIT aside
+    marks: tuple[Placed, ...]  #: among the statements, BEGIN and COMMIT aside
     special: tuple[Statement, ...]  #: those that are not PLAIN
     problems: tuple[Problem, ...]
 
@@ -122,7 +122,9 @@ class _Groups:
         self.statements = 0
         self.begins: int | None = None
         self.directives: list[Directive] = []
-        self.marks: list[tuple[Mark, int]] = []
+        self.marks: list[Placed] = []
+        self.followed = 0  # how many of them have a statement below
+        self.control = 0  # statements that begin or end a transaction
         self.special: list[Statement] = []
         self.problems: list[Problem] = []
         self.skipped: list[tuple[int, int]] = []
@@ -137,8 +139,7 @@ class _Groups:
         elif isinstance(found, Directive):
             self.directives.append(found)
         elif isinstance(found, Mark):
-            control = sum(one.kind is StatementKind.TRANSACTION_CONTROL for one in self.special)
-            self.marks.append((found, self.statements - control))
+            self.marks.append(Placed(found, self.statements - self.control))
         elif isinstance(found, Problem):
             self.problems.append(found)
         else:
@@ -149,6 +150,13 @@ class _Groups:
             self.begins = found.start
         if found.kind is not StatementKind.PLAIN:
             self.special.append(found)
+        if found.kind is StatementKind.TRANSACTION_CONTROL:
+            self.control += 1
+        else:
+            word, _, _ = found.words.partition(" ")
+            followed = (replace(placed, follows=word) for placed in self.marks[self.followed :])
+            self.marks[self.followed :] = followed
+            self.followed = len(self.marks)
         if found.end - found.start > STATEMENT_CHARS:
             problem = "this statement is longer than the 1 GB that PostgreSQL takes at once"
             self.problems.append(Problem(found.line, problem, "Write several statements, or COPY."))

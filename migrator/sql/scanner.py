@@ -23,7 +23,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from migrator.display import regex
-from migrator.sql.marks import Mark, find_mark
+from migrator.sql.marks import Counts, Mark, find_mark
 from migrator.sql.statements import (
     FIRST,
     LETTER,
@@ -91,6 +91,7 @@ _QUICK = rf"""{_BLANKS}(?:
   | {_TOKENS}
 )"""
 _BLOCK_EDGE = r"/\*|\*/"
+_SHORT_BLOCK = r"/\*(?:(?!/\*|\*/).){0,90}+\*/"  # no longer than a quoted text's head
 # What matters in E'…': an escape, '', a quote that goes on behind a line end, the last quote.
 # psql reads line by line and takes the third for the last; the server's reading is the true one.
 _ESCAPED_EDGE = r"\\.|''?"
@@ -124,7 +125,7 @@ _INSTEAD = {
     "\\ir": _INCLUDE,
 }
 _WITH_DATA = {"COPY ... FROM STDIN", "COPY BINARY"}
-_HEAD_CHARS = 100  # of a quoted text; no class depends on more
+_HEAD_CHARS = 100  # of a quoted text or a comment; no class and no mark depends on more
 
 
 class _Scanner:
@@ -320,15 +321,26 @@ class _Scanner:
             line, _ = window.place_of(at)
             exact = found[1] == "migrator"
             self.found.append(Directive(window.base + at, line, found[2].strip(), exact))
-        elif mark := find_mark(text):
+        else:
+            self.mark(at, text.rstrip())
+
+    def mark(self, at: int, comment: str) -> None:
+        """Note a comment that begins a half of a file of two ways."""
+        if mark := find_mark(comment):
             half, marks = mark
-            line, column = window.place_of(at)
-            begins = window.base + at - column + 1  # offset of the line
-            if marks.sure or (self.start is None and self.closed_at < begins):
-                self.found.append(Mark(line, text.rstrip(), half, marks))
+            line, column = self.window.place_of(at)
+            begins = self.window.base + at - column + 1  # offset of the line
+            alone = self.start is None and self.closed_at < begins
+            if alone or marks.counts is Counts.ALWAYS:
+                self.found.append(Mark(line, comment, half, marks))
 
     def block(self, at: int, text: str) -> None:
         window, place, depth = self.window, self.window.place_of(at), 1
+        if short := regex(_SHORT_BLOCK).match(window.text, at, window.stop):
+            self.mark(at, short.group())
+        elif window.stop - at < _HEAD_CHARS and window.more(at):
+            window.pos = 0  # it may be short
+            return None
         while depth:
             edge = regex(_BLOCK_EDGE).search(window.text, window.pos, window.stop)
             if edge:

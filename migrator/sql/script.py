@@ -12,7 +12,7 @@ from migrator.model import NATIVE, Finding, Migration
 from migrator.report import shorten
 
 if TYPE_CHECKING:
-    from migrator.sql.marks import Mark
+    from migrator.sql.marks import Placed
     from migrator.sql.parts import Part
     from migrator.sql.statements import Directive, Problem
 
@@ -110,12 +110,10 @@ def read_requirements(migration: Migration) -> tuple[Requirement, ...]:
     return _requirements(lay_out(migration.pieces).directives)
 
 
-def _two_ways(
-    migration: Migration, marks: Sequence[tuple[Mark, int]], statements: int
-) -> Iterator[Problem]:
+def _two_ways(migration: Migration, marks: Sequence[Placed], statements: int) -> Iterator[Problem]:
     """Why a file that holds the other way as well cannot run."""
     from migrator.config import FOLDER_FORMATS
-    from migrator.sql.marks import Half, other_half
+    from migrator.sql.marks import Counts, Half, other_half
     from migrator.sql.statements import Problem
 
     other, place = Half.DOWN, f"{migration.version}.down.sql"
@@ -124,7 +122,7 @@ def _two_ways(
     if mark := other_half(marks, statements, other):
         problem = f"`{shorten(mark.text, 60)}` is a mark of {mark.marks.tool or 'another tool'}"
         remedy = f"Move the {other.value} half to {place} and remove the marks."
-        if not mark.marks.sure:
+        if mark.marks.counts is not Counts.ALWAYS:
             problem += ", and a statement follows it"
             remedy += " Of a heading that means nothing of the kind, change the words."
         if migration.repeatable:

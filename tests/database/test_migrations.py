@@ -530,7 +530,7 @@ def test_what_is_missing_is_added(session: connection, change: str, check: str) 
                 "2 rows: SELECT * FROM public.suppliers WHERE scraping_config IS NULL",
                 "2 rows: SELECT * FROM public.upload_batches WHERE NOT "
                 "(invoice_currency ~ '^[A-Z]{3}$')",
-                "2 rows: SELECT * FROM public.upload_batches WHERE NOT (invoice_total >= 0)",
+                "2 rows: SELECT * FROM public.upload_batches WHERE invoice_total < 0",
             ],
             id="rows break rules of two files: one run names all",
         ),
@@ -542,8 +542,8 @@ def test_what_is_missing_is_added(session: connection, change: str, check: str) 
             [
                 "2 rows: SELECT * FROM public.upload_batches WHERE NOT "
                 "(invoice_currency ~ '^[A-Z]{3}$')",
-                "2 rows: SELECT * FROM public.upload_batches WHERE NOT "
-                "(confidence_score >= 0 AND confidence_score <= 100)",
+                "2 rows: SELECT * FROM public.upload_batches WHERE confidence_score < 0 OR "
+                "confidence_score > 100",
                 "2 rows: SELECT * FROM public.upload_batches WHERE (storage_bucket, storage_path) "
                 "IN (SELECT storage_bucket, storage_path FROM public.upload_batches "
                 "GROUP BY storage_bucket, storage_path HAVING count(*) > 1)",

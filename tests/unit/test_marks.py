@@ -47,7 +47,6 @@ def test_a_file_of_the_tool_is_known_by_its_marks(tool: str) -> None:
         ("--//@UNDO -- and why", Half.DOWN, "MyBatis Migrations"),
         ("-- rambler  up", Half.UP, "rambler"),
         ("-- ==== DOWN ====", Half.DOWN, "shmig"),
-        ("# --- !Ups", None, ""),
         ("--- !Ups", Half.UP, "Play"),
         ("-- the !Downs of 3.sql", Half.DOWN, "Play"),
         ("-- atlas:txtar", Half.UP, "Atlas"),
@@ -69,11 +68,23 @@ def test_a_file_of_the_tool_is_known_by_its_marks(tool: str) -> None:
         ("-- Revert", Half.DOWN, ""),
         ("-- reverse migration", Half.DOWN, ""),
         ("-- Backward", Half.DOWN, ""),
+        ("-- DOWN: drop the table", Half.DOWN, ""),
+        ("-- Up - the table", Half.UP, ""),
+        ("-- Undo script \u2014 takes the table away", Half.DOWN, ""),
+        ("-- Rollback -> and the rows", Half.DOWN, ""),
+        ("/* DOWN */", Half.DOWN, ""),
+        ("/*\n * Undo:\n **********/", Half.DOWN, ""),
+        ("/* Down: drop the table */", Half.DOWN, ""),
+        ("/* +goose Down */", Half.DOWN, "goose"),
+        ("/* migrate:up */", Half.UP, "dbmate"),
+        ("/* -- ==== DOWN ==== */", Half.DOWN, "shmig"),
+        ("/* Down Migration */", Half.DOWN, "node-pg-migrate"),
     ],
 )
-def test_a_mark_is_known_however_it_is_written(comment: str, half: Half | None, tool: str) -> None:
+def test_a_mark_is_known_however_it_is_written(comment: str, half: Half, tool: str) -> None:
     found = find_mark(comment)
-    assert (found and (found[0], found[1].tool)) == (half and (half, tool))
+    assert found
+    assert (found[0], found[1].tool) == (half, tool)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +93,8 @@ def test_a_mark_is_known_however_it_is_written(comment: str, half: Half | None, 
         *("-- goose up", "-- migrate up", "-- migrate:upper", "-- gooseUp", "-- see +goose Up"),
         *("-- upload", "-- Up to here", "-- down, or what is left of it", "-- scale down"),
         *("-- undo: DROP TABLE t;", "-- rollback is not possible", "--", "-- ----", "-- ups and"),
-        *("-- 001_down.sql --", "-- UNDO log", "-- atlas:txmode none"),
+        *("-- 001_down.sql --", "-- UNDO log", "-- atlas:txmode none", "-- Down-time: 3"),
+        *("/* Down\n * and more */", "/* -- migrate:down\nDROP TABLE t; */", "/* undo: DELETE; */"),
     ],
 )
 def test_what_a_person_writes_is_no_mark(comment: str) -> None:
@@ -112,6 +124,25 @@ def test_what_a_person_writes_is_no_mark(comment: str) -> None:
         pytest.param("A '\n-- migrate:down\nB;\n';", None, id="in a string"),
         pytest.param('A "\n-- Down\nB;\n";', None, id="in a name"),
         pytest.param("A; /*\n-- migrate:down\nB;\n*/", None, id="in a block comment"),
+        pytest.param("A; /* /* x */ Down */\nB;", None, id="in a nested comment"),
+        pytest.param("A;\n/* DOWN */\nB;", (2, ""), id="a block comment of its own"),
+        pytest.param("A;\n/* DOWN */ B;", (2, ""), id="a block comment before a statement"),
+        pytest.param("A; /* DOWN */\nB;", None, id="a block comment behind a statement"),
+        pytest.param("A;\n/*\n * Down\n */\nB;", (2, ""), id="a block comment of three lines"),
+        pytest.param("A;\n/* migrate:down */\nB;", (2, "dbmate"), id="a tool's in a block"),
+        pytest.param("A;\n/* migrate:down */\n", None, id="which no tool reads"),
+        pytest.param("A;\n/* Down" + " " * 90 + "*/ B;", None, id="a block comment too long"),
+        pytest.param("A;\n-- Down: the t\nDROP TABLE t;", (2, ""), id="words and an undo"),
+        pytest.param("A;\n/* Undo: t */\nDELETE FROM t;", (2, ""), id="words in a block, an undo"),
+        pytest.param("A;\n-- Down: the t\nBEGIN;\nDROP TABLE t;", (2, ""), id="a BEGIN between"),
+        pytest.param("-- Up: a\nA;\n-- Down: b\nWITH x;", (3, ""), id="words for both ways"),
+        pytest.param("-- Down: b\nWITH x;\n-- Up: a\nA;\n", None, id="words, and down comes first"),
+        pytest.param("A;\n-- Down: 3 % of rows\nUPDATE t;", None, id="words over no undo"),
+        pytest.param("-- Down: 3 % of rows\nDELETE FROM t;", None, id="words at the top"),
+        pytest.param("A;\n-- Down: DROP t\n", None, id="words over nothing"),
+        pytest.param(
+            "A;\n-- Down: the t\n-- Up: b\nDROP t;", None, id="words with nothing between"
+        ),
         pytest.param("COPY t FROM stdin;\n-- Down\n\\.\nB;", None, id="in the rows of a COPY"),
     ],
 )
@@ -122,3 +153,11 @@ def test_where_a_mark_counts(sql: str, expected: tuple[int, str] | None) -> None
 def test_of_an_undo_the_way_up_is_the_other_half() -> None:
     assert refused("-- Down\nB;\n", Half.UP) is None
     assert refused("-- Down\nB;\n-- Up\nA;", Half.UP) == (3, "")
+    assert refused("DROP TABLE t;\n-- Up: the t\nCREATE TABLE t ();", Half.UP) == (2, "")
+
+
+def test_a_mark_is_found_wherever_the_text_is_cut() -> None:
+    sql = "A;\n/* DOWN */\nB;"
+    for cut in range(len(sql)):
+        [placed] = lay_out((sql[:cut], sql[cut:])).marks
+        assert (placed.mark.line, placed.mark.text, placed.before) == (2, "/* DOWN */", 1)

@@ -284,6 +284,9 @@ LONG = [  # what goes before, what is repeated, what ends it
     pytest.param("", "COPY t FROM stdin;\n1\n\\.\n", "", id="COPYs"),
     pytest.param("SELECT ", "$a$ $b$ $b$", "$a$;", id="dollar quotes"),
     pytest.param("", "/*", "", id="open comments"),
+    pytest.param("", "/* Down */ a;\n", "", id="marks and statements"),
+    pytest.param("", "-- Down\nCOMMIT;\n", "", id="marks and statements of a class of their own"),
+    pytest.param("", "-- Down\n", "", id="marks"),
     pytest.param("INSERT INTO t VALUES ", "((1)),", "(2);", id="rows"),
 ]
 

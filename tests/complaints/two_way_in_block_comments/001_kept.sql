@@ -1,0 +1,7 @@
+/* UP */
+CREATE TABLE kept (n int);
+
+/*
+ * DOWN
+ */
+DROP TABLE kept;
