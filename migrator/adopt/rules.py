@@ -254,6 +254,7 @@ def _log(match: Match, migration: Migration, spot: ForeignTable, place: Place) -
         "evidence": str(entry.evidence) if entry.evidence else None,
         "applied_at": entry.at,
         "checksum": migration.checksum,
+        "format": migration.format,
     }
     known = {name: value for name, value in detail.items() if value is not None}
     return log_row(place, migration.version, "adopted", known)

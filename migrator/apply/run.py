@@ -24,13 +24,14 @@ from migrator.apply.tries import (
 )
 from migrator.config import Config
 from migrator.durations import limit_seconds
-from migrator.errors import ConfigError, DirtyError, PendingError, StoppedError
+from migrator.errors import ConfigError, DirtyError, PendingError, SourceError, StoppedError
 from migrator.history.distrust import Distrust
 from migrator.history.fence import Owners, Write
 from migrator.history.place import Limits, Place
 from migrator.history.read import History, find_run, read_history, read_log
 from migrator.masking import FINDINGS
 from migrator.model import Applied, Event, Finding, Migration
+from migrator.plan.format_rules import changed_format, format_of
 from migrator.plan.order import Needs
 from migrator.plan.plan import Decision, Plan, Policy, make_plan
 from migrator.plan.progress import Progress
@@ -56,6 +57,8 @@ class View:
     history: History
     plan: Plan
     decision: Decision
+    format: str | None  #: whose rules the folder follows; None of an empty one
+    changed: SourceError | None  #: they are others than those of what is applied
 
     @property
     def rows(self) -> tuple[Applied, ...]:
@@ -181,7 +184,10 @@ class Run:
         decision = plan.checked(policy, self.passed_over)
         if second := second_history(migrations, history.others, *self._where):
             decision = replace(decision, failures=(second, *decision.failures))
-        self.view = View(history, plan, decision)
+        recorded = history.format if history.rows else None
+        if changed := changed_format(migrations, recorded, self.config.folder_format):
+            decision = replace(decision, failures=(changed, *decision.failures))
+        self.view = View(history, plan, decision, format_of(migrations), changed)
         self.pending = tuple(migration.version for migration in self.view.decision.run)
         return self.view
 
@@ -369,7 +375,8 @@ def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
     """Poll until the database holds every migration of the folder.
 
     Raises PendingError after WAIT_TIMEOUT, MissingError for an image that is below a floor, and
-    ConfigError when another history holds the folder's files.
+    ConfigError when another history holds the folder's files, SourceError when these were applied
+    by the rules of another tool.
     Needs no lock and writes nothing.
     """
 
@@ -387,8 +394,8 @@ def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
         view = run.look(migrations)
         if view.plan.below_floor:
             raise view.plan.too_old()
-        if view.second:
-            raise view.second
+        for error in filter(None, (view.second, view.changed)):
+            raise error
         if lacking():
             raise _NotYetError
 
@@ -410,6 +417,7 @@ def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
 def _plan_made(view: View) -> Event:
     plan = view.plan
     fields: dict[str, Any] = {
+        "format": view.format,
         "pending": [migration.version for migration in view.decision.run],
         "applied_count": len(plan.applied),
         "late": [migration.version for migration in plan.late],

@@ -70,6 +70,7 @@ _FACTS_SHOWN = (
     ("server", "server"),
     ("history", "history"),
     ("folder", "folder"),
+    ("format", "format"),
     ("migrator", "migrator"),
     ("newest applied", "newest"),
 )

@@ -11,6 +11,7 @@ from typing import Any
 
 from migrator.cli.cells import Screen
 from migrator.display import visible, with_short_checksums
+from migrator.model import NATIVE
 from migrator.report import blockers_in_words, in_words
 
 Fields = dict[str, Any]
@@ -91,13 +92,15 @@ def _connected(fields: Fields, _screen: Screen) -> str:
 
 
 def _planned(fields: Fields, _screen: Screen) -> str:
-    count = fields.pop("applied_count", 0)
+    count, form = fields.pop("applied_count", 0), fields.pop("format", NATIVE)
     said = [] if fields.get("pending") or fields.get("would_undo") else ["nothing to do"]
     for name in ("pending", "would_undo", "late", "held", "drifted", "missing"):
         if found := fields.pop(name, None):
             said.append(f"{len(found)} {'to undo' if name == 'would_undo' else name}: ")
             said[-1] += listed(found)
-    return "; ".join((*said, *([f"{count} applied"] if count else [])))
+    said += [f"{count} applied"] if count else []
+    said += [f"the folder is read as {words(form)}"] if form != NATIVE else []
+    return "; ".join(said)
 
 
 def _found(fields: Fields, screen: Screen) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from migrator.cli.cells import Screen, cells, pad, wrapped
 from migrator.cli.phrases import COLOUR_OF, spent, words
 from migrator.display import visible, visible_text, with_short_checksums
+from migrator.model import NATIVE
 from migrator.report import at_work_in_words, findings_left_out, shorten
 
 _Answer = dict[str, Any]
@@ -17,7 +18,8 @@ _Answer = dict[str, Any]
 def as_text(command: str, answer: _Answer, result: _Answer, screen: Screen) -> str:
     """What a command answers on stdout, for a person; empty where the log has said it all."""
     if command == "status":
-        head = _lines(screen, answer.get("verdict"), at_work_in_words(answer.get("at_work")))
+        busy = at_work_in_words(answer.get("at_work"))
+        head = _lines(screen, answer.get("verdict"), _format(answer), busy)
         return head + _table(answer.get("migrations", []), screen) + _findings(result, screen)
     if command == "plan":
         return _planned(answer, screen, "" if result.get("exit_code") else "nothing to do\n")
@@ -134,7 +136,7 @@ def _log(lines: list[_Answer], screen: Screen) -> str:
 
 def _whole(answer: _Answer, screen: Screen) -> str:
     """What `report` answers, part by part."""
-    names = ("database", "server", "history", "folder", "migrator", "taken_at", "newest")
+    names = ("database", "server", "history", "folder", "format", "migrator", "taken_at", "newest")
     facts = ((name.replace("_", " "), _cell(name, answer[name], screen)) for name in names)
     unseen = answer["log_unseen"]
     parts = [
@@ -163,8 +165,14 @@ def _findings(answer: _Answer, screen: Screen) -> str:
 def _planned(answer: _Answer, screen: Screen, empty: str) -> str:
     if "graph" in answer:
         return visible_text(str(answer["graph"]))
-    busy = at_work_in_words(answer.get("at_work"))
-    return _table(answer.get("would_apply", []), screen, empty) + _lines(screen, busy)
+    more = _lines(screen, _format(answer), at_work_in_words(answer.get("at_work")))
+    return _table(answer.get("would_apply", []), screen, empty) + more
+
+
+def _format(answer: _Answer) -> str:
+    """Whose rules the folder follows, where they are not our own."""
+    found = answer.get("format")
+    return f"the folder is read as {found}" if found not in (None, NATIVE) else ""
 
 
 def _lines(screen: Screen, *texts: str | None) -> str:

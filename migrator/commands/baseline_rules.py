@@ -47,5 +47,8 @@ def to_declare(
 
 def declared(_last: Script, place: Place, chosen: Sequence[Migration]) -> tuple[Write, ...]:
     """That `chosen` were there before: a row and a line of the log for each."""
-    lines = (log_row(place, m.version, BASELINE, {"checksum": m.checksum}) for m in chosen)
+    lines = (
+        log_row(place, m.version, BASELINE, {"checksum": m.checksum, "format": m.format})
+        for m in chosen
+    )
     return not_run(place, chosen, Kind.BASELINE), *lines

@@ -24,7 +24,12 @@ def status_of(run: Run, migrations: tuple[Migration, ...]) -> dict[str, Any]:
     said = verdict(failures, view.dirty, run.pending)
     if failures:
         run.outcome = said.removesuffix(".")
-    return {"verdict": said, "at_work": view.history.at_work, "migrations": states(view)}
+    return {
+        "verdict": said,
+        "format": view.format,
+        "at_work": view.history.at_work,
+        "migrations": states(view),
+    }
 
 
 def planned(run: Run, migrations: tuple[Migration, ...], *, graph: bool) -> dict[str, Any]:
@@ -36,7 +41,11 @@ def planned(run: Run, migrations: tuple[Migration, ...], *, graph: bool) -> dict
         run.understand(view, migrations)
     except SourceError as error:
         wrong = error
-    run.shown = {"would_apply": _would_apply(run, view), "at_work": view.history.at_work}
+    run.shown = {
+        "format": view.format,
+        "would_apply": _would_apply(run, view),
+        "at_work": view.history.at_work,
+    }
     if graph:
         run.shown["graph"] = _graph(run, view, migrations)
     view.decision.raise_failures([wrong] if wrong else [])
@@ -60,6 +69,7 @@ def whole_state(run: Run, migrations: tuple[Migration, ...]) -> dict[str, Any]:
         "server": f"PostgreSQL {server[0]}.{server[1]}",
         "history": run.link.place_of(session).history,
         "folder": run.config.migrations_dir,
+        "format": view.format,
         "migrator": __version__,
         "taken_at": run.started_at.isoformat(timespec="seconds"),
         "newest": run.current,

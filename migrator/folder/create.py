@@ -10,7 +10,7 @@ from pathlib import Path
 
 from migrator.errors import ConfigError
 from migrator.folder.names import versions
-from migrator.folder.read import read_names, read_source
+from migrator.folder.read import JOURNAL, read_names, read_source
 from migrator.folder.version_rules import find_version
 from migrator.model import NATIVE, Migration
 
@@ -40,6 +40,8 @@ def create(
         place.mkdir(parents=True, exist_ok=True)
     found = read_source(folder, wanted).migrations
     form = _format(found, wanted)
+    if form == NATIVE and wanted == "auto" and (place / JOURNAL).exists():
+        form = "drizzle"  # its generator goes on keeping the journal
     if repeatable:
         if form != NATIVE:
             raise ConfigError(f"{form} has no repeatables", remedy="Create a migration: new NAME.")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from migrator.folder.formats.format import OUTSIDE, Cut, Format, Pick, WrongTextError
-from migrator.folder.formats.table import find_format, named_format
+from migrator.folder.formats.deciding_rules import UnfitReadingError, same
+from migrator.folder.formats.format import OUTSIDE, Cut, Format, Pick, Read, WrongTextError
+from migrator.folder.formats.table import find_formats, named_format
 from migrator.folder.names import passed_over
-from migrator.model import Finding, Migration, number_of
+from migrator.model import NATIVE, Finding, Migration, number_of
 from migrator.sql.text import Text, read_text
 
 #: Reads one file: a small one's bytes, a large one's blocks. Raises OSError.
@@ -49,23 +50,67 @@ def read_foreign(
         except OSError as error:
             raise UnfitError(_unreadable(path, error)) from error
 
+    texts = _Texts(directory, contents)
     try:
         paths = [*_listed(directory, names)]
-        form = find_format(paths, read) if wanted == "auto" else named_format(wanted)
-        if form is None:
-            return None
-        picks, findings = form.pick(paths, read)
+        forms = find_formats(paths, read) if wanted == "auto" else [named_format(wanted)]
+        folders = (_read_by(form, paths, read, texts) for form in forms)
+        folder = next(folders, None)
+        return decided(folder, folders) if folder and not folder.findings else folder
     except UnfitError as error:
         return Folder(wanted, (), (error.finding,))
+
+
+def decided(folder: Folder, others: Iterable[Folder]) -> Folder:
+    """The folder as the surest format reads it, when it does not matter which one does.
+
+    Our own wins where it makes the same of each file. What a format refuses is not read by it.
+    """
+    for other in others:
+        try:
+            conflict = None if other.findings else same(folder.migrations, other.migrations)
+        except UnfitReadingError:
+            continue
+        if conflict:
+            return replace(folder, findings=(conflict,))
+        if other.format == NATIVE and not other.findings:
+            return other
+    return folder
+
+
+def _read_by(form: Format, paths: list[str], read: Read, texts: _Texts) -> Folder:
+    """What one format makes of the folder. Raises UnfitError."""
+    picks, findings = form.pick(paths, read)
     failing, _ = passed_over(path for path in paths if "/" not in path)
     findings = [*findings, *failing, *_unpicked(form, paths, picks)]
     migrations = []
     for pick in picks:
         try:
-            migrations.append(_migration(form, pick, directory, contents))
+            migrations.append(_migration(form, pick, texts))
         except UnfitError as error:
             findings.append(error.finding)
     return Folder(form.name, tuple(migrations), tuple(findings))
+
+
+class _Texts:
+    """The texts of the folder's files, each read once however many formats look at it."""
+
+    def __init__(self, directory: str, contents: Contents) -> None:
+        self._directory, self._contents = directory, contents
+        self._known: dict[str, Text] = {}
+
+    def of(self, path: str) -> Text:
+        """Raises UnfitError."""
+        text: Text | Finding | None = self._known.get(path)
+        if text is None:
+            try:
+                text = read_text(self._contents(f"{self._directory}/{path}"), path)
+            except OSError as error:
+                text = _unreadable(path, error)
+        if isinstance(text, Finding):
+            raise UnfitError(text)
+        self._known[path] = text
+        return text
 
 
 def _listed(directory: str, names: list[str]) -> Iterator[str]:
@@ -97,10 +142,10 @@ def _unpicked(form: Format, paths: list[str], picks: list[Pick]) -> Iterator[Fin
             yield Finding(path, problem, "Rename it as the others are, or move it elsewhere.")
 
 
-def _migration(form: Format, pick: Pick, directory: str, contents: Contents) -> Migration:
-    up = _text(directory, pick.up, contents)
+def _migration(form: Format, pick: Pick, texts: _Texts) -> Migration:
+    up = texts.of(pick.up)
     pieces = up.pieces
-    undo = "".join(_text(directory, pick.down, contents).pieces) if pick.down else None
+    undo = "".join(texts.of(pick.down).pieces) if pick.down else None
     if form.cuts:
         cut = _cut(form, pick.up, up.pieces)
         pieces = (cut.up,)
@@ -126,16 +171,6 @@ def _cut(form: Format, path: str, pieces: Iterable[str]) -> Cut:
     except WrongTextError as error:
         found = Finding(path, error.problem, error.remedy, error.line)
         raise UnfitError(found) from error
-
-
-def _text(directory: str, path: str, contents: Contents) -> Text:
-    try:
-        text = read_text(contents(f"{directory}/{path}"), path)
-    except OSError as error:
-        text = _unreadable(path, error)
-    if isinstance(text, Finding):
-        raise UnfitError(text)
-    return text
 
 
 def _unreadable(path: str, error: OSError) -> Finding:

@@ -9,7 +9,7 @@ from itertools import islice
 
 from migrator.errors import SourceError
 from migrator.folder.names import fits, gather, is_migration, passed_over
-from migrator.model import Finding, Migration
+from migrator.model import NATIVE, Finding, Migration
 
 #: A larger file is not kept in memory, but read again when it is needed.
 SMALL_BYTES = 1 << 16
@@ -47,6 +47,8 @@ def read_source(directory: str | os.PathLike[str], wanted: str = "auto") -> Sour
         foreign = read_foreign(folder, names, wanted, _contents)
     if foreign:
         migrations, findings = foreign.migrations, foreign.findings
+        if foreign.format == NATIVE:
+            _, warnings = passed_over(names)
     else:
         migrations, found = gather(_files(folder, names))
         folders = [name for name in names if _is_folder(folder, name)]

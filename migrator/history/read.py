@@ -45,6 +45,7 @@ READ_DECLARE = """  place oid;
   answer jsonb;
   columns jsonb := '{}';
   journal jsonb;
+  made_by text;
   wanted text;
   rows jsonb;
 """
@@ -123,11 +124,12 @@ READ = """  place := {oid};
     EXECUTE format({query}, wanted) INTO rows;
     IF reads_log AND NOT row_security_active(log) AND fence->'code' = '[]'
        AND answer->'log' ?& ARRAY['id', 'run_id', 'version', 'event', 'detail'] THEN
-      EXECUTE {journal} INTO journal;
+      EXECUTE {journal} INTO journal, made_by;
     END IF;
   END IF;
 {others}{at_work}  PERFORM set_config('migrator.answer', (answer || jsonb_build_object(
-    'rows', coalesce(rows, '[]'), 'journal', coalesce(journal, '[]')))::text, true);
+    'rows', coalesce(rows, '[]'), 'journal', coalesce(journal, '[]'), 'format', made_by))::text,
+    true);
 """
 
 #: Of a first run only; `rows` is null where there is no table, or no row.
@@ -142,6 +144,10 @@ READ_ROWS = "SELECT jsonb_agg(jsonb_build_array(%s)) FROM {history} AS h"
 UNFINISHED = """NOT EXISTS (
     SELECT FROM {history} AS h WHERE h.version::text = l.version::text AND NOT EXISTS (
       SELECT FROM {log} AS b WHERE b.version::text = h.version::text AND b.detail ? 'way'))"""
+#: Whose rules the folder followed when the newest row was written: each such line says so, but
+#: those of older releases.
+FORMAT = """SELECT l.detail->>'format' FROM {log} AS l
+  WHERE l.event IN ('applied', 'adopted', 'baseline') ORDER BY l.id DESC LIMIT 1"""
 FIND = """SELECT run_id::text, execution_time_ms FROM {history} WHERE version = {version}"""
 
 #: RLS shows no row, and no error, to a role that is neither owner nor BYPASSRLS.
@@ -190,6 +196,7 @@ class History:
     #: What other histories hold, where this one is empty: schema, version, checksum.
     others: dict[str, dict[str, str | None]] = field(default_factory=dict)
     at_work: dict[str, Any] | None = None  #: the runner that holds the lock, where that was asked
+    format: str | None = None  #: whose rules the folder followed; None where that is not known
 
     def seen(self) -> list[tuple[str, str | None]]:
         """What the flight's guard compares, see `flight.head`."""
@@ -227,7 +234,9 @@ def read_history(
         readers=_array(readers),
         columns=_array(HISTORY_COLUMNS),
         query=literal(READ_ROWS.format(history=place.history)),
-        journal=literal(lines_query(place.log, which)),
+        journal=literal(
+            f"SELECT ({lines_query(place.log, which)}), ({FORMAT.format(log=place.log)})"
+        ),
         others=OTHERS.format(look=look_for_others(place)) if others_too else "",
         at_work=look_for_worker(place) if at_work else "",
     )
@@ -271,6 +280,7 @@ def read_history(
         distrust=distrust,
         others=others(answer.get("others", {})),
         at_work=worker(answer),
+        format=answer.get("format") if distrust.believable else None,
     )
 
 

@@ -44,7 +44,10 @@ def applied(script: Script, place: Place, spent_ms: str = MS) -> tuple[Write, ..
     migration = script.migration
     version = literal(migration.version)
     checksum = literal(migration.checksum)
-    detail = f"jsonb_build_object('execution_time_ms', {spent_ms}, 'checksum', {checksum})"
+    detail = (
+        f"jsonb_build_object('execution_time_ms', {spent_ms}, 'checksum', {checksum}, "
+        f"'format', {literal(migration.format)})"
+    )
     row = (RECORD_REPEATABLE if migration.repeatable else RECORD).format(
         history=place.history,
         version=version,

@@ -123,6 +123,7 @@ def test_a_row_has_our_checksum_the_undo_the_run_and_the_evidence_in_the_log(
         "content": "equal",
         "evidence": "CRC32 -1039259818",
         "applied_at": "2024-01-02T00:00:00",
+        "format": "native",
     }
 
 

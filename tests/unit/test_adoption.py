@@ -352,7 +352,8 @@ def test_an_adoption_is_one_message() -> None:
     line = (
         f"""VALUES ('{RUN_ID}', '001_init', 'adopted', 'migrator/pod-1', '{{"from": "goose", """
         """"table": "public.goose_db_version", "as": "1", "content": "equal", """
-        f""""evidence": "1 statements", "applied_at": "2024", "checksum": "{checksum}"}}');"""
+        f""""evidence": "1 statements", "applied_at": "2024", "checksum": "{checksum}", """
+        """"format": "native"}');"""
     )
     parts = [
         "BEGIN ISOLATION LEVEL READ COMMITTED;",

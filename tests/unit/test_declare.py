@@ -67,7 +67,7 @@ def test_what_is_written_down() -> None:
         f"VALUES ('001_step', '{first}', 'DROP ''x'';', 'baseline', '{RUN_ID}', False),\n"
         f"  ('002_step', '{second}', NULL, 'baseline', '{RUN_ID}', True)",
         f"{log}\nVALUES ('{RUN_ID}', '001_step', 'baseline', 'migrator/pod-1', "
-        f'\'{{"checksum": "{first}"}}\')',
+        f'\'{{"checksum": "{first}", "format": "native"}}\')',
         f"{log}\nVALUES ('{RUN_ID}', '002_step', 'baseline', 'migrator/pod-1', "
-        f'\'{{"checksum": "{second}"}}\')',
+        f'\'{{"checksum": "{second}", "format": "native"}}\')',
     )

@@ -8,7 +8,7 @@ import pytest
 
 from migrator.config import FOLDER_FORMATS
 from migrator.folder.formats.format import OUTSIDE, Cut, WrongTextError
-from migrator.folder.formats.table import FORMATS, find_format, named_format
+from migrator.folder.formats.table import FORMATS, find_formats, named_format
 from migrator.plan.plan import behind
 from tests.builders import a_migration
 
@@ -36,8 +36,7 @@ FOLDERS = {
 
 def read(folder: Mapping[str, str]) -> tuple[tuple[str, ...], list[str]]:
     """The versions in their order, and what is wrong."""
-    form = find_format([*folder], lambda path: folder.get(path, ""))
-    assert form
+    form = find_formats([*folder], lambda path: folder.get(path, ""))[0]
     picks, findings = form.pick([*folder], lambda path: folder.get(path, ""))
     return tuple(pick.version for pick in picks), [str(finding) for finding in findings]
 
@@ -50,8 +49,7 @@ def test_the_table_the_setting_and_the_folders_here_name_the_same_tools() -> Non
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_folder_is_known_by_its_sure_sign(name: str) -> None:
     folder = FOLDERS[name]
-    form = find_format([*folder], lambda path: folder.get(path, ""))
-    assert form
+    form = find_formats([*folder], lambda path: folder.get(path, ""))[0]
     assert form.name == name
 
 
@@ -93,7 +91,7 @@ def test_its_one_migration_is_found(name: str) -> None:
     ],
 )
 def test_no_tool_claims_it(folder: dict[str, str]) -> None:
-    assert find_format([*folder], lambda path: folder.get(path, "")) is None
+    assert find_formats([*folder], lambda path: folder.get(path, "")) == []
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,7 @@ def an_answer(**values: Any) -> dict[str, Any]:
         "server": "PostgreSQL 15.18",
         "history": '"public".schema_migrations',
         "folder": "migrations",
+        "format": "dbmate",
         "migrator": "0.1.0",
         "taken_at": "2026-05-04T03:02:01+00:00",
         "newest": None,

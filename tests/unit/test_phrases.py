@@ -79,6 +79,8 @@ EVENTS = [
     ),
     ("plan.made", {}, "plan: nothing to do"),
     ("plan.made", {"applied_count": 3}, "plan: nothing to do; 3 applied"),
+    ("plan.made", {"format": "native"}, "plan: nothing to do"),
+    ("plan.made", {"format": "goose"}, "plan: nothing to do; the folder is read as goose"),
     (
         "plan.made",
         {"pending": ["a", "b"], "applied_count": 3, "drifted": ["c"]},

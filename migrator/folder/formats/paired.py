@@ -17,8 +17,8 @@ from migrator.folder.formats.format import (
     numbered,
     top,
 )
-from migrator.folder.names import fits
-from migrator.model import Finding
+from migrator.folder.names import fits, is_migration
+from migrator.model import NATIVE, Finding
 
 
 class GolangMigrate(Format):
@@ -73,6 +73,28 @@ class Sqlx(GolangMigrate):
 
     def cut(self, text: str) -> Cut:
         return Cut(_alone(text, rf"\A{self.mark}[^\n]*"))
+
+
+class Native(Format):
+    """Our own: NNN_name.sql and NNN_name.down.sql, when another format claims the folder too."""
+
+    name = NATIVE
+
+    def claims(self, names: Sequence[str], read: Read) -> bool:
+        files = [name for name in top(names) if name.lower().endswith(".sql")]
+        return bool(files) and all(map(fits, files)) and not has_repeatables(files)
+
+    def pick(self, names: Sequence[str], read: Read) -> tuple[list[Pick], list[Finding]]:
+        files = {name for name in top(names) if fits(name)}
+        ups = (name for name in files if not name.endswith(".down.sql"))
+        stems = {name: name.removesuffix(".sql") for name in ups}
+        picks = [
+            Pick(stem, up, down if (down := f"{stem}.down.sql") in files else None)
+            for up, stem in stems.items()
+        ]
+        found, wrong = numbered(self, picks)
+        below = (name for name in names if "/" in name and is_migration(name.rpartition("/")[2]))
+        return found, wrong + [Finding(name, "lies in a folder", "Move it.") for name in below]
 
 
 class Supabase(Format):

@@ -14,8 +14,9 @@ from migrator.folder.formats.marked import (
     SqlMigrate,
     Tern,
 )
-from migrator.folder.formats.paired import GolangMigrate, Graphile, Sqlx, Supabase
+from migrator.folder.formats.paired import GolangMigrate, Graphile, Native, Sqlx, Supabase
 
+OWN_FORMAT = Native()  #: to be compared with what claims a folder of such names
 #: The surest sign first: a folder is that of the first one that claims it.
 FORMATS: tuple[Format, ...] = (
     Graphile(),
@@ -34,9 +35,13 @@ FORMATS: tuple[Format, ...] = (
 )
 
 
-def find_format(names: Sequence[str], read: Read) -> Format | None:
-    """The format that claims a folder with these files; None: none but the job's own."""
-    return next((form for form in FORMATS if form.claims(names, read)), None)
+def find_formats(names: Sequence[str], read: Read) -> list[Format]:
+    """The formats that claim a folder with these files, the surest first; none but our own: none.
+
+    Our own comes last, where the names are ours: it needs no sign.
+    """
+    found = [form for form in FORMATS if form.claims(names, read)]
+    return [*found, OWN_FORMAT] if found and OWN_FORMAT.claims(names, read) else found
 
 
 def named_format(name: str) -> Format:

@@ -1,0 +1,111 @@
+"""Two formats that claim one folder: it matters only where they would run something else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from migrator.folder.formats.deciding_rules import UnfitReadingError, same
+from migrator.folder.formats.paired import Native
+from migrator.folder.formats.table import named_format
+from migrator.model import Migration
+from tests.builders import a_migration
+
+
+def one(text: str = "SELECT 1;", **changes: Any) -> Migration:
+    return replace(a_migration("1_a", text), format="sqlx", **changes)
+
+
+def other(text: str = "SELECT 1;", **changes: Any) -> Migration:
+    return replace(a_migration("1_a", text), **changes)
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "said"),
+    [
+        pytest.param(one(), other(), None, id="the same"),
+        pytest.param(one("-- mark\nSELECT 1;"), other(), None, id="a comment"),
+        pytest.param(one("SELECT 2;"), other(), "other parts of its text", id="text"),
+        pytest.param(one(rollback_sql="SELECT 0;"), other(), "undo", id="undo"),
+        pytest.param(one(rollback_sql="-- none"), other(), None, id="no undo either way"),
+        pytest.param(one(alone=True), other(), "in a transaction", id="what is beside it"),
+        pytest.param(
+            one("-- migrator: no-transaction\nSELECT 1;"), other(), "in a transaction", id="mark"
+        ),
+        pytest.param(
+            one("-- migrator: no-transaction\nVACUUM;"),
+            other("VACUUM;"),
+            None,
+            id="both outside a transaction",
+        ),
+        pytest.param(
+            one("-- migrator: no-transaction\nBEGIN; SELECT 1; COMMIT;"),
+            other("BEGIN; SELECT 1; COMMIT;"),
+            "in a transaction",
+            id="what one of them refuses",
+        ),
+    ],
+)
+def test_what_two_formats_make_of_a_file(
+    mine: Migration, theirs: Migration, said: str | None
+) -> None:
+    found = same([mine], [theirs])
+    assert (said in found.problem if said and found else not found) is True
+    if found:
+        assert found.remedy == "Say which: set FOLDER_FORMAT=sqlx or FOLDER_FORMAT=native."
+
+
+def test_the_same_texts_are_not_taken_apart() -> None:
+    mine = one("SELECT 'open")  # which nothing could take apart
+    assert same([mine], [replace(mine, format="native")]) is None
+    found = same([mine], [replace(mine, format="native", alone=True)])
+    assert found
+    assert "in a transaction" in found.problem
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        pytest.param([other(), other()], id="one more"),
+        pytest.param([], id="none"),
+        pytest.param([other(file="9_z.sql")], id="another"),
+    ],
+)
+def test_other_files_are_a_conflict(theirs: list[Migration]) -> None:
+    mine = [one()] if theirs else [one(), one()]
+    if not theirs:
+        theirs = [other()]
+    found = same(mine, theirs)
+    assert found
+    assert "other files" in found.problem
+
+
+def test_what_the_other_refuses_makes_it_none_for_this_folder() -> None:
+    text = "-- migrate:up\nSELECT 1;\n-- migrate:down\nSELECT 0;\n"
+    cut = named_format("dbmate").cut(text)
+    with pytest.raises(UnfitReadingError):
+        same([one(cut.up, rollback_sql=cut.down)], [other(text)])
+
+
+@pytest.mark.parametrize(
+    ("names", "claimed", "versions", "wrong"),
+    [
+        pytest.param(["1_a.sql", "1_a.down.sql"], True, ["1_a"], [], id="ours"),
+        pytest.param(["1_a-b.sql"], False, [], [], id="a name that is not"),
+        pytest.param(["R__v.sql"], False, [], [], id="a repeatable"),
+        pytest.param(["meta/x.json"], False, [], [], id="no file"),
+        pytest.param(["1_a.sql", "x/2_b.sql"], True, ["1_a"], ["x/2_b.sql"], id="one in a folder"),
+    ],
+)
+def test_our_own_format_beside_others(
+    names: list[str], claimed: bool, versions: list[str], wrong: list[str]
+) -> None:
+    form = Native()
+    assert form.claims(names, lambda _: "") is claimed
+    if claimed:
+        picks, findings = form.pick(names, lambda _: "")
+        assert [pick.version for pick in picks] == versions
+        assert [finding.file for finding in findings] == wrong
+        assert picks[0].down == ("1_a.down.sql" if "1_a.down.sql" in names else None)
