@@ -103,6 +103,12 @@ def end_worker(*_: object) -> NoReturn:
 #: The order in which tests are given out, by the folder: what takes long begins early.
 FOLDERS = ("image", "faults", "database", "unit")
 ALONE = "alone"
+#: Each given to one worker: what all of them would prepare again takes longer than the tests.
+WHOLE_FILES = (
+    *("tests/image/", "tests/package/"),  # images, and an environment that builds packages
+    "tests/database/test_languages.py",  # locales, and a server for each
+    "tests/database/test_messages.py",  # what every command sends
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -118,13 +124,13 @@ def turn(item: pytest.Item) -> tuple[bool, int]:
 
 
 class OneByOne(LoadScopeScheduling):
-    """Gives a worker one test at a time, but a whole file of those that need the engine.
+    """Gives a worker one test at a time, or a whole file.
 
     The marks of `--dist loadgroup` are lost [M: pytest-xdist 3.8 with pytest 9.2].
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid.partition("::")[0] if nodeid.startswith("tests/image/") else nodeid
+        return nodeid.partition("::")[0] if nodeid.startswith(WHOLE_FILES) else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneByOne:
@@ -221,13 +227,35 @@ def supabase_server() -> Iterator[Address]:
 def create_database(server: Address, options: str = "") -> Database:
     """A new, empty database, for the superuser; `options` are those of CREATE DATABASE."""
     name = "test_" + secrets.token_hex(6)
-    in_charge(server).query(f"CREATE DATABASE {name} TEMPLATE template0 {options}")
+    command(server, f"CREATE DATABASE {name} TEMPLATE template0 {options}")
     return Database(server, name, server.superuser, server.password)
 
 
 def drop_database(database: Database) -> None:
     """Drop it, whoever is still connected."""
-    in_charge(database.server).query(f"DROP DATABASE IF EXISTS {database.dbname} WITH (FORCE)")
+    command(database.server, f"DROP DATABASE IF EXISTS {database.dbname} WITH (FORCE)")
+
+
+#: One for each server, to its database `postgres`: a connection takes as long as a new database.
+COMMANDING: dict[str, psycopg2.extensions.connection] = {}
+
+
+def command(server: Address, sql: str) -> None:
+    """Have the superuser run it, on a connection that stays."""
+    database = in_charge(server)
+    for attempt in range(2):  # the server was stopped since, or ended its connections
+        connection = COMMANDING.get(database.url) or database.connect()
+        COMMANDING[database.url] = connection
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sql)
+        except (psycopg2.OperationalError, psycopg2.InterfaceError):
+            connection.close()
+            del COMMANDING[database.url]
+            if attempt:
+                raise
+        else:
+            return
 
 
 def in_charge(server: Address) -> Database:

@@ -202,11 +202,15 @@ class Job:
 
 
 def until(condition: Callable[[], Any], timeout: float = 30.0) -> Any:
-    """Wait for a condition to hold, and return what it returned."""
-    ends = monotonic() + timeout
+    """Wait for a condition to hold, and return what it returned.
+
+    Each look costs a connection, which other tests on the machine pay for: the pauses grow.
+    """
+    ends, pause = monotonic() + timeout, 0.01
     while not (found := condition()):
         assert monotonic() < ends, "the condition did not come to hold"
-        sleep(0.01)
+        sleep(pause)
+        pause = min(1.3 * pause, 0.05)
     return found
 
 

@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -42,11 +43,13 @@ def texts() -> Iterator[str]:
                     )
 
 
-TEXTS = [re.compile(pattern, re.DOTALL) for pattern in set(texts())]
+@cache
+def patterns() -> list[re.Pattern[str]]:
+    return [re.compile(pattern, re.DOTALL) for pattern in set(texts())]
 
 
 def is_ours(text: str) -> bool:
-    return any(pattern.fullmatch(text) for pattern in TEXTS)
+    return any(pattern.fullmatch(text) for pattern in patterns())
 
 
 def parts(heading: str) -> dict[str, str]:
