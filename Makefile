@@ -19,6 +19,10 @@ WORKERS ?= $(if $(TEST_DATABASE_URL)$(findstring ::,$(ARGS)),0,$(shell expr 3 '*
 export PYTHONDONTWRITEBYTECODE :=
 PYTEST := $(BIN)/python -m pytest
 BESIDE := --numprocesses $(WORKERS)
+# Of a grid of tests each value of each parameter; FULL=1: each combination. A test that is named
+# runs (tests/tiers.py).
+FULL ?=
+PICKED := $(if $(FULL)$(findstring ::,$(ARGS)),,-m 'not full')
 # the files that touch nothing outside, as the test of the architecture has them
 export PURE := from tests.unit.test_architecture import PURE; \
   print(",".join(f"migrator/{name.replace(chr(46), chr(47))}.py" for name in sorted(PURE)))
@@ -88,8 +92,8 @@ format: $(VENV)/.dev ## put the code into the house format
 	$(BIN)/ruff check --fix .
 
 .PHONY: test
-test: $(VENV)/.dev ## unit, database and image tests, side by side: WORKERS=0 for one by one
-	$(PYTEST) $(BESIDE) $(ARGS)
+test: $(VENV)/.dev ## unit, database and image tests, side by side: WORKERS=0 for one by one, FULL=1 for all
+	$(PYTEST) $(BESIDE) $(PICKED) $(ARGS)
 
 .PHONY: unit
 unit: $(VENV)/.dev ## unit tests alone, which need nothing
@@ -106,7 +110,7 @@ cov: $(VENV)/.dev ## branch coverage: 100 % of the pure files, and a floor under
 test-matrix: export REQUIRE_DATABASE := 1
 test-matrix: $(VENV)/.dev ## database and fault tests on PostgreSQL 14 to 18, or VERSIONS='17 18'
 	@$(BIN)/python -m tests.servers run .local/pg $(VERSIONS) -- \
-	  $(BIN)/python -m pytest $(BESIDE) $(MATRIX) $(ARGS)
+	  $(BIN)/python -m pytest $(BESIDE) $(PICKED) $(MATRIX) $(ARGS)
 
 .PHONY: faults
 faults: export REQUIRE_DATABASE := 1

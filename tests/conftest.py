@@ -25,6 +25,7 @@ from tests.pgbouncer import PgBouncer
 from tests.pooler_stub import Answer, PoolerStub
 from tests.postgres import Address, NoServerError, Server, throw_away_directory
 from tests.proxy import Proxy
+from tests.tiers import mark_full
 
 FIXTURES = Path(__file__).parent / "fixtures"
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ  # one of several, by pytest-xdist
@@ -113,6 +114,7 @@ WHOLE_FILES = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first, where tests run side by side, and those that are marked `alone` last."""
+    mark_full(items)
     if IS_WORKER:
         items.sort(key=turn)
 
