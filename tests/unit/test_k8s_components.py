@@ -1,0 +1,72 @@
+"""The components of Kustomize combine: each alone, each with each, all at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.manifests import Object, faults
+
+K8S = Path(__file__).parents[2] / "k8s"
+NAMES = sorted(path.parent.name for path in K8S.glob("components/*/kustomization.yaml"))
+#: `existing-secret` and `url-file` are two ways to the one URL.
+TOGETHER = [
+    (),
+    *combinations(NAMES, 1),
+    tuple(name for name in NAMES if name != "url-file"),
+    tuple(name for name in NAMES if name != "existing-secret"),
+]
+
+
+def kustomize(folder: Path, *components: str) -> list[Object]:
+    """What `kubectl kustomize` makes of the release overlay and these, with no other program."""
+    overlay = yaml.safe_load((K8S / "overlays" / "release" / "kustomization.yaml").read_text())
+    here = Path(os.path.relpath(K8S, folder.resolve()))
+    overlay["resources"] = [str(here / "base")]
+    overlay["components"] = [str(here / "components" / name) for name in components]
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    kubectl = Path(sys.executable).parent / "kubectl"
+    command = [str(kubectl) if kubectl.exists() else "kubectl", "kustomize", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+@pytest.mark.parametrize("components", TOGETHER, ids="+".join)
+def test_what_they_make_is_valid_and_closed_down(
+    components: tuple[str, ...], tmp_path: Path
+) -> None:
+    made = kustomize(tmp_path, *components)
+    for document in made:
+        assert faults(document, any_user="openshift" in components) == []
+    assert [d["kind"] for d in made] == ["Job", *["NetworkPolicy"] * ("egress" in components)]
+    job = made[0]
+    assert job["metadata"]["name"] == "migrator-0-1-0"
+    pod = job["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    assert container["image"] == "registry.example.com/shop/migrator:0.1.0"
+    variables = {variable["name"]: variable for variable in container["env"]}
+    expected = {"DATABASE_URL_FILE"} if "url-file" in components else {"DATABASE_URL", "DIRECT_URL"}
+    assert {name for name in variables if "_URL" in name} == expected
+    if "existing-secret" in components:
+        assert variables["DATABASE_URL"]["valueFrom"]["secretKeyRef"]["key"] == "uri"
+    mounts = {mount["mountPath"] for mount in container.get("volumeMounts", [])}
+    paths = {"private-ca": "/ca", "url-file": "/url"}
+    assert mounts == {path for name, path in paths.items() if name in components}
+    assert ("cpu" in container["resources"]["limits"]) == ("cpu-limit" in components)
+    without_mesh = pod["metadata"]["labels"].get("sidecar.istio.io/inject") == "false"
+    assert without_mesh == ("no-mesh" in components)
+    if "egress" in components:
+        chosen = made[1]["spec"]["podSelector"]["matchLabels"].items()
+        assert chosen <= pod["metadata"]["labels"].items()
+
+
+def test_the_overlay_names_each_component() -> None:
+    text = (K8S / "overlays" / "release" / "kustomization.yaml").read_text()
+    assert {name for name in NAMES if name not in text} == set()
