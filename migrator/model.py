@@ -65,6 +65,16 @@ def rank_of(version: str) -> Rank:
     return tuple(further), "", 0
 
 
+def parts_of(version: str) -> tuple[int, ...]:
+    """The version's number with all its parts: 1, 10 of V1.10__orders."""
+    return number_of(version), *rank_of(version)[0]
+
+
+def is_base(version: str) -> bool:
+    """Whether it is that of a baseline file of Flyway's, B3__all."""
+    return version.startswith("B") and number_of(version) >= 0
+
+
 @dataclass(frozen=True, slots=True)
 class Migration:
     """One file of migrations/, read and hashed; it knows of no database."""
@@ -79,6 +89,7 @@ class Migration:
     alone: bool = False  #: what is beside the file says that it runs outside a transaction
     format: str = NATIVE  #: whose rules the folder follows; see docs/formats.md
     rank: Rank | None = None  #: what decides between equal numbers, where the version does not
+    placeholders: bool = False  #: ${name} in it stands for a value
 
     @property
     def repeatable(self) -> bool:

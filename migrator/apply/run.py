@@ -33,7 +33,7 @@ from migrator.masking import FINDINGS
 from migrator.model import Applied, Event, Finding, Migration
 from migrator.plan.format_rules import changed_format, format_of
 from migrator.plan.order import Needs
-from migrator.plan.plan import Decision, Plan, Policy, make_plan
+from migrator.plan.plan import Decision, Plan, Policy, make_plan, ranked
 from migrator.plan.progress import Progress
 from migrator.plan.second_history import is_looked_for, second_history
 from migrator.postgres.retry import Trouble, retry
@@ -177,6 +177,7 @@ class Run:
         self.applied = [done for done in self.applied if done.version in stand]
         self.rolled_back = [done for done in self.rolled_back if done.version not in stand]
         policy = Policy(self.config.on_drift, self.config.on_missing, self.config.on_late)
+        history = replace(history, rows=ranked(history.rows, migrations))
         plan = make_plan(migrations, history.rows)
         if plan.late:
             needs = self._reader.needs(plan.late, migrations)

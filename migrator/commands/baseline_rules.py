@@ -9,7 +9,7 @@ from migrator.folder.version_rules import find_version
 from migrator.history.fence import Write
 from migrator.history.place import Place
 from migrator.history.rows import log_row, not_run
-from migrator.model import Applied, Kind, Migration
+from migrator.model import Applied, Kind, Migration, is_base
 from migrator.sql.script import Script
 
 BASELINE = "baseline"  #: the log's event
@@ -23,7 +23,7 @@ def to_declare(
     A Job may be started twice. Raises ConfigError when the folder has no such version, or when
     the history holds anything but this very baseline.
     """
-    versioned = [migration for migration in migrations if not migration.repeatable]
+    versioned = [m for m in migrations if not m.repeatable and not is_base(m.version)]
     at = find_version(at, [migration.version for migration in versioned])
     last = next((migration for migration in versioned if migration.version == at), None)
     if last is None:

@@ -7,12 +7,16 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from migrator.errors import ConfigError
 from migrator.folder.names import versions
 from migrator.folder.read import JOURNAL, read_names, read_source
 from migrator.folder.version_rules import find_version
 from migrator.model import NATIVE, Migration
+
+if TYPE_CHECKING:
+    from migrator.folder.formats.format import Format
 
 Made = tuple[list[str], str]  # the paths, and what was done, in words
 
@@ -42,14 +46,16 @@ def create(
     form = _format(found, wanted)
     if form == NATIVE and wanted == "auto" and (place / JOURNAL).exists():
         form = "drizzle"  # its generator goes on keeping the journal
+    tool = _tool(form)
     if repeatable:
-        if form != NATIVE:
+        if tool is not None and not tool.repeatables:
             raise ConfigError(f"{form} has no repeatables", remedy="Create a migration: new NAME.")
         version = f"R__{name}"
         texts = {f"{version}.sql": f"-- {version}: runs again whenever this text changed\n\n"}
     else:
-        version = _next([m.version for m in found if not m.repeatable], name, today)
-        texts = _texts(form, version)
+        letter = tool.letter if tool else ""
+        version = _next([m.version for m in found if not m.repeatable], name, today, letter)
+        texts = _texts(tool, version)
     for file, text in texts.items():
         with _writing(place / file):
             (place / file).parent.mkdir(exist_ok=True)
@@ -91,34 +97,51 @@ def _format(found: Sequence[Migration], wanted: str) -> str:
     return NATIVE if wanted == "auto" else wanted
 
 
-def _texts(form: str, version: str) -> dict[str, str]:
-    """The files of a new migration in a folder of this format, with what is in them at first."""
+def _tool(form: str) -> Format | None:
+    """The format of this name; None of our own."""
     if form == NATIVE:
+        return None
+    from migrator.folder.formats.table import named_format  # not needed for a folder of our own
+
+    return named_format(form)
+
+
+def _texts(tool: Format | None, version: str) -> dict[str, str]:
+    """The files of a new migration in a folder of this format, with what is in them at first."""
+    if tool is None:
         return {
             f"{version}.sql": _UP.format(version),
             f"{version}.down.sql": _DOWN.format(version),
         }
-    from migrator.folder.formats.table import named_format  # not needed for a folder of our own
-
-    texts = {f"{version}{ending}": text for ending, text in named_format(form).new.items()}
+    texts = {f"{version}{ending}": text for ending, text in tool.new.items()}
     if not texts:
         raise ConfigError(
-            f"a new migration of {form} is made by its own generator",
-            remedy=f"Create it with {form}; `up` runs it as it is.",
+            f"a new migration of {tool.name} is made by its own generator",
+            remedy=f"Create it with {tool.name}; `up` runs it as it is.",
         )
     return texts
 
 
-def _next(taken: Sequence[str], name: str, today: datetime) -> str:
-    """The version after all that are taken; with timestamps as numbers, that of `today`."""
-    newest = taken[-1] if taken else "000_"
+def _next(taken: Sequence[str], name: str, today: datetime, letter: str = "") -> str:
+    """The version after all that are taken; with timestamps as numbers, that of `today`.
+
+    Of a number in parts the last one counts on.
+    """
+    newest = taken[-1] if taken else f"{letter}{'' if letter else '00'}0_"
+    if letter:
+        before, last = re.findall(r"\A[VB]((?:[0-9]+[._](?=[0-9]))*)([0-9]+)", newest)[0]
+        return f"{letter}{before}{_counted_on(last, today)}__{name}"
     if re.match(r"\d{4}-\d\d-\d\d-\d{6}_", newest):
         return f"{today:%Y-%m-%d-%H%M%S}_{name}"
     digits = newest[: len(newest) - len(newest.lstrip("0123456789"))]
+    return f"{_counted_on(digits, today)}_{name}"
+
+
+def _counted_on(digits: str, today: datetime) -> str:
     following = str(int(digits) + 1)
     if len(digits) == 14:
         following = max(today.strftime("%Y%m%d%H%M%S"), following)
-    return f"{following.zfill(len(digits))}_{name}"
+    return following.zfill(len(digits))
 
 
 @contextlib.contextmanager

@@ -52,7 +52,7 @@ def read_foreign(
 
     texts = _Texts(directory, contents)
     try:
-        paths = [*_listed(directory, names)]
+        paths = [*_listed(directory, names, (os.path.realpath(directory),))]
         forms = find_formats(paths, read) if wanted == "auto" else [named_format(wanted)]
         folders = (_read_by(form, paths, read, texts) for form in forms)
         folder = next(folders, None)
@@ -80,15 +80,19 @@ def decided(folder: Folder, others: Iterable[Folder]) -> Folder:
 
 def _read_by(form: Format, paths: list[str], read: Read, texts: _Texts) -> Folder:
     """What one format makes of the folder. Raises UnfitError."""
+    if not form.deep:
+        paths = [path for path in paths if path.count("/") < 2]
     picks, findings = form.pick(paths, read)
-    failing, _ = passed_over(path for path in paths if "/" not in path)
-    findings = [*findings, *failing, *_unpicked(form, paths, picks)]
-    migrations = []
+    if not form.deep:
+        failing, _ = passed_over(path for path in paths if "/" not in path)
+        findings = [*findings, *failing, *_unpicked(form, paths, picks)]
+    migrations: list[Migration] = []
     for pick in picks:
         try:
             migrations.append(_migration(form, pick, texts))
         except UnfitError as error:
             findings.append(error.finding)
+    migrations.sort(key=lambda migration: migration.order)
     return Folder(form.name, tuple(migrations), tuple(findings))
 
 
@@ -113,20 +117,25 @@ class _Texts:
         return text
 
 
-def _listed(directory: str, names: list[str]) -> Iterator[str]:
-    """The files of the folder and of those in it, without hidden ones."""
+def _listed(directory: str, names: list[str], above: tuple[str, ...]) -> Iterator[str]:
+    """The files of the folder and of those in it, without hidden ones; a folder ends with /.
+
+    A link to a folder `above` is none of it.
+    """
     for name in sorted(names):
-        if name.startswith("."):
-            continue
         path = f"{directory}/{name}"
-        if os.path.isdir(path):  # noqa: PTH112 - one of many
-            try:
-                inner = sorted(os.listdir(path)) or [""]  # noqa: PTH208 - an empty folder counts
-            except OSError as error:
-                raise UnfitError(_unreadable(name, error)) from error
-            yield from (f"{name}/{file}" for file in inner)
-        else:
-            yield name
+        if name.startswith(".") or not os.path.isdir(path):  # noqa: PTH112 - one of many
+            if not name.startswith("."):
+                yield name
+            continue
+        real = os.path.realpath(path)
+        if real in above:
+            continue
+        try:
+            inner = [*_listed(path, os.listdir(path), (*above, real))]  # noqa: PTH208
+        except OSError as error:
+            raise UnfitError(_unreadable(name, error)) from error
+        yield from (f"{name}/{file}" for file in inner or [""])  # an empty folder counts
 
 
 def _unpicked(form: Format, paths: list[str], picks: list[Pick]) -> Iterator[Finding]:
@@ -150,7 +159,7 @@ def _migration(form: Format, pick: Pick, texts: _Texts) -> Migration:
         cut = _cut(form, pick.up, up.pieces)
         pieces = (cut.up,)
         undo = cut.down if undo is None else _cut(form, str(pick.down), (undo,)).up
-    if pick.alone and undo is not None:
+    if pick.down_alone and undo is not None:
         undo = f"{OUTSIDE}\n{undo}"
     return Migration(
         version=pick.version,
@@ -162,6 +171,8 @@ def _migration(form: Format, pick: Pick, texts: _Texts) -> Migration:
         rollback_sql=undo,
         alone=pick.alone,
         format=form.name,
+        rank=pick.rank,
+        placeholders=pick.placeholders,
     )
 
 

@@ -6,17 +6,19 @@ import re
 from collections.abc import Iterable
 
 from migrator.errors import ConfigError
+from migrator.model import parts_of
 
 
 def find_version(given: str, known: Iterable[str]) -> str:
-    """The one of `known` whose number is given alone, 3 or 003; any other text as it is.
+    """The one of `known` whose number is given alone, 3, 003 or 1.2; any other text as it is.
 
     Raises ConfigError where several have that number.
     """
-    if not re.fullmatch("[0-9]{1,18}", given):
+    known = [*known]
+    if given in known or not re.fullmatch(r"V?[0-9]{1,18}(?:[._][0-9]{1,18}){0,9}", given):
         return given
-    numbered = re.compile(f"0*{int(given)}(?![0-9])")
-    found = [version for version in known if numbered.match(version)]
+    wanted = parts_of(f"V{given.removeprefix('V')}")
+    found = [version for version in known if parts_of(version) == wanted]
     if len(found) > 1:
         raise ConfigError(
             f"several versions have the number {given}: {', '.join(found)}",

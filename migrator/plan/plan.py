@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from migrator.config import OnFinding, OnLate
 from migrator.display import CHECKSUM_DIGITS
 from migrator.errors import DriftError, LateError, MigratorError, MissingError, SourceError
-from migrator.model import Applied, Finding, Migration, Order, number_of, rank_of
+from migrator.model import Applied, Finding, Migration, Order, parts_of
+from migrator.plan.bases import without_covered
 from migrator.plan.order import Needs, closure
 from migrator.plan.widths import mixed_widths
 
@@ -238,6 +239,7 @@ def make_plan(
     to require: one that waited for a higher number is not late for it.
     """
     rows = tuple(sorted(history, key=lambda row: row.order))
+    migrations = without_covered(migrations, rows)
     recorded = {row.version: row for row in rows}
     files = {migration.version: migration for migration in migrations}
     versioned = [migration for migration in migrations if not migration.repeatable]
@@ -272,6 +274,14 @@ def make_plan(
     )
 
 
+def ranked(rows: tuple[Applied, ...], migrations: Sequence[Migration]) -> tuple[Applied, ...]:
+    """The rows with the ranks of their files, where versions do not say them."""
+    ranks = {m.version: m.rank for m in migrations if m.rank}
+    if not ranks:
+        return rows
+    return tuple(replace(row, rank=ranks.get(row.version)) for row in rows)
+
+
 def behind(migrations: Sequence[Migration], base: Sequence[str]) -> tuple[Finding, ...]:
     """Which of `migrations` are not among the files of another branch, and are older than its
     newest: once that branch is deployed, they are late. Paths begin below the folder.
@@ -286,7 +296,7 @@ def behind(migrations: Sequence[Migration], base: Sequence[str]) -> tuple[Findin
         )
         for migration in migrations
         if not migration.repeatable and migration.file not in base
-        for number in [_parts(migration.version)]
+        for number in [parts_of(migration.version)]
         if number <= newest
     )
 
@@ -296,11 +306,7 @@ def _number_at(path: str) -> tuple[int, ...]:
     first, _, rest = path.partition("/")
     if rest and not first[:1].isdigit():
         return _number_at(rest)
-    return _parts(first)
-
-
-def _parts(version: str) -> tuple[int, ...]:
-    return number_of(version), *rank_of(version)[0]
+    return parts_of(first)
 
 
 def _shown(number: tuple[int, ...]) -> str:

@@ -69,4 +69,6 @@ def _finding(migration: Migration, others: Sequence[Migration], *, is_pending: b
 
 
 def _digits(migration: Migration) -> str:
-    return migration.version.partition("_")[0]
+    """Of a number that may be a date: one in parts is none, nor is that of a file of several."""
+    first = migration.version.partition("_")[0]
+    return first if migration.number >= 0 and first[:1].isdigit() else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -59,6 +60,7 @@ def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]
     refused = alone_refusals(texts(pieces)) if alone else refusals(layout.special)
     wrong = [*layout.problems, *refused]
     wrong += _two_ways(migration, layout.marks, layout.statements)
+    wrong += _placeholders(migration) if migration.placeholders else ()
     for directive in layout.directives:
         name, _, value = directive.text.replace("\t", " ").partition(" ")
         if not directive.exact and _meant(directive.text) is None:
@@ -130,6 +132,21 @@ def _two_ways(migration: Migration, marks: Sequence[Placed], statements: int) ->
         elif mark.marks.tool in FOLDER_FORMATS:
             remedy += f" Or set FOLDER_FORMAT={mark.marks.tool}, if all files are of that tool."
         yield Problem(mark.line, f"{problem}: up and down would both run", remedy)
+
+
+def _placeholders(migration: Migration) -> Iterator[Problem]:
+    """The first placeholder of each way: in comments and strings too, as the tool has it."""
+    from migrator.sql.statements import Problem
+
+    for text, where in (
+        ("".join(migration.pieces), ""),
+        (migration.rollback_sql or "", "its undo: "),
+    ):
+        found = re.search(r"(?<!\$)(?:\$\$)*(\$\{[^}\n]*\}?)", text)
+        if found:
+            line = text.count("\n", 0, found.start()) + 1
+            problem = f"{where}the placeholder {shorten(found[1], 40)} is not supported"
+            yield Problem(line, problem, "Write the value into the file.")
 
 
 def _requirements(directives: Iterable[Directive]) -> tuple[Requirement, ...]:

@@ -50,6 +50,19 @@ class Golden:
 
 
 FOLDERS = {
+    "flyway": Golden(
+        {
+            "flyway.conf": "flyway.url=jdbc:postgresql://db/app\nflyway.outOfOrder = true\n",
+            "V1__one.sql": ONE,
+            "U1.0__one.sql": DROP_ONE,
+            "tables/V1_2__Two-two now.sql": TWO,
+            "tables/U1.2__other words.sql": DROP_TWO,
+            "tables/later/V1.10__index.SQL": INDEX,
+            "tables/later/V1.10__index.SQL.conf": "# why\nexecuteInTransaction=false\n",
+            "U1_10__index.sql": "DROP INDEX CONCURRENTLY one_a;",
+        },
+        ["V1__one", "V1_2__Two-two_now", "V1.10__index"],
+    ),
     "golang-migrate": Golden(
         {
             "8_create-One.up.sql": f"{ONE}\n",

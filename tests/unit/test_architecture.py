@@ -28,7 +28,10 @@ PURE = {
     *("adopt.rules", "adopt.tools", "apply.diagnosis", "apply.remedies", "folder.names"),
     *("cli.cells", "cli.env_file", "cli.graph", "cli.markdown", "cli.phrases", "cli.tables"),
     *("cli.terminal", "config"),
-    *(f"folder.formats.{file}" for file in ("folders", "format", "marked", "paired", "table")),
+    *(
+        f"folder.formats.{file}"
+        for file in ("flyway", "folders", "format", "marked", "paired", "table")
+    ),
     *(
         "history.distrust",
         "history.fence",
@@ -54,7 +57,7 @@ PURE = {
         "sql.script",
         "sql.sensitive",
     ),
-    *("plan.widths", "sql.marks", "sql.statements", "sql.text", "sql.window"),
+    *("plan.bases", "plan.widths", "sql.marks", "sql.statements", "sql.text", "sql.window"),
 }
 
 #: What climbs, and what will end it: nothing. This list only shrinks.

@@ -4,6 +4,7 @@ import pytest
 
 from migrator.config import OnLate
 from migrator.errors import LateError, SourceError
+from migrator.model import number_of
 from migrator.plan.plan import Policy, make_plan
 from migrator.plan.widths import mixed_widths
 from tests.builders import a_migration, an_applied
@@ -93,3 +94,11 @@ def test_a_plan_fails_for_a_pending_one_and_warns_of_an_applied_one() -> None:
     assert [type(failure) for failure in skipped.failures] == [SourceError]
     done = make_plan(folder, [an_applied(OLD), an_applied(DATE)]).checked(Policy())
     assert ([found.file for found in done.warnings], done.failures) == ([f"{DATE}.sql"], ())
+
+
+def test_numbers_in_parts_and_files_of_several_are_no_dates() -> None:
+    folder = [
+        a_migration(version, number=number_of(version))
+        for version in ("V20250625__a", "V20240101120000__b", "20250625_a:x:1", "20240101120000:x")
+    ]
+    assert mixed_widths(folder, {m.version for m in folder}) == ((), ())

@@ -96,7 +96,7 @@ class Diesel(Format):
                 continue
             down = f"{folder}/down.sql" if "down.sql" in files else None
             alone = "metadata.toml" in files and _runs_alone(read(f"{folder}/metadata.toml"))
-            picks.append(Pick(folder, f"{folder}/up.sql", down, alone))
+            picks.append(Pick(folder, f"{folder}/up.sql", down, alone, alone))
         found, wrong = numbered(self, picks)
         return found, [*findings, *_unnumbered(found), *wrong]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
 
-from migrator.model import Finding, number_of
+from migrator.model import Finding, Rank, parts_of
 
 #: The text of a small file that is no migration; empty where there is none.
 Read = Callable[[str], str]
@@ -29,6 +29,9 @@ class Pick:
     up: str
     down: str | None = None  #: a file of its own with the undo
     alone: bool = False  #: what is beside the file takes it out of the transaction
+    down_alone: bool = False  #: the same of the undo's file
+    placeholders: bool = False  #: ${name} in it stands for a value
+    rank: Rank | None = None  #: as in a Migration
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,12 @@ class Format:
     strict = False
     #: Whether a file's text is more than what runs: then `cut` is called.
     cuts = False
+    #: Whether files at any depth count; `pick` then finds what of them does not run, too.
+    deep = False
+    #: What a new migration's version begins with before its number.
+    letter = ""
+    #: Whether there are files R__name.sql that run whenever they changed.
+    repeatables = False
 
     def claims(self, names: Sequence[str], read: Read) -> bool:
         """Whether this is surely a folder of the tool."""
@@ -83,14 +92,14 @@ class Format:
 
 def numbered(form: Format, picks: Iterable[Pick]) -> tuple[list[Pick], list[Finding]]:
     """The picks, and the findings on their numbers and versions."""
-    picks = sorted(picks, key=lambda pick: (number_of(pick.version), pick.version))
+    picks = sorted(picks, key=lambda pick: (parts_of(pick.version), pick.version))
     findings = []
     for pick in picks:
         if unfit := _UNFIT.search(pick.version):
             problem = f"the name holds {unfit[0]!r}, which no version may hold"
             findings.append(Finding(pick.up, problem, "Rename it with letters, digits and _."))
     for before, pick in pairwise(picks):
-        if number_of(before.version) == number_of(pick.version):
+        if parts_of(before.version) == parts_of(pick.version):
             problem = f"{before.up} has the same number"
             findings.append(Finding(pick.up, problem, "Give one of them another number."))
         elif form.by_text and before.version > pick.version:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from migrator.folder.formats.flyway import Flyway
 from migrator.folder.formats.folders import Diesel, Drizzle, Prisma
 from migrator.folder.formats.format import Format, Read
 from migrator.folder.formats.marked import (
@@ -19,6 +20,7 @@ from migrator.folder.formats.paired import GolangMigrate, Graphile, Native, Sqlx
 OWN_FORMAT = Native()  #: to be compared with what claims a folder of such names
 #: The surest sign first: a folder is that of the first one that claims it.
 FORMATS: tuple[Format, ...] = (
+    Flyway(),
     Graphile(),
     Drizzle(),
     Prisma(),
