@@ -99,8 +99,8 @@ def _text(text: str) -> str:
 #: What FOLDER_FORMAT may be; the tools are those of folder/formats/table.py.
 FOLDER_FORMATS = (
     *("auto", "native", "dbmate", "diesel", "drizzle", "flyway", "golang-migrate", "goose"),
-    *("graphile-migrate", "micrate", "node-pg-migrate", "prisma", "sql-migrate", "sqlx"),
-    *("supabase", "tern"),
+    *("graphile-migrate", "liquibase", "micrate", "node-pg-migrate", "prisma", "sql-migrate"),
+    *("sqlx", "supabase", "tern"),
 )
 
 

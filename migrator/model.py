@@ -35,6 +35,11 @@ def is_repeatable(version: str) -> bool:
     return version.startswith("R__")
 
 
+def runs_last(version: str) -> bool:
+    """Whether it runs after all that is versioned; one that shares its file keeps its place."""
+    return is_repeatable(version) and ":" not in version
+
+
 def number_of(version: str) -> int:
     """The version's leading digits as a number, -1 without any.
 
@@ -55,7 +60,7 @@ def number_of(version: str) -> int:
 def rank_of(version: str) -> Rank:
     """What of its rank the version itself says; of a migration in a file of several its path."""
     if ":" in version:
-        return (), version.partition(":")[0], math.inf
+        return (), f"{version.partition(':')[0]}.sql", math.inf
     parts = _PARTS.match(version) if version.startswith(("V", "B")) else None
     if parts is None:
         return _PLAIN
@@ -104,7 +109,12 @@ class Migration:
     @property
     def order(self) -> Order:
         """Its place among all migrations."""
-        return self.repeatable, self.number, *(self.rank or rank_of(self.version)), self.version
+        return (
+            runs_last(self.version),
+            self.number,
+            *(self.rank or rank_of(self.version)),
+            self.version,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +162,12 @@ class Applied:
     @property
     def order(self) -> Order:
         """Its place among all migrations."""
-        return self.repeatable, self.number, *(self.rank or rank_of(self.version)), self.version
+        return (
+            runs_last(self.version),
+            self.number,
+            *(self.rank or rank_of(self.version)),
+            self.version,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,8 @@ def _texts(tool: Format | None, version: str) -> dict[str, str]:
             f"{version}.sql": _UP.format(version),
             f"{version}.down.sql": _DOWN.format(version),
         }
-    texts = {f"{version}{ending}": text for ending, text in tool.new.items()}
+    name = version.rpartition("/")[2]
+    texts = {f"{version}{end}": text.replace("{name}", name) for end, text in tool.new.items()}
     if not texts:
         raise ConfigError(
             f"a new migration of {tool.name} is made by its own generator",
@@ -131,9 +132,18 @@ def _next(taken: Sequence[str], name: str, today: datetime, letter: str = "") ->
     if letter:
         before, last = re.findall(r"\A[VB]((?:[0-9]+[._](?=[0-9]))*)([0-9]+)", newest)[0]
         return f"{letter}{before}{_counted_on(last, today)}__{name}"
+    path, several, _ = newest.partition(":")
+    if several:
+        place, slash, newest = path.rpartition("/")
+        return f"{place}{slash}{_next([newest], name, today)}"
     if re.match(r"\d{4}-\d\d-\d\d-\d{6}_", newest):
         return f"{today:%Y-%m-%d-%H%M%S}_{name}"
     digits = newest[: len(newest) - len(newest.lstrip("0123456789"))]
+    if not digits:
+        raise ConfigError(
+            f"the files of this folder have no numbers, so that none comes after {newest}",
+            remedy="Write the new migration into a file of it.",
+        )
     return f"{_counted_on(digits, today)}_{name}"
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 from migrator.folder.formats.deciding_rules import UnfitReadingError, same
 from migrator.folder.formats.format import OUTSIDE, Cut, Format, Pick, Read, WrongTextError
@@ -16,6 +19,9 @@ from migrator.sql.text import Text, read_text
 #: Reads one file: a small one's bytes, a large one's blocks. Raises OSError.
 Contents = Callable[[str], bytes | Iterable[bytes]]
 MOST_BYTES = 1 << 22  #: of a file, for what it says of the format
+
+
+_T = TypeVar("_T")
 
 
 class UnfitError(Exception):
@@ -54,6 +60,8 @@ def read_foreign(
     try:
         paths = [*_listed(directory, names, (os.path.realpath(directory),))]
         forms = find_formats(paths, read) if wanted == "auto" else [named_format(wanted)]
+        if forms and forms[0].sure:
+            forms = forms[:1]
         folders = (_read_by(form, paths, read, texts) for form in forms)
         folder = next(folders, None)
         return decided(folder, folders) if folder and not folder.findings else folder
@@ -89,9 +97,10 @@ def _read_by(form: Format, paths: list[str], read: Read, texts: _Texts) -> Folde
     migrations: list[Migration] = []
     for pick in picks:
         try:
-            migrations.append(_migration(form, pick, texts))
+            migrations += _migrations(form, pick, texts)
         except UnfitError as error:
             findings.append(error.finding)
+    findings += _twice(migrations)
     migrations.sort(key=lambda migration: migration.order)
     return Folder(form.name, tuple(migrations), tuple(findings))
 
@@ -151,6 +160,10 @@ def _unpicked(form: Format, paths: list[str], picks: list[Pick]) -> Iterator[Fin
             yield Finding(path, problem, "Rename it as the others are, or move it elsewhere.")
 
 
+def _migrations(form: Format, pick: Pick, texts: _Texts) -> Iterable[Migration]:
+    return _several(form, pick, texts) if form.several else (_migration(form, pick, texts),)
+
+
 def _migration(form: Format, pick: Pick, texts: _Texts) -> Migration:
     up = texts.of(pick.up)
     pieces = up.pieces
@@ -176,12 +189,45 @@ def _migration(form: Format, pick: Pick, texts: _Texts) -> Migration:
     )
 
 
-def _cut(form: Format, path: str, pieces: Iterable[str]) -> Cut:
+def _several(form: Format, pick: Pick, texts: _Texts) -> Iterator[Migration]:
+    """The migrations of one file."""
+    whole = "".join(texts.of(pick.up).pieces)
+    for place, part in enumerate(_explained(pick.up, partial(form.parts, pick, whole))):
+        checksum = hashlib.sha256(part.text.encode()).hexdigest()
+        yield Migration(
+            version=part.version,
+            number=number_of(part.version),
+            file=pick.up,
+            pieces=(part.up,),
+            checksum=checksum,
+            raw_checksum=checksum,
+            rollback_sql=part.down,
+            format=form.name,
+            rank=((), pick.up, place),
+            placeholders=pick.placeholders,
+        )
+
+
+def _twice(migrations: Iterable[Migration]) -> Iterator[Finding]:
+    """Versions that two files have, whose names differ in what no version may hold."""
+    seen: dict[str, str] = {}
+    for migration in migrations:
+        if other := seen.get(migration.version):
+            problem = f"holds {migration.version}, as {other} does"
+            yield Finding(migration.file, problem, "Rename one of them.")
+        seen.setdefault(migration.version, migration.file)
+
+
+def _explained(path: str, how: Callable[[], _T]) -> _T:
+    """What `how` makes of a file's text; UnfitError in the place of WrongTextError."""
     try:
-        return form.cut("".join(pieces))
+        return how()
     except WrongTextError as error:
-        found = Finding(path, error.problem, error.remedy, error.line)
-        raise UnfitError(found) from error
+        raise UnfitError(Finding(path, error.problem, error.remedy, error.line)) from error
+
+
+def _cut(form: Format, path: str, pieces: Iterable[str]) -> Cut:
+    return _explained(path, lambda: form.cut("".join(pieces)))
 
 
 def _unreadable(path: str, error: OSError) -> Finding:

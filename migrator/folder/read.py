@@ -20,6 +20,7 @@ MOST_FOLDERS = 1000  #: that are searched for files below each folder
 SIGNS = (
     *(b"migrate:up", b"migrate:down", b"+goose", b"+migrate", b"+micrate", b"create above /"),
     *(b"up migration", b"down migration", b"-- no-transaction", b"--! previous:"),
+    b"liquibase formatted sql",
 )
 
 

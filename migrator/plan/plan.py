@@ -253,7 +253,7 @@ def make_plan(
     turned, turned_before = mixed_widths(versioned, {migration.version for migration in pending})
     return Plan(
         applied=rows,
-        pending=pending if ahead else pending + repeat,
+        pending=pending if ahead else _in_order(migrations, pending + repeat),
         late=tuple(
             m
             for m in pending
@@ -272,6 +272,13 @@ def make_plan(
         turned_before=turned_before,
         renamed=_renamed(absent, pending) if absent else {},
     )
+
+
+def _in_order(
+    migrations: Sequence[Migration], some: tuple[Migration, ...]
+) -> tuple[Migration, ...]:
+    versions = {migration.version for migration in some}
+    return tuple(m for m in migrations if m.version in versions)
 
 
 def ranked(rows: tuple[Applied, ...], migrations: Sequence[Migration]) -> tuple[Applied, ...]:

@@ -30,7 +30,9 @@ PURE = {
     *("cli.terminal", "config"),
     *(
         f"folder.formats.{file}"
-        for file in ("flyway", "folders", "format", "marked", "paired", "table")
+        for file in (
+            *("delimiter", "flyway", "folders", "format", "liquibase", "marked", "paired", "table"),
+        )
     ),
     *(
         "history.distrust",

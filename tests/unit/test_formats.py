@@ -23,6 +23,9 @@ FOLDERS = {
     "dbmate": {"20240101_one.sql": DBMATE},
     "goose": {"00001_one.sql": GOOSE},
     "sql-migrate": {"1_one.sql": GOOSE.replace("goose", "migrate")},
+    "liquibase": {
+        "one.sql": "--liquibase formatted sql\n--changeset a:1\n" + PLAIN,
+    },
     "micrate": {"1_one.sql": GOOSE.replace("goose", "micrate")},
     "tern": {"001_one.sql": "A;\n---- create above / drop below ----\nB;\n"},
     "node-pg-migrate": {"1700000000000_one.sql": "-- Up Migration\nA;\n-- Down Migration\nB;\n"},

@@ -63,6 +63,7 @@ class Flyway(Format):
     name = "flyway"
     new = MappingProxyType({".sql": "-- What it is for.\n"})
     deep = True
+    sure = True
     letter = "V"
     repeatables = True
 

@@ -42,6 +42,16 @@ class Cut:
     down: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One of several migrations in a file; what is not of it is blank."""
+
+    version: str
+    up: str
+    down: str | None
+    text: str  #: what its checksum is of
+
+
 class WrongTextError(Exception):
     """The tool would not run this text, or we not as it does; words as in a Finding."""
 
@@ -65,6 +75,10 @@ class Format:
     cuts = False
     #: Whether files at any depth count; `pick` then finds what of them does not run, too.
     deep = False
+    #: Whether its claim is certain, so that no other format needs to be compared with it.
+    sure = False
+    #: Whether a file holds several migrations: then `parts` is called.
+    several = False
     #: What a new migration's version begins with before its number.
     letter = ""
     #: Whether there are files R__name.sql that run whenever they changed.
@@ -87,6 +101,10 @@ class Format:
 
         Raises WrongTextError.
         """
+        raise NotImplementedError
+
+    def parts(self, pick: Pick, text: str) -> list[Section]:
+        """The migrations of a file, in their order. Raises WrongTextError."""
         raise NotImplementedError
 
 

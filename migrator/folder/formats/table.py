@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from migrator.folder.formats.flyway import Flyway
 from migrator.folder.formats.folders import Diesel, Drizzle, Prisma
 from migrator.folder.formats.format import Format, Read
+from migrator.folder.formats.liquibase import Liquibase
 from migrator.folder.formats.marked import (
     Dbmate,
     Goose,
@@ -21,6 +22,7 @@ OWN_FORMAT = Native()  #: to be compared with what claims a folder of such names
 #: The surest sign first: a folder is that of the first one that claims it.
 FORMATS: tuple[Format, ...] = (
     Flyway(),
+    Liquibase(),
     Graphile(),
     Drizzle(),
     Prisma(),
