@@ -42,15 +42,6 @@ READ_ONLY = "25006"
 #: Notices by which a statement did not do what it says: a table, object, column or schema is there
 #: already and was skipped, or a name was cut at 63 bytes.
 SKIPPED = frozenset({"42P07", "42710", "42701", "42P06", "42622"})
-#: Whether it is a standby, and where the setting comes from (pg_settings.source).
-READ_ONLY_WHY = """SELECT pg_is_in_recovery(), (SELECT source FROM pg_settings
-  WHERE name = 'default_transaction_read_only' AND setting = 'on')"""
-READ_ONLY_HOW = {
-    "user": "ALTER ROLE name RESET",
-    "database": "ALTER DATABASE name RESET",
-    "database user": "ALTER ROLE name IN DATABASE name RESET",
-    "configuration file": "ALTER SYSTEM RESET",
-}
 #: How often one migration may lose its connection before it is held to be the reason.
 LOSSES = 5
 
@@ -268,29 +259,14 @@ class Link:
 
     def read_only(self) -> AccessError:
         """Why the server takes no writes, and what helps."""
+        from migrator.apply.read_only_rules import READ_ONLY_WHY, read_only_error
+
         session = self.connect()
         try:
-            [(standby, source)] = session.send(first("/* migrator */", READ_ONLY_WHY))
+            [(standby, *found)] = session.send(first("/* migrator */", READ_ONLY_WHY))
         except (ServerError, LostError):
-            standby, source = False, None
-        if standby:
-            remedy = "Connect to the primary."
-            target = session.target
-            if len(target.hosts) > 1 and "target_session_attrs" not in target.params:
-                remedy = (
-                    "Add target_session_attrs=read-write to the URL, which names several hosts."
-                )
-            return AccessError("the server is a standby, which takes no writes", remedy=remedy)
-        if source not in READ_ONLY_HOW:
-            return AccessError(
-                "the server is read-only",
-                remedy="Connect to the primary; on Supabase, leave read-only mode first.",
-            )
-        return AccessError(
-            f"the server is read-only: default_transaction_read_only is on ({source})",
-            remedy=f"{READ_ONLY_HOW[source]} default_transaction_read_only; on Supabase, leave "
-            "read-only mode first, which a full disk turns on.",
-        )
+            standby, found = False, [None, "", ""]
+        return read_only_error(session.target, standby, *found)
 
     def observer(self, what: str, rhythm: Rhythm) -> Observer:
         """The one who looks after the wait at hand, made when it has become slow."""

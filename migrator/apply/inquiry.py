@@ -76,11 +76,28 @@ WITH path AS (
   UNION ALL
   SELECT seen.place, seen.rank, t.typowner, NULL, t.oid::regtype::text, 'TYPE'
     FROM seen JOIN pg_type AS t ON t.typname = seen.name AND t.typnamespace = seen.schema
-   WHERE t.typrelid = 0
+    LEFT JOIN pg_class AS c ON c.oid = t.typrelid
+   WHERE t.typrelid = 0 OR c.relkind = 'c'
   UNION ALL
-  SELECT w.place, 0, n.nspowner, NULL, quote_ident(n.nspname), 'SCHEMA'
-    FROM wanted AS w JOIN pg_namespace AS n ON n.nspname = w.name
-   WHERE w.schema IS NULL AND n.nspname <> 'public'
+  SELECT seen.place, seen.rank, o.owner, NULL, format('%I.%I', n.nspname, seen.name), o.kind
+    FROM (SELECT 'COLLATION', collname, collnamespace, collowner FROM pg_collation
+          UNION ALL SELECT 'CONVERSION', conname, connamespace, conowner FROM pg_conversion
+         ) AS o (kind, name, space, owner)
+    JOIN seen ON seen.name = o.name AND seen.schema = o.space
+    JOIN pg_namespace AS n ON n.oid = o.space
+  UNION ALL
+  SELECT w.place, 0, o.owner, NULL, quote_ident(o.name), o.kind
+    FROM (SELECT 'SCHEMA', oid, nspname, nspowner FROM pg_namespace WHERE nspname <> 'public'
+          UNION ALL SELECT 'PUBLICATION', oid, pubname, pubowner FROM pg_publication
+          UNION ALL SELECT 'EXTENSION', oid, extname, extowner FROM pg_extension
+          UNION ALL SELECT 'FOREIGN DATA WRAPPER', oid, fdwname, fdwowner
+                      FROM pg_foreign_data_wrapper
+          UNION ALL SELECT 'SERVER', oid, srvname, srvowner FROM pg_foreign_server
+          UNION ALL SELECT 'LANGUAGE', oid, lanname, lanowner FROM pg_language
+          UNION ALL SELECT 'EVENT TRIGGER', oid, evtname, evtowner FROM pg_event_trigger
+         ) AS o (kind, oid, name, owner)
+    JOIN wanted AS w ON w.name = o.name AND w.schema IS NULL
+   WHERE o.oid >= 16384  -- not what every new database has
 )
 SELECT jsonb_build_object(
   'role', quote_ident(current_user), 'database', quote_ident(current_database()),

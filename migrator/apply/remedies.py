@@ -17,8 +17,10 @@ from migrator.postgres.refusal import NO_RIGHT, Refusal
 from migrator.sql.script import Script
 
 CANCELLED = "57014"
-#: What is to be made is there: an object, a table or index, a schema, a function, a column.
-THERE = frozenset({"42710", "42P07", "42P06", "42723", "42701"})
+#: What is to be made is there: an object, a table or index, a schema, a function, a column; or,
+#: where it is a primary key, a definition that would be a second one.
+SECOND_KEY = "42P16"
+THERE = frozenset({"42710", "42P07", "42P06", "42723", "42701", SECOND_KEY})
 IN_TRANSACTION, TERMINATION, UNKNOWN = "25001", "2D000", "42704"
 #: What rows of the table ask of the statement's words.
 WORDED = frozenset({IN_TRANSACTION, UNKNOWN, NO_RIGHT, *THERE})
@@ -80,6 +82,8 @@ class Situation:
     @property
     def there(self) -> bool:
         """What it is about was there before the file: what the file made is rolled back."""
+        if self.refusal.sqlstate == SECOND_KEY and ("primary",) not in self.words:
+            return False
         return named(self.words, self.facts.things) is not None
 
     @property
@@ -246,15 +250,18 @@ REMEDIES = (
         "already. Where a pooler hands such sessions on, set DIRECT_URL to go around it.",
     ),
     Remedy(
-        THERE,
+        THERE - {SECOND_KEY},
         "a repeatable makes what is there",
         lambda s: s.script.migration.repeatable,
         "Write it so that it can run again: CREATE OR REPLACE, or DROP … IF EXISTS before it.",
     ),
     Remedy(
-        THERE,
+        _on("42710"),
         "a role, which the whole server has",
-        lambda s: s.words[1:2] in ([("role",)], [("user",)], [("group",)]),
+        lambda s: (
+            s.words[1:2] in ([("role",)], [("user",)], [("group",)])
+            and s.words[2:3] != [("mapping",)]
+        ),
         "A role belongs to the whole server, and another database may have made it. Write `DO $$ "
         "BEGIN CREATE ROLE …; EXCEPTION WHEN duplicate_object THEN NULL; END $$`, then run again.",
     ),
@@ -262,10 +269,11 @@ REMEDIES = (
         THERE,
         "nothing is recorded, and it was there before",
         lambda s: s.first and s.there,
-        "This database was made before migrator. Where it is what the files up to VERSION make, "
-        "`baseline --at VERSION --check` compares, and records them without running them; else "
-        "write the files so that they leave what is there (IF NOT EXISTS). See docs/adopting.md, "
-        "A database from before.",
+        "This database was made before migrator. Where it is what the files up to VERSION make: "
+        "set SHADOW_DATABASE_URL to a server where its role may create databases, or to an empty "
+        "database, and run `baseline --at VERSION --check`, which compares and records them "
+        "without running them. Else write the files so that they leave what is there (IF NOT "
+        "EXISTS). See docs/adopting.md, A database from before.",
     ),
     Remedy(
         THERE,

@@ -21,6 +21,7 @@ OF_A_TABLE = frozenset(("trigger", "policy", "rule", "statistics"))
 OTHER = frozenset(
     (
         *("extension", "publication", "subscription", "server", "language", "event"),
+        *("collation", "conversion", "wrapper"),
         *("role", "user", "group", "database"),
     )
 )
@@ -31,8 +32,21 @@ VERBS = frozenset(
         *("refresh", "reindex", "cluster", "lock"),
     )
 )
-ROUTINES = frozenset(("function", "procedure", "routine", "aggregate"))
-TYPES = frozenset(("type", "domain"))
+#: What a thing of such a kind is called in a statement. A relation may be of any word.
+CALLED = {
+    "ROUTINE": frozenset(("function", "procedure", "routine", "aggregate")),
+    "TYPE": frozenset(("type", "domain")),
+    "SCHEMA": frozenset(("schema",)),
+    "COLLATION": frozenset(("collation",)),
+    "CONVERSION": frozenset(("conversion",)),
+    "PUBLICATION": frozenset(("publication",)),
+    "SUBSCRIPTION": frozenset(("subscription",)),
+    "EXTENSION": frozenset(("extension",)),
+    "FOREIGN DATA WRAPPER": frozenset(("wrapper",)),
+    "SERVER": frozenset(("server",)),
+    "LANGUAGE": frozenset(("language",)),
+    "EVENT TRIGGER": frozenset(("event",)),
+}
 #: Names behind which a table is used, and not changed itself.
 PRIVILEGES = {
     **{verb: verb.upper() for verb in ("select", "insert", "update", "delete", "truncate")},
@@ -99,9 +113,15 @@ def lacking(
 
 
 def named(words: Names, things: Sequence[Thing]) -> Thing | None:
-    """What a statement makes or changes, as it is in the database now."""
+    """What a statement makes or changes, as it is in the database now.
+
+    Of a trigger, a policy or a rule it is its table: they have no names of their own.
+    """
     kind = kind_of(words)
-    return next(iter(_fitting(things, kind, _behind(words, kind))), None)
+    behind = _behind(words, kind) if kind in OF_A_TABLE else _kind_at(words, kind)
+    found = _fitting(things, kind, behind)
+    place = _name(words, behind) if kind not in {"", "rule", "statistics"} else None
+    return next((thing for thing in found if place in {None, thing.place}), None)
 
 
 def verb(words: Names) -> str:
@@ -120,25 +140,29 @@ def _behind(words: Names, kind: str) -> int:
     """The place behind which the name comes."""
     if not kind:
         return 0
-    place = next(at for at, word in enumerate(words) if word == (kind,))
+    place = _kind_at(words, kind)
     if kind in OF_A_TABLE or (kind == "index" and verb(words) == "create"):
         return next((at for at, word in enumerate(words) if at > place and word == ("on",)), place)
     return place
 
 
+def _kind_at(words: Names, kind: str) -> int:
+    return next((at for at, word in enumerate(words) if word == (kind,)), 0)
+
+
 def _name(words: Names, behind: int) -> int:
     """The place of the name itself."""
     noise = {("if",), ("not",), ("exists",), ("concurrently",), ("only",)}
+    noise |= {("trigger",)} if words[behind : behind + 1] == [("event",)] else set()
     return next((at for at, word in enumerate(words) if at > behind and word not in noise), behind)
 
 
 def _fitting(things: Sequence[Thing], kind: str, behind: int) -> list[Thing]:
     """A word of a statement may be the name of a thing of another kind, too."""
-    wanted = {"ROUTINE": ROUTINES, "TYPE": TYPES, "SCHEMA": {"schema"}}
     return [
         thing
         for thing in things
-        if thing.place > behind and (thing.kind not in wanted or kind in wanted[thing.kind])
+        if thing.place > behind and (thing.kind not in CALLED or kind in CALLED[thing.kind])
     ]
 
 

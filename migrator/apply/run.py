@@ -357,6 +357,32 @@ class Run:
             send = partial(self._prepare, history, owners, coming)
             persist(self.link, send, REPEATABLE, HISTORY, self.config.lock_timeout)
 
+    def foresee(self, history: History, scripts: tuple[Script, ...]) -> None:
+        """Raise what would keep `up` from applying the scripts before it starts; nothing stays.
+
+        What is busy is none of it: `up` would wait.
+        """
+        if not scripts:
+            return
+        self.find_sessions(scripts)
+        if history.read_only:
+            raise self.link.read_only()
+        if history.complete:
+            return
+        from migrator.history.create import prepare_history  # seldom needed
+
+        coming = [script.migration for script in scripts]
+        limits = Limits(self.config.lock_timeout)
+
+        def attempt(session: Session, place: Place) -> None:
+            try:
+                prepare_history(session, place, limits, history, coming=coming, keep=False)
+            except ServerError as error:
+                session.tidy()
+                self.link.refuse_distrusted(error, "nothing was changed")
+
+        ask(self.link, attempt)
+
     def _prepare(self, history: History, owners: Owners, coming: Sequence[Migration]) -> None:
         from migrator.history.create import prepare_history  # seldom needed
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from migrator import __version__
 from migrator.apply.run import Run, View, refuse_begun
-from migrator.commands.report_rules import begun, unfinished, verdict
+from migrator.commands.report_rules import begun, unfinished, verdict, way_out
 from migrator.errors import AccessError, MigratorError, SourceError
 from migrator.model import Finding, Migration, Order
 from migrator.plan.order import Graph
@@ -25,7 +25,7 @@ def status_of(run: Run, migrations: tuple[Migration, ...]) -> dict[str, Any]:
     if failures:
         run.outcome = said.removesuffix(".")
     return {
-        "verdict": said,
+        "verdict": said + way_out(failures),
         "format": view.format,
         "at_work": view.history.at_work,
         "migrations": states(view),
@@ -52,7 +52,7 @@ def planned(run: Run, migrations: tuple[Migration, ...], *, graph: bool) -> dict
     if wrong:
         raise wrong
     view.raise_dirty()
-    run.find_sessions(tuple(_scripts(run, view)))
+    run.foresee(view.history, tuple(_scripts(run, view)))
     return run.shown
 
 
@@ -61,6 +61,8 @@ def whole_state(run: Run, migrations: tuple[Migration, ...]) -> dict[str, Any]:
     view = run.look(migrations, at_work=True)
     failures, found = _judged(run, view, migrations)
     findings = (*view.decision.findings, *found)
+    said = verdict(failures, view.dirty, run.pending)
+    run.outcome = said.removesuffix(".")
     log, unseen = _newest_lines(run)
     session = run.link.connect()
     server = divmod(session.server_version, 10_000)
@@ -73,7 +75,7 @@ def whole_state(run: Run, migrations: tuple[Migration, ...]) -> dict[str, Any]:
         "migrator": __version__,
         "taken_at": run.started_at.isoformat(timespec="seconds"),
         "newest": run.current,
-        "verdict": verdict(failures, view.dirty, run.pending),
+        "verdict": said + way_out(failures),
         "findings": [finding.as_dict() for finding in findings],
         "at_work": view.history.at_work,
         "dirty": begun(view.history.dirty | view.history.undoing, view.dirty + view.undoing),
@@ -93,7 +95,10 @@ def _judged(
     if view.undoing:
         failures.append(view.undo_error())
     try:
-        refuse_begun(run.understand(view, migrations), view)
+        scripts = run.understand(view, migrations)
+        refuse_begun(scripts, view)
+        if not failures:
+            run.foresee(view.history, scripts)
     except MigratorError as error:
         failures.append(error)
         found = error.findings

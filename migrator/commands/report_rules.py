@@ -23,6 +23,11 @@ def verdict(failures: Sequence[MigratorError], dirty: Sequence[str], pending: Se
     return "`up` would have nothing to do."
 
 
+def way_out(failures: Sequence[MigratorError]) -> str:
+    """What to do about the first failure, where no finding says so; it follows the verdict."""
+    return f" {failures[0].remedy}" if failures and not failures[0].findings else ""
+
+
 def unfinished(
     dirty: Sequence[str], undoing: Sequence[str], at_work: Mapping[str, Any] | None
 ) -> list[Finding]:

@@ -111,11 +111,13 @@ def prepare_history(
     history: History,
     owners: Owners = Owners.TRUSTED,
     coming: Sequence[Migration] = (),
+    *,
+    keep: bool = True,
 ) -> None:
     """Create what is missing of the tables and admit the readers, under the lock.
 
     What is there is asked about first, with `owners`. A table that is taken over must take the
-    rows of what is `coming`, which are written and rolled back.
+    rows of what is `coming`, which are written and rolled back; all of it, unless it is to `keep`.
 
     Raises AccessError, ConfigError for a reader that does not exist, and ServerError for what
     the guard or a busy table refused.
@@ -153,7 +155,7 @@ def prepare_history(
     statements += [HERE, do(check, DECLARE)]
     if history.exists and not history.complete and coming:
         statements += ["SAVEPOINT trial", _trial(place, coming), "ROLLBACK TO trial"]
-    statements += [write(place, [line]), "COMMIT"]
+    statements += [write(place, [line]), "COMMIT" if keep else "ROLLBACK"]
     try:
         session.send(";\n".join(statements))
     except ServerError as error:

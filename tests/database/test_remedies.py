@@ -193,6 +193,20 @@ FROM_BEFORE = "This database was made before migrator."
         ("CREATE INDEX i ON old (a)", "42P07"),
         ("ALTER TABLE old ADD CONSTRAINT c CHECK (a > 0)", "42710"),
         ("ALTER TABLE old ADD COLUMN b int", "42701"),
+        ("ALTER TABLE old ADD PRIMARY KEY (a)", "42P16"),
+        ("CREATE TYPE c AS (a int, b text)", "42710"),
+        ("CREATE COLLATION deep (provider = icu, locale = 'de')", "42710"),
+        ("CREATE PUBLICATION changes FOR TABLE old", "42710"),
+        ("CREATE STATISTICS s ON a, (a + 1) FROM old", "42710"),
+        ("CREATE CONVERSION c FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8", "42710"),
+        ("CREATE EXTENSION tablefunc", "42710"),
+        ("CREATE FOREIGN DATA WRAPPER w", "42710"),
+        ("CREATE RULE r AS ON INSERT TO old DO ALSO NOTIFY old", "42710"),
+        (
+            "CREATE TRIGGER g BEFORE UPDATE ON old FOR EACH ROW "
+            "EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+            "42710",
+        ),
         ("DO $$\nBEGIN\n  PERFORM 1;\n  CREATE TABLE t (a int);\nEND $$", "42P07"),
         (f"{ALONE}CREATE TABLE t (a int)", "42P07"),
         (f"{ALONE}CREATE INDEX CONCURRENTLY i ON old (a)", "42P07"),
@@ -220,6 +234,7 @@ def test_a_database_from_before_is_taken_over_as_the_remedy_says(
     files = {"001_a.sql": "CREATE TABLE t (a int);", "002_b.sql": "CREATE TABLE u (a int);"}
     database.query(files["001_a.sql"])
     result = apply(database, tmp_path, files)
+    assert "set SHADOW_DATABASE_URL to a server where" in result.error["remedy"]
     assert "`baseline --at VERSION --check`" in result.error["remedy"]
     words = ("baseline", "--at", "001_a", "--check")
     taken = run_job(database.url, tmp_path, *words, SHADOW_DATABASE_URL=scratch.url)
@@ -245,9 +260,35 @@ def test_what_a_new_database_has_is_no_sign_of_an_older_one(
     result = apply(database, tmp_path, {"001_a.sql": "CREATE SCHEMA public;"})
     assert (result.code, result.error["sqlstate"]) == (15, "42P06")
     assert result.error["remedy"] == "Fix the file and run again."
+    for of_postgresql, sqlstate in (
+        ("CREATE SCHEMA information_schema;", "42P06"),
+        ("CREATE EXTENSION plpgsql;", "42710"),
+        ("CREATE LANGUAGE plpgsql HANDLER plpgsql_call_handler;", "42710"),
+    ):
+        result = apply(database, tmp_path, {"001_a.sql": of_postgresql})
+        assert (result.code, result.error["sqlstate"]) == (15, sqlstate), result.stderr
+        assert result.error["remedy"] == "Fix the file and run again."
     result = apply(database, tmp_path, {"001_a.sql": f"CREATE ROLE {roles.owner};"})
     assert (result.code, result.error["sqlstate"]) == (15, "42710")
     assert result.error["remedy"].startswith("A role belongs to the whole server")
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        "CREATE VIEW v AS SELECT * FROM old",
+        "CREATE INDEX i ON old (a)",
+        "CREATE PUBLICATION changes FOR TABLE old",
+        "CREATE TABLE t (LIKE old)",
+    ],
+)
+def test_what_the_file_makes_twice_over_an_older_table_is_no_sign_of_an_older_database(
+    database: Database, tmp_path: Path, twice: str
+) -> None:
+    database.query("CREATE TABLE old (a int)")
+    result = apply(database, tmp_path, {"001_a.sql": f"{twice};\n{twice};"})
+    assert (result.code, result.error["line"]) == (15, 2)
+    assert result.error["remedy"] == "Fix the file and run again."
 
 
 @dataclass(frozen=True)

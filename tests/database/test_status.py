@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from migrator.history.flight import lock_key
 from tests.builders import write_folder
 from tests.conftest import Database
 from tests.job import run_job
@@ -41,6 +44,108 @@ def test_the_first_line_is_what_up_would_come_to(
     answer = json.loads(run_job(database.url, folder, "status", "--json").stdout)
     assert answer["verdict"].startswith(f"`up` would {verdict}")
     assert run_job(database.url, folder).code == code
+
+
+def test_a_report_ends_with_what_up_would_come_to(database: Database, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, APPLIED)
+    assert run_job(database.url, folder, "report").report["outcome"] == (
+        "`up` would apply 001_a, 002_b"
+    )
+    assert run_job(database.url, folder).code == 0
+    assert run_job(database.url, folder, "report").report["outcome"] == (
+        "`up` would have nothing to do"
+    )
+    write_folder(folder, {"001_a.sql": "changed", "003_c.sql": "SELECT 3;"})
+    assert (
+        run_job(database.url, folder, "report")
+        .report["outcome"]
+        .startswith("`up` would end with 11 (DriftError): ")
+    )
+
+
+@pytest.fixture
+def plain(database: Database) -> Iterator[Database]:
+    """The database for a role that may do nothing yet."""
+    role = f"plain_of_{database.dbname}"
+    database.query(f"CREATE ROLE {role} LOGIN PASSWORD 'secret'")
+    yield database.as_user(role, "secret")
+    with closing(database.connect()) as session, session.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = off")
+        cursor.execute(f"DROP OWNED BY {role} CASCADE")
+        cursor.execute(f"DROP ROLE {role}")
+
+
+OLDER = "CREATE TABLE schema_migrations (version text PRIMARY KEY, checksum text, applied_at date"
+
+
+@pytest.mark.parametrize(
+    ("before", "message", "remedy"),
+    [
+        pytest.param(
+            "ALTER DATABASE {database} SET default_transaction_read_only = on",
+            "default_transaction_read_only is on (database)",
+            "ALTER DATABASE",
+            id="read-only by default",
+        ),
+        pytest.param(
+            "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+            "cannot create the history in schema public: 42501",
+            "GRANT USAGE, CREATE ON SCHEMA",
+            id="no right to create",
+        ),
+        pytest.param(
+            f"{OLDER}, who text NOT NULL); ALTER TABLE schema_migrations OWNER TO {{role}}",
+            "does not take the rows of this job: 23502",
+            'ALTER "who" DROP NOT NULL',
+            id="a table that does not take our rows",
+        ),
+        pytest.param(
+            f"{OLDER}); ALTER TABLE schema_migrations OWNER TO other_of_{{database}};"
+            "GRANT ALL ON schema_migrations TO {role}",
+            "belongs to other_of_",
+            "GRANT",
+            id="a table of another role",
+        ),
+    ],
+)
+def test_what_keeps_up_from_starting_is_foreseen(
+    plain: Database, tmp_path: Path, before: str, message: str, remedy: str
+) -> None:
+    admin, role = plain.as_superuser(), plain.user
+    admin.query(f"CREATE ROLE other_of_{plain.dbname}")
+    try:
+        admin.query("GRANT CREATE ON SCHEMA public TO PUBLIC")
+        admin.query(before.format(database=plain.dbname, role=role))
+        folder = write_folder(tmp_path, {"003_c.sql": "SELECT 3;"})
+        tables = admin.query("SELECT count(*) FROM pg_class")
+        planned, done = (run_job(plain.url, folder, command) for command in ("plan", "up"))
+        assert (planned.code, planned.error) == (done.code, done.error) == (16, done.error)
+        assert message in done.error["message"]
+        assert remedy in done.error["remedy"]
+        for command in ("status", "report"):
+            shown = run_job(plain.url, folder, command, "--json")
+            verdict = json.loads(shown.stdout)["verdict"]
+            assert shown.code == 0
+            assert verdict.startswith("`up` would end with 16 (AccessError): ")
+            assert done.error["message"] in verdict
+            assert verdict.endswith(done.error["remedy"])
+            assert shown.report["outcome"].startswith("`up` would end with 16")
+        assert admin.query("SELECT count(*) FROM pg_class") == tables
+    finally:
+        with closing(admin.connect()) as session, session.cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = off")
+            cursor.execute(f"DROP OWNED BY other_of_{plain.dbname} CASCADE")
+            cursor.execute(f"DROP ROLE other_of_{plain.dbname}")
+
+
+def test_what_is_foreseen_needs_no_lock_of_a_runner_at_work(
+    database: Database, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path, {"001_a.sql": "SELECT 1;"})
+    with closing(database.connect()) as session, session.cursor() as cursor:
+        cursor.execute(f"SELECT pg_advisory_lock({lock_key('public')})")
+        result = run_job(database.url, folder, "plan")
+    assert (result.code, result.report["pending"]) == (0, ["001_a"])
 
 
 def test_a_dirty_file_is_a_finding(database: Database, tmp_path: Path) -> None:

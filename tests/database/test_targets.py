@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import tempfile
 import threading
@@ -195,28 +196,70 @@ def test_a_hang_up_that_was_ignored_at_the_start_stays_ignored(
 
 
 @pytest.mark.parametrize(
-    ("setting", "what", "how"),
+    ("place", "source"),
     [
-        ("DATABASE {0}", "is on (database)", "ALTER DATABASE"),
-        ("ROLE {1}", "is on (user)", "ALTER ROLE"),
+        ("DATABASE {database}", "database"),
+        ("ROLE {role}", "user"),
+        ("ROLE {role} IN DATABASE {database}", "database user"),
     ],
 )
-def test_a_read_only_default_is_no_standby(
-    setting: str, what: str, how: str, database: Database, tmp_path: Path
+def test_a_read_only_default_is_taken_away_as_the_remedy_says(
+    database: Database, tmp_path: Path, place: str, source: str
 ) -> None:
-    database.query("DROP ROLE IF EXISTS reader")
-    database.query("CREATE ROLE reader LOGIN SUPERUSER PASSWORD 'x'")
-    place = setting.format(database.dbname, "reader")
-    database.query(f"ALTER {place} SET default_transaction_read_only = on")
+    role = f"Reader of {database.dbname}"
+    database.query(f"CREATE ROLE \"{role}\" LOGIN SUPERUSER PASSWORD 'x'")
+    where = place.format(database=database.dbname, role=f'"{role}"')
+    database.query(f"ALTER {where} SET default_transaction_read_only = on")
     folder = write_folder(tmp_path, {"001_a.sql": "CREATE TABLE a ()"})
+    reader = database.as_user(role, "x")
     try:
-        result = run_job(database.as_user("reader", "x").url, folder)
+        result = run_job(reader.url, folder)
+        assert result.code == 16
+        assert f"default_transaction_read_only is on ({source})" in result.error["message"]
+        type_in_psql(reader, result.error["remedy"])
+        assert run_job(reader.url, folder).applied == ["001_a"]
     finally:
         with closing(database.connect()) as connection, connection.cursor() as cursor:
             cursor.execute("SET default_transaction_read_only = off")
-            cursor.execute("DROP ROLE reader")
-    assert (result.code, what in result.error["message"]) == (16, True), result.error
-    assert how in result.error["remedy"]
+            cursor.execute(f'REASSIGN OWNED BY "{role}" TO CURRENT_USER; DROP ROLE "{role}"')
+
+
+def type_in_psql(database: Database, remedy: str) -> None:
+    """The SQL of a remedy, statement by statement in one session, as a person types it."""
+    found = re.search("`(SET [^`]*;)`", remedy)
+    assert found, remedy
+    with closing(database.connect()) as session, session.cursor() as cursor:
+        for statement in found[1].split("; "):
+            cursor.execute(statement)
+
+
+def test_a_read_only_server_is_opened_as_the_remedy_says(
+    own_server: MakeServer, tmp_path: Path
+) -> None:
+    server = own_server()
+    server.start()
+    database = in_charge(server)
+    with closing(database.connect()) as session, session.cursor() as cursor:
+        cursor.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        cursor.execute("SELECT pg_reload_conf()")
+    folder = write_folder(tmp_path, {"001_a.sql": "CREATE TABLE a ()"})
+    shown = "SHOW default_transaction_read_only"
+    until(lambda: database.query(shown) == [("on",)])
+    result = run_job(database.url, folder)
+    assert result.code == 16
+    assert "is on (configuration file)" in result.error["message"]
+    type_in_psql(database, result.error["remedy"])
+    until(lambda: database.query(shown) == [("off",)])
+    assert run_job(database.url, folder).applied == ["001_a"]
+
+
+def test_a_read_only_option_of_the_environment_is_named(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_folder(tmp_path, {"001_a.sql": "CREATE TABLE a ()"})
+    monkeypatch.setenv("PGOPTIONS", "-c default_transaction_read_only=on")
+    result = run_job(database.url, folder)
+    assert (result.code, "out of PGOPTIONS" in result.error["remedy"]) == (16, True), result.error
 
 
 def test_a_standby_among_several_hosts_wants_a_word(own_server: MakeServer, tmp_path: Path) -> None:

@@ -110,6 +110,11 @@ CASES = [
         "This database was made before migrator.",
     ),
     (
+        "a second key",
+        situation("42P16", "ALTER TABLE t ADD PRIMARY KEY (a)", owned={}, first=True),
+        "This database was made before migrator.",
+    ),
+    (
         "there before",
         situation("42710", "CREATE POLICY p ON t", owned={"ours": True}),
         "See who made it. When all that the file makes is there: `repair --applied 007_orders "
@@ -194,6 +199,14 @@ def test_each_row_of_the_table_is_shown_above() -> None:
             situation("42P07", "CREATE TABLE t ()", first=True), id="the file makes it twice"
         ),
         pytest.param(situation("42P07", "CREATE TABLE t ()", of=UNDO, owned={}), id="in an undo"),
+        pytest.param(
+            situation("42P16", "CREATE OR REPLACE VIEW t AS SELECT 1", owned={}, first=True),
+            id="another definition, and no key",
+        ),
+        pytest.param(
+            situation("42710", "CREATE USER MAPPING FOR t SERVER s", first=True),
+            id="a user mapping is no role",
+        ),
         pytest.param(situation("42704", "DROP ROLE t"), id="unknown, and no setting"),
         pytest.param(situation("25001", "REINDEX TABLE p", sql=ALONE), id="alone already"),
     ],
@@ -273,6 +286,16 @@ def test_the_schema_that_is_shut(
         ("CREATE TABLE x (a t)", "TYPE", False),
         ("CREATE TABLE t ()", "TABLE", True),
         ("CREATE TRIGGER t BEFORE INSERT ON u", "TABLE", False),
+        ("CREATE EVENT TRIGGER t ON ddl_command_end", "EVENT TRIGGER", True),
+        ("CREATE COLLATION t FROM u", "COLLATION", True),
+        ("CREATE TABLE t ()", "COLLATION", False),
+        ("CREATE PUBLICATION p FOR TABLE t", "TABLE", False),
+        ("CREATE VIEW v AS SELECT FROM t", "TABLE", False),
+        ("CREATE INDEX CONCURRENTLY IF NOT EXISTS t ON u (a)", "TABLE", True),
+        ("CREATE INDEX i ON t (a)", "TABLE", False),
+        ("CREATE RULE r AS ON INSERT TO t DO NOTHING", "TABLE", True),
+        ("CREATE STATISTICS s ON a FROM t", "TABLE", True),
+        ("SELECT 1 INTO t", "TABLE", True),
     ],
 )
 def test_a_word_means_a_thing_of_the_statements_kind(
