@@ -74,6 +74,10 @@ status plan history report verify rollback repair baseline adopt redo reset:
 rehearse: $(VENV)/.runtime ## prove the undo of each migration on a throw-away server, or SHADOW_DATABASE_URL
 	@$(LAPTOP) rehearse $(ARGS)
 
+.PHONY: check-migrations
+check-migrations: $(VENV)/.runtime ## show what pending files would do to tables in use: ARGS='--base origin/main'
+	@$(LAPTOP) check $(ARGS)
+
 .PHONY: new
 new: export NAME := $(NAME)
 new: $(VENV)/.runtime ## create the next migration: NAME='add orders', or ARGS='--renumber 003'

@@ -8,6 +8,7 @@ __main__        `migrator` and `python -m migrator`
 cli             words -> command; terminal, JSON lines, exit code
 commands        one function for each command, and the rules beside it
 adopt           the histories of other tools, and taking one over
+preflight       what pending files do to tables in use, and whether it matters
 scratch         scratch databases, and snapshots of what a database holds
 no_transaction  files whose statements cannot share a transaction
 apply           one migration as one guarded message; the loop over pending ones
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         MigratorError,
         MissingError,
         PendingError,
+        PolicyError,
         RefusedError,
         SourceError,
         StatementError,
@@ -66,6 +68,7 @@ __all__ = [
     "MigratorError",
     "MissingError",
     "PendingError",
+    "PolicyError",
     "RefusedError",
     "Report",
     "SourceError",

@@ -92,6 +92,16 @@ def _switch(text: str) -> bool:
     return words[text.lower()]
 
 
+def _size(text: str) -> int:
+    """Bytes: 10MB, 512 kB, 1GB, as PostgreSQL writes them; a number alone is bytes."""
+    found = re.fullmatch(r"([0-9]{1,15})\s*(B|kB|MB|GB|TB)?", text, re.IGNORECASE | re.ASCII)
+    if not found:
+        raise ValueError("it must be a size, such as 10MB")
+    units = ("b", "kb", "mb", "gb", "tb")
+    factor: int = 1024 ** units.index((found[2] or "B").lower())
+    return int(found[1]) * factor
+
+
 def _text(text: str) -> str:
     return text
 
@@ -131,6 +141,7 @@ SETTINGS = (
     Setting("ON_DRIFT", _choice(OnFinding), "fail", "an applied file has changed: fail or warn"),
     Setting("ON_MISSING", _choice(OnFinding), None, "an applied file is gone: fail or warn"),
     Setting("ON_LATE", _choice(OnLate), "fail", "a late file: fail, apply or skip"),
+    Setting("PREFLIGHT_SIZE", _size, "10MB", "from this size on a table counts as big"),
     Setting(
         "SYNC_SUPABASE_HISTORY",
         _switch,
@@ -177,6 +188,7 @@ class Config:
     on_drift: OnFinding
     on_missing: OnFinding | None  #: None: fail for what is older than our newest, else warn
     on_late: OnLate
+    preflight_size: int  #: bytes
     sync_supabase_history: bool
     log_format: LogFormat
     log_level: LogLevel

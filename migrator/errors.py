@@ -4,7 +4,7 @@ MigratorError            base; itself only where `migrator.apply` meets a bug of
 ├─ ConfigError        2  usage or settings
 ├─ RefusedError          nothing was run, fix something first:
 │    SourceError 10 · DriftError 11 · MissingError 12 · LateError 13 · DirtyError 14 ·
-│    AccessError 16
+│    AccessError 16 · PolicyError 17
 ├─ StatementError    15  PostgreSQL refused a statement of a file
 └─ TransientError        safe to run again:
      UnreachableError 20 · LockedError 21 · BusyError 22 · StoppedError 23 · PendingError 24
@@ -109,6 +109,16 @@ class AccessError(RefusedError):
 
     exit_code = 16
     remedy = "Give the role what the message names, or use another role."
+
+
+class PolicyError(RefusedError):
+    """Pending files would do to tables in use what PREFLIGHT=fail does not let pass."""
+
+    exit_code = 17
+    remedy = (
+        "Change these files as said of each; or let one pass by a line in it, "
+        '`-- migrator: allow CLASS RELATION "reason"`.'
+    )
 
 
 class StatementError(MigratorError):

@@ -19,6 +19,35 @@ class Kind(Enum):
     ADOPTED = "adopted"
 
 
+class Danger(Enum):
+    """The classes of what a statement may do to a table in use."""
+
+    REWRITE = "rewrite"  #: all rows are written anew
+    SCAN = "scan"  #: all rows are read under a lock that keeps others out
+    HELD = "held"  #: a lock of an earlier statement keeps all others out during a slow one
+    MASS = "mass"  #: many rows are changed in one transaction
+    FAILS = "fails"  #: it fails as soon as there is a row
+    DESTROY = "destroy"  #: data is gone afterwards
+    BREAKS = "breaks"  #: what runs today finds a name no more
+    LOCKS = "locks"  #: several tables are locked one after the other
+    ADVICE = "advice"  #: shown, never counted
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """One line `-- migrator: allow CLASS RELATION "reason"`."""
+
+    line: int  #: 1-based
+    danger: Danger
+    relation: str  #: as SQL writes it, or * for any
+    reason: str
+
+    def covers(self, danger: Danger, relation: str) -> bool:
+        """Whether it speaks of this; a name without a schema is one of public."""
+        names = {"*", relation, relation.removeprefix("public.")}
+        return self.danger is danger and self.relation in names
+
+
 NATIVE = "native"  #: the format of a folder that follows our own rules
 #: What decides between equal numbers before the version does: the further parts of a number, 1.2
 #: has (2,); the path of a file that holds several migrations; and the place among those.

@@ -30,6 +30,8 @@ DIRECTORY = Path(".local/postgres")
 JOB = [sys.executable, "entrypoint.py"]
 #: These change nothing.
 READS = frozenset({"status", "verify", "plan", "history", "report", "wait"})
+#: These run on SHADOW_DATABASE_URL.
+ON_SCRATCH = frozenset({"rehearse", "check"})
 #: These take something away, and are for a database of one's own.
 LOCAL_ONLY = frozenset({"redo", "reset"})
 REFUSED, STOPPED = 2, 23  # the job's own codes for a wrong call, and for a "no"
@@ -96,8 +98,8 @@ def main(words: list[str]) -> int:
     command, *rest = words
     env_file = os.environ.get("ENV_FILE") or None
     try:
-        if command == "rehearse":
-            return _rehearse(rest, env_file)
+        if command in ON_SCRATCH:
+            return _on_scratch(command, rest, env_file)
         targets = read_settings(os.environ, env_file, {}).targets if _named(env_file) else ()
         return _run(command, rest, env_file, targets)
     except MigratorError as error:
@@ -108,9 +110,9 @@ def main(words: list[str]) -> int:
         return REFUSED
 
 
-def _rehearse(words: list[str], env_file: str | None) -> int:
+def _on_scratch(name: str, words: list[str], env_file: str | None) -> int:
     """On SHADOW_DATABASE_URL, of the file too, else on a server that is removed in the end."""
-    command = [*JOB, "rehearse", *words, *(["--env-file", env_file] if env_file else [])]
+    command = [*JOB, name, *words, *(["--env-file", env_file] if env_file else [])]
     if env_file and read_settings(os.environ, env_file, {}).shadow:
         return obey(command, dict(os.environ))
     return scratch(command)

@@ -32,6 +32,7 @@ CODES = {
     14: "a no-transaction file was interrupted, and a person must decide",
     15: "PostgreSQL refused a statement; its file was rolled back",
     16: "the login, TLS or a right of the role was refused",
+    17: "a pending file would harm a table in use",
     20: "no connection within CONNECT_TIMEOUT, or it was lost",
     21: "another runner held the lock for all of WAIT_TIMEOUT",
     22: "tables were locked for all of LOCK_RETRY_TIMEOUT",
@@ -49,6 +50,8 @@ OF_COMMAND = {
     ("rollback", 12): "there is no undo",
     ("rollback", 15): "PostgreSQL refused a statement of an undo; it was rolled back",
     ("rehearse", 10): "an undo is not the whole way back; each difference is listed",
+    ("check", 0): "nothing would stop `up` under PREFLIGHT=fail",
+    ("check", 15): "PostgreSQL refused a statement on the scratch database",
     ("baseline", 11): "--check: the database is not what the files make",
     ("baseline", 15): "--check: PostgreSQL refused a statement on the scratch database",
     ("adopt", 11): "what the tool ran is not what the file says",
@@ -105,6 +108,15 @@ PAGES = {
         "prove each undo on a scratch database",
         (0, 2, 10, 15, 16, 20, 21, 22, 23),
         (("rehearse", "needs SHADOW_DATABASE_URL, and no DATABASE_URL"),),
+    ),
+    "check": Page(
+        "show what pending files would do to tables in use",
+        (0, 2, 10, 11, 12, 13, 14, 15, 16, 17, 20, 21, 22, 23),
+        (
+            ("check", "needs SHADOW_DATABASE_URL; DATABASE_URL gives the sizes"),
+            ("check --base origin/main", "the new files of a branch"),
+            ("check --format github", "as annotations of a pull request"),
+        ),
     ),
     "baseline": Page(
         "record files as applied without running them",
@@ -171,12 +183,11 @@ def _first() -> str:
             "",
             *_columns(
                 (
-                    ("COMMAND --help", "its options, examples and exit codes"),
+                    ("COMMAND --help", "its options, examples and exit codes; or --version"),
                     ("help settings", "DATABASE_URL, timeouts, policies; each but URLs is a flag"),
                     ("--json", "answer with one JSON object on stdout"),
                     ("--env-file PATH", "settings and URL of a .env file; the environment wins"),
                     ("--color WHEN", "auto, always or never; NO_COLOR is honoured"),
-                    ("--version", "the version"),
                 ),
             ),
             "",

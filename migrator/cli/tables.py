@@ -125,6 +125,20 @@ def _cell(name: str, value: Any, screen: Screen) -> str:
     return "" if value is None else words(value)
 
 
+def _checked(answer: _Answer, screen: Screen) -> str:
+    """What `check` found, the worst first; or the same as a program wants it."""
+    if "formatted" in answer:
+        return visible_text(str(answer["formatted"]))
+    parts = (("", "findings"), ("advice: ", "advice"), ("allowed: ", "allowed"))
+    lines = [
+        f"{screen.place(one['file'])}:{one['line']}: {said}{one['class']}: {one['message']}. "
+        + (f"Reason: {one['reason']}." if "reason" in one else one["remedy"])
+        for said, part in parts
+        for one in answer.get(part, ())
+    ]
+    return _lines(screen, *lines)
+
+
 def _log(lines: list[_Answer], screen: Screen) -> str:
     said: dict[str, Callable[[Any], str]] = {
         "run_id": lambda _: "",
@@ -189,6 +203,7 @@ _ANSWERS: dict[str, Callable[[_Answer, Screen], str]] = {
     "adopt": lambda answer, screen: _table(answer.get("adoption", []), screen),
     "rollback": _undone,
     "rehearse": lambda answer, screen: _table(answer["rehearsed"], screen),
+    "check": _checked,
     "history": lambda answer, screen: _log(answer.get("log", []), screen),
     "report": lambda answer, screen: (
         visible_text(answer["markdown"]) if "markdown" in answer else _whole(answer, screen)

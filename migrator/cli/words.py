@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from migrator.commands.table import COMMANDS
+from migrator.commands.table import ALIASES, COMMANDS
 from migrator.config import SETTINGS, LogFormat
 from migrator.errors import ConfigError
 
@@ -68,6 +68,7 @@ def read_words(argv: Sequence[str]) -> Words:
     if "--color" in values:
         _check_colour(values["--color"][0])
     command, *rest = words or ["up"]
+    command = ALIASES.get(command, command)
     if command == "help":
         return Words(page=_topic(rest))
     _check_command(command)

@@ -131,6 +131,21 @@ def rehearse(run: Run) -> Output:
     return {"rehearsed": done}
 
 
+def check(
+    run: Run, *, base: str | None, all: bool, assume_small: bool, format: str | None
+) -> Output:
+    """Show what pending files would do to tables in use: tried on a scratch database."""
+    from migrator.commands.check import check_pending
+    from migrator.commands.check_rules import check_format
+
+    check_format(format)
+    judged = check_pending(
+        run, _full_source(run), base=base, every=all, small=assume_small, style=format
+    )
+    run.found = judged.findings
+    return run.shown
+
+
 def baseline(run: Run, *, at: str | None, check: bool) -> Output:
     """Record all files up to --at as applied, without running them; --check compares first."""
     from migrator.commands.baseline import declare
@@ -210,6 +225,16 @@ COMMANDS = {
         ),
     ),
     "rehearse": Command(rehearse, needs_database=False),
+    "check": Command(
+        check,
+        options=(
+            Option("base", "compare with this git branch, offline", "REF", offline=True),
+            Option("all", "every file of the folder, each as if it alone were pending"),
+            Option("assume-small", "without a database, count no table as big"),
+            Option("format", "github: annotations of a pull request; sarif", "FORMAT"),
+        ),
+        needs_database=False,
+    ),
     "baseline": Command(
         baseline,
         options=(
@@ -251,6 +276,9 @@ COMMANDS = {
         needs_database=False,
     ),
 }
+
+#: Other words for commands.
+ALIASES = {"lint": "check"}
 
 
 def _source(run: Run) -> tuple[Migration, ...]:

@@ -9,7 +9,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from migrator.durations import parse_duration
-from migrator.model import NATIVE, Finding, Migration
+from migrator.model import NATIVE, Allow, Danger, Finding, Migration
 from migrator.report import shorten
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Script:
     transactional: bool = True  #: False under a `-- migrator: no-transaction` line
     requires: tuple[Requirement, ...] = ()
     floor: bool = False  #: True under a `-- migrator: floor` line
+    allows: tuple[Allow, ...] = ()  #: under `-- migrator: allow` lines
     warnings: tuple[Finding, ...] = ()  #: what it does otherwise than a reader may expect
 
 
@@ -70,7 +71,7 @@ def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]
             wrong.append(Problem(directive.line, *reason))
         elif name in _FLAGS and migration.repeatable:
             wrong.append(Problem(directive.line, *_OF_VERSIONED[name]))
-        elif name != _REQUIRES:
+        elif name not in _MANY:
             timeouts[name] = 0 if name in _FLAGS else parse_duration(value)
     if wrong:
         return None, _findings(migration, wrong)
@@ -79,8 +80,10 @@ def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]
     limits = timeouts.get("lock-timeout"), timeouts.get("statement-timeout")
     parts = layout.parts, layout.statements, layout.whole
     requires = _requirements(layout.directives)
+    allows = tuple(allow for one in layout.directives if (allow := _allow(one)))
     warnings = _findings(migration, surprises(layout.special))
-    return Script(migration, *parts, *limits, not alone, requires, _FLOOR in flags, warnings), ()
+    floor, more = _FLOOR in flags, (allows, warnings)
+    return Script(migration, *parts, *limits, not alone, requires, floor, *more), ()
 
 
 def has_undo(migration: Migration) -> bool:
@@ -159,6 +162,22 @@ def _requirements(directives: Iterable[Directive]) -> tuple[Requirement, ...]:
     )
 
 
+def _read_allow(value: str) -> tuple[Danger, str, str] | None:
+    """CLASS RELATION "reason", or None; a relation may be * for any."""
+    danger, _, rest = value.strip().partition(" ")
+    relation, quote, reason = rest.rpartition('"')[0].partition(' "')
+    classes = {known.value: known for known in Danger if known is not Danger.ADVICE}
+    if danger not in classes or not (relation.strip() and quote and reason.strip()):
+        return None
+    return classes[danger], relation.strip(), reason.strip()
+
+
+def _allow(directive: Directive) -> Allow | None:
+    name, _, value = directive.text.replace("\t", " ").partition(" ")
+    found = _read_allow(value) if name == _ALLOW else None
+    return Allow(directive.line, *found) if found else None
+
+
 def _findings(migration: Migration, problems: Iterable[Problem]) -> tuple[Finding, ...]:
     found = sorted((p.line, p.problem, p.remedy) for p in problems)
     return tuple(Finding(migration.file, p, r, line) for line, p, r in found)
@@ -168,11 +187,17 @@ EMPTY = (
     "holds no statement: nothing would be run, and the file would be called applied",
     "Write its SQL, or `SELECT;` where nothing is to be done.",
 )
+ALLOW_REMEDY = (
+    'Write `allow CLASS RELATION "reason"`; the classes are '
+    + ", ".join(known.value for known in Danger if known is not Danger.ADVICE)
+    + "."
+)
 _FLAGS = _ALONE, _FLOOR = "no-transaction", "floor"
 _TIMEOUTS = ("lock-timeout", "statement-timeout")
 _REQUIRES = "requires"
-_KNOWN = (*_FLAGS, *_TIMEOUTS, _REQUIRES)
-_LATER = ("allow",)  # of the design, not of this version
+_ALLOW = "allow"
+_MANY = (_REQUIRES, _ALLOW)  # these may be given several times
+_KNOWN = (*_FLAGS, *_TIMEOUTS, *_MANY)
 _OF_VERSIONED = {
     _ALONE: ("a repeatable runs in a transaction", "Make it a versioned migration, NNN_name.sql."),
     _FLOOR: ("a repeatable sets no floor", "Put the line into a versioned migration."),
@@ -187,8 +212,6 @@ def _meant(text: str) -> str | None:
 
 def _wrong(name: str, value: str, *, late: bool, again: bool) -> tuple[str, str] | None:
     """Why this directive cannot be used, and the remedy."""
-    if name in _LATER:
-        return f"the directive {name} is not supported by this version", "Remove it."
     if name not in _KNOWN:
         remedy = f"This version knows {', '.join(_KNOWN)}."
         if meant := _meant(f"{name} {value}"):
@@ -199,6 +222,9 @@ def _wrong(name: str, value: str, *, late: bool, again: bool) -> tuple[str, str]
     if name == _REQUIRES:
         problem = f"the directive {name} names no version"
         return None if value.strip() else (problem, "Name one: requires VERSION.")
+    if name == _ALLOW:
+        problem = f"the directive {name} needs a class, a relation and a reason in quotes"
+        return None if _read_allow(value) else (problem, ALLOW_REMEDY)
     if again:
         return f"the directive {name} is given twice", "Remove one of them."
     if name in _FLAGS:

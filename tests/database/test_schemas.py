@@ -73,6 +73,9 @@ def test_what_every_command_answers(database: Database, tmp_path: Path) -> None:
         file.unlink()  # it is empty, which a rehearsal refuses
     rehearsed = run_job(None, folder, "rehearse", "--json", LOG_LEVEL="debug", **scratch)
     answered.add(json.loads(fits(rehearsed).stdout)["command"])
+    (folder / "004_drop.sql").write_text('-- migrator: allow scan a "no"\nDROP TABLE a;\n')
+    checked = run_job(database.url, folder, "check", "--json", "--all", **scratch)
+    answered.add(json.loads(fits(checked, 17).stdout)["command"])
     assert answered == set(COMMANDS)
 
 

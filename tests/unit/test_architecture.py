@@ -17,7 +17,8 @@ HALL = "hall"  #: records, errors and words that every room uses: files that lie
 #: The rooms in the order of a run; a file uses its own room and those below it. A file beside the
 #: rooms has a place of its own here, or it is one of the hall.
 ROOMS = (
-    *("__main__", "cli", "commands", "adopt", "scratch", "no_transaction", "apply", "history"),
+    *("__main__", "cli", "commands", "adopt", "preflight", "scratch", "no_transaction"),
+    *("apply", "history"),
     *("plan", "folder", "sql", "config", "postgres", HALL),
 )
 IN_HALL = {"display", "durations", "errors", "masking", "model", "report"}
@@ -49,7 +50,8 @@ PURE = {
     ),
     *("no_transaction.steps", "plan.order", "plan.plan", "plan.second_history", "plan.undo"),
     *("history.at_work", "history.other_histories", "plan.repeatables", "sql.created"),
-    *("history.misfit",),
+    *("history.misfit", "preflight.compare", "preflight.facts", "preflight.judge"),
+    *("preflight.look_query", "preflight.texts"),
     *("postgres.connect_failures", "postgres.quoting", "postgres.url", "scratch.snapshot"),
     *(
         "sql.effects",

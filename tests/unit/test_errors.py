@@ -19,6 +19,7 @@ CODES = {
     "DirtyError": 14,
     "StatementError": 15,
     "AccessError": 16,
+    "PolicyError": 17,
     "UnreachableError": 20,
     "LockedError": 21,
     "BusyError": 22,

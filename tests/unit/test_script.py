@@ -138,7 +138,7 @@ def test_what_cannot_be_read_is_no_empty_text() -> None:
         ("-- migrator: no-transaction\nCOPY t FROM STDIN", 2, "COPY ... FROM STDIN cannot run"),
         ("\n-- migrator: requires \n", 2, "the directive requires names no version"),
         ("A;\n-- migrator: requires 002_b", 2, "the directive requires comes after"),
-        ('-- migrator: allow drop "x"', 1, "the directive allow is not supported"),
+        ('-- migrator: allow drop "x"', 1, "the directive allow needs a class, a relation"),
         ("-- migrator: speed 5s", 1, '"speed" is not a directive'),
         ("-- migrator:", 1, '"" is not a directive'),
         ("-- migrator: lock-timeout 5", 1, 'lock-timeout: "5" is not a duration'),

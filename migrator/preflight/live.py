@@ -1,0 +1,177 @@
+"""The live database: how large the tables are, and what its planner expects of a statement.
+
+Everything is asked in a READ ONLY transaction. A table that another session has shut is measured
+by what the catalog says of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from migrator.apply.database import Link
+from migrator.apply.tries import ask
+from migrator.history.place import Place, marker
+from migrator.model import Danger
+from migrator.postgres.quoting import CLEAN, first, identifier, literal
+from migrator.postgres.session import ServerError, Session
+from migrator.preflight.facts import Fact, Traced
+from migrator.preflight.judge import Size, Sizes
+from migrator.sql.parts import texts
+from migrator.sql.script import Script
+
+MEASURED = """CASE WHEN c.relkind = 'p' THEN
+    (SELECT coalesce(sum(pg_relation_size(t.relid)), 0) FROM pg_partition_tree(c.oid) AS t
+      WHERE t.isleaf) ELSE pg_relation_size(c.oid) END"""
+#: Takes no lock on a table; 0 for what was never vacuumed.
+ESTIMATED = """CASE WHEN c.relkind = 'p' THEN
+    (SELECT coalesce(sum(l.relpages), 0) FROM pg_partition_tree(c.oid) AS t
+       JOIN pg_class AS l ON l.oid = t.relid) ELSE c.relpages END
+  * current_setting('block_size')::int8"""
+SIZES = """SELECT jsonb_build_object(
+  'supabase', (SELECT count(*) = 2 FROM pg_roles WHERE rolname IN ('anon', 'authenticated')),
+  'granted', (SELECT coalesce(jsonb_agg(DISTINCT r.rolname), '[]')
+      FROM pg_default_acl AS d CROSS JOIN LATERAL aclexplode(d.defaclacl) AS g
+      JOIN pg_roles AS r ON r.oid = g.grantee
+     WHERE d.defaclrole = current_user::regrole AND d.defaclobjtype = 'r'
+       AND d.defaclnamespace IN (0, to_regnamespace('public'))
+       AND r.rolname IN ('anon', 'authenticated', 'service_role')),
+  'relations', (SELECT coalesce(jsonb_object_agg(w.name, jsonb_build_array(
+        c.relkind, {bytes}, CASE WHEN c.relkind = 'p' THEN
+          (SELECT sum(greatest(l.reltuples, 0)) FROM pg_partition_tree(c.oid) AS t
+             JOIN pg_class AS l ON l.oid = t.relid WHERE t.isleaf)
+          WHEN c.reltuples >= 0 THEN c.reltuples END,
+        (SELECT t.relpages FROM pg_class AS t WHERE t.oid = c.reltoastrelid)
+          * current_setting('block_size')::int8)), '{{}}')
+      FROM jsonb_array_elements_text({names}) AS w (name)
+      JOIN pg_class AS c ON c.oid = to_regclass(w.name)),
+  'types', (SELECT coalesce(jsonb_agg(w.name), '[]')
+      FROM jsonb_array_elements_text({names}) AS w (name)
+     WHERE to_regtype(w.name) IS NOT NULL AND to_regclass(w.name) IS NULL))"""
+NO_WRITING = "SET LOCAL transaction_read_only = on"
+LOCK_MS = 1_000  #: that the measuring of a table may wait
+EXPLAIN_MS = 2_000  #: that the planner may take
+DML = frozenset({"UPDATE", "DELETE", "MERGE", "WITH"})
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What the live database says."""
+
+    sizes: Sizes
+    supabase: bool
+    granted: tuple[str, ...]  #: the API's roles to whom a new table is granted by default
+    server_version: int
+
+
+def look_at(link: Link, traced: Sequence[Traced], scripts: Sequence[Script]) -> Measures:
+    """Sizes of all that the facts name, in one query; then the plans of what changes many rows."""
+    facts = [fact for one in traced for fact in one.facts]
+    names = sorted({name for fact in facts for name in (fact.relation, *fact.reads)})
+    # what a pending file renames is asked for by both names
+    names += [old for one in traced for old, _ in one.renames]
+    found = ask(link, partial(_measure, names=names))
+    by_name = {name: _size(*values) for name, values in found["relations"].items()}
+    by_name |= {name: Size(0) for name in found["types"]}
+    texts_of = {script.migration.file: script for script in scripts}
+    changes: dict[tuple[str, int], int] = {}
+    for one in traced:
+        for fact in one.facts:
+            size = by_name.get(fact.relation)
+            if fact.danger is Danger.MASS and size and one.file in texts_of and size.bytes:
+                rows = _expected(link, texts_of[one.file], fact)
+                changes |= {} if rows is None else {(one.file, fact.line): rows}
+    sizes = Sizes(by_name, changes=changes)
+    version = link.connect().server_version
+    return Measures(sizes, found["supabase"], tuple(found["granted"]), version)
+
+
+def _measure(session: Session, place: Place, names: Iterable[str]) -> dict[str, Any]:
+    wanted = literal(json.dumps(list(names))) + "::jsonb"
+    mark = marker(place, "measures tables")
+    limit = f"SET LOCAL lock_timeout = {LOCK_MS}"
+    for way in (MEASURED, ESTIMATED):
+        try:
+            query = SIZES.format(bytes=way, names=wanted)
+            found: dict[str, Any] = session.send(first(mark, limit, query))[0][0]
+            return found
+        except ServerError:
+            session.tidy()
+            if way is ESTIMATED:
+                raise
+    raise AssertionError("one of the two ways returns or raises")
+
+
+def _size(kind: str, measured: float | None, rows: float | None, toast: float | None) -> Size:
+    if kind in "vf" or measured is None:
+        return Size(0)  # a view has no rows of its own, and is in use
+    count = None if rows is None else int(rows)
+    return Size(int(measured), count, int(toast or 0), filled=measured > 0)
+
+
+def _expected(link: Link, script: Script, fact: Fact) -> int | None:
+    """Rows that the live planner expects the statement to change; None where it cannot say."""
+    found = next(
+        (text for one, text in texts(script.migration.pieces) if one.line == fact.line), None
+    )
+    if found is None or fact.words.partition(" ")[0] not in DML:
+        return None
+    return ask(link, partial(_explain, text=found, path=link.config.search_path))
+
+
+def _explain(session: Session, place: Place, text: str, path: Sequence[str]) -> int | None:
+    names = ", ".join(map(identifier, path)) or "DEFAULT"
+    lines = (
+        f"{marker(place, 'asks the planner')} {CLEAN[0]}",
+        *CLEAN[1:],
+        "BEGIN READ ONLY",
+        f"SET LOCAL statement_timeout = {EXPLAIN_MS}",
+        f"SET LOCAL lock_timeout = {LOCK_MS}",
+        f"SET LOCAL search_path TO {names}",
+        f"EXPLAIN (FORMAT JSON) {text}",
+    )
+    try:
+        rows = session.send(";\n".join(lines))
+        return sum(_changed(rows[0][0][0]["Plan"]))
+    except (ServerError, LookupError, TypeError):
+        return None
+    finally:
+        with contextlib.suppress(ServerError):
+            session.tidy()
+
+
+def _changed(plan: Mapping[str, Any]) -> Iterator[int]:
+    """The rows that go into each node that changes a table."""
+    children = plan.get("Plans", ())
+    if plan.get("Node Type") == "ModifyTable" and plan.get("Operation") != "Insert":
+        yield sum(
+            int(child["Plan Rows"])
+            for child in children
+            if child.get("Parent Relationship") in {"Outer", "Member"}
+        )
+    for child in children:
+        yield from _changed(child)
+
+
+def is_filled(link: Link, relation: str) -> bool | None:
+    """Whether the live table has a row now; None where that cannot be seen."""
+    query = f"SELECT EXISTS (SELECT FROM {relation})"  # noqa: S608 - quoted by quote_ident
+
+    def look(session: Session, place: Place) -> bool | None:
+        limit = f"SET LOCAL lock_timeout = {LOCK_MS}"
+        try:
+            mark = marker(place, "looks for a row")
+            return bool(
+                session.send(first(mark, "SET LOCAL transaction_read_only = on", limit, query))[0][
+                    0
+                ]
+            )
+        except ServerError:
+            session.tidy()
+            return None
+
+    return ask(link, look)

@@ -1,0 +1,218 @@
+"""What a fact is called, how long it may take, and the safe way as SQL."""
+
+from __future__ import annotations
+
+from migrator.model import Danger
+from migrator.preflight.facts import NO_WRITES, NOBODY_ELSE, RANK, Fact
+
+#: MB a second, at best and at worst: an order of magnitude, and no more [M: 8 of 9 runs inside].
+REWRITES, READS = (150.0, 20.0), (800.0, 80.0)
+#: Rows a second that go into an index.
+INDEXES = (3_000_000.0, 300_000.0)
+MB = 1024.0 * 1024.0
+PAGE = "docs/best-practices.md"
+
+NOT_NULL_18 = (
+    "Here: `ALTER TABLE {0} ADD CONSTRAINT name NOT NULL column NOT VALID`; in the next file: "
+    "`ALTER TABLE {0} VALIDATE CONSTRAINT name`."
+)
+PROVE_NOT_NULL = (
+    "Here: `ALTER TABLE {0} ADD CONSTRAINT name CHECK (column IS NOT NULL) NOT VALID`; in the "
+    "next file: `ALTER TABLE {0} VALIDATE CONSTRAINT name`; then `SET NOT NULL`, which reads "
+    "nothing any more, and `DROP CONSTRAINT name`."
+)
+PACKED = "Run `VACUUM {0}` without FULL, or pg_repack; or do it when nobody works."
+REPACK = (
+    "Run `REPACK (CONCURRENTLY) {0}` in a no-transaction file; it is not MVCC-safe: to older "
+    "snapshots the table looks empty."
+)
+SCANS = {
+    "index": (
+        "In a file of its own under `-- migrator: no-transaction`: "
+        "`CREATE INDEX CONCURRENTLY name ON {0} (columns)`."
+    ),
+    "reindex": (
+        "In a file of its own under `-- migrator: no-transaction`: "
+        "`REINDEX TABLE CONCURRENTLY {0}`."
+    ),
+    "unique": (
+        "First `CREATE UNIQUE INDEX CONCURRENTLY name ON {0} (columns)` in a no-transaction file; "
+        "then `ALTER TABLE {0} ADD CONSTRAINT name UNIQUE USING INDEX name`. A primary key wants "
+        "NOT NULL proved before."
+    ),
+    "attach": (
+        "First a CHECK of the partition's bounds on {0}, NOT VALID, and VALIDATE CONSTRAINT in "
+        "the next file; then ATTACH PARTITION reads nothing."
+    ),
+    "validate": (
+        "Put `ALTER TABLE {0} VALIDATE CONSTRAINT name` into a file of its own: in this one an "
+        "earlier statement holds the table."
+    ),
+    "": (
+        "Here: `ALTER TABLE {0} ADD CONSTRAINT name … NOT VALID`; in the next file: "
+        "`ALTER TABLE {0} VALIDATE CONSTRAINT name`."
+    ),
+}
+SAFE_WAYS = {
+    Danger.HELD: (
+        "Put the statement that shuts {0} into a file of its own, which commits at once, and "
+        "this one into the next."
+    ),
+    Danger.MASS: (
+        "Change the rows in batches, each a transaction of its own, in a no-transaction file."
+    ),
+    Danger.FAILS: (
+        "Give the column a DEFAULT, or add it without NOT NULL, fill it, and set NOT NULL in a "
+        "later file."
+    ),
+    Danger.DESTROY: (
+        "Drop it one release after the last program that uses it is gone, and keep a copy of "
+        "what may be wanted again."
+    ),
+    Danger.BREAKS: (
+        "Add the new name beside the old one, and drop the old one in a later release; of a "
+        "table: a view with the old name, in the same file."
+    ),
+    Danger.LOCKS: "Lock one busy table a file: put this statement into the next file.",
+}
+ADVICE = {
+    "key": "Add `CREATE INDEX ON {0} ({1})`.",
+    "rls": "Add `ALTER TABLE {0} ENABLE ROW LEVEL SECURITY`, and policies.",
+    "grants": "Add `GRANT SELECT, INSERT, UPDATE, DELETE ON {0} TO authenticated`, or less.",
+    "open": "Add `ALTER TABLE {0} ENABLE ROW LEVEL SECURITY`, or take the grant back.",
+}
+NEW_COLUMN = (
+    "Add a new column without a default, fill it in batches, and swap the names in a later release."
+)
+REWRITE_REMEDIES = {
+    "default": (
+        "Add the column without the default, then `ALTER COLUMN … SET DEFAULT`, and fill the old "
+        "rows in batches."
+    ),
+    "refresh": (
+        "`REFRESH MATERIALIZED VIEW CONCURRENTLY {0}`, which needs a unique index without a WHERE."
+    ),
+    "storage": "Do it while nobody uses {0}, or build a new table beside it.",
+    "type": NEW_COLUMN,
+    "": NEW_COLUMN,
+}
+
+
+def safe_way(fact: Fact, server_version: int) -> str:
+    """The safe way on a server of this version, as SQL where there is one."""
+    text = SAFE_WAYS.get(fact.danger, "")
+    if fact.danger is Danger.ADVICE:
+        about, _, detail = fact.what.partition(": ")
+        return ADVICE[about].format(fact.relation, detail)
+    if fact.danger is Danger.SCAN:
+        text = SCANS.get(fact.what, SCANS[""])
+        if fact.what == "not null":
+            text = NOT_NULL_18 if server_version >= 180000 else PROVE_NOT_NULL
+    elif fact.danger is Danger.REWRITE:
+        text = REWRITE_REMEDIES.get(fact.what, REWRITE_REMEDIES[""])
+        if fact.what == "vacuum":
+            text = REPACK if server_version >= 190000 else PACKED
+    return text.format(fact.relation)
+
+
+def duration(fact: Fact, size: int | None, rows: int | None) -> tuple[float, float] | None:
+    """Seconds, at best and at worst; None where nothing slow is done, or the size is unknown."""
+    if size is None or fact.danger not in {Danger.REWRITE, Danger.SCAN, Danger.HELD, Danger.MASS}:
+        return None
+    rewrites = fact.danger in {Danger.REWRITE, Danger.MASS}
+    speeds = REWRITES if rewrites else READS
+    indexes = fact.indexes if rewrites else int(fact.what in {"index", "unique", "reindex"})
+    low, high = (
+        size / MB / speed + (rows or 0) * indexes / entries
+        for speed, entries in zip(speeds, INDEXES, strict=True)
+    )
+    return low, high
+
+
+def message_of(
+    fact: Fact,
+    size: int | None,
+    rows: int | None,
+    seconds: tuple[float, float] | None,
+    changed: int | None = None,
+) -> str:
+    """What the statement does to which table, who is shut out, and for how long about."""
+    does = f"{fact.words} {_does(fact, size, rows, changed)}"
+    if fact.danger is Danger.MASS:
+        return does + (f", for about {_range(seconds)}" if seconds else "")
+    shut = _shut(fact)
+    if fact.danger in {Danger.REWRITE, Danger.SCAN, Danger.HELD}:
+        return f"{does}: {shut}, " + (f"for about {_range(seconds)}" if seconds else "meanwhile")
+    return does
+
+
+def _does(fact: Fact, size: int | None, rows: int | None, changed: int | None) -> str:
+    table = f"{fact.relation}{_measure(size, rows)}"
+    maybe = "" if fact.sure else "may "
+    others = ", ".join(fact.reads)
+    if fact.danger is Danger.REWRITE:
+        return f"rewrites {table} behind {fact.lock or NOBODY_ELSE}"
+    if fact.danger is Danger.SCAN:
+        return f"{maybe}read{'' if maybe else 's'} all of {table} behind {fact.lock}"
+    if fact.danger is Danger.HELD:
+        return f"reads all of {others} while an earlier statement of the file holds {table}"
+    if fact.danger is Danger.MASS:
+        count = f"about {_count(changed)} rows" if changed else "many rows"
+        return f"changes {count} of {table} in one transaction, which keeps them locked"
+    if fact.danger is Danger.FAILS:
+        column = f"the column {fact.what}, NOT NULL without a default,"
+        return f"adds {column} to {table}: it is refused as soon as there is a row"
+    if fact.danger is Danger.LOCKS:
+        return f"waits for {table} while the file keeps {others} shut"
+    if fact.danger is Danger.ADVICE:
+        return _ADVISED[fact.what.partition(": ")[0]].format(
+            fact.relation, fact.what.partition(": ")[2]
+        )
+    return f"of {table}: {fact.what}" if fact.danger is Danger.DESTROY else _broken(fact)
+
+
+_ADVISED = {
+    "key": "makes a foreign key of {0} ({1}) that no index begins with: each DELETE reads it all",
+    "rls": "makes {0} without row level security, in a schema that the Data API shows",
+    "grants": "makes {0}, which no role of the Data API may read or write by default",
+    "open": "grants {0} to {1}, without row level security",
+}
+
+
+def _broken(fact: Fact) -> str:
+    return f"of {fact.relation}: {fact.what}; programs that run now find the old name no more"
+
+
+def _shut(fact: Fact) -> str:
+    rank = RANK.get(fact.lock, RANK[NOBODY_ELSE])
+    who = "nobody reads or writes it" if rank == RANK[NOBODY_ELSE] else "nobody writes it"
+    if rank < NO_WRITES:
+        who = "others wait for its rows"
+    return who + (f", nor {', '.join(fact.also)}" if fact.also else "")
+
+
+def _measure(size: int | None, rows: int | None) -> str:
+    if size is None:
+        return ""
+    found = [f"{size / MB:.0f} MB" if size >= MB else f"{size / 1024:.0f} kB"]
+    found += [f"{_count(rows)} rows"] if rows is not None else []
+    return f" ({', '.join(found)})"
+
+
+def _count(number: int) -> str:
+    if number >= 1_000_000:
+        return f"{number / 1_000_000:.1f} M"
+    return f"{number:,}"
+
+
+def _range(seconds: tuple[float, float]) -> str:
+    low, high = seconds
+    if high < 1:
+        return "a second"
+    return f"{_seconds(low)} to {_seconds(high)}"
+
+
+def _seconds(value: float) -> str:
+    if value >= 120:
+        return f"{value / 60:.0f} min"
+    return f"{value:.0f} s" if value >= 1 else "1 s"

@@ -1,0 +1,244 @@
+"""What `check` finds: each danger on a large table, nothing on a small one, no false alarm."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.builders import write_folder
+from tests.conftest import Database, create_database, drop_database, in_charge
+from tests.corpus import BASE, DANGERS, ROWS, SAFE, WHATEVER_SIZE
+from tests.job import Result, run_job
+from tests.postgres import Address
+
+LIMIT = "200kB"  #: so that tables of some MB count as large here
+LEFT = "SELECT datname FROM pg_database WHERE datname LIKE 'migrator_rehearsal_%'"
+
+
+def filled(server: Address, folder: Path, orders: int) -> Database:
+    """A database that BASE was applied to, with so many orders."""
+    made = create_database(server)
+    result = run_job(made.url, write_folder(folder, {"001_base.sql": BASE}))
+    assert result.code == 0, result.stderr
+    made.query(ROWS.format(n=orders))
+    made.query("ANALYZE")
+    return made
+
+
+@pytest.fixture(scope="module")
+def large(server: Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    made = filled(server, tmp_path_factory.mktemp("large"), 20_000)
+    yield made
+    drop_database(made)
+
+
+@pytest.fixture(scope="module")
+def small(server: Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    made = filled(server, tmp_path_factory.mktemp("small"), 40)
+    yield made
+    drop_database(made)
+
+
+def check(live: Database | None, folder: Path, server: Address, *words: str, **env: str) -> Result:
+    settings = {"PREFLIGHT_SIZE": LIMIT, "SHADOW_DATABASE_URL": in_charge(server).url, **env}
+    return run_job(live.url if live else None, folder, "check", *words, **settings)
+
+
+def found(result: Result) -> list[dict[str, Any]]:
+    answer = json.loads(result.stdout)
+    findings: list[dict[str, Any]] = answer["findings"]
+    return findings
+
+
+def classes(result: Result) -> set[str]:
+    return {one["class"] for one in found(result)}
+
+
+@pytest.mark.parametrize(("danger", "sql"), [pytest.param(*d[1:], id=d[0]) for d in DANGERS])
+def test_a_danger_is_found_on_a_large_table_and_by_size_on_a_small_one(
+    large: Database, small: Database, tmp_path: Path, server: Address, danger: str, sql: str
+) -> None:
+    write_folder(tmp_path, {"001_base.sql": BASE, "002_next.sql": sql + "\n"})
+    result = check(large, tmp_path, server, "--json")
+    assert result.code == 17, result.stderr + result.stdout
+    assert danger in classes(result)
+    for one in found(result):
+        assert (one["file"], bool(one["message"]), bool(one["remedy"])) == (
+            "002_next.sql",
+            True,
+            True,
+        )
+    result = check(small, tmp_path, server, "--json")
+    assert result.code in (0, 17), result.stderr
+    assert classes(result) <= WHATEVER_SIZE
+    assert (danger in classes(result)) == (danger in WHATEVER_SIZE)
+
+
+@pytest.mark.parametrize("sql", [pytest.param(sql, id=name) for name, sql in SAFE])
+def test_what_is_safe_is_no_finding(
+    large: Database, small: Database, tmp_path: Path, server: Address, sql: str
+) -> None:
+    write_folder(tmp_path, {"001_base.sql": BASE, "002_next.sql": sql + "\n"})
+    for live in (large, small):
+        result = check(live, tmp_path, server, "--json")
+        assert (result.code, found(result)) == (0, []), result.stderr + result.stdout
+
+
+def test_the_size_of_the_live_table_decides(
+    database: Database, tmp_path: Path, server: Address
+) -> None:
+    """With the limit that the job has by itself."""
+    write_folder(tmp_path, {"001_a.sql": "CREATE TABLE a (id int, note text);\n"})
+    assert run_job(database.url, tmp_path).code == 0
+    write_folder(tmp_path, {"002_b.sql": "CREATE INDEX a_note ON a (note);\n"})
+    settings = {"SHADOW_DATABASE_URL": in_charge(server).url}
+    add = "INSERT INTO a SELECT i, repeat('x', 1000) FROM generate_series(1, %s) AS i"
+    database.query(add, 50)
+    assert database.query("SELECT pg_relation_size('a')") == [(65_536,)]
+    result = run_job(database.url, tmp_path, "check", "--json", **settings)
+    assert (result.code, found(result)) == (0, []), result.stdout
+    database.query(add, 20_000)
+    result = run_job(database.url, tmp_path, "lint", "--json", **settings)
+    assert result.code == 17
+    [one] = found(result)
+    assert (one["class"], one["relation"], one["line"]) == ("scan", "public.a", 1)
+    assert "CREATE INDEX CONCURRENTLY" in one["remedy"]
+    assert one["message"].startswith("CREATE INDEX reads all of public.a (22 MB")
+    assert in_charge(server).query(LEFT) == []
+
+
+def test_without_a_database_every_table_is_big_unless_it_is_said_to_be_small(
+    tmp_path: Path, server: Address
+) -> None:
+    sql = "CREATE INDEX i ON orders (customer_id);\n"
+    write_folder(tmp_path, {"001_base.sql": BASE, "002_next.sql": sql})
+    result = check(None, tmp_path, server, "--json")
+    assert (result.code, classes(result)) == (17, {"scan"})
+    assert result.report["outcome"] == "nothing but a scratch database was touched"
+    assert check(None, tmp_path, server, "--assume-small").code == 0
+    assert check(None, tmp_path, server, "--all", "--assume-small").code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "place"),
+    [
+        pytest.param("SELECT 1;\nselekt 2;\n", 15, "002_next.sql:2:1", id="it does not parse"),
+        pytest.param(
+            "SELECT 1;\nUPDATE orders\nSET nope = 1;\n", 15, "002_next.sql:3:5", id="no such column"
+        ),
+        pytest.param(
+            f"{'-- migrator: no-transaction'}\nSELECT 1 / 0;\n", 15, "002_next.sql:2", id="alone"
+        ),
+        pytest.param("BEGIN;\nSELECT 1;\n", 10, "", id="it cannot be sent at all"),
+    ],
+)
+def test_a_file_that_does_not_run_is_refused_before_the_database_hears_of_it(
+    small: Database, tmp_path: Path, server: Address, text: str, code: int, place: str
+) -> None:
+    write_folder(tmp_path, {"001_base.sql": BASE, "002_next.sql": text})
+    result = check(small, tmp_path, server, "--format", "github")
+    assert result.code == code, result.stderr
+    assert result.error["message"].startswith(place)
+    assert result.report["outcome"] == "nothing but a scratch database was touched"
+    assert result.stdout.startswith("::error file=") == bool(place)
+    assert in_charge(server).query(LEFT) == []
+
+
+def test_what_is_allowed_passes_and_an_allow_that_meets_nothing_does_not(
+    large: Database, tmp_path: Path, server: Address
+) -> None:
+    allow = '-- migrator: allow scan orders "at night"\n'
+    sql = "CREATE INDEX i ON orders (customer_id);\n"
+    write_folder(tmp_path, {"001_base.sql": BASE, "002_next.sql": allow + sql})
+    result = check(large, tmp_path, server, "--json")
+    assert (result.code, found(result)) == (0, []), result.stdout
+    [allowed] = json.loads(result.stdout)["allowed"]
+    assert (allowed["class"], allowed["reason"]) == ("scan", "at night")
+    write_folder(tmp_path, {"002_next.sql": allow.replace("scan", "rewrite") + sql})
+    result = check(large, tmp_path, server, "--json")
+    assert (result.code, classes(result)) == (17, {"scan", "allow"})
+    write_folder(tmp_path, {"002_next.sql": '-- migrator: allow scan "why"\n' + sql})
+    assert check(large, tmp_path, server).code == 10
+
+
+def test_the_files_that_a_branch_adds_are_checked(tmp_path: Path, server: Address) -> None:
+    def git(*words: str) -> None:
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(["git", "-C", str(tmp_path), *who, *words], check=True, capture_output=True)
+
+    write_folder(tmp_path, {"001_base.sql": BASE, "003_x.sql": "DROP TABLE items;\n"})
+    git("init", "-q", "-b", "main")
+    git("add", ".")
+    git("commit", "-q", "-m", "a")
+    write_folder(tmp_path, {"002_late.sql": "DROP VIEW order_view;\n"})
+    result = check(None, tmp_path, server, "--json", "--base", "main")
+    assert [one["file"] for one in found(result)] == ["002_late.sql"]
+
+
+@pytest.mark.parametrize("style", ["github", "sarif"])
+def test_findings_are_written_as_other_programs_want_them(
+    large: Database, tmp_path: Path, server: Address, style: str
+) -> None:
+    write_folder(tmp_path, {"001_base.sql": BASE, "002_next.sql": "SELECT 1;\nTRUNCATE items;\n"})
+    result = check(large, tmp_path, server, "--format", style)
+    assert result.code == 17
+    if style == "github":
+        place = f"::error file={tmp_path}/002_next.sql,line=2,title=migrator%3A destroy::"
+        assert result.stdout.startswith(place)
+    else:
+        [run] = json.loads(result.stdout)["runs"]
+        [one] = run["results"]
+        assert (one["ruleId"], one["level"]) == ("destroy", "error")
+        assert one["locations"][0]["physicalLocation"]["region"] == {"startLine": 2}
+        assert one["ruleId"] in {rule["id"] for rule in run["tool"]["driver"]["rules"]}
+    assert check(large, tmp_path, server, "--format", "xml").code == 2
+
+
+def test_several_pending_files_are_one_release(
+    large: Database, tmp_path: Path, server: Address
+) -> None:
+    """What one makes is new to the next; what one renames is the live table still."""
+    files = {
+        "001_base.sql": BASE,
+        "002_new.sql": "CREATE TABLE fresh AS SELECT generate_series(1, 9) AS id;\n",
+        "003_fresh.sql": "CREATE INDEX f ON fresh (id);\nALTER TABLE fresh ALTER id TYPE bigint;\n",
+        "004_moved.sql": "ALTER TABLE customers RENAME TO clients;\n"
+        "CREATE VIEW customers AS SELECT * FROM clients;\n",
+        "005_index.sql": "CREATE INDEX c ON clients (nick);\n",
+        "006_empty.sql": "TRUNCATE items;\n",
+        "007_required.sql": "ALTER TABLE items ADD COLUMN must int NOT NULL;\n",
+    }
+    result = check(large, write_folder(tmp_path, files), server, "--json")
+    assert [(one["file"], one["class"], one["relation"]) for one in found(result)] == [
+        ("005_index.sql", "scan", "public.customers"),
+        ("006_empty.sql", "destroy", "public.items"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["int to bigint", "check", "foreign key", "index", "set not null"])
+def test_a_plain_role_whose_server_counts_nothing_sees_the_same(
+    large: Database, tmp_path: Path, server: Address, name: str
+) -> None:
+    """With CREATEDB alone and track_counts off: then the server's DEBUG1 lines speak."""
+    role = f"plain_{os.getpid()}"
+    charge = in_charge(server)
+    charge.query(f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'x'")
+    charge.query(f"ALTER ROLE {role} SET track_counts = off")
+    try:
+        _, danger, sql = next(case for case in DANGERS if case[0] == name)
+        write_folder(tmp_path, {"001_base.sql": BASE, "002_next.sql": sql + "\n"})
+        settings = {"SHADOW_DATABASE_URL": charge.as_user(role, "x").url}
+        result = check(large, tmp_path, server, "--json", **settings)
+        assert (result.code, danger in classes(result)) == (17, True), result.stderr
+        safe = "ALTER TABLE orders ALTER COLUMN must SET NOT NULL;\nSELECT count(*) FROM regions;\n"
+        write_folder(tmp_path, {"002_next.sql": safe})
+        result = check(large, tmp_path, server, "--json", **settings)
+        assert (result.code, found(result)) == (0, []), result.stdout
+    finally:
+        charge.query(f"DROP ROLE {role}")
