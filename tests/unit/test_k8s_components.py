@@ -31,6 +31,10 @@ def kustomize(folder: Path, *components: str) -> list[Object]:
     overlay["resources"] = [str(here / "base")]
     overlay["components"] = [str(here / "components" / name) for name in components]
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    return rendered(folder)
+
+
+def rendered(folder: Path) -> list[Object]:
     kubectl = Path(sys.executable).parent / "kubectl"
     command = [str(kubectl) if kubectl.exists() else "kubectl", "kustomize", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -65,6 +69,17 @@ def test_what_they_make_is_valid_and_closed_down(
     if "egress" in components:
         chosen = made[1]["spec"]["podSelector"]["matchLabels"].items()
         assert chosen <= pod["metadata"]["labels"].items()
+
+
+def test_argo_cd_runs_the_job_before_a_sync_and_deletes_it_by_itself() -> None:
+    (job,) = rendered(K8S / "overlays" / "argocd")
+    assert faults(job) == []
+    annotations = job["metadata"]["annotations"]
+    assert annotations == {
+        "argocd.argoproj.io/hook": "PreSync",
+        "argocd.argoproj.io/hook-delete-policy": "BeforeHookCreation",
+    }
+    assert "ttlSecondsAfterFinished" not in job["spec"]
 
 
 def test_the_overlay_names_each_component() -> None:

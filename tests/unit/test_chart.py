@@ -1,0 +1,151 @@
+"""The Helm chart, rendered by Helm's own code: what it makes is what k8s/base is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from migrator.durations import parse_duration
+from tests.manifests import Object, faults
+
+helm = pytest.importorskip("helm_python", reason="the wheels of Helm are for Linux and macOS")
+
+K8S = Path(__file__).parents[2] / "k8s"
+CHART = K8S / "chart"
+IMAGE = {"repository": "registry.example.com/shop/migrator", "tag": "1.4.0"}
+VALUES: dict[str, Any] = {"image": IMAGE, "existingSecret": "shop-app"}
+URL: dict[str, Any] = {"existingSecret": "", "url": "postgresql://ROLE:PASSWORD@HOST/shop"}
+MANY: dict[str, Any] = {
+    "settings": {"LOCK_TIMEOUT": "500ms", "PROGRESS_INTERVAL": 0},
+    "podLabels": {"sidecar.istio.io/inject": "false"},
+    "podAnnotations": {"linkerd.io/inject": "disabled"},
+    "image": {**IMAGE, "pullSecrets": [{"name": "registry"}]},
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+}
+
+
+def render(chart: Path = CHART, revision: int = 1, **values: Any) -> dict[str, Object]:
+    """What Helm makes of the chart, by kind."""
+    with helm.Chart.load(str(chart)) as loaded:
+        files = loaded.render({**VALUES, **values}, name="shop", revision=revision)
+    made = [o for text in files.values() for o in yaml.safe_load_all(text) if o]
+    return {document["kind"]: document for document in made}
+
+
+def hooks(documents: dict[str, Object]) -> dict[str, Object]:
+    annotations = {k: d["metadata"].get("annotations", {}) for k, d in documents.items()}
+    return {kind: found for kind, found in annotations.items() if "helm.sh/hook" in found}
+
+
+@pytest.mark.parametrize("mode", ["hook", "revision"])
+@pytest.mark.parametrize("values", [{}, URL, MANY], ids=["a Secret", "a URL", "everything"])
+def test_what_it_makes_is_valid_and_closed_down(mode: str, values: dict[str, Any]) -> None:
+    made = render(mode=mode, **values)
+    assert [fault for document in made.values() for fault in faults(document)] == []
+    assert set(made) == {"Job", "ConfigMap"} | ({"Secret"} if "url" in values else set())
+    (container,) = made["Job"]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "registry.example.com/shop/migrator:1.4.0"
+    asked = container["env"][0]["valueFrom"]["secretKeyRef"]
+    if "Secret" in made:
+        assert asked["name"] == made["Secret"]["metadata"]["name"]
+        assert asked["key"] in made["Secret"]["stringData"]
+    (read,) = container["envFrom"]
+    assert read["configMapRef"]["name"] == made["ConfigMap"]["metadata"]["name"]
+
+
+def test_its_job_is_that_of_the_base() -> None:
+    (base,) = yaml.safe_load_all((K8S / "base" / "job.yaml").read_text())
+    job = render()["Job"]
+    assert job["spec"]["podFailurePolicy"] == base["spec"]["podFailurePolicy"]
+    pod, of_base = (j["spec"]["template"]["spec"] for j in (job, base))
+    (container,), (other,) = pod.pop("containers"), of_base.pop("containers")
+    assert pod == of_base
+    for name in ("args", "resources", "securityContext", "terminationMessagePolicy"):
+        assert container[name] == other[name]
+    values = {v["name"]: v.get("value") for v in container["env"]}
+    assert {(v["name"], v.get("value")) for v in other["env"]} - set(values.items()) == {
+        ("DIRECT_URL", None)
+    }
+    tries_seconds = (
+        (1 + job["spec"]["backoffLimit"]) * parse_duration(values["WAIT_TIMEOUT"]) / 1000
+    )
+    assert tries_seconds + 10 + 20 < job["spec"]["activeDeadlineSeconds"]
+
+
+def test_a_hook_comes_after_what_it_needs_and_is_deleted_only_before_the_next() -> None:
+    found = hooks(render(**URL))
+    assert set(found) == {"Job", "Secret", "ConfigMap"}
+    for of_one in found.values():
+        assert of_one["helm.sh/hook"] == "pre-install,pre-upgrade"
+        assert of_one["helm.sh/hook-delete-policy"] == "before-hook-creation"
+    weights = {kind: int(a["helm.sh/hook-weight"]) for kind, a in found.items()}
+    assert weights["Job"] > weights["Secret"] == weights["ConfigMap"]
+    assert found["Job"]["helm.sh/hook-output-log-policy"] == "hook-failed,hook-succeeded"
+    assert "ttlSecondsAfterFinished" not in render()["Job"]["spec"]
+
+
+def test_each_revision_has_a_job_of_its_own() -> None:
+    first, second = (render(mode="revision", revision=n, **URL) for n in (1, 2))
+    assert hooks(first) == {}
+    assert [d["Job"]["metadata"]["name"] for d in (first, second)] == [
+        *("shop-migrator-1", "shop-migrator-2"),
+    ]
+    assert first["Job"]["spec"]["ttlSecondsAfterFinished"] > 0
+
+
+def test_on_openshift_the_cluster_chooses_the_user() -> None:
+    assert faults(render(runAsUser=None)["Job"], any_user=True) == []
+
+
+def test_an_application_waits_with_the_template(tmp_path: Path) -> None:
+    """As a chart does that has this one as its dependency."""
+    chart = tmp_path / "app"
+    (chart / "templates").mkdir(parents=True)
+    (chart / "charts").mkdir()
+    (chart / "charts" / "migrator").symlink_to(CHART)
+    (chart / "Chart.yaml").write_text("apiVersion: v2\nname: app\nversion: 0.1.0\n")
+    (app,) = yaml.safe_load_all((K8S / "examples" / "app.yaml").read_text())
+    (of_example,) = app["spec"]["template"]["spec"].pop("initContainers")
+    template = yaml.safe_dump(app) + (
+        "      initContainers:\n"
+        '        {{- include "migrator.wait" (dict "Values" .Values.migrator "Release" .Release)'
+        " | nindent 8 }}\n"
+    )
+    (chart / "templates" / "app.yaml").write_text(template)
+    made = render(chart, migrator=VALUES)
+    assert faults(made["Deployment"]) == []
+    (waiter,) = made["Deployment"]["spec"]["template"]["spec"]["initContainers"]
+    (runner,) = made["Job"]["spec"]["template"]["spec"]["containers"]
+    assert waiter["envFrom"] == runner["envFrom"]
+    assert waiter["env"][0] == runner["env"][0]
+    for name in ("args", "securityContext", "terminationMessagePolicy", "resources"):
+        assert waiter[name] == of_example[name]
+
+
+def problems(**values: Any) -> Iterator[str]:
+    found = helm.lint(str(CHART), {**VALUES, **values})
+    yield from found["errors"]
+
+
+@pytest.mark.parametrize(
+    ("values", "about"),
+    [
+        pytest.param({"mode": "job"}, "/mode", id="a mode"),
+        pytest.param({"image": {**IMAGE, "tag": "latest"}}, "/image/tag", id="a tag that moves"),
+        pytest.param({"existingSecret": ""}, "anyOf", id="no URL"),
+        pytest.param({"settings": {"DATABASE_URL": "x"}}, "'DATABASE_URL'", id="a URL in plain"),
+        pytest.param({"more": 1}, "more", id="a typing error"),
+    ],
+)
+def test_the_schema_refuses(values: dict[str, Any], about: str) -> None:
+    assert any(about in problem for problem in problems(**values))
+
+
+@pytest.mark.parametrize("values", [{}, URL, MANY], ids=["a Secret", "a URL", "everything"])
+def test_it_is_without_a_complaint_of_helm(values: dict[str, Any]) -> None:
+    assert list(problems(**values)) == []
