@@ -108,9 +108,9 @@ def _text(text: str) -> str:
 
 #: What FOLDER_FORMAT may be; the tools are those of folder/formats/table.py.
 FOLDER_FORMATS = (
-    *("auto", "native", "dbmate", "diesel", "drizzle", "flyway", "golang-migrate", "goose"),
-    *("graphile-migrate", "liquibase", "micrate", "node-pg-migrate", "prisma", "sql-migrate"),
-    *("sqlx", "supabase", "tern"),
+    *("auto", "native", "atlas", "dbmate", "diesel", "drizzle", "flyway", "golang-migrate"),
+    *("goose", "graphile-migrate", "liquibase", "micrate", "node-pg-migrate", "prisma"),
+    *("sql-migrate", "sqlx", "supabase", "tern"),
 )
 
 

@@ -91,6 +91,7 @@ def _read_by(form: Format, paths: list[str], read: Read, texts: _Texts) -> Folde
     if not form.deep:
         paths = [path for path in paths if path.count("/") < 2]
     picks, findings = form.pick(paths, read)
+    findings += form.proved(paths, read, texts.data)
     if not form.deep:
         failing, _ = passed_over(path for path in paths if "/" not in path)
         findings = [*findings, *failing, *_unpicked(form, paths, picks)]
@@ -111,6 +112,14 @@ class _Texts:
     def __init__(self, directory: str, contents: Contents) -> None:
         self._directory, self._contents = directory, contents
         self._known: dict[str, Text] = {}
+
+    def data(self, path: str) -> Iterable[bytes]:
+        """The bytes of a file, block by block."""
+        try:
+            data = self._contents(f"{self._directory}/{path}")
+        except OSError as error:
+            raise UnfitError(_unreadable(path, error)) from error
+        return (data,) if isinstance(data, bytes) else data
 
     def of(self, path: str) -> Text:
         """Raises UnfitError."""
@@ -169,8 +178,9 @@ def _migration(form: Format, pick: Pick, texts: _Texts) -> Migration:
     pieces = up.pieces
     undo = "".join(texts.of(pick.down).pieces) if pick.down else None
     if form.cuts:
-        cut = _cut(form, pick.up, up.pieces)
-        pieces = (cut.up,)
+        whole = "".join(up.pieces)
+        cut = _cut(form, pick.up, (whole,))
+        pieces = up.pieces if cut.up == whole else (cut.up,)  # a large one is not kept
         undo = cut.down if undo is None else _cut(form, str(pick.down), (undo,)).up
     if pick.down_alone and undo is not None:
         undo = f"{OUTSIDE}\n{undo}"

@@ -69,8 +69,8 @@ def _looks_native(folder: str, names: list[str]) -> bool:
     files = [name for name in names if name.lower().endswith(".sql")]
     if not files or not all(map(fits, files)):
         return False
-    if all(name.startswith("R__") for name in files):  # Flyway's others may lie in folders
-        return False
+    if "atlas.sum" in names or all(name.startswith("R__") for name in files):
+        return False  # beside repeatables Flyway's other files may lie in folders
     if "meta" in names and os.path.exists(f"{folder}/{JOURNAL}"):  # noqa: PTH110 - see `_contents`
         return False
     first = min((name for name in files if not name.endswith(".down.sql")), default=files[0])

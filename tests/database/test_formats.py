@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -49,7 +51,30 @@ class Golden:
     settings: dict[str, str] = field(default_factory=dict)
 
 
+def with_sum(files: dict[str, str]) -> dict[str, str]:
+    """The files with Atlas's sum of them."""
+    running, total, lines = hashlib.sha256(), hashlib.sha256(), []
+    for name, text in files.items():
+        running.update((name + text).encode())
+        own = base64.b64encode(running.digest()).decode()
+        total.update((name + own).encode())
+        lines.append(f"{name} h1:{own}\n")
+    first = base64.b64encode(total.digest()).decode()
+    return {**files, "atlas.sum": f"h1:{first}\n{''.join(lines)}"}
+
+
 FOLDERS = {
+    "atlas": Golden(
+        with_sum(
+            {
+                "20240101000000.sql": f"-- atlas:nolint\n{ONE}\n",
+                "20240101000001_Two-two.sql": f"-- atlas:delimiter \\n\\n\\n\n{TWO}\n\n\nSELECT 1",
+                "20240101000002_index.sql": f"-- atlas:txmode none\n\n{INDEX}\n",
+            }
+        ),
+        ["20240101000000", "20240101000001_Two-two", "20240101000002_index"],
+        undone=False,
+    ),
     "flyway": Golden(
         {
             "flyway.conf": "flyway.url=jdbc:postgresql://db/app\nflyway.outOfOrder = true\n",
@@ -301,7 +326,7 @@ def test_new_writes_the_next_file_as_the_tool_would(
     golden = FOLDERS[name]
     folder = lay(tmp_path / "m", golden.files)
     made = run_job(database.url, folder, "new", "add_three", **golden.settings)
-    if name in ("drizzle", "prisma", "graphile-migrate"):
+    if name in ("atlas", "drizzle", "prisma", "graphile-migrate"):
         assert made.code == 2
         assert "made by its own generator" in made.stderr
         return
@@ -370,6 +395,10 @@ REFUSED = {
             "0001_stale.sql": "DROP TABLE one;",
         },
         "0001_stale.sql",
+    ),
+    "Atlas and a file that its sum does not fit": (
+        {**with_sum({"1_a.sql": ONE, "2_b.sql": TWO}), "2_b.sql": "SELECT 1;"},
+        "2_b.sql",
     ),
     "Prisma and an empty folder": ({"1_a/migration.sql": ONE, "2_b/migration.toml": ""}, "2_b"),
 }

@@ -32,7 +32,17 @@ PURE = {
     *(
         f"folder.formats.{file}"
         for file in (
-            *("delimiter", "flyway", "folders", "format", "liquibase", "marked", "paired", "table"),
+            *(
+                "atlas",
+                "delimiter",
+                "flyway",
+                "folders",
+                "format",
+                "liquibase",
+                "marked",
+                "paired",
+                "table",
+            ),
         )
     ),
     *(

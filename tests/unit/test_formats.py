@@ -20,6 +20,7 @@ DRIZZLE = '{"entries": [{"idx": 0, "tag": "0000_one", "when": 1}]}'
 FOLDERS = {
     "flyway": {"V1__one.sql": PLAIN, "U1__one.sql": "DROP TABLE a;\n"},
     "golang-migrate": {"1_one.up.sql": PLAIN, "1_one.down.sql": "DROP TABLE a;\n"},
+    "atlas": {"20240101_one.sql": PLAIN, "atlas.sum": ""},
     "dbmate": {"20240101_one.sql": DBMATE},
     "goose": {"00001_one.sql": GOOSE},
     "sql-migrate": {"1_one.sql": GOOSE.replace("goose", "migrate")},

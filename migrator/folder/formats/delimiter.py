@@ -23,7 +23,11 @@ def with_semicolons(text: str, ends: list[tuple[int, int]]) -> str:
                 "Write the file with semicolons, and without a delimiter of its own.",
                 line_of(text, start),
             )
-        pieces += [piece, f"{_semicolon(piece)}{text[start:end].count(chr(10)) * chr(10)}"]
+        lines = "\n" * text.count("\n", start, end)
+        pieces += [
+            piece,
+            f"\n;{lines[1:]}" if text[start:end][:1] == "\n" else f"{_semicolon(piece)}{lines}",
+        ]
         at = end
     return "".join(pieces[:-1])
 

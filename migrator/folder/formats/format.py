@@ -92,6 +92,12 @@ class Format:
         """The migrations, in any order, and what is wrong with the names."""
         raise NotImplementedError
 
+    def proved(
+        self, names: Sequence[str], read: Read, data: Callable[[str], Iterable[bytes]]
+    ) -> list[Finding]:
+        """What does not fit the hashes that the tool keeps beside the files; `data` is theirs."""
+        return []
+
     def left_out(self, names: Sequence[str]) -> set[str]:
         """Numbered files of SQL that the tool knows, and does not run."""
         return set()

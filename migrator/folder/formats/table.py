@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from migrator.folder.formats.atlas import Atlas
 from migrator.folder.formats.flyway import Flyway
 from migrator.folder.formats.folders import Diesel, Drizzle, Prisma
 from migrator.folder.formats.format import Format, Read
@@ -35,6 +36,7 @@ FORMATS: tuple[Format, ...] = (
     Micrate(),
     Tern(),
     NodePgMigrate(),
+    Atlas(),
     Supabase(),
 )
 
