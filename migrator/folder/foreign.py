@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from migrator.folder.formats.deciding_rules import UnfitReadingError, same
 from migrator.folder.formats.format import OUTSIDE, Cut, Format, Pick, Read, WrongTextError
+from migrator.folder.formats.refused import find_refused
 from migrator.folder.formats.table import find_formats, named_format
 from migrator.folder.names import passed_over
 from migrator.model import NATIVE, Finding, Migration, number_of
@@ -60,6 +61,8 @@ def read_foreign(
     try:
         paths = [*_listed(directory, names, (os.path.realpath(directory),))]
         forms = find_formats(paths, read) if wanted == "auto" else [named_format(wanted)]
+        if wanted == "auto" and (found := find_refused(paths, read, claimed=bool(forms))):
+            return Folder(found[0], (), (found[1],))
         if forms and forms[0].sure:
             forms = forms[:1]
         folders = (_read_by(form, paths, read, texts) for form in forms)

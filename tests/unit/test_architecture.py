@@ -41,6 +41,7 @@ PURE = {
                 "liquibase",
                 "marked",
                 "paired",
+                "refused",
                 "table",
             ),
         )
