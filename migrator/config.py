@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 from migrator.durations import parse_duration
 from migrator.errors import ConfigError
+from migrator.model import Placeholders
 from migrator.postgres.url import Target, read_environment, read_url
 
 
@@ -123,6 +124,12 @@ def _format(text: str) -> str:
 SETTINGS = (
     Setting("MIGRATIONS_DIR", _text, "migrations", "the folder of SQL files"),
     Setting("FOLDER_FORMAT", _format, "auto", "whose rules the folder follows: native, or a tool"),
+    Setting(
+        "PLACEHOLDERS_DIR",
+        _text,
+        None,
+        "a folder with a file for each placeholder, whose values are shown nowhere",
+    ),
     Setting("MIGRATIONS_SCHEMA", _schema, "public", "the schema that holds the history"),
     Setting("HISTORY_READERS", _names, None, "roles that may read the history, comma-separated"),
     Setting("SEARCH_PATH", _schemas, None, "search_path for the files; else the login role's own"),
@@ -160,6 +167,8 @@ URLS = {
     "DATABASE_URL_FILE": "a file that holds the URL, such as a mounted secret",
     "SHADOW_DATABASE_URL": "a server to rehearse on, or an empty database",
 }
+#: What the name of a variable begins with whose value takes the place of a placeholder.
+_PLACEHOLDER = "PLACEHOLDER_"
 #: What Kubernetes injects for a Service whose name begins with "migrator": no settings of ours.
 SERVICE_LINK = (
     r"MIGRATOR_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?"
@@ -175,6 +184,7 @@ class Config:
     shadow: Target | None  #: SHADOW_DATABASE_URL
     migrations_dir: str
     folder_format: str
+    placeholders_dir: str | None
     migrations_schema: str
     history_readers: tuple[str, ...]
     search_path: tuple[str, ...]
@@ -193,6 +203,7 @@ class Config:
     log_format: LogFormat
     log_level: LogLevel
     termination_log: str
+    placeholders: Placeholders
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -215,7 +226,40 @@ def read_config(environment: Mapping[str, str], flags: Mapping[str, str] | None 
     found = {setting.name.lower(): _read(setting, values) for setting in SETTINGS}
     found["history_readers"] = found["history_readers"] or ()
     found["search_path"] = found["search_path"] or ()
+    found["placeholders"] = Placeholders(_placeholders(environment))
     return Config(targets=_targets(values), shadow=_shadow(values), **found)
+
+
+def with_mounted(config: Config, files: Mapping[str, str]) -> Config:
+    """The settings with the values of PLACEHOLDERS_DIR, by the names of its files.
+
+    Raises ConfigError where a name has two values.
+    """
+    values, hidden = dict(config.placeholders.values), set()
+    for name, value in files.items():
+        key = Placeholders.key(name)
+        if key in values:
+            place = f"another file of {config.placeholders_dir}"
+            if key not in hidden:
+                place = f"{_PLACEHOLDER}{key}"
+            raise ConfigError(
+                f"the placeholder {key} has two values: from {name} in PLACEHOLDERS_DIR, and from "
+                f"{place}",
+                remedy="Remove one of them.",
+            )
+        values[key] = value
+        hidden.add(key)
+    return replace(config, placeholders=Placeholders(values, frozenset(hidden)))
+
+
+def _placeholders(environment: Mapping[str, str]) -> dict[str, str]:
+    """The values by their names, those of MIGRATOR_PLACEHOLDER_X before those of PLACEHOLDER_X."""
+    found: dict[str, str] = {}
+    for prefix in (_PLACEHOLDER, f"MIGRATOR_{_PLACEHOLDER}"):
+        for name, value in environment.items():
+            if name.startswith(prefix):
+                found[Placeholders.key(name.removeprefix(prefix))] = value
+    return found
 
 
 def _read(setting: Setting, values: Mapping[str, str]) -> Any:
@@ -235,6 +279,7 @@ def _refuse_unknown(environment: Mapping[str, str]) -> None:
         for name in environment
         if name.startswith("MIGRATOR_")
         and name not in known
+        and not name.startswith(f"MIGRATOR_{_PLACEHOLDER}")
         and not re.fullmatch(SERVICE_LINK, name)
     )
     if unknown:

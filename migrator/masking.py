@@ -29,6 +29,7 @@ OWN_FIELDS = frozenset(
         *("version", "would_undo"),
     )
 )
+NAME_BYTES = 63  #: of a name, which the server cuts there
 #: How far behind the word `password` its value may begin.
 GAP_CHARS = 400
 
@@ -44,8 +45,9 @@ class Span(NamedTuple):
 class Hider:
     """Takes passwords out of whatever is shown or stored, and then cuts it."""
 
-    def __init__(self, secrets: Sequence[str] = ()) -> None:
+    def __init__(self, secrets: Sequence[str] = (), values: Sequence[str] = ()) -> None:
         self.secrets = list(secrets)
+        self.values = list(values)  #: of placeholders: hidden whatever their length
 
     def __call__(self, value: Any, *, own: bool = False, length: int | None = TEXT_CHARS) -> Any:
         """`value` with every text in it as `text` gives it; keys are ours and stay."""
@@ -82,7 +84,8 @@ class Hider:
         whole, left_out = without_rest(text)
         window = whole
         if length is not None and len(whole) > length:
-            window = whole[: length + max(SECRET_CHARS, *map(len, self.secrets), 0)]
+            longest = max(SECRET_CHARS, 0, *map(len, self.secrets + self.values))
+            window = whole[: length + longest]
         is_cut = left_out > 0 or len(window) < len(whole)
         spans = [*places(window, is_cut=is_cut), *more]
         if not own:
@@ -98,12 +101,27 @@ class Hider:
             else:
                 for found in occurrences(text, f":{secret}@"):
                     yield Span(found.start + 1, found.end - 1)
+        for value in {form for known in self.values for form in _parts(known)}:
+            word = re.escape(value)
+            if len(value) < BY_VALUE_CHARS:  # a part of a longer word is not it
+                word = rf"(?<!\w){word}(?!\w)"
+            for place in regex(word, re.IGNORECASE).finditer(text):  # the server folds names
+                yield Span(*place.span())
 
 
 def _forms(secret: str) -> tuple[str, ...]:
     """As it is, as SQL has it in quotes, and as libpq does."""
     escaped = secret.replace("\\", "\\\\")
     return secret, secret.replace("'", "''"), escaped, escaped.replace("'", "\\'")
+
+
+def _parts(value: str) -> Iterator[str]:
+    """A value as texts quote it: whole, line by line, and as long as a name may be."""
+    yield from _forms(value)
+    if len(value.encode()) > NAME_BYTES:
+        yield value.encode()[:NAME_BYTES].decode(errors="ignore")
+    if "\n" in value:
+        yield from (line for line in value.splitlines() if len(line.strip()) >= BY_VALUE_CHARS)
 
 
 def occurrences(text: str, word: str, end: int | None = None) -> Iterator[Span]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -49,6 +49,7 @@ class Allow:
 
 
 NATIVE = "native"  #: the format of a folder that follows our own rules
+FLYWAY, GOOSE = "flyway", "goose"  #: whose rule a text with placeholders follows
 #: What decides between equal numbers before the version does: the further parts of a number, 1.2
 #: has (2,); the path of a file that holds several migrations; and the place among those.
 Rank = tuple[tuple[int, ...], str, float]
@@ -123,7 +124,8 @@ class Migration:
     alone: bool = False  #: what is beside the file says that it runs outside a transaction
     format: str = NATIVE  #: whose rules the folder follows; see docs/formats.md
     rank: Rank | None = None  #: what decides between equal numbers, where the version does not
-    placeholders: bool = False  #: ${name} in it stands for a value
+    #: Whose rule its placeholders follow, FLYWAY or GOOSE; None: it has some under its directive.
+    placeholders: str | None = None
 
     @property
     def repeatable(self) -> bool:
@@ -144,6 +146,33 @@ class Migration:
             *(self.rank or rank_of(self.version)),
             self.version,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Placeholders:
+    """The values of placeholders, by their names as `key` gives them."""
+
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    hidden: frozenset[str] = frozenset()  #: names whose values are shown nowhere
+
+    @staticmethod
+    def key(name: str) -> str:
+        """The name as it ends a variable's, APP_ROLE: tools differ in case and in signs."""
+        return re.sub(r"\W", "_", name.upper())
+
+    def find(self, name: str) -> str | None:
+        """The value of a placeholder; None: there is none."""
+        return self.values.get(self.key(name))
+
+    def is_hidden(self, name: str) -> bool:
+        """Whether the value is shown nowhere."""
+        return self.key(name) in self.hidden
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values that are shown nowhere, the longest first."""
+        found = {self.values[name] for name in self.hidden} - {""}
+        return tuple(sorted(found, key=lambda value: (-len(value), value)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ class Link:
     hide: Hider = field(init=False)  #: for what is stored, or made of what is cut
 
     def __post_init__(self) -> None:
-        self.hide = Hider(self.config.secrets)
+        self.hide = Hider(self.config.secrets, self.config.placeholders.secrets)
 
     def connect(self) -> Session:
         """The session, opened when first needed or after it was lost."""

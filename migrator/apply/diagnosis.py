@@ -24,6 +24,7 @@ from migrator.sql.sensitive import Secrets, masked_line, mentions, secrets_of, s
 from migrator.sql.statements import Statement, position
 
 if TYPE_CHECKING:
+    from migrator.sql.filled import Filled
     from migrator.sql.script import Script
 
 SYNTAX, NO_COLUMN = "42601", "42703"
@@ -46,6 +47,7 @@ class Location:
     column: int | None  #: None in the rows of a COPY
     text: str  #: the line, as far as the message holds it, without secrets
     cut: int = 0  #: how much less than `column` the place in `text` is; negative behind a secret
+    hidden: Sequence[Span] = ()  #: what is secret, by its offsets in the message's body
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,9 @@ def discreet(message: Message, refusal: Refusal, results: int | None, hide: Hide
     or in none, and the values of a row that a constraint refuses. Where it lies is kept, and so is
     the `internal_query`, which is not for showing.
     """
-    secrets = _secrets(message, refusal, results)
+    body = message.body if hide.values else ""
+    values = tuple(value for value in hide.values if value in body)
+    secrets = _secrets(message, refusal, results).also(values)
 
     def shown(text: str | None, more: Sequence[Span] = ()) -> str | None:
         if text is None:
@@ -105,6 +109,8 @@ def diagnose(
     migration = script.migration
     spot, in_file = locate(message, refusal, results)
     ours = not message.blames_file(results)
+    if spot and script.filled is not None:
+        spot = _as_written(spot, script.filled, message)
     if spot and (_quotes_password(message, refusal) or _quotes_argument(message, refusal)):
         spot = _masked(spot)
     details: dict[str, Any] = {
@@ -188,6 +194,31 @@ def locate(message: Message, refusal: Refusal, results: int | None) -> tuple[Loc
     statement = statements(message.body)[index]
     text = message.body[statement.start : statement.end]
     return _spot(message, statement.start + _inside(text, refusal), refusal), True
+
+
+def _as_written(spot: Location, filled: Filled, message: Message) -> Location:
+    """The same place in the file as it is written, where placeholders have no values."""
+    line, column = filled.place(spot.line, spot.column or 1)
+    if spot.column is None:
+        return replace(spot, line=line)
+    body = message.body if spot.hidden else ""
+
+    def place(offset: int, *, end: bool = False) -> tuple[int, int]:
+        below, before = position(body, offset)
+        column = before + (message.column - 1 if below == 1 else 0)
+        return filled.place(message.line + below - 1, column, end=end)
+
+    text, hidden = filled.line(line), []
+    for span in spot.hidden:
+        start, stop = place(span.start), place(span.end, end=True)
+        if start[0] <= line <= stop[0]:
+            first = start[1] - 1 if start[0] == line else 0
+            last = stop[1] - 1 if stop[0] == line else len(text)
+            hidden.append(Span(first, last, span.instead))
+    shown, behind = masked_line(text, 0, len(text), hidden, column - 1)
+    if spot.text and not spot.text.strip("* \t"):  # a password, broken off from its keyword
+        shown = re.sub(r"\S", "*", text)
+    return Location(line, column, shown, column - 1 - behind)
 
 
 def _what_it_means(version: str, standing: Standing, *, escaped: bool) -> str:
@@ -329,13 +360,12 @@ def _spot(message: Message, offset: int, refusal: Refusal) -> Location:
     cut = message.column - 1 if line == 1 else 0
     start = offset - (column - 1)
     end = body.find("\n", offset)
-    text, at = masked_line(
-        body, start, len(body) if end < 0 else end, _hidden(body, offset, refusal), offset
-    )
+    hidden = _hidden(body, offset, refusal)
+    text, at = masked_line(body, start, len(body) if end < 0 else end, hidden, offset)
     before = body[max(0, start - PASSWORD_CHARS) : start]
     if PASSWORD.search(before) and not text.lstrip().startswith(sensitive.MASK):
         text = re.sub(r"\S", "*", text)  # the password itself, broken off from its keyword
-    return Location(message.line + line - 1, column + cut, text, column + cut - 1 - at)
+    return Location(message.line + line - 1, column + cut, text, column + cut - 1 - at, hidden)
 
 
 def _hidden(body: str, offset: int, refusal: Refusal) -> Sequence[Span]:

@@ -130,7 +130,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.sync = Sync(self.link)
-        self._reader = ScriptReader(self.link.watch)
+        self._reader = ScriptReader(self.link.watch, self.config.placeholders)
 
     @property
     def current(self) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from migrator.errors import SourceError
-from migrator.model import Finding, Migration
+from migrator.model import Finding, Migration, Placeholders
 from migrator.plan.order import Needs, arrange, unmet
 from migrator.plan.plan import Decision
 from migrator.postgres.stop import Watch
@@ -15,8 +15,8 @@ from migrator.sql.script import Script, read_requirements, understand
 class ScriptReader:
     """The files of one folder; each is read once, however often a run plans anew."""
 
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
+    def __init__(self, watch: Watch, values: Placeholders) -> None:
+        self._watch, self._values = watch, values
         self._scripts: dict[str, Script] = {}
         self._needs: dict[str, tuple[str, ...]] = {}
 
@@ -31,7 +31,7 @@ class ScriptReader:
         for migration in decision.run:
             if migration.version not in self._scripts:
                 with self._watch.thinking():
-                    script, found = understand(migration)
+                    script, found = understand(migration, self._values)
                 findings += found
                 if script is not None:
                     self._scripts[migration.version] = script

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -304,9 +304,13 @@ class Flier:
         from migrator.apply.encoding_rules import find_strange
 
         encoding = self.link.connect().status("server_encoding") or ""
-        found = find_strange(script.migration, encoding)
+        sent = replace(script.migration, pieces=script.pieces)
+        found = find_strange(sent, encoding)
         if found is None:
             return None
+        if found.file == script.migration.file:
+            line, column = script.place(found.line, found.column)
+            found = found._replace(line=line, column=column)
         return StatementError(
             f"{found}: the database's encoding, {encoding}, has no U+{ord(found.char):04X} "
             f"({visible(found.char)})",

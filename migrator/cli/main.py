@@ -22,7 +22,7 @@ from migrator.cli.result import report_of, tell_end, write_termination_log
 from migrator.cli.small_files import read_small, read_url_file
 from migrator.cli.words import Words, early_colour, early_format, read_words
 from migrator.commands.table import COMMANDS
-from migrator.config import Config, LogFormat, LogLevel, read_config
+from migrator.config import Config, LogFormat, LogLevel, read_config, with_mounted
 from migrator.display import as_json
 from migrator.errors import (
     AccessError,
@@ -90,7 +90,12 @@ def read_settings(
     if path := _url_file(values):
         _check_one_url(values)
         values = {**values, "DATABASE_URL": read_url_file(path, check)}
-    return read_config(values, flags)
+    config = read_config(values, flags)
+    if config.placeholders_dir is None:
+        return config
+    from migrator.cli.small_files import read_mounted  # for those who have such a folder
+
+    return with_mounted(config, read_mounted(config.placeholders_dir, "PLACEHOLDERS_DIR", check))
 
 
 def program() -> NoReturn:
@@ -152,6 +157,7 @@ class _Job:
         config = self._settings()
         self.termination_log, self.folder = config.termination_log, config.migrations_dir
         self.hide.secrets += config.secrets
+        self.hide.values += config.placeholders.secrets
         tell = self.tell = self._make_tell(config.log_format, config.log_level)
         _check_target(self.command, self.words.options, config)
         watch = Watch(config.deadline / 1000 if config.deadline else None)

@@ -17,6 +17,8 @@ from migrator.errors import ConfigError
 WRITER_SECONDS = 5.0
 PIPE_LOOK_SECONDS = 0.05
 LARGEST_BYTES = 1 << 20
+#: Of a value that is to be hidden: a longer one could be shown in part, where a text is cut.
+MOUNTED_CHARS = 1 << 16
 
 
 def read_url_file(path: str, check: Callable[[], None]) -> str:
@@ -45,6 +47,31 @@ def read_small(path: str, name: str, check: Callable[[], None] = lambda: None) -
         if isinstance(error, OSError):
             reason = error.strerror or str(error)
         raise ConfigError(f"{name}={path} cannot be read: {reason}") from error
+
+
+def read_mounted(folder: str, name: str, check: Callable[[], None]) -> dict[str, str]:
+    """The texts of the files in the folder that the setting `name` names, by their names.
+
+    One line end at the end of a file is left out. Hidden names are no values: a mounted ConfigMap
+    or Secret is made of links to them.
+    """
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 - as the folder of migrations is read
+    except OSError as error:
+        raise ConfigError(f"{name}={folder} cannot be read: {error.strerror}") from error
+    paths = {file: f"{folder}/{file}" for file in names if not file.startswith(".")}
+    found = {}
+    for file, path in paths.items():
+        if os.path.isdir(path):  # noqa: PTH112 - as above
+            continue
+        text = read_small(path, f"{name}: a file", check)
+        if len(text) > MOUNTED_CHARS or "\0" in text:
+            raise ConfigError(
+                f"{name}: {path} is too long for a value, or none: it has {len(text)} characters",
+                remedy=f"Leave a text of at most {MOUNTED_CHARS} characters in it.",
+            )
+        found[file] = text.removesuffix("\n").removesuffix("\r")
+    return found
 
 
 def write_at_once(path: str, data: bytes) -> None:

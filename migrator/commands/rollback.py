@@ -70,7 +70,8 @@ def _plan(
         kept = read_tables(run.link, query)
     rows = [row for row in history.rows if row.version in kept]  # one may have gone meanwhile
     with run.link.watch.thinking():
-        plan = make_undo(rows, kept, migrations, wish, origin, run.config.on_drift)
+        choices = origin, run.config.on_drift, run.config.placeholders
+        plan = make_undo(rows, kept, migrations, wish, *choices)
     fields: dict[str, Any] = {"would_undo": [step.row.version for step in plan.steps]}
     run.link.tell(Event("plan.made", "info", {**fields, "applied_count": len(rows)}))
     run.warn(plan.warnings)

@@ -14,7 +14,7 @@ from migrator.folder.formats.format import OUTSIDE, Cut, Format, Pick, Read, Wro
 from migrator.folder.formats.refused import find_refused
 from migrator.folder.formats.table import find_formats, named_format
 from migrator.folder.names import passed_over
-from migrator.model import NATIVE, Finding, Migration, number_of
+from migrator.model import FLYWAY, NATIVE, Finding, Migration, number_of
 from migrator.sql.text import Text, read_text
 
 #: Reads one file: a small one's bytes, a large one's blocks. Raises OSError.
@@ -198,7 +198,7 @@ def _migration(form: Format, pick: Pick, texts: _Texts) -> Migration:
         alone=pick.alone,
         format=form.name,
         rank=pick.rank,
-        placeholders=pick.placeholders,
+        placeholders=FLYWAY if pick.placeholders else form.placeholders,
     )
 
 
@@ -217,7 +217,7 @@ def _several(form: Format, pick: Pick, texts: _Texts) -> Iterator[Migration]:
             rollback_sql=part.down,
             format=form.name,
             rank=((), pick.up, place),
-            placeholders=pick.placeholders,
+            placeholders=FLYWAY if pick.placeholders else None,
         )
 
 

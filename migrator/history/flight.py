@@ -271,7 +271,7 @@ def make_flight(
     ]
     closing = _closing(place, seen, (*(writes or applied(script, place)), *also))
     start = _join(before)
-    reader = TextReader(script.migration.pieces)
+    reader = TextReader(script.pieces)
     if script.whole:
         end = "\n;\n" + _join(closing)
         yield replace(_part(reader, script.parts[0], start, end, len(before)), commits=True)

@@ -182,14 +182,14 @@ def fail(
 
 
 def atomic(
-    place: Place, version: str, number: int, text: str, seen: str, way: Way = Way.FORTH
+    place: Place, version: str, number: int, digest: str, seen: str, way: Way = Way.FORTH
 ) -> tuple[str, str]:
     """What goes before and after a statement that is committed together with its outcome.
 
     Without BEGIN the whole message is one transaction; the server's ms come back. Refused with
     TAMPERED when the statement changes our tables, whose head is `seen`.
     """
-    detail = {"statement": number, "sha256": sha256(text), "how": How.RAN.value, **_said(way)}
+    detail = {"statement": number, "sha256": digest, "how": How.RAN.value, **_said(way)}
     kept = do(KEPT.format(keep=keep(*place.tables, place.run_id, count=False)), KEPT_DECLARE)
     checks = untouched(*place.tables, place.run_id, head_query(place.history), seen)
     checks += _spent(SPENT)

@@ -327,7 +327,7 @@ class _Visit:
         """A statement that runs in a transaction, together with its outcome."""
         self.link.tell(Event("statement.started", "info", step.fields))
         before, after = journal.atomic(
-            self.place, self.version, step.number, step.text, self.seen, self.way
+            self.place, self.version, step.number, step.sha256, self.seen, self.way
         )
         with self._committing():
             rows = self._try(step, before + step.text + after, len(before), 1)

@@ -33,11 +33,14 @@ class FileStatement:
 
     @property
     def line(self) -> int:
-        return self.statement.line
+        """In the file as it is written."""
+        return self.script.place(self.statement.line)[0]
 
     @property
     def sha256(self) -> str:
-        return sha256(self.text)
+        """Of the text without what may not be shown: of a short password it would say too much."""
+        filled = self.script.filled
+        return sha256(self.text if filled is None else filled.without_secrets(self.text))
 
     @property
     def what(self) -> str:
@@ -81,7 +84,7 @@ class FileStatement:
 
 def steps(script: Script) -> Iterator[FileStatement]:
     """All statements of a file that was found fit to run outside a transaction."""
-    for number, (statement, text) in enumerate(texts(script.migration.pieces), 1):
+    for number, (statement, text) in enumerate(texts(script.pieces), 1):
         effect = effect_of(text, statement.kind) or Effect(Act.ASK)
         yield FileStatement(script, number, statement, text, effect)
 

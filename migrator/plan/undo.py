@@ -17,7 +17,7 @@ from migrator.errors import (
     SourceError,
 )
 from migrator.folder.version_rules import find_version
-from migrator.model import Applied, Finding, Kind, Migration
+from migrator.model import Applied, Finding, Kind, Migration, Placeholders
 from migrator.plan.progress import Progress
 from migrator.plan.repeatables import Again, announced, pending_again
 from migrator.sql.script import Script, holds_statement, read_requirements, understand
@@ -107,8 +107,11 @@ def make_undo(
     wish: Wish,
     origin: Origin = Origin.STORED,
     on_drift: OnFinding = OnFinding.FAIL,
+    values: Placeholders | None = None,
 ) -> UndoPlan:
     """What `wish` means for a history of these rows, and all that is in its way.
+
+    `values` take the place of placeholders, which what is stored has as the file does.
 
     Opens nothing. Raises ConfigError when the wish names what is not there.
     """
@@ -131,7 +134,9 @@ def make_undo(
             continue
         if origin is Origin.STORED and own not in (None, stored):
             drifted.append(_drifted(row, on_drift))
-        script, found = understand(_down(row, text))
+        named = files.get(row.version, folder[0] if folder else None)
+        down = _down(row, text, named.placeholders if named else None)
+        script, found = understand(down, values)
         wrong += found
         if script is not None:
             steps.append(UndoStep(row, script, origin, again[row.version]))
@@ -229,9 +234,10 @@ def _undo_text(text: str | None) -> str | None:
     return text if text is not None and holds_statement((text,)) else None
 
 
-def _down(row: Applied, text: str) -> Migration:
+def _down(row: Applied, text: str, placeholders: str | None) -> Migration:
     """The undo of `row` as something that flies; its checksums are of no use to anybody."""
-    return Migration(row.version, row.number, f"{row.version}.down.sql", (text,), "", "")
+    file = f"{row.version}.down.sql"
+    return Migration(row.version, row.number, file, (text,), "", "", placeholders=placeholders)
 
 
 def _stays(row: Applied) -> Finding:

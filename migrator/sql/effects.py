@@ -7,13 +7,15 @@ other statement this file reads enough for the catalog to be asked whether it to
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from typing import Any
 
 from migrator.sql.statements import OTHER_MODE, Problem, Statement, StatementKind
+
+PART_CHARS = 3  #: of a value that may be a part of a name; a shorter one is one as a whole
 
 
 class Act(Enum):
@@ -108,6 +110,25 @@ def alone_refusals(statements: Iterable[tuple[Statement, str]]) -> Iterator[Prob
                 problem = UNNAMED
         if problem is not None:
             yield Problem(statement.line, f"{statement.words} {problem[0]}", problem[1])
+
+
+def recorded_secrets(
+    statements: Iterable[tuple[Statement, str]], secrets: Sequence[str]
+) -> Iterator[Problem]:
+    """Where the name of an object is a value that is shown nowhere, as the journal keeps names."""
+    for statement, text in statements if secrets else ():
+        effect = effect_of(text, statement.kind)
+        parts = [] if effect is None else [part.lower() for part in (*effect.name, *effect.on)]
+        if any(_holds(parts, secret.lower()) for secret in secrets):
+            problem = f"{statement.words} has a name from PLACEHOLDERS_DIR, and the log keeps names"
+            remedy = "Give that value in a variable, PLACEHOLDER_NAME, instead of a file."
+            yield Problem(statement.line, problem, remedy)
+
+
+def _holds(parts: Iterable[str], secret: str) -> bool:
+    if len(secret) < PART_CHARS:
+        return secret in parts
+    return any(secret in part for part in parts)
 
 
 _COPY = (

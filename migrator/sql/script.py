@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from migrator.durations import parse_duration
-from migrator.model import NATIVE, Allow, Danger, Finding, Migration
+from migrator.model import FLYWAY, NATIVE, Allow, Danger, Finding, Migration, Placeholders
 from migrator.report import shorten
 
 if TYPE_CHECKING:
+    from migrator.sql.filled import Filled
     from migrator.sql.marks import Placed
-    from migrator.sql.parts import Part
+    from migrator.sql.parts import Layout, Part
     from migrator.sql.statements import Directive, Problem
 
 
@@ -41,49 +41,58 @@ class Script:
     floor: bool = False  #: True under a `-- migrator: floor` line
     allows: tuple[Allow, ...] = ()  #: under `-- migrator: allow` lines
     warnings: tuple[Finding, ...] = ()  #: what it does otherwise than a reader may expect
+    filled: Filled | None = None  #: the text with values in it, where it has placeholders
+
+    @property
+    def pieces(self) -> Iterable[str]:
+        """The text as it is sent. The migration's own has its placeholders."""
+        return self.migration.pieces if self.filled is None else self.filled
+
+    def place(self, line: int, column: int = 1) -> tuple[int, int]:
+        """Where in the file a place of what is sent was written."""
+        return (line, column) if self.filled is None else self.filled.place(line, column)
 
 
-def understand(migration: Migration) -> tuple[Script | None, tuple[Finding, ...]]:
-    """The migration split and its directives read; or no script, and all that is wrong with it."""
+def understand(
+    migration: Migration, values: Placeholders | None = None
+) -> tuple[Script | None, tuple[Finding, ...]]:
+    """The migration split and its directives read; or no script, and all that is wrong with it.
+
+    `values` take the place of placeholders, where the file has any.
+    """
     # Imported here: it costs 4 ms, and a run with nothing pending splits nothing.
-    from migrator.sql.effects import alone_refusals
+    from migrator.sql.effects import alone_refusals, recorded_secrets
     from migrator.sql.own_transaction import taken_as_ours
     from migrator.sql.parts import lay_out, texts
-    from migrator.sql.statements import Problem, only_alone, refusals, surprises
+    from migrator.sql.statements import only_alone, refusals, surprises
 
     layout = lay_out(migration.pieces)
-    timeouts: dict[str, int] = {}
+    pieces, filled = migration.pieces, _filled(migration, layout.directives, values)
+    if wrong := [*(filled.problems if filled else ()), *_undo_problems(migration, values)]:
+        return None, _findings(migration, wrong)
+    if filled is not None:
+        layout, pieces = lay_out(filled), filled
     flags = {directive.text for directive in layout.directives}
     alone = _ALONE in flags or migration.alone
     alone = alone or (not migration.repeatable and only_alone(layout.special, layout.statements))
-    pieces = migration.pieces
     layout = layout if alone else taken_as_ours(layout, pieces)
-    refused = alone_refusals(texts(pieces)) if alone else refusals(layout.special)
-    wrong = [*layout.problems, *refused]
+    timeouts, wrong = _directives(layout, migration)
+    wrong += [*layout.problems, *(alone_refusals(texts(pieces)) if alone else [])]
+    wrong += [] if alone else refusals(layout.special)
     wrong += _two_ways(migration, layout.marks, layout.statements)
-    wrong += _placeholders(migration) if migration.placeholders else ()
-    for directive in layout.directives:
-        name, _, value = directive.text.replace("\t", " ").partition(" ")
-        if not directive.exact and _meant(directive.text) is None:
-            continue
-        late = layout.begins is not None and directive.start > layout.begins
-        if reason := _wrong(name, value, late=late, again=name in timeouts):
-            wrong.append(Problem(directive.line, *reason))
-        elif name in _FLAGS and migration.repeatable:
-            wrong.append(Problem(directive.line, *_OF_VERSIONED[name]))
-        elif name not in _MANY:
-            timeouts[name] = 0 if name in _FLAGS else parse_duration(value)
+    if alone and filled is not None:
+        wrong += recorded_secrets(texts(pieces), filled.secrets)
     if wrong:
-        return None, _findings(migration, wrong)
+        return None, _findings(migration, wrong, filled)
     if not layout.statements and migration.format == NATIVE:
         return None, (Finding(migration.file, *EMPTY),)
     limits = timeouts.get("lock-timeout"), timeouts.get("statement-timeout")
     parts = layout.parts, layout.statements, layout.whole
-    requires = _requirements(layout.directives)
-    allows = tuple(allow for one in layout.directives if (allow := _allow(one)))
-    warnings = _findings(migration, surprises(layout.special))
+    requires = _requirements(layout.directives, filled)
+    allows = tuple(allow for one in layout.directives if (allow := _allow(one, filled)))
+    warnings = _findings(migration, surprises(layout.special), filled)
     floor, more = _FLOOR in flags, (allows, warnings)
-    return Script(migration, *parts, *limits, not alone, requires, floor, *more), ()
+    return Script(migration, *parts, *limits, not alone, requires, floor, *more, filled), ()
 
 
 def has_undo(migration: Migration) -> bool:
@@ -115,6 +124,52 @@ def read_requirements(migration: Migration) -> tuple[Requirement, ...]:
     return _requirements(lay_out(migration.pieces).directives)
 
 
+def _directives(layout: Layout, migration: Migration) -> tuple[dict[str, int], list[Problem]]:
+    """The values of the directives that have one, in ms, and what is wrong with any."""
+    from migrator.sql.statements import Problem
+
+    timeouts: dict[str, int] = {}
+    wrong = []
+    for directive in layout.directives:
+        name, _, value = directive.text.replace("\t", " ").partition(" ")
+        if not directive.exact and _meant(directive.text) is None:
+            continue
+        late = layout.begins is not None and directive.start > layout.begins
+        if reason := _wrong(name, value, late=late, again=name in timeouts):
+            wrong.append(Problem(directive.line, *reason))
+        elif name in _FLAGS and migration.repeatable:
+            wrong.append(Problem(directive.line, *_OF_VERSIONED[name]))
+        elif name not in _MANY:
+            timeouts[name] = 0 if name in _WORDLESS else parse_duration(value)
+    return timeouts, wrong
+
+
+def _filled(
+    migration: Migration, directives: Sequence[Directive], values: Placeholders | None
+) -> Filled | None:
+    """The text with values in it; None where it has no placeholders."""
+    asked = any(directive.text == _PLACEHOLDERS for directive in directives)
+    rule = migration.placeholders or (FLYWAY if asked else None)
+    if rule is None:
+        return None
+    from migrator.sql.filled import Filled
+
+    filled = Filled(migration.pieces, rule, values or Placeholders())
+    return filled or None
+
+
+def _undo_problems(migration: Migration, values: Placeholders | None) -> Iterator[Problem]:
+    """What is wrong with the placeholders of the undo, which is understood when it is to run."""
+    text = migration.rollback_sql or ""
+    if "$" not in text or not (migration.placeholders or _PLACEHOLDERS in text):
+        return
+    from migrator.sql.parts import lay_out
+
+    filled = _filled(replace(migration, pieces=(text,)), lay_out((text,)).directives, values)
+    for problem in filled.problems if filled else ():
+        yield replace(problem, problem=f"its undo: {problem.problem}")
+
+
 def _two_ways(migration: Migration, marks: Sequence[Placed], statements: int) -> Iterator[Problem]:
     """Why a file that holds the other way as well cannot run."""
     from migrator.config import FOLDER_FORMATS
@@ -137,24 +192,11 @@ def _two_ways(migration: Migration, marks: Sequence[Placed], statements: int) ->
         yield Problem(mark.line, f"{problem}: up and down would both run", remedy)
 
 
-def _placeholders(migration: Migration) -> Iterator[Problem]:
-    """The first placeholder of each way: in comments and strings too, as the tool has it."""
-    from migrator.sql.statements import Problem
-
-    for text, where in (
-        ("".join(migration.pieces), ""),
-        (migration.rollback_sql or "", "its undo: "),
-    ):
-        found = re.search(r"(?<!\$)(?:\$\$)*(\$\{[^}\n]*\}?)", text)
-        if found:
-            line = text.count("\n", 0, found.start()) + 1
-            problem = f"{where}the placeholder {shorten(found[1], 40)} is not supported"
-            yield Problem(line, problem, "Write the value into the file.")
-
-
-def _requirements(directives: Iterable[Directive]) -> tuple[Requirement, ...]:
+def _requirements(
+    directives: Iterable[Directive], filled: Filled | None = None
+) -> tuple[Requirement, ...]:
     return tuple(
-        Requirement(version, directive.line)
+        Requirement(version, directive.line if filled is None else filled.place(directive.line)[0])
         for directive in directives
         for name, *versions in [directive.text.split() or [""]]
         if name == _REQUIRES
@@ -172,14 +214,21 @@ def _read_allow(value: str) -> tuple[Danger, str, str] | None:
     return classes[danger], relation.strip(), reason.strip()
 
 
-def _allow(directive: Directive) -> Allow | None:
+def _allow(directive: Directive, filled: Filled | None) -> Allow | None:
     name, _, value = directive.text.replace("\t", " ").partition(" ")
     found = _read_allow(value) if name == _ALLOW else None
-    return Allow(directive.line, *found) if found else None
+    line = directive.line if filled is None else filled.place(directive.line)[0]
+    return Allow(line, *found) if found else None
 
 
-def _findings(migration: Migration, problems: Iterable[Problem]) -> tuple[Finding, ...]:
-    found = sorted((p.line, p.problem, p.remedy) for p in problems)
+def _findings(
+    migration: Migration, problems: Iterable[Problem], filled: Filled | None = None
+) -> tuple[Finding, ...]:
+    """The problems in order, with the lines of the file as it is written."""
+    found = sorted(
+        (p.line if filled is None else filled.place(p.line)[0], p.problem, p.remedy)
+        for p in problems
+    )
     return tuple(Finding(migration.file, p, r, line) for line, p, r in found)
 
 
@@ -194,10 +243,11 @@ ALLOW_REMEDY = (
 )
 _FLAGS = _ALONE, _FLOOR = "no-transaction", "floor"
 _TIMEOUTS = ("lock-timeout", "statement-timeout")
-_REQUIRES = "requires"
+_REQUIRES, _PLACEHOLDERS = "requires", "placeholders"
+_WORDLESS = (*_FLAGS, _PLACEHOLDERS)
 _ALLOW = "allow"
 _MANY = (_REQUIRES, _ALLOW)  # these may be given several times
-_KNOWN = (*_FLAGS, *_TIMEOUTS, *_MANY)
+_KNOWN = (*_WORDLESS, *_TIMEOUTS, *_MANY)
 _OF_VERSIONED = {
     _ALONE: ("a repeatable runs in a transaction", "Make it a versioned migration, NNN_name.sql."),
     _FLOOR: ("a repeatable sets no floor", "Put the line into a versioned migration."),
@@ -227,7 +277,7 @@ def _wrong(name: str, value: str, *, late: bool, again: bool) -> tuple[str, str]
         return None if _read_allow(value) else (problem, ALLOW_REMEDY)
     if again:
         return f"the directive {name} is given twice", "Remove one of them."
-    if name in _FLAGS:
+    if name in _WORDLESS:
         return (f"the directive {name} takes no words", f"Write {name} alone.") if value else None
     try:
         parse_duration(value)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from migrator.display import regex
 from migrator.masking import HIDDEN, Span, occurrences, replaced
@@ -61,6 +61,11 @@ class Secrets:
 
     values: tuple[str, ...] = ()
     too_many: bool = False  #: then whatever is quoted may be one of them
+
+    def also(self, values: tuple[str, ...]) -> Secrets:
+        """These, and values that are secret whatever the statement is; the server folds names."""
+        forms = (form for value in values for form in {value, value.lower()})
+        return replace(self, values=(*self.values, *forms)) if values else self
 
     def spans(self, text: str, end: int) -> Iterator[Span]:
         """What of `text` is a secret, or a quoted piece of one, and begins before `end`."""

@@ -72,6 +72,7 @@ PURE = {
         "sql.script",
         "sql.sensitive",
     ),
+    *("sql.envsub", "sql.filled", "sql.placeholders"),
     *("plan.bases", "plan.widths", "sql.marks", "sql.statements", "sql.text", "sql.window"),
 }
 

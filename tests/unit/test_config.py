@@ -16,6 +16,7 @@ from migrator.config import (
     read_config,
 )
 from migrator.errors import ConfigError
+from migrator.model import Placeholders
 
 DEFAULTS = {
     "targets": (),
@@ -39,6 +40,8 @@ DEFAULTS = {
     "sync_supabase_history": False,
     "log_format": LogFormat.AUTO,
     "log_level": LogLevel.INFO,
+    "placeholders": Placeholders(),
+    "placeholders_dir": None,
     "termination_log": "/dev/termination-log",
 }
 
@@ -86,7 +89,9 @@ def test_a_setting_is_read(name: str, text: str, value: Any) -> None:
 
 
 def test_every_setting_is_read_somewhere_above() -> None:
-    assert {setting.name.lower() for setting in SETTINGS} == set(DEFAULTS) - {"targets", "shadow"}
+    assert {setting.name.lower() for setting in SETTINGS} == set(DEFAULTS) - {
+        *("targets", "shadow", "placeholders"),
+    }
     assert [s.flag for s in SETTINGS if "_" in s.flag or not s.flag.startswith("--")] == []
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from migrator.folder.formats.flyway import Flyway
 from migrator.folder.formats.format import Pick
-from migrator.model import Finding, Migration, number_of
+from migrator.model import FLYWAY, Finding, Migration, number_of
 from migrator.plan.bases import without_covered
 from migrator.sql.script import understand
 from tests.builders import a_migration, an_applied
@@ -154,10 +154,12 @@ def test_the_conf_of_a_file_overrides_that_of_the_folder() -> None:
         ("SELECT '$x {y}';", None),
     ],
 )
-def test_a_placeholder_is_refused_wherever_it_is(text: str, line: int | None) -> None:
-    _, findings = understand(a_migration("V1__a", text, number=1, placeholders=True))
+def test_a_placeholder_without_a_value_is_refused_wherever_it_is(
+    text: str, line: int | None
+) -> None:
+    _, findings = understand(a_migration("V1__a", text, number=1, placeholders=FLYWAY))
     assert [finding.line for finding in findings] == ([line] if line else [])
-    undo = a_migration("V1__a", number=1, placeholders=True, rollback_sql=text)
+    undo = a_migration("V1__a", number=1, placeholders=FLYWAY, rollback_sql=text)
     assert bool(understand(undo)[1]) == bool(line)
     _, findings = understand(a_migration("V1__a", text, number=1))
     assert findings == ()

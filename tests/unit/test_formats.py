@@ -329,7 +329,6 @@ def test_a_cut_keeps_the_lines(name: str) -> None:
         ),
         pytest.param("goose", "A;\n", "no `-- +goose Up`", None, id="goose: no mark"),
         pytest.param("goose", "-- +goose Up\n-- see +goose docs\n", "no annotation", 2, id="docs"),
-        pytest.param("goose", "-- +goose Up\n-- +goose ENVSUB ON\n", "ENVSUB", 2, id="ENVSUB"),
         pytest.param("goose", "-- +goose Down\n", "+goose Down is not", 1, id="goose: down first"),
         pytest.param("sql-migrate", "A;\n", "would run nothing", None, id="sql-migrate"),
         pytest.param("sql-migrate", "-- +migrate Up\n-- +migrate DOWN\n", "DOWN", 2, id="DOWN"),

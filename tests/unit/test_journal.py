@@ -148,7 +148,7 @@ def test_the_lines_of_an_undo_say_so() -> None:
     texts = [
         intend(PLACE, "001_a", INTENT, Way.BACK),
         conclude(PLACE, "001_a", 2, "0" * 64, How.RAN, SEEN, Way.BACK),
-        atomic(PLACE, "001_a", 1, "SELECT 1", SEEN, Way.BACK)[1],
+        atomic(PLACE, "001_a", 1, sha256("SELECT 1"), SEEN, Way.BACK)[1],
     ]
     assert all('"way": "back"' in text for text in texts)
     assert "'rollback_failed'" in fail(PLACE, "001_a", 2, {}, Way.BACK)
@@ -241,7 +241,7 @@ def test_an_outcome_is_timed_from_its_intent_if_it_ran_here(how: How, timed: boo
 
 
 def test_a_statement_that_can_commits_with_its_outcome() -> None:
-    before, after = atomic(PLACE, "001_a", 1, "SELECT 1", SEEN)
+    before, after = atomic(PLACE, "001_a", 1, sha256("SELECT 1"), SEEN)
     assert before.startswith(statement_marker(RUN_ID, "001_a", 1) + "DO LANGUAGE plpgsql")
     assert after.startswith(f"\n;\nSET CONSTRAINTS ALL IMMEDIATE;\n{OURS}")
     assert after.index("MG003") < after.index("'outcome'")

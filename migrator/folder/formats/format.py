@@ -83,6 +83,8 @@ class Format:
     letter = ""
     #: Whether there are files R__name.sql that run whenever they changed.
     repeatables = False
+    #: By whose rule values are put into the files, FLYWAY or GOOSE; None: by none.
+    placeholders: str | None = None
 
     def claims(self, names: Sequence[str], read: Read) -> bool:
         """Whether this is surely a folder of the tool."""

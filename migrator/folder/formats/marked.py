@@ -21,7 +21,7 @@ from migrator.folder.formats.format import (
     numbered,
     top,
 )
-from migrator.model import Finding
+from migrator.model import GOOSE, Finding
 
 
 class Marked(Format):
@@ -70,11 +70,11 @@ class _Halves:
         if half:
             self._kept[half][-1] = instead
 
-    def go_on(self, mark: _Line, instead: str) -> None:
-        """Keep the text up to `mark`, whose line becomes `instead`."""
+    def go_on(self, mark: _Line, instead: str, first: str = "") -> None:
+        """Keep the text up to `mark`, whose line becomes `instead`; in `first` above all marks."""
         self._keep(self._text[self._at : mark.start])
         for half, kept in self._kept.items():
-            kept.append(instead if half == self._half else "")
+            kept.append(instead if half == (self._half or first) else "")
         self._at = mark.end
 
     def _keep(self, text: str) -> None:
@@ -147,7 +147,10 @@ class Dbmate(Marked):
 
 
 class Goose(Marked):
-    """goose: `-- +goose Up`, `Down`, `NO TRANSACTION`, `StatementBegin`, `StatementEnd`."""
+    """goose: `-- +goose Up`, `Down`, `NO TRANSACTION`, `StatementBegin`, `StatementEnd`, `ENVSUB`.
+
+    What lies between ENVSUB ON and OFF is replaced when the file is to run: `sql/envsub.py`.
+    """
 
     name = "goose"
     strict = True
@@ -155,6 +158,8 @@ class Goose(Marked):
     pattern = r"\d+_.*\.sql"
     sign = r"(?m)^--.*\+goose\s"
     words = ("up", "down", "statementbegin", "statementend", "no transaction")
+    switches = MappingProxyType({"envsub on": "-- +goose ENVSUB ON", "envsub off": ""})
+    placeholders = GOOSE
 
     def cut(self, text: str) -> Cut:
         pattern = r"^[ \t]*--[^\n]*?\+goose[ \t]*(.*?)[ \t\r]*($)"
@@ -162,14 +167,15 @@ class Goose(Marked):
         alone = OUTSIDE if any(mark.says == "no transaction" for mark in marks) else ""
         halves = _Halves(text)
         seen: list[str] = []
+        envsub = above_down = ""
         for mark in marks:
             line = line_of(text, mark.start)
-            if mark.says.startswith("envsub"):
-                raise WrongTextError(
-                    "ENVSUB is not supported", "Write the values into the file.", line
-                )
+            if mark.says in self.switches:
+                envsub = self.switches[mark.says]
+                halves.go_on(mark, text[mark.start : mark.end], "up")
+                continue
             if mark.says not in self.words:
-                known = "Up, Down, StatementBegin, StatementEnd or NO TRANSACTION"
+                known = "Up, Down, StatementBegin, StatementEnd, NO TRANSACTION or ENVSUB ON or OFF"
                 raise WrongTextError(
                     f"goose knows no annotation {mark.says!r}", f"Write {known}.", line
                 )
@@ -184,6 +190,7 @@ class Goose(Marked):
                     )
                 seen.append(mark.says)
                 halves.turn(mark, mark.says, alone)
+                above_down = envsub  # the section goes on in the other half
             else:
                 # a block needs no semicolon of its own
                 halves.go_on(mark, ";" if mark.says == "statementend" else "")
@@ -191,7 +198,10 @@ class Goose(Marked):
             raise WrongTextError(
                 "it has no `-- +goose Up`, which goose demands", "Add `-- +goose Up`."
             )
-        return halves.cut()
+        cut = halves.cut()
+        if above_down and cut.down is not None:  # whose first line, that of a mark, is blank
+            return replace(cut, down=f"{above_down}{cut.down}")
+        return cut
 
 
 class SqlMigrate(Marked):
