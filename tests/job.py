@@ -18,6 +18,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from migrator.cli.main import main
+from tests.zygote import Forked, can_be_forked
 
 ROOT = Path(__file__).parent.parent
 RUN_SECONDS = 240.0  #: in this process a run that takes longer is stopped, and its test fails
@@ -141,7 +142,11 @@ class Job:
     ) -> None:
         environment = {"PATH": os.environ["PATH"], **settings}
         self._heard = b""
+        self.process: subprocess.Popen[str] | Forked
         STARTED.append(self)
+        if not inside and self._release == ROOT and can_be_forked(settings):
+            self.process = Forked(argv, environment)
+            return
         self.process = subprocess.Popen(
             [*inside, sys.executable, str(self._release / "entrypoint.py"), *argv],
             env=environment,
@@ -193,7 +198,7 @@ class Job:
             self._kill()
             self.process.communicate(timeout=KILLED_SECONDS)
             raise
-        return Result(self.process.returncode, self._heard.decode() + stderr, stdout)
+        return Result(self.process.wait(), self._heard.decode() + stderr, stdout)
 
     def _kill(self) -> None:
         """Its children too, such as the one that cancels a statement: each holds the pipes open."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from tests.conftest import Database, MakePgBouncer, MakeProxy, MakeSupabase
 from tests.job import Job, run_job, until
 from tests.outage import dropped, unshared
 from tests.proxy import Cut
+from tests.zygote import Forked
 
 
 def test_a_wrong_password_is_refused(supabase: Database) -> None:
@@ -133,6 +136,36 @@ def test_a_run_that_misses_its_time_is_killed_with_its_children(tmp_path: Path, 
     with pytest.raises(subprocess.TimeoutExpired) as missed:
         job.result(timeout=0.5)
     assert missed.value.timeout == 0.5  # and not the time for being killed
+
+
+LOCALE = {"LC_ALL": "C.UTF-8"}  # read once, when a process starts
+
+
+@pytest.mark.parametrize("words", [["up"], ["status"], ["up", "--nonsense"], ["up", "--to", "9"]])
+def test_a_forked_run_is_as_one_that_was_started(
+    database: Database, tmp_path: Path, words: list[str]
+) -> None:
+    folder = write_folder(tmp_path, {"001_a.sql": "SELECT 1"})
+    assert run_job(database.url, folder).code == 0
+    forked, started = (Job(database.url, folder, *words, **more) for more in ({}, LOCALE))
+    assert (type(forked.process), type(started.process)) == (Forked, subprocess.Popen)
+    results = [job.result() for job in (forked, started)]
+    for value in ("code", "stdout", "events"):
+        first, second = (getattr(result, value) for result in results)
+        assert first == second
+
+
+def test_a_forked_run_has_a_group_of_its_own_and_dies_of_a_signal(
+    database: Database, tmp_path: Path
+) -> None:
+    job = Job(database.url, write_folder(tmp_path, {"001_a.sql": "SELECT pg_sleep(600)"}))
+    job.hear("migration.started")
+    assert os.getpgid(job.process.pid) == os.getsid(job.process.pid) == job.process.pid
+    assert job.process.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        job.process.wait(0.01)
+    job.process.kill()
+    assert job.result().code == -signal.SIGKILL
 
 
 def test_a_run_in_this_process_is_stopped_after_its_time(

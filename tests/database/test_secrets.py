@@ -353,7 +353,7 @@ def test_a_process_shows_no_password(write: Write, database: Database, tmp_path:
         "SELECT a::text FROM pg_stat_activity AS a "
         f"WHERE usename = '{user}' AND wait_event = 'PgSleep'"
     )
-    job = Job("", folder, **write(login, tmp_path))
+    job = Job.inside(["env"], "", folder, **write(login, tmp_path))  # with its own command line
     try:
         ((seen,),) = until(lambda: database.query(activity))
         command = Path(f"/proc/{job.process.pid}/cmdline").read_text()

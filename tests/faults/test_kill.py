@@ -34,7 +34,7 @@ def kill(job: Job) -> Result:
     """kill -9, and what it had logged by then."""
     job.process.kill()
     stdout, stderr = job.process.communicate(timeout=60)
-    return Result(job.process.returncode, stderr, stdout)
+    return Result(job.process.wait(), stderr, stdout)
 
 
 def applied_before(result: Result) -> list[str]:
