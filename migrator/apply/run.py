@@ -222,7 +222,8 @@ class Run:
             fields = {key: value for key, value in finding.as_dict().items() if value is not None}
             self.link.tell(Event("plan.warning", "warning", fields))
         if more := len(new[FINDINGS:]):
-            rest = {"problem": f"… {more} more", "remedy": "See `report`.", "more": more}
+            remedy = "`status` shows the state of every version."
+            rest = {"problem": f"{more} more like these", "remedy": remedy, "more": more}
             self.link.tell(Event("plan.warning", "warning", rest))
 
     def apply_pending(self, migrations: tuple[Migration, ...]) -> None:

@@ -104,6 +104,9 @@ def _planned(fields: Fields, _screen: Screen) -> str:
 
 
 def _found(fields: Fields, screen: Screen) -> str:
+    if "file" not in fields:  # the last line, of those that are not listed
+        fields.pop("more", None)
+        return f"… {words(fields.pop('problem'))}. {words(fields.pop('remedy'))}"
     place, problem = screen.place(words(fields.pop("file"))), words(fields.pop("problem"))
     line = fields.pop("line", None)
     return f"{place}{f':{line}' if line else ''}: {problem}. {words(fields.pop('remedy'))}"

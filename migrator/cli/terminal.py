@@ -9,6 +9,7 @@ from typing import Any
 from migrator.cli.cells import Screen, cells, pad, wrapped
 from migrator.cli.phrases import COLOUR_OF, phrase, spent
 from migrator.display import visible, visible_lines, visible_text
+from migrator.errors import DriftError
 from migrator.report import findings_left_out, in_words
 
 #: What `run.finished` says again, and more of it.
@@ -96,7 +97,10 @@ def _error_text(result: dict[str, Any], error: dict[str, Any], screen: Screen) -
     said = {label: error[name] for name, label in labels.items() if error.get(name)}
     if error.get("holder"):
         said["holder"] = in_words(error["holder"])
-    said |= {"database": result["outcome"], "what to do": error["remedy"]}
+    remedy = error["remedy"]
+    if result.get("findings") and remedy == DriftError.remedy:  # each of them has its own
+        remedy = "For each file what is said of it."
+    said |= {"database": result["outcome"], "what to do": remedy}
     for label, text in said.items():
         lines += _folded(str(text), screen, "    ", f"  {label}: ")
     if error.get("traceback"):

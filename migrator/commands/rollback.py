@@ -23,13 +23,17 @@ from migrator.history.undo_texts import read_kept
 from migrator.model import Applied, Event, Migration
 from migrator.no_transaction.run import apply_alone
 from migrator.plan.plan import make_plan
+from migrator.plan.second_history import nothing_here
 from migrator.plan.undo import Origin, UndoPlan, UndoStep, Wish, check_begun, make_undo
 from migrator.report import Done
 
 
 def plan_undo(run: Run, migrations: tuple[Migration, ...], wish: Wish, origin: Origin) -> UndoPlan:
     """What would be undone, with warnings logged and every reason against it raised."""
-    plan = _plan(run, migrations, run.look(migrations).history, wish, origin)
+    view = run.look(migrations)
+    if view.second:
+        raise nothing_here(view.second)
+    plan = _plan(run, migrations, view.history, wish, origin)
     run.find_sessions(plan.scripts)
     return plan
 
@@ -48,6 +52,8 @@ def roll_back(
     def undo(view: View) -> None:
         nonlocal shown
         view.history.distrust.refuse_owners()
+        if view.second:
+            raise nothing_here(view.second)
         plan = _plan(run, migrations, view.history, wish, origin)
         if shown is None or not plan.versions <= shown:
             _agree(run, plan, wish, shown, sure=sure)

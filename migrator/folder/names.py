@@ -26,11 +26,18 @@ class _Unread:
 
 
 _NOT_RUN = "only files whose names end in .sql are run"
-_CODE = "cjs|clj|cs|cts|ex|exs|fizz|fs|go|groovy|java|js|kt|mjs|mts|php|pl|py|rb|rs|scala|sh|ts"
+_CODE = "cjs|clj|cs|cts|ex|exs|fizz|fs|go|groovy|java|js|kt|kts|mjs|mts|php|pl|py|rb|rs|scala|sh|ts"
+_TEMPLATE = "ejs|erb|hbs|in|j2|jinja|jinja2|liquid|mustache|template|tmpl|tpl"
 _UNREAD = (
     _Unread(r"\.sql[^\w~]+", True, "something follows .sql, and ", "Rename it to {}."),
-    _Unread(r"\.(?:psql|pgsql|sql\.txt)", True, "", "Rename it to {}."),
+    _Unread(r"\.(?:ddl|dml|pgsql|plsql|psql|sql\.txt|sqlx)", True, "", "Rename it to {}."),
     _Unread(r"\.sql\.(?:7z|bz2|gz|lz4|xz|zip|zst)", True, "", "Unpack it to {}."),
+    _Unread(
+        rf"\.sql\.(?:{_TEMPLATE})",
+        True,
+        "is a template, and ",
+        "Write what is made of it into {}, and move it out of the folder.",
+    ),
     _Unread(
         rf"(?<!_test)\.(?:{_CODE})",
         True,

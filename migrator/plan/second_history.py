@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from migrator.errors import ConfigError
 from migrator.model import Migration
 
+RUN_AGAIN = ": they would run again in the same place"
+
 
 def is_looked_for(schema: str, search_path: Sequence[str]) -> bool:
     """Whether another history may be that of this run.
@@ -33,10 +35,16 @@ def second_history(
             path = ",".join((schema, *(name for name in search_path if name != schema)))
             return ConfigError(
                 f"{schema} holds no history, but {other}.schema_migrations holds "
-                f"{len(same)} of these {len(migrations)} migrations with the same checksums: "
-                "they would run again in the same place",
+                f"{len(same)} of these {len(migrations)} migrations with the same "
+                f"checksums{RUN_AGAIN}",
                 remedy=f"Give --migrations-schema {other} (MIGRATIONS_SCHEMA), where the history "
                 "is. Where each schema is to have its own tables, give "
                 f"--search-path {path} (SEARCH_PATH) as well.",
             )
     return None
+
+
+def nothing_here(second: ConfigError) -> ConfigError:
+    """What `rollback` is refused with, where a first run is refused with `second`."""
+    said = second.message.removesuffix(RUN_AGAIN)
+    return ConfigError(f"{said}: there is nothing here to undo", remedy=second.remedy)

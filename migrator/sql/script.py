@@ -85,7 +85,8 @@ def understand(
     if wrong:
         return None, _findings(migration, wrong, filled)
     if not layout.statements and migration.format == NATIVE:
-        return None, (Finding(migration.file, *EMPTY),)
+        undo = migration.file == f"{migration.version}.down.sql"
+        return None, (Finding(migration.file, *(EMPTY_UNDO if undo else EMPTY)),)
     limits = timeouts.get("lock-timeout"), timeouts.get("statement-timeout")
     parts = layout.parts, layout.statements, layout.whole
     requires = _requirements(layout.directives, filled)
@@ -240,6 +241,10 @@ ALLOW_REMEDY = (
     'Write `allow CLASS RELATION "reason"`; the classes are '
     + ", ".join(known.value for known in Danger if known is not Danger.ADVICE)
     + "."
+)
+EMPTY_UNDO = (
+    "holds no statement but BEGIN and COMMIT: nothing would be undone",
+    "Write what undoes its migration, or `SELECT;` where nothing is to be done.",
 )
 _FLAGS = _ALONE, _FLOOR = "no-transaction", "floor"
 _TIMEOUTS = ("lock-timeout", "statement-timeout")

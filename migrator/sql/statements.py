@@ -246,7 +246,7 @@ _LATER = (
 )
 #: For what `pg_dump --create` writes.
 WITHOUT_CREATE = (
-    "Remove it: all of a run is in one database. A dump: make it again, without --create."
+    "A dump: make it again, without --create. Else remove it: all of a run is in one database."
 )
 _REFUSALS = {
     StatementKind.TRANSACTION_CONTROL: (
@@ -273,7 +273,7 @@ _REFUSALS = {
 def _refusal(statement: Statement) -> tuple[str, str]:
     problem, remedy = _REFUSALS[statement.kind]
     if statement.words in {"CREATE DATABASE", "DROP DATABASE"}:
-        return problem, f"{remedy} A dump: make it again, without --create."
+        return problem, f"A dump: make it again, without --create. Else: {remedy}"
     if statement.words == _COPY_OUT:
         return "has no client that would receive its rows", "Remove it."
     return problem, remedy

@@ -31,6 +31,19 @@ def stage(database: Database) -> Iterator[Stage]:
         yield made
 
 
+@pytest.mark.parametrize("words", [(), ("--plan",), ("--to", "001_a")])
+def test_a_rollback_where_no_history_is_names_the_one_that_holds_the_files(
+    database: Database, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """It said "nothing to undo", and 0."""
+    folder = write_folder(tmp_path, SEED)
+    assert run_job(database.url, folder, MIGRATIONS_SCHEMA="app").code == 0
+    result = run_job(database.url, folder, "rollback", *words)
+    assert (result.code, result.report["outcome"]) == (2, "nothing was changed"), result.stderr
+    assert result.error["message"].endswith("same checksums: there is nothing here to undo")
+    assert "--migrations-schema app (MIGRATIONS_SCHEMA)" in result.error["remedy"]
+
+
 @pytest.mark.parametrize("command", ["up", "plan", "verify", "wait"])
 @pytest.mark.parametrize(
     ("settings", "files"),

@@ -227,6 +227,10 @@ def test_ten_thousand_findings_are_a_hundred_and_a_number(
     assert (result.code, len(result.stderr) < 120_000) == (0, True), len(result.stderr)
     warned = result.of("plan.warning")
     assert (len(warned), warned[-1]["more"]) == (101, 9900)
+    assert (warned[-1]["problem"], warned[-1]["remedy"]) == (
+        "9900 more like these",
+        "`status` shows the state of every version.",
+    )
     (made,) = result.of("plan.made")
     assert (len(made["missing"]), made["missing_count"]) == (100, 10_000)
     assert (len(result.report["findings"]), result.report["findings_count"]) == (100, 10_000)

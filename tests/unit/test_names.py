@@ -108,11 +108,32 @@ def test_versions_go_by_the_names_alone() -> None:
         ("005-Add-x.PGSQL", "Rename it to 005_add_x.sql."),
         ("005_e.sql.txt", "Rename it to 005_e.sql."),
         ("005_e.up.psql", "Rename it to 005_e.sql."),
+        *((f"005_e.{ending}", "Rename it to 005_e.sql.") for ending in ("ddl", "plsql", "sqlx")),
+        *(
+            (
+                f"005_e.sql.{ending}",
+                "Write what is made of it into 005_e.sql, and move it out of the folder.",
+            )
+            for ending in ("j2", "jinja", "tmpl", "erb", "in")
+        ),
         ("005_e.sql.gz", "Unpack it to 005_e.sql."),
         ("R__e.sql.zst", "Unpack it to R__e.sql."),
         *(
             (f"005_e.{ending}", "Write what it does into 005_e.sql, and move it out of the folder.")
-            for ending in ("go", "ts", "mts", "cjs", "js", "mjs", "py", "rb", "java", "PY", "sh")
+            for ending in (
+                "go",
+                "ts",
+                "mts",
+                "cjs",
+                "js",
+                "mjs",
+                "py",
+                "rb",
+                "java",
+                "PY",
+                "sh",
+                "kts",
+            )
         ),
     ],
 )

@@ -103,6 +103,11 @@ EVENTS = [
         "warning: m/001_a.sql:3: is odd. Fix it.",
     ),
     (
+        "plan.warning",
+        {"problem": "9900 more like these", "remedy": "See x.", "more": 9900},
+        "warning: … 9900 more like these. See x.",
+    ),
+    (
         "repeatable.forgotten",
         {"version": "R__v", "file": "R__v.sql", "undone": "002_b"},
         "forgotten: R__v, which ran after 002_b; the next `up` runs it again",

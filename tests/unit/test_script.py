@@ -107,6 +107,14 @@ def test_a_file_without_a_statement_is_not_run(version: str, sql: str) -> None:
     assert not has_undo(a_migration(version, "SELECT 1;", rollback_sql=sql))
 
 
+def test_an_undo_of_begin_and_commit_alone_undoes_nothing() -> None:
+    undo = a_migration("007_a", "BEGIN;\nCOMMIT;\n", file="007_a.down.sql")
+    script, [finding] = understand(undo)
+    assert script is None
+    assert finding.problem == "holds no statement but BEGIN and COMMIT: nothing would be undone"
+    assert "`SELECT;`" in finding.remedy
+
+
 @pytest.mark.parametrize("sql", ["SELECT;", "-- migrator: no-transaction\n;;SELECT"])
 def test_a_deliberate_no_op_is_a_statement(sql: str) -> None:
     script, findings = understand(a_migration(1, sql))

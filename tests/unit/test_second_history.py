@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.plan.second_history import is_looked_for, second_history
+from migrator.plan.second_history import is_looked_for, nothing_here, second_history
 from tests.builders import a_migration, an_applied
 
 FOLDER = (a_migration(1), a_migration(2), a_migration(3))
@@ -56,3 +56,12 @@ def test_the_remedy_names_the_history_and_a_path_of_its_own() -> None:
     assert "app.schema_migrations holds 1 of these 3 migrations" in found.message
     assert found.remedy.startswith("Give --migrations-schema app (MIGRATIONS_SCHEMA),")
     assert found.remedy.endswith("give --search-path two,ext (SEARCH_PATH) as well.")
+
+
+def test_of_a_rollback_it_says_that_nothing_is_to_undo() -> None:
+    history = {row.version: row.checksum for row in map(an_applied, [1, 2, 3])}
+    second = second_history(FOLDER, {"app": history}, "public", ())
+    assert second
+    found = nothing_here(second)
+    assert found.message.endswith("with the same checksums: there is nothing here to undo")
+    assert found.remedy == second.remedy
