@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from migrator.commands.table import COMMANDS
+from migrator.commands.table import COMMANDS, function_of
 from migrator.config import SETTINGS, URLS
 
 SCREEN_COLUMNS = 80
@@ -207,9 +207,8 @@ def _command(name: str) -> str:
         for code in sorted((1, *page.codes))
     ]
     examples = [(f"migrator {line}", what) for line, what in page.examples]
-    said = [
-        textwrap.fill(" ".join(text.split()), SCREEN_COLUMNS) for text in command.help.split("\n\n")
-    ]
+    texts = (function_of(name).__doc__ or "").strip().split("\n\n")
+    said = [textwrap.fill(" ".join(text.split()), SCREEN_COLUMNS) for text in texts]
     parts = [
         f"usage: {usage}\n",
         *(f"{text}\n" for text in said),

@@ -21,7 +21,7 @@ from migrator.cli.logs import make_tell
 from migrator.cli.result import report_of, tell_end, write_termination_log
 from migrator.cli.small_files import read_small, read_url_file
 from migrator.cli.words import Words, early_colour, early_format, read_words
-from migrator.commands.table import COMMANDS
+from migrator.commands.table import COMMANDS, function_of
 from migrator.config import Config, LogFormat, LogLevel, read_config, with_mounted
 from migrator.display import as_json
 from migrator.errors import (
@@ -185,7 +185,7 @@ class _Job:
 
     def work(self, run: Run) -> None:
         words = self.words
-        answer = _drawn(COMMANDS[words.command].do(run, *words.words, **words.options))
+        answer = _drawn(function_of(words.command)(run, *words.words, **words.options))
         if words.options.get("markdown"):  # a page cuts what it shows: secrets are hidden by then
             from migrator.cli.markdown import as_markdown
 

@@ -10,7 +10,9 @@ from migrator.apply.run import Run, View
 from migrator.apply.supabase_history import Sync
 from migrator.apply.tries import ask, until_unmoved
 from migrator.commands.baseline_rules import declared, to_declare
-from migrator.errors import DriftError, MigratorError
+from migrator.commands.source import read_full_folder
+from migrator.commands.table import Output
+from migrator.errors import ConfigError, DriftError, MigratorError
 from migrator.history.fence import Write
 from migrator.history.place import Place
 from migrator.history.rows import MS
@@ -20,6 +22,15 @@ from migrator.scratch.scratch import scratch_run
 from migrator.scratch.snapshot import Snapshot, differences, schemas, within
 from migrator.scratch.snapshot_query import read_snapshot
 from migrator.sql.script import Script
+
+
+def baseline(run: Run, *, at: str | None, check: bool) -> Output:
+    """Record all files up to --at as applied, without running them; --check compares first."""
+    if at is None:
+        raise ConfigError("`baseline` takes --at VERSION", remedy="Name the newest file it holds.")
+    versions = declare(run, read_full_folder(run), at.removesuffix(".sql"), check=check)
+    run.outcome = f"{len(versions)} recorded as baseline" if versions else "nothing to do"
+    return {"baseline": versions}
 
 
 class _Declaring(Applying):

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from migrator.apply.run import Run
-from migrator.commands.check_rules import answer_of, chosen, formatted, refused
+from migrator.commands.check_rules import (
+    answer_of,
+    check_format,
+    chosen,
+    formatted,
+    refused,
+)
+from migrator.commands.source import read_full_folder
+from migrator.commands.table import Output
 from migrator.errors import MigratorError, PolicyError
 from migrator.folder.git import read_names_at
 from migrator.model import Migration
@@ -17,6 +25,17 @@ from migrator.scratch.scratch import scratch_run
 from migrator.sql.script import Script
 
 SCRATCH_ALONE = "nothing but a scratch database was touched"
+
+
+def check(
+    run: Run, *, base: str | None, all: bool, assume_small: bool, format: str | None
+) -> Output:
+    """Show what pending files would do to tables in use: tried on a scratch database."""
+    check_format(format)
+    folder = read_full_folder(run)
+    judged = check_pending(run, folder, base=base, every=all, small=assume_small, style=format)
+    run.found = judged.findings
+    return run.shown
 
 
 def check_pending(

@@ -9,6 +9,8 @@ from typing import Any
 from migrator.apply.run import Run
 from migrator.apply.tries import ask
 from migrator.commands.rollback import roll_back
+from migrator.commands.source import read_full_folder
+from migrator.commands.table import Output
 from migrator.errors import MigratorError, SourceError
 from migrator.model import Event, Finding, Migration
 from migrator.plan.undo import Origin, Wish
@@ -18,6 +20,16 @@ from migrator.scratch.snapshot_query import read_snapshot
 from migrator.sql.script import has_undo
 
 UP, DOWN = "Fix {0}, so that it makes the same again.", "Fix {0}, so that it undoes the whole."
+
+
+def rehearse(run: Run) -> Output:
+    """Prove each undo on a scratch database: up, down, up again, and nothing is left or lost."""
+    done = rehearse_all(run, read_full_folder(run))
+    without = [row["version"] for row in done if row["result"] == "no undo"]
+    run.outcome = f"{len(done) - len(without)} undone and made again on a scratch database"
+    if without:
+        run.outcome += f"; no undo: {', '.join(without)}"
+    return {"rehearsed": done}
 
 
 def rehearse_all(run: Run, migrations: tuple[Migration, ...]) -> list[dict[str, Any]]:

@@ -7,7 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from migrator.apply.tries import ONCE, persist, read_tables, until_unmoved
-from migrator.commands.repair_rules import Known, Told, afterwards, assume, resolve
+from migrator.commands.repair_rules import Known, Told, afterwards, assume, given_answer, resolve
+from migrator.commands.source import read_folder
+from migrator.commands.table import Output
 from migrator.errors import StoppedError, UnreachableError
 from migrator.history.fence import Owners
 from migrator.history.flight import head, opening, write
@@ -22,6 +24,11 @@ from migrator.postgres.session import LostError, ServerError
 if TYPE_CHECKING:
     from migrator.apply.run import Run, View
     from migrator.history.read import History
+
+
+def repair(run: Run, reason: str | None, **answers: str | list[str] | None) -> Output:
+    """Record what a person knows about one migration, and why; deletes nothing of the log."""
+    return record_answer(run, read_folder(run), given_answer(answers, reason))
 
 
 def record_answer(run: Run, migrations: tuple[Migration, ...], told: Told) -> dict[str, str]:

@@ -17,6 +17,8 @@ from migrator.commands.rollback_rules import (
     remedy_for,
     what_it_means,
 )
+from migrator.commands.source import above_zero, read_folder
+from migrator.commands.table import Output
 from migrator.errors import ConfigError, MigratorError, StatementError, StoppedError
 from migrator.history.read import History
 from migrator.history.undo_texts import read_kept
@@ -26,6 +28,23 @@ from migrator.plan.plan import make_plan
 from migrator.plan.second_history import nothing_here
 from migrator.plan.undo import Origin, UndoPlan, UndoStep, Wish, check_begun, make_undo
 from migrator.report import Done
+
+
+def rollback(
+    run: Run, *, to: str | None, steps: str | None, plan: bool, from_files: bool, yes: bool
+) -> Output:
+    """Undo what the last run applied, or with --to and --steps more; --plan only shows it."""
+    if to and steps:
+        raise ConfigError("--to and --steps exclude each other", remedy="Give one of them.")
+    wish = Wish(to and to.removesuffix(".sql"), above_zero("steps", steps) if steps else None)
+    origin = Origin.FILE if from_files else Origin.STORED
+    if plan:
+        found = plan_undo(run, read_folder(run), wish, origin)
+        run.outcome = f"{len(found.steps)} would be rolled back"
+        return {"would_undo": [step.as_dict() for step in found.steps]}
+    roll_back(run, read_folder(run), wish, origin, sure=yes)
+    run.outcome = f"{len(run.rolled_back)} rolled back" if run.rolled_back else "nothing to undo"
+    return {}
 
 
 def plan_undo(run: Run, migrations: tuple[Migration, ...], wish: Wish, origin: Origin) -> UndoPlan:

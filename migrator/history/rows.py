@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from migrator.history.fence import Write
 from migrator.history.place import Place
-from migrator.plan.progress import FORGOTTEN, REPAIRED, ROLLED_BACK, Answer
-from migrator.plan.undo import Origin
+from migrator.plan.progress import FORGOTTEN, REPAIRED, ROLLED_BACK
 from migrator.postgres.quoting import literal
 
 if TYPE_CHECKING:
     from migrator.model import Kind, Migration
+    from migrator.plan.progress import Answer
+    from migrator.plan.undo import Origin
     from migrator.sql.script import Script
 
 MS = "migrator_ms"  #: SPENT, in the block that records a flight

@@ -349,12 +349,13 @@ def test_a_right_that_is_missing_is_told_as_a_grant(supabase: Database, tmp_path
 def test_a_run_with_nothing_to_do_reads_nothing_that_it_does_not_need(
     database: Database, tmp_path: Path
 ) -> None:
-    """Neither help, nor tables, text or colours, nor a schema: each would be paid for each time."""
+    """No other command, no help, no text or colours, no scanner: each would be paid each time."""
     folder = write_folder(tmp_path, TWO)
     assert run_job(database.url, folder).code == 0
     script = (
         "import sys\nfrom migrator.cli.main import main\ncode = main(['up'])\n"
-        "print(code, *sorted(m for m in sys.modules if m.startswith('migrator.cli')))"
+        "rooms = ('migrator.cli', 'migrator.commands', 'migrator.sql')\n"
+        "print(code, *sorted(m for m in sys.modules if m.startswith(rooms)))"
     )
     settings = {"DATABASE_URL": database.url, "MIGRATIONS_DIR": str(folder)}
     done = subprocess.run(
@@ -364,6 +365,11 @@ def test_a_run_with_nothing_to_do_reads_nothing_that_it_does_not_need(
         text=True,
         check=False,
     )
-    needed = ("logs", "main", "result", "small_files", "words")
-    names = " ".join(f"migrator.cli.{name}" for name in needed)
-    assert done.stdout == f"0 migrator.cli {names}\n", done.stderr
+    needed = {
+        "cli": ("logs", "main", "result", "small_files", "words"),
+        "commands": ("source", "table", "up"),
+        "sql": ("script", "text"),
+    }
+    names = [f"migrator.{room}.{file}" for room, files in needed.items() for file in files]
+    names += [f"migrator.{room}" for room in needed]
+    assert done.stdout.split() == ["0", *sorted(names)], done.stderr

@@ -27,8 +27,8 @@ IN_HALL = {"display", "durations", "errors", "masking", "model", "report"}
 PURE = {
     *IN_HALL,
     *("adopt.rules", "adopt.tools", "apply.diagnosis", "apply.remedies", "folder.names"),
-    *("cli.cells", "cli.env_file", "cli.graph", "cli.markdown", "cli.phrases", "cli.tables"),
-    *("cli.terminal", "config"),
+    *("cli.cells", "cli.env_file", "cli.graph", "cli.help", "cli.markdown", "cli.phrases"),
+    *("cli.tables", "cli.terminal", "cli.words", "commands.table", "config"),
     *(
         f"folder.formats.{file}"
         for file in (

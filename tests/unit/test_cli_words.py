@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,7 +13,7 @@ import pytest
 
 from migrator import __version__
 from migrator.cli.main import main
-from migrator.commands.table import COMMANDS, Command, Option
+from migrator.commands.table import COMMANDS, Command, Option, function_of
 from tests.job import Result
 
 URL = "postgresql://user:s3cret@host/db"
@@ -38,11 +39,24 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         *(Option("to", "how far", "VERSION"), Option("from-files", "whence")),
         Option("pair", "two of them", "OLD NEW"),
     )
-    command = Command(new, words=("NAME",), options=options, needs_database=False)
+    command = Command(words=("NAME",), options=options, needs_database=False)
     monkeypatch.setitem(COMMANDS, "new", command)
+    monkeypatch.setattr("migrator.commands.new.new", new)
     forms = {f"--{option.name}": option.value or "" for option in options}
     monkeypatch.setattr("migrator.cli.words.OPTIONS", forms)
     return found
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_function_of_a_command_takes_what_the_table_says(name: str) -> None:
+    command, parameters = COMMANDS[name], signature(function_of(name)).parameters.values()
+    named = {p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY}
+    positional = [p.name for p in parameters if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
+    if any(p.kind is Parameter.VAR_KEYWORD for p in parameters):  # `repair`: one of its answers
+        assert named | set(positional) <= {"run", *(option.word for option in command.options)}
+    else:
+        assert named == {option.word for option in command.options}
+        assert len(positional) == 1 + len(command.words)
 
 
 def test_a_command_gets_its_options_by_name(taken: list[dict[str, Any]]) -> None:
@@ -279,7 +293,7 @@ def test_a_bug_of_ours_is_code_1_with_a_traceback_and_without_a_secret(
         """Fail."""
         raise KeyError(URL, "s3cret")
 
-    monkeypatch.setitem(COMMANDS, "up", type(COMMANDS["up"])(fails))
+    monkeypatch.setattr("migrator.commands.up.up", fails)
     result = run("up", DATABASE_URL=URL)
     assert result.code == 1
     assert "KeyError" in result.error["traceback"]

@@ -1,0 +1,60 @@
+"""`plan`: what `up` would do; it is shown even where `up` would refuse to run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from migrator.apply.run import Run, View
+from migrator.commands.overview import graph_of
+from migrator.commands.source import read_folder
+from migrator.commands.table import Output
+from migrator.errors import SourceError
+from migrator.sql.script import Script, has_undo
+
+
+def plan(run: Run, *, graph: bool) -> Output:
+    """Show what `up` would do, and fail where it would; changes nothing."""
+    migrations = read_folder(run)
+    view = run.look(migrations, at_work=True)
+    run.warn(view.decision.warnings)
+    wrong: SourceError | None = None
+    try:
+        run.understand(view, migrations)
+    except SourceError as error:
+        wrong = error
+    run.shown = {
+        "format": view.format,
+        "would_apply": _would_apply(run, view),
+        "at_work": view.history.at_work,
+    }
+    if graph:
+        run.shown["graph"] = graph_of(run, view, migrations)
+    view.decision.raise_failures([wrong] if wrong else [])
+    if wrong:
+        raise wrong
+    view.raise_dirty()
+    run.foresee(view.history, tuple(_scripts(run, view)))
+    return run.shown
+
+
+def _would_apply(run: Run, view: View) -> list[dict[str, Any]]:
+    """A row for each pending file, in the order of a run as far as that is known."""
+    files = {migration.version: migration for migration in view.decision.run}
+    rows = []
+    for version in run.pending:
+        script = run.script(files[version])
+        row = {
+            "version": version,
+            "file": files[version].file,
+            "statements": script.statements if script else None,
+            "undo": has_undo(files[version]),
+        }
+        rows.append(row)
+    return rows
+
+
+def _scripts(run: Run, view: View) -> Iterator[Script]:
+    for migration in view.decision.run:
+        if script := run.script(migration):
+            yield script

@@ -1,0 +1,57 @@
+"""`report`: the whole state, for a pull request or an incident."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from migrator import __version__
+from migrator.apply.run import Run
+from migrator.commands.overview import graph_of, judged, log_line, states
+from migrator.commands.report_rules import begun, verdict, way_out
+from migrator.commands.source import read_folder
+from migrator.commands.table import Output
+from migrator.errors import AccessError
+
+REPORT_LINES = 20  #: of the log that are shown
+
+
+def report(run: Run, *, markdown: bool) -> Output:
+    """Show the whole state, for a pull request or an incident; changes nothing."""
+    migrations = read_folder(run)
+    view = run.look(migrations, at_work=True)
+    failures, found = judged(run, view, migrations)
+    findings = (*view.decision.findings, *found)
+    said = verdict(failures, view.dirty, run.pending)
+    run.outcome = said.removesuffix(".")
+    log, unseen = _newest_lines(run)
+    session = run.link.connect()
+    server = divmod(session.server_version, 10_000)
+    return {
+        "database": str(session.target),
+        "server": f"PostgreSQL {server[0]}.{server[1]}",
+        "history": run.link.place_of(session).history,
+        "folder": run.config.migrations_dir,
+        "format": view.format,
+        "migrator": __version__,
+        "taken_at": run.started_at.isoformat(timespec="seconds"),
+        "newest": run.current,
+        "verdict": said + way_out(failures),
+        "findings": [finding.as_dict() for finding in findings],
+        "at_work": view.history.at_work,
+        "dirty": begun(view.history.dirty | view.history.undoing, view.dirty + view.undoing),
+        "migrations": states(view),
+        "graph": graph_of(run, view, migrations),
+        "log": log,
+        "log_unseen": unseen,
+    }
+
+
+def _newest_lines(run: Run) -> tuple[list[dict[str, Any]], str | None]:
+    """The newest lines of the log; none, and why, for a role that may not see them."""
+    try:
+        return [log_line(line) for line in run.read_log(REPORT_LINES)], None
+    except AccessError as error:
+        return [], (
+            f"{error.message}: the log is not shown, and whether a migration is dirty is not "
+            f"known. {error.remedy}"
+        )

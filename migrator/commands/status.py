@@ -1,0 +1,26 @@
+"""`status`: every migration and its state, and what `up` would come to."""
+
+from __future__ import annotations
+
+from migrator.apply.run import Run
+from migrator.commands.overview import judged, states
+from migrator.commands.report_rules import unfinished, verdict, way_out
+from migrator.commands.source import read_folder
+from migrator.commands.table import Output
+
+
+def status(run: Run) -> Output:
+    """Show every migration and its state, and what is wrong; changes nothing."""
+    migrations = read_folder(run)
+    view = run.look(migrations, at_work=True)
+    failures, run.found = judged(run, view, migrations)
+    run.found += tuple(unfinished(view.dirty, view.undoing, view.history.at_work))
+    said = verdict(failures, view.dirty, run.pending)
+    if failures:
+        run.outcome = said.removesuffix(".")
+    return {
+        "verdict": said + way_out(failures),
+        "format": view.format,
+        "at_work": view.history.at_work,
+        "migrations": states(view),
+    }
