@@ -61,7 +61,7 @@ def _timed(entries: Sequence[Done]) -> list[dict[str, Any]]:
     return [{"version": e.version, "execution_time_ms": e.execution_time_ms} for e in entries]
 
 
-def what_stands(versions: Sequence[str]) -> str:
+def what_remains(versions: Sequence[str]) -> str:
     """What a run applied before it failed, in the words of an outcome."""
     return f"applied by this run and standing: {', '.join(versions)}"
 

@@ -17,7 +17,7 @@ from migrator.history.flight import ESCAPED, Message
 from migrator.history.proof import TAMPERED
 from migrator.masking import FILL, Hider, Span
 from migrator.postgres.refusal import NO_RIGHT, Refusal
-from migrator.report import what_stands
+from migrator.report import what_remains
 from migrator.sql import sensitive
 from migrator.sql.effects import names
 from migrator.sql.sensitive import Secrets, masked_line, mentions, secrets_of, statements
@@ -227,7 +227,7 @@ def _what_it_means(version: str, standing: Standing, *, escaped: bool) -> str:
     if escaped:
         parts = [f"what {version} did before its own COMMIT is committed, and it is not recorded"]
     if standing.applied:
-        parts.append(what_stands(standing.applied))
+        parts.append(what_remains(standing.applied))
     elif standing.current:
         parts.append(f"the database is at {standing.current}")
     else:

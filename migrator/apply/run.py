@@ -33,7 +33,8 @@ from migrator.masking import FINDINGS
 from migrator.model import Applied, Event, Finding, Migration
 from migrator.plan.format_rules import changed_format, format_of
 from migrator.plan.order import Needs
-from migrator.plan.plan import Decision, Plan, Policy, make_plan, ranked
+from migrator.plan.plan import Plan, make_plan, ranked
+from migrator.plan.policy import Decision, Policy, decided, too_old
 from migrator.plan.progress import Progress
 from migrator.plan.second_history import is_looked_for, second_history
 from migrator.postgres.retry import Trouble, retry
@@ -182,7 +183,7 @@ class Run:
         if plan.late:
             needs = self._reader.needs(plan.late, migrations)
             plan = make_plan(migrations, history.rows, needs)
-        decision = plan.checked(policy, self.passed_over)
+        decision = decided(plan, policy, self.passed_over)
         if second := second_history(migrations, history.others, *self._where):
             decision = replace(decision, failures=(second, *decision.failures))
         recorded = history.format if history.rows else None
@@ -421,7 +422,7 @@ def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
     def look() -> None:
         view = run.look(migrations)
         if view.plan.below_floor:
-            raise view.plan.too_old()
+            raise too_old(view.plan)
         for error in filter(None, (view.second, view.changed)):
             raise error
         if lacking():

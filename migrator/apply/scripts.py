@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from migrator.errors import SourceError
 from migrator.model import Finding, Migration, Placeholders
 from migrator.plan.order import Needs, arrange, unmet
-from migrator.plan.plan import Decision
+from migrator.plan.policy import Decision
 from migrator.postgres.stop import Watch
 from migrator.sql.script import Script, read_requirements, understand
 

@@ -18,7 +18,7 @@ from migrator.errors import (
     StoppedError,
 )
 from migrator.model import Event, Tell
-from migrator.report import Report, fit, what_is_undone, what_stands
+from migrator.report import Report, fit, what_is_undone, what_remains
 
 TERMINATION_LOG_BYTES = 4096  # what Kubernetes reads of it
 ROOT = Path(__file__).parents[2]  #: where the image has entrypoint.py
@@ -30,56 +30,63 @@ BUILD = "The image carries the files: to change one, build the image again."
 def report_of(
     command: str, run_id: str, run: Run | None, error: Exception | None, duration_ms: int
 ) -> Report:
-    applied = tuple(run.applied) if run else ()
-    pending = run.pending if run else ()
-    findings = (*run.view.decision.findings, *run.found) if run and run.view else ()
-    undone = tuple(run.rolled_back) if run else ()
-    outcome = f"{len(applied)} applied" if applied else "nothing to do"
-    if error is None and command != "up" and pending:
-        outcome = f"{len(pending)} pending"
-    if run and run.outcome:
-        outcome = run.outcome
-    described = None
-    exit_code = 0
+    """What a run came to; `run` is None when it ended before there was one."""
+    view = run.view if run else None
+    findings = (*view.decision.findings, *run.found) if run and view else ()
+    exit_code, described = 0, None
     if isinstance(error, MigratorError):
-        exit_code = error.exit_code
-        warnings = run.view.decision.warnings if run and run.view else ()
-        findings = (*error.findings, *warnings)
-        details = dict(error.details)
-        stands = [what_stands([done.version for done in applied])] if applied else []
-        stands += [what_is_undone([done.version for done in undone])] if undone else []
-        outcome = _outcome(details.pop("outcome", None), "; ".join(stands))
-        described = {
-            "type": type(error).__name__,
-            "message": error.message,
-            "remedy": _remedy(error, run),
-            **details,
-        }
+        exit_code, described = error.exit_code, _described(error, run)
+        findings = (*error.findings, *(view.decision.warnings if view else ()))
     elif error is not None:
-        import traceback
-
-        exit_code = 1
-        outcome = "unknown: a bug in migrator ended the run; see `status`"
-        described = {
-            "type": type(error).__name__,
-            "message": f"a bug in migrator: {error}",
-            "remedy": "Report it with this log; `status` shows what is applied.",
-            "traceback": "".join(traceback.format_exception(error)),
-        }
+        exit_code, described = 1, _described_bug(error)
     return Report(
         command=command,
         run_id=run_id,
         exit_code=exit_code,
-        outcome=outcome,
+        outcome=_outcome(command, run, error),
         target=run.link.target if run else None,
-        applied=applied,
-        rolled_back=undone,
-        pending=pending,
+        applied=tuple(run.applied) if run else (),
+        rolled_back=tuple(run.rolled_back) if run else (),
+        pending=run.pending if run else (),
         current=run.current if run else None,
-        findings=tuple(findings),
+        findings=findings,
         error=described,
         duration_ms=duration_ms,
     )
+
+
+def _described(error: MigratorError, run: Run | None) -> dict[str, Any]:
+    details = {name: value for name, value in error.details.items() if name != "outcome"}
+    named = {"type": type(error).__name__, "message": error.message}
+    return {**named, "remedy": _remedy(error, run), **details}
+
+
+def _described_bug(error: Exception) -> dict[str, Any]:
+    import traceback
+
+    return {
+        "type": type(error).__name__,
+        "message": f"a bug in migrator: {error}",
+        "remedy": "Report it with this log; `status` shows what is applied.",
+        "traceback": "".join(traceback.format_exception(error)),
+    }
+
+
+def _outcome(command: str, run: Run | None, error: Exception | None) -> str:
+    """What became of the database, in words."""
+    applied = [done.version for done in run.applied] if run else []
+    undone = [done.version for done in run.rolled_back] if run else []
+    if isinstance(error, MigratorError):
+        remains = [what_remains(applied)] if applied else []
+        remains += [what_is_undone(undone)] if undone else []
+        return _failed(error.details.get("outcome"), "; ".join(remains))
+    if error is not None:
+        return "unknown: a bug in migrator ended the run; see `status`"
+    if run and run.outcome:
+        return run.outcome
+    if run and command != "up" and run.pending:
+        return f"{len(run.pending)} pending"
+    return f"{len(applied)} applied" if applied else "nothing to do"
 
 
 def _remedy(error: MigratorError, run: Run | None) -> str:
@@ -97,7 +104,7 @@ def _in_image(folder: str) -> bool:
         return False
 
 
-def _outcome(said: str | None, remains: str) -> str:
+def _failed(said: str | None, remains: str) -> str:
     """What became of the database in a run that failed, with all of it that remains."""
     if not remains:
         return said or "nothing was changed"

@@ -122,6 +122,26 @@ def prepare_history(
     Raises AccessError, ConfigError for a reader that does not exist, and ServerError for what
     the guard or a busy table refused.
     """
+    there = (history.exists, history.log_exists)
+    tables = [table for table, exists in zip(place.tables, there, strict=True) if exists]
+    statements = opening(place, limits, "prepares its tables", tables=tables, owners=owners)
+    statements += ["SET LOCAL client_min_messages = warning", THEIRS]  # what is skipped is meant
+    statements += _making(place, history)
+    line = log_row(place, None, "history.prepared", {"readers": list(history.readers_lacking)})
+    # an event trigger may have put something on the new tables
+    check = asked(place.tables, place.server_version, Access.WRITE, owners)
+    statements += [HERE, do(check, DECLARE)]
+    if history.exists and not history.complete and coming:
+        statements += ["SAVEPOINT trial", _trial(place, coming), "ROLLBACK TO trial"]
+    statements += [write(place, [line]), "COMMIT" if keep else "ROLLBACK"]
+    try:
+        session.send(";\n".join(statements))
+    except ServerError as error:
+        raise _meant(error, session, place, history) from error
+
+
+def _making(place: Place, history: History) -> list[str]:
+    """The statements that create what is missing, shut it to others and admit the readers."""
     names = {
         "history": place.history,
         "log": place.log,
@@ -129,10 +149,7 @@ def prepare_history(
         "history_name": literal(place.history),
         "log_name": literal(place.log),
     }
-    there = (history.exists, history.log_exists)
-    tables = [table for table, exists in zip(place.tables, there, strict=True) if exists]
-    statements = opening(place, limits, "prepares its tables", tables=tables, owners=owners)
-    statements += ["SET LOCAL client_min_messages = warning", THEIRS]  # what is skipped is meant
+    statements = []
     if not history.schema_exists:
         statements.append(f"CREATE SCHEMA {identifier(place.schema)}")
     if not history.exists:
@@ -149,17 +166,7 @@ def prepare_history(
             "policy": identifier(f"migrator_reads_{reader}"[:63]),
         }
         statements += [statement.format(**names) for statement in ADMIT]
-    line = log_row(place, None, "history.prepared", {"readers": list(history.readers_lacking)})
-    # an event trigger may have put something on the new tables
-    check = asked(place.tables, place.server_version, Access.WRITE, owners)
-    statements += [HERE, do(check, DECLARE)]
-    if history.exists and not history.complete and coming:
-        statements += ["SAVEPOINT trial", _trial(place, coming), "ROLLBACK TO trial"]
-    statements += [write(place, [line]), "COMMIT" if keep else "ROLLBACK"]
-    try:
-        session.send(";\n".join(statements))
-    except ServerError as error:
-        raise _meant(error, session, place, history) from error
+    return statements
 
 
 def _trial(place: Place, coming: Sequence[Migration]) -> str:

@@ -220,9 +220,30 @@ def read_history(
     Raises AccessError when the role may not read it or does not see all its rows, ConfigError
     when the tables are another tool's, ServerError for what may pass.
     """
+    block = _read_block(place, readers, others_too=others_too, at_work=at_work)
+    text = first(
+        marker(place, "reads its tables"),
+        f"SET LOCAL lock_timeout = {lock_timeout_ms}",
+        "SET LOCAL statement_timeout = 0",
+        do(block, READ_DECLARE),
+        "SELECT current_setting('migrator.answer')",
+    )
+    try:
+        answer = json.loads(session.send(text)[0][0])
+    except ServerError as error:
+        if error.refusal.sqlstate in PASSING:
+            raise
+        raise no_access("read", place, error, session) from error
+    distrust = Distrust.of(answer["fence"])
+    _check(place, answer, distrust)
+    return _understood(answer, distrust, readers)
+
+
+def _read_block(place: Place, readers: Sequence[str], *, others_too: bool, at_work: bool) -> str:
+    """The statements of the block that reads all of it."""
     which = UNFINISHED.format(history=place.history, log=place.log)
     schema, (history, log) = literal(place.schema), place.tables
-    block = READ.format(
+    return READ.format(
         schema=schema,
         oid=OID.format(schema=schema, name=literal(history.name)),
         log_oid=OID.format(schema=schema, name=literal(log.name)),
@@ -240,31 +261,25 @@ def read_history(
         others=OTHERS.format(look=look_for_others(place)) if others_too else "",
         at_work=look_for_worker(place) if at_work else "",
     )
-    text = first(
-        marker(place, "reads its tables"),
-        f"SET LOCAL lock_timeout = {lock_timeout_ms}",
-        "SET LOCAL statement_timeout = 0",
-        do(block, READ_DECLARE),
-        "SELECT current_setting('migrator.answer')",
-    )
-    try:
-        answer = json.loads(session.send(text)[0][0])
-    except ServerError as error:
-        if error.refusal.sqlstate in PASSING:
-            raise
-        raise no_access("read", place, error, session) from error
-    columns = answer.get("columns", {})
-    distrust = Distrust.of(answer["fence"])
+
+
+def _check(place: Place, answer: dict[str, Any], distrust: Distrust) -> None:
+    """Raise what forbids to use the tables."""
     if answer["exists"]:
+        columns = answer.get("columns", {})
         if set(columns) >= NEEDED:
-            distrust.refuse_code([str(history)])
+            distrust.refuse_code([str(place.tables[0])])
         _check_ours(place, answer, columns)
         _check_visible(place, answer)
     if set(answer["log"]) >= LOG_COLUMNS:
         distrust.refuse_code()
     _check_log(place, answer["log"])
     _check_versions(place, [row[0] for row in answer["rows"]])
-    begun = fold(read_lines(answer["journal"])) if distrust.believable else {}
+
+
+def _understood(answer: dict[str, Any], distrust: Distrust, readers: Sequence[str]) -> History:
+    columns = answer.get("columns", {})
+    started = fold(read_lines(answer["journal"])) if distrust.believable else {}
     recorded = {row[0] for row in answer["rows"]}
     return History(
         rows=tuple(sorted((_applied(row) for row in answer["rows"]), key=_order)),
@@ -275,8 +290,8 @@ def read_history(
         readers_lacking=tuple(answer.get("readers_lacking", readers)),
         read_only=answer["read_only"],
         columns=frozenset(columns),
-        dirty={v: p for v, p in begun.items() if p.way is Way.FORTH and v not in recorded},
-        undoing={v: p for v, p in begun.items() if p.way is Way.BACK and v in recorded},
+        dirty={v: p for v, p in started.items() if p.way is Way.FORTH and v not in recorded},
+        undoing={v: p for v, p in started.items() if p.way is Way.BACK and v in recorded},
         distrust=distrust,
         others=others(answer.get("others", {})),
         at_work=worker(answer),

@@ -9,7 +9,8 @@ import pytest
 from migrator.config import OnFinding, OnLate
 from migrator.errors import DriftError, LateError, MigratorError, MissingError
 from migrator.model import Applied, Kind, Migration
-from migrator.plan.plan import Decision, Policy, behind, make_plan
+from migrator.plan.plan import behind, make_plan
+from migrator.plan.policy import Decision, Policy, decided
 from tests.builders import a_migration, an_applied
 
 CHANGED = "SELECT 2;\n"
@@ -25,7 +26,7 @@ def rows(*numbers: int) -> list[Applied]:
 
 
 def decide(migrations: list[Migration], history: list[Applied], **policy: Any) -> Decision:
-    return make_plan(migrations, history).checked(Policy(**policy))
+    return decided(make_plan(migrations, history), Policy(**policy))
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from migrator.report import (
     fit,
     how_to_end_blockers,
     what_is_undone,
-    what_stands,
+    what_remains,
 )
 
 LIMIT = 4096
@@ -205,7 +205,7 @@ def test_a_finding_names_its_line() -> None:
 
 
 def test_what_a_run_left_in_words() -> None:
-    assert what_stands(["001_a", "002_b"]) == "applied by this run and standing: 001_a, 002_b"
+    assert what_remains(["001_a", "002_b"]) == "applied by this run and standing: 001_a, 002_b"
     assert what_is_undone(["002_b", "001_a"]) == "undone by this run: 002_b, 001_a"
 
 
