@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 #: Characters that are shown of one text. The texts of one error then stay within the 16 KiB at
-#: which Docker and containerd part a line of a log.
+#: which Docker and containerd cut a line of a log.
 TEXT_CHARS = 2_000
 #: The longest password that PostgreSQL takes (PG_MAX_AUTH_TOKEN_LENGTH, 65,535 bytes), each byte
 #: percent-encoded.

@@ -63,7 +63,7 @@ def _timed(entries: Sequence[Done]) -> list[dict[str, Any]]:
 
 def what_remains(versions: Sequence[str]) -> str:
     """What a run applied before it failed, in the words of an outcome."""
-    return f"applied by this run and standing: {', '.join(versions)}"
+    return f"applied by this run and committed: {', '.join(versions)}"
 
 
 def what_is_undone(versions: Sequence[str]) -> str:

@@ -51,7 +51,7 @@ class Location:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RunState:
     """What a run had done when it was refused."""
 
     applied: Sequence[str]  #: versions that this run applied
@@ -96,7 +96,7 @@ def diagnose(
     message: Message,
     refusal: Refusal,
     results: int | None,
-    standing: Standing,
+    run_state: RunState,
     general_timeout_ms: int = 0,
     facts: Facts = UNASKED,
 ) -> MigratorError:
@@ -124,7 +124,7 @@ def diagnose(
         "context": refusal.context,
         "constraint": refusal.constraint,
         "outcome": _what_it_means(
-            migration.version, standing, escaped=ours and refusal.sqlstate == ESCAPED
+            migration.version, run_state, escaped=ours and refusal.sqlstate == ESCAPED
         ),
         **(_shown(spot) if spot else {}),
     }
@@ -137,7 +137,7 @@ def diagnose(
     if not in_file and refusal.sqlstate == NO_RIGHT:
         return AccessError(text, **found)
     limits = general_timeout_ms, ours, _unfilled(message, refusal)
-    situation = Situation(refusal, script, facts, standing.first, *limits)
+    situation = Situation(refusal, script, facts, run_state.first, *limits)
     return StatementError(text, remedy=remedy_of(situation), **found)
 
 
@@ -221,19 +221,19 @@ def _as_written(spot: Location, filled: Filled, message: Message) -> Location:
     return Location(line, column, shown, column - 1 - behind)
 
 
-def _what_it_means(version: str, standing: Standing, *, escaped: bool) -> str:
+def _what_it_means(version: str, run_state: RunState, *, escaped: bool) -> str:
     """The state of the database after a refusal, for the person on call."""
     parts = [f"{version} was rolled back"]
     if escaped:
         parts = [f"what {version} did before its own COMMIT is committed, and it is not recorded"]
-    if standing.applied:
-        parts.append(what_remains(standing.applied))
-    elif standing.current:
-        parts.append(f"the database is at {standing.current}")
+    if run_state.applied:
+        parts.append(what_remains(run_state.applied))
+    elif run_state.current:
+        parts.append(f"the database is at {run_state.current}")
     else:
         parts.append("nothing is applied")
-    if standing.untried:
-        parts.append(f"not tried: {', '.join(standing.untried)}")
+    if run_state.untried:
+        parts.append(f"not tried: {', '.join(run_state.untried)}")
     return "; ".join(parts)
 
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from migrator.apply.diagnosis import Standing, diagnose, discreet, refused_words
+from migrator.apply.diagnosis import RunState, diagnose, discreet, refused_words
 from migrator.apply.remedies import CANCELLED, THERE, WORDED, Facts
 from migrator.apply.rights_rules import Names, Space, Thing
 from migrator.errors import MigratorError, StoppedError
@@ -126,7 +126,7 @@ def explained(
     message: Message,
     refusal: Refusal,
     answered: int | None,
-    standing: Standing,
+    run_state: RunState,
     general_timeout_ms: int = 0,
 ) -> tuple[Refusal, MigratorError]:
     """A refusal as it may be shown and stored, and the error that it is; see `diagnose`."""
@@ -135,7 +135,7 @@ def explained(
         words = refused_words(message, refusal, answered) if refusal.sqlstate in WORDED else ()
         facts = inquire(session, refusal, words, link.config.search_path)
     shown = discreet(message, refusal, answered, link.hide)
-    found = diagnose(script, message, shown, answered, standing, general_timeout_ms, facts)
+    found = diagnose(script, message, shown, answered, run_state, general_timeout_ms, facts)
     return shown, found
 
 

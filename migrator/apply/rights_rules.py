@@ -1,6 +1,6 @@
 """Which right a refused statement lacked: by the names in it, and what the catalog says of them.
 
-42501 has one number for an owner and for a privilege, and only its words part them.
+42501 has one number for an owner and for a privilege, and only its words distinguish them.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from migrator.model import Applied, Event, Finding, Migration
 from migrator.plan.format_rules import changed_format, format_of
 from migrator.plan.order import Needs
 from migrator.plan.plan import Plan, make_plan, ranked
-from migrator.plan.policy import Decision, Policy, decided, too_old
+from migrator.plan.policy import Decision, Policy, decide, too_old
 from migrator.plan.progress import Progress
 from migrator.plan.second_history import is_looked_for, second_history
 from migrator.postgres.retry import Trouble, retry
@@ -43,7 +43,7 @@ from migrator.report import Done
 from migrator.sql.script import Script
 
 if TYPE_CHECKING:
-    from migrator.apply.diagnosis import Standing
+    from migrator.apply.diagnosis import RunState
 
 #: What was not there when it was looked for: a schema, a table or its type.
 DOUBTED = "Compare with the role that runs `up`; only that role's rows can be relied on."
@@ -174,16 +174,16 @@ class Run:
     def see(self, history: History, migrations: tuple[Migration, ...]) -> View:
         """Plan upon a history that was read, or is known to be so by now."""
         # a crash of the server may take commits along, with synchronous_commit off
-        stand = {row.version for row in history.rows}
-        self.applied = [done for done in self.applied if done.version in stand]
-        self.rolled_back = [done for done in self.rolled_back if done.version not in stand]
+        kept = {row.version for row in history.rows}
+        self.applied = [done for done in self.applied if done.version in kept]
+        self.rolled_back = [done for done in self.rolled_back if done.version not in kept]
         policy = Policy(self.config.on_drift, self.config.on_missing, self.config.on_late)
         history = replace(history, rows=ranked(history.rows, migrations))
         plan = make_plan(migrations, history.rows)
         if plan.late:
             needs = self._reader.needs(plan.late, migrations)
             plan = make_plan(migrations, history.rows, needs)
-        decision = decided(plan, policy, self.passed_over)
+        decision = decide(plan, policy, self.passed_over)
         if second := second_history(migrations, history.others, *self._where):
             decision = replace(decision, failures=(second, *decision.failures))
         recorded = history.format if history.rows else None
@@ -243,7 +243,7 @@ class Run:
                 undoing = view.history.undoing
                 self._wait_for_undo(view.undoing[0])
             scripts = self.understand(view, migrations)
-            refuse_begun(scripts, view)
+            refuse_started(scripts, view)
             if scripts or view.history.readers_lacking:
                 self._apply_all(scripts, view.history)
 
@@ -331,14 +331,14 @@ class Run:
     def fly(self, script: Script, seen: Seen) -> Done:
         """One flight, in the run's direction; see `Flier.fly`."""
         rows = self.view.history.rows if self.view else ()
-        return Flier(self.link, self.sync, self.direction, rows, self._standing).fly(script, seen)
+        return Flier(self.link, self.sync, self.direction, rows, self._run_state).fly(script, seen)
 
-    def _standing(self) -> Standing:
-        from migrator.apply.diagnosis import Standing  # needed only when a statement failed
+    def _run_state(self) -> RunState:
+        from migrator.apply.diagnosis import RunState  # needed only when a statement failed
 
         applied = [done.version for done in self.applied]
         first = not (applied or (self.view and self.view.rows))
-        return Standing(applied, self.current, self.pending[1:], first)
+        return RunState(applied, self.current, self.pending[1:], first)
 
     def prepare(
         self,
@@ -460,7 +460,7 @@ def _plan_made(view: View) -> Event:
     return Event("plan.made", "info", {key: value for key, value in fields.items() if value})
 
 
-def refuse_begun(scripts: tuple[Script, ...], view: View) -> None:
+def refuse_started(scripts: tuple[Script, ...], view: View) -> None:
     """What began outside a transaction cannot go on inside one."""
     for script in scripts:
         version = script.migration.version

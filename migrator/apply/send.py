@@ -33,7 +33,7 @@ from migrator.report import Done
 from migrator.sql.script import Script
 
 if TYPE_CHECKING:
-    from migrator.apply.diagnosis import Standing
+    from migrator.apply.diagnosis import RunState
 
 Seen = dict[str, str | None]  # the history as our next flight must find it
 
@@ -86,7 +86,7 @@ class Flier:
     sync: Sync
     direction: Direction
     rows: Sequence[Applied]  #: the history as the plan saw it
-    standing: Callable[[], Standing]  #: what the run had done, asked when a statement is refused
+    run_state: Callable[[], RunState]  #: what the run had done, asked when a statement is refused
 
     def fly(self, script: Script, seen: Seen) -> Done:
         """One flight, sent again when the lock comes free or the connection was lost.
@@ -276,7 +276,7 @@ class Flier:
 
         version = script.migration.version
         general = self.link.config.statement_timeout
-        refused = (script, message, error.refusal, answered, self.standing(), general)
+        refused = (script, message, error.refusal, answered, self.run_state(), general)
         refusal, found = explained(self.link, self.link.connect(), *refused)
         session = self.link.connect()
         place = self.link.place_of(session)

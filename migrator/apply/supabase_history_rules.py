@@ -29,9 +29,9 @@ def mirrored(version: str, pieces: Iterable[str], columns: Collection[str]) -> W
     digits, _, name = version.partition("_")
     values = {"version": literal(digits), "name": literal(name)}
     text = _short(pieces)
-    parted = None if text is None else split(text)
-    if parted is not None:
-        values["statements"] = _array(parted)
+    found = None if text is None else split(text)
+    if found is not None:
+        values["statements"] = _array(found)
     written = [column for column in MIRRORED_COLUMNS if column in columns and column in values]
     changes = [f"{name} = EXCLUDED.{name}" for name in written if name != "version"]
     text = (
@@ -59,8 +59,8 @@ def split(text: str) -> tuple[str, ...] | None:
         return None
     statements = [one for one in found if isinstance(one, Statement)]
     ends = [0, *(_terminated(text, statement.end) for statement in statements), len(text)]
-    parted = (text[a:b].lstrip(";" + _BLANKS).rstrip(_BLANKS) for a, b in pairwise(ends))
-    return tuple(part for part in parted if part)
+    pieces = (text[a:b].lstrip(";" + _BLANKS).rstrip(_BLANKS) for a, b in pairwise(ends))
+    return tuple(part for part in pieces if part)
 
 
 def _short(pieces: Iterable[str]) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from migrator.apply.run import Run, View, refuse_begun
+from migrator.apply.run import Run, View, refuse_started
 from migrator.errors import MigratorError
 from migrator.model import Finding, Migration, Order
 from migrator.plan.order import Graph
@@ -20,7 +20,7 @@ def judged(
         failures.append(view.undo_error())
     try:
         scripts = run.understand(view, migrations)
-        refuse_begun(scripts, view)
+        refuse_started(scripts, view)
         if not failures:
             run.foresee(view.history, scripts)
     except MigratorError as error:

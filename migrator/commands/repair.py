@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from migrator.apply.tries import ONCE, persist, read_tables, until_unmoved
-from migrator.commands.repair_rules import Known, Told, afterwards, assume, given_answer, resolve
+from migrator.commands.repair_rules import Claim, Known, afterwards, assume, given_answer, resolve
 from migrator.commands.source import read_folder
 from migrator.commands.table import Output
 from migrator.errors import StoppedError, UnreachableError
@@ -31,62 +31,64 @@ def repair(run: Run, reason: str | None, **answers: str | list[str] | None) -> O
     return record_answer(run, read_folder(run), given_answer(answers, reason))
 
 
-def record_answer(run: Run, migrations: tuple[Migration, ...], told: Told) -> dict[str, str]:
+def record_answer(run: Run, migrations: tuple[Migration, ...], claim: Claim) -> dict[str, str]:
     """Record the answer; of which version it is, and what is assumed from now on, in words.
 
     Raises ConfigError when the answer does not fit what is recorded, LockedError, and what ends
     any run.
     """
-    return until_unmoved(partial(run.look, migrations), partial(_record, run, migrations, told))
+    return until_unmoved(partial(run.look, migrations), partial(_record, run, migrations, claim))
 
 
-def _record(run: Run, migrations: tuple[Migration, ...], given: Told, view: View) -> dict[str, str]:
+def _record(
+    run: Run, migrations: tuple[Migration, ...], given: Claim, view: View
+) -> dict[str, str]:
     history = view.history
     run.prepare(history, Owners.OF_SCHEMA)
     place, seen = run.link.place_of(run.link.connect()), head(history.seen())
     known = Known(migrations, view.plan, history.dirty, place, history.undoing)
-    told = resolve(known, given)
-    known = replace(known, again=_again(run, migrations, told, history))
-    assumed = assume(known, told)
+    claim = resolve(known, given)
+    known = replace(known, again=_again(run, migrations, claim, history))
+    assumed = assume(known, claim)
     fields = {
-        "version": told.version,
-        "answer": told.answer.value,
+        "version": claim.version,
+        "answer": claim.answer.value,
         "assumed": assumed.words,
-        "why": told.reason,
+        "why": claim.reason,
     }
     run.link.tell(Event("repair.assuming", "warning", fields | assumed.fields))
-    limits, what = Limits(run.config.lock_timeout), f"repair {told.version}"
+    limits, what = Limits(run.config.lock_timeout), f"repair {claim.version}"
     begin = opening(place, limits, what, seen, owners=Owners.OF_SCHEMA)
     record = write(place, assumed.records)
     send = partial(_send, run, ";\n".join((*begin, record, "COMMIT", *TAIL)))
     try:
-        persist(run.link, send, ONCE, told.version, run.config.lock_timeout)
+        persist(run.link, send, ONCE, claim.version, run.config.lock_timeout)
     except LostError as error:
         raise UnreachableError(
             f"the connection was lost while the answer was recorded: {error}",
-            version=told.version,
-            outcome=f"unknown: `status` shows the state of {told.version}",
+            version=claim.version,
+            outcome=f"unknown: `status` shows the state of {claim.version}",
         ) from error
-    run.see(replace(history, rows=afterwards(known, told)), migrations)
+    run.see(replace(history, rows=afterwards(known, claim)), migrations)
     run.outcome = f"recorded: {assumed.words}"
-    return {"version": told.version, "assumed": assumed.words}
+    return {"version": claim.version, "assumed": assumed.words}
 
 
 def _again(
-    run: Run, migrations: tuple[Migration, ...], told: Told, history: History
+    run: Run, migrations: tuple[Migration, ...], claim: Claim, history: History
 ) -> tuple[str, ...]:
     """The repeatables that run again, as what they made may have gone with an applied migration."""
     recorded = {row.version: row for row in history.rows}
-    row = recorded.get(told.version)
-    gone = told.answer is Answer.NOT_APPLIED or told.version in history.undoing
+    row = recorded.get(claim.version)
+    gone = claim.answer is Answer.NOT_APPLIED or claim.version in history.undoing
     if row is None or row.repeatable or not gone or not any(r.repeatable for r in history.rows):
         return ()
     query = partial(read_kept, lock_timeout_ms=run.config.lock_timeout)
     places = {version: kept.place for version, kept in read_tables(run.link, query).items()}
     rows = [row for row in history.rows if row.version in places]
-    if told.version not in places:  # it has gone meanwhile, which the guard will say
+    if claim.version not in places:  # it has gone meanwhile, which the guard will say
         return ()
-    return tuple(pending_again(rows, places, [told.version], migrations)[told.version])
+    return tuple(pending_again(rows, places, [claim.version], migrations)[claim.version])
 
 
 def _send(run: Run, text: str) -> None:

@@ -40,7 +40,7 @@ ASSUMED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Claim:
     """What a person said of one migration, and why."""
 
     answer: Answer
@@ -70,7 +70,7 @@ class Assumption:
     records: tuple[Write, ...]  #: what records it, the log's line among them
 
 
-def given_answer(answers: Mapping[str, str | Sequence[str] | None], reason: str | None) -> Told:
+def given_answer(answers: Mapping[str, str | Sequence[str] | None], reason: str | None) -> Claim:
     """The one answer that was given; ConfigError for none or several, or without a reason."""
     given = [(ANSWERS[name], value) for name, value in answers.items() if value is not None]
     if len(given) != 1 or not (reason or "").strip():
@@ -82,58 +82,58 @@ def given_answer(answers: Mapping[str, str | Sequence[str] | None], reason: str 
     [(answer, value)] = given
     named = [value] if isinstance(value, str) else value
     version, *new = (name.removesuffix(".sql") for name in named)
-    return Told(answer, version, reason or "", *new)
+    return Claim(answer, version, reason or "", *new)
 
 
-def resolve(known: Known, told: Told) -> Told:
-    """`told` with whole versions where a number alone was given, 3 for 003_orders.
+def resolve(known: Known, claim: Claim) -> Claim:
+    """`claim` with whole versions where a number alone was given, 3 for 003_orders.
 
     Raises ConfigError where several have that number.
     """
     applied = [row.version for row in known.plan.applied]
     files = [migration.version for migration in known.migrations]
-    begun = [*known.dirty, *known.undoing]
+    started = [*known.dirty, *known.undoing]
     candidates = {
         Answer.APPLIED: [*files, *known.undoing],
         Answer.NOT_APPLIED: [*applied, *known.dirty],
-        Answer.DONE: begun,
-        Answer.RETRY: begun,
+        Answer.DONE: started,
+        Answer.RETRY: started,
         Answer.ACCEPT: applied,
         Answer.RENAME: [row.version for row in (*known.plan.missing, *known.plan.ahead)],
-    }[told.answer]
+    }[claim.answer]
     pending = [migration.version for migration in known.plan.pending]
-    version = find_version(told.version, dict.fromkeys(candidates))
-    return replace(told, version=version, new=find_version(told.new, pending))
+    version = find_version(claim.version, dict.fromkeys(candidates))
+    return replace(claim, version=version, new=find_version(claim.new, pending))
 
 
-def assume(known: Known, told: Told) -> Assumption:
+def assume(known: Known, claim: Claim) -> Assumption:
     """What the answer comes to; ConfigError when it does not fit what is known."""
-    changes, fields = _RULES[told.answer](known, told)
-    words = ASSUMED[told.answer].format(version=told.version, **fields)
+    changes, fields = _RULES[claim.answer](known, claim)
+    words = ASSUMED[claim.answer].format(version=claim.version, **fields)
     if known.again:
         words += f"; the next `up` also runs {', '.join(known.again)} again"
-    version = told.new or told.version
-    if told.new:
-        fields = {"was": told.version, **fields}
-    line = rows.answer(known.place, version, told.answer, told.reason, words, **fields)
+    version = claim.new or claim.version
+    if claim.new:
+        fields = {"was": claim.version, **fields}
+    line = rows.answer(known.place, version, claim.answer, claim.reason, words, **fields)
     return Assumption(words, fields, (*changes, line))
 
 
-def afterwards(known: Known, told: Told) -> tuple[Applied, ...]:
+def afterwards(known: Known, claim: Claim) -> tuple[Applied, ...]:
     """The rows of the history once the answer is recorded."""
     files = {migration.version: migration for migration in known.migrations}
     rows = {row.version: row for row in known.plan.applied}
-    row, file = rows.get(told.version), files.get(told.new or told.version)
+    row, file = rows.get(claim.version), files.get(claim.new or claim.version)
     for version in known.again:
         rows.pop(version, None)
-    if told.answer is Answer.NOT_APPLIED:
-        rows.pop(told.version, None)
-    elif told.answer is Answer.APPLIED and file and row is None:
+    if claim.answer is Answer.NOT_APPLIED:
+        rows.pop(claim.version, None)
+    elif claim.answer is Answer.APPLIED and file and row is None:
         rows[file.version] = Applied(file.version, file.number, file.checksum, rank=file.rank)
-    elif told.answer is Answer.ACCEPT and file and row:
+    elif claim.answer is Answer.ACCEPT and file and row:
         rows[file.version] = replace(row, checksum=file.checksum, floor=sets_floor(file))
-    elif told.answer is Answer.RENAME and file and row:
-        del rows[told.version]
+    elif claim.answer is Answer.RENAME and file and row:
+        del rows[claim.version]
         rows[file.version] = replace(row, version=file.version, number=file.number, rank=file.rank)
     return tuple(sorted(rows.values(), key=lambda row: row.order))
 
@@ -141,44 +141,44 @@ def afterwards(known: Known, told: Told) -> tuple[Applied, ...]:
 _Ruled = tuple[list[Write], dict[str, str]]  # the changes of the history, and what is known
 
 
-def _applied(known: Known, told: Told) -> _Ruled:
-    if told.version in known.undoing:  # it is recorded, and its undo is given up
-        return _run_again(known, told), {}
-    _check_versioned(known, told.version)
-    migration = _pending(known, told.version)
+def _applied(known: Known, claim: Claim) -> _Ruled:
+    if claim.version in known.undoing:  # it is recorded, and its undo is given up
+        return _run_again(known, claim), {}
+    _check_versioned(known, claim.version)
+    migration = _pending(known, claim.version)
     floor = sets_floor(migration)
     return [rows.record(known.place, migration, "NULL", floor=floor)], {}
 
 
-def _not_applied(known: Known, told: Told) -> _Ruled:
-    recorded = any(row.version == told.version for row in known.plan.applied)
-    if not recorded and told.version not in known.dirty:
-        raise _unfitting(f"{told.version} is neither applied nor started")
-    forgotten = [rows.forget(known.place, told.version)] if recorded else []
-    return [*forgotten, *_run_again(known, told)], {}
+def _not_applied(known: Known, claim: Claim) -> _Ruled:
+    recorded = any(row.version == claim.version for row in known.plan.applied)
+    if not recorded and claim.version not in known.dirty:
+        raise _unfitting(f"{claim.version} is neither applied nor started")
+    forgotten = [rows.forget(known.place, claim.version)] if recorded else []
+    return [*forgotten, *_run_again(known, claim)], {}
 
 
-def _run_again(known: Known, told: Told) -> list[Write]:
+def _run_again(known: Known, claim: Claim) -> list[Write]:
     """What they made may have been lost with what was taken back."""
-    return list(rows.forget_repeatables(known.place, told.version, known.again))
+    return list(rows.forget_repeatables(known.place, claim.version, known.again))
 
 
-def _interrupted(known: Known, told: Told) -> _Ruled:
-    progress = known.dirty.get(told.version) or known.undoing.get(told.version)
+def _interrupted(known: Known, claim: Claim) -> _Ruled:
+    progress = known.dirty.get(claim.version) or known.undoing.get(claim.version)
     if progress is None or progress.interrupted is None:
-        raise _unfitting(f"no statement of {told.version} was interrupted")
+        raise _unfitting(f"no statement of {claim.version} was interrupted")
     number, what = str(progress.interrupted.number), progress.interrupted.what
     return [], {"number": number, "what": what, "by": COMMAND_OF[progress.way]}
 
 
-def _accepted(known: Known, told: Told) -> _Ruled:
-    row = next((row for row in known.plan.applied if row.version == told.version), None)
+def _accepted(known: Known, claim: Claim) -> _Ruled:
+    row = next((row for row in known.plan.applied if row.version == claim.version), None)
     if row is None:
-        raise _unfitting(f"{told.version} is not applied")
-    _check_versioned(known, told.version)
-    migration = next((m for m in known.migrations if m.version == told.version), None)
+        raise _unfitting(f"{claim.version} is not applied")
+    _check_versioned(known, claim.version)
+    migration = next((m for m in known.migrations if m.version == claim.version), None)
     if migration is None:
-        raise _unfitting(f"this folder has no file for {told.version}")
+        raise _unfitting(f"this folder has no file for {claim.version}")
     if row.checksum is not None and migration not in known.plan.drifted:
         raise _unfitting(f"{migration.file} has not changed since it was applied")
     fields = {
@@ -189,29 +189,29 @@ def _accepted(known: Known, told: Told) -> _Ruled:
     return [rows.accept(known.place, migration, floor=sets_floor(migration))], fields
 
 
-def _renamed(known: Known, told: Told) -> _Ruled:
+def _renamed(known: Known, claim: Claim) -> _Ruled:
     gone = (*known.plan.missing, *known.plan.ahead)
-    row = next((row for row in gone if row.version == told.version), None)
+    row = next((row for row in gone if row.version == claim.version), None)
     if row is None:
-        raise _unfitting(f"{told.version} is not an applied migration whose file is gone")
-    _check_versioned(known, told.new)
-    if told.version in known.undoing:
-        raise _unfitting(f"the undo of {told.version} was started and is not finished")
-    migration = _pending(known, told.new)
-    if told.new in known.dirty:
-        raise _unfitting(f"{told.new} was started as a migration of its own")
+        raise _unfitting(f"{claim.version} is not an applied migration whose file is gone")
+    _check_versioned(known, claim.new)
+    if claim.version in known.undoing:
+        raise _unfitting(f"the undo of {claim.version} was started and is not finished")
+    migration = _pending(known, claim.new)
+    if claim.new in known.dirty:
+        raise _unfitting(f"{claim.new} was started as a migration of its own")
     if row.checksum not in (migration.checksum, migration.raw_checksum):
         raise ConfigError(
-            f"{migration.file} has not the text of {told.version}: recorded "
+            f"{migration.file} has not the text of {claim.version}: recorded "
             f"{short(row.checksum)}, file {short(migration.checksum)}",
             remedy="Give the file the text that was applied, or restore the old file; a change "
             "goes into a new migration.",
         )
-    fields = {"new": told.new, "checksum": migration.checksum}
-    return [rows.rename_row(known.place, told.version, told.new)], fields
+    fields = {"new": claim.new, "checksum": migration.checksum}
+    return [rows.rename_row(known.place, claim.version, claim.new)], fields
 
 
-_RULES: dict[Answer, Callable[[Known, Told], _Ruled]] = {
+_RULES: dict[Answer, Callable[[Known, Claim], _Ruled]] = {
     Answer.APPLIED: _applied,
     Answer.NOT_APPLIED: _not_applied,
     Answer.DONE: _interrupted,

@@ -7,7 +7,7 @@ from typing import Any
 from migrator import __version__
 from migrator.apply.run import Run
 from migrator.commands.overview import graph_of, judged, log_line, states
-from migrator.commands.report_rules import begun, verdict, way_out
+from migrator.commands.report_rules import started_rows, verdict, way_out
 from migrator.commands.source import read_folder
 from migrator.commands.table import Output
 from migrator.errors import AccessError
@@ -38,7 +38,7 @@ def report(run: Run, *, markdown: bool) -> Output:
         "verdict": said + way_out(failures),
         "findings": [finding.as_dict() for finding in findings],
         "at_work": view.history.at_work,
-        "dirty": begun(view.history.dirty | view.history.undoing, view.dirty + view.undoing),
+        "dirty": started_rows(view.history.dirty | view.history.undoing, view.dirty + view.undoing),
         "migrations": states(view),
         "graph": graph_of(run, view, migrations),
         "log": log,

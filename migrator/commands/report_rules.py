@@ -49,7 +49,7 @@ def unfinished(
 WAIT = "Wait: a runner is at work on it."
 
 
-def begun(dirty: Mapping[str, Progress], versions: Sequence[str]) -> list[dict[str, Any]]:
+def started_rows(dirty: Mapping[str, Progress], versions: Sequence[str]) -> list[dict[str, Any]]:
     """How far each of `versions` has come that began outside a transaction and is not finished."""
     rows = []
     for version in versions:

@@ -26,7 +26,7 @@ from migrator.model import Applied, Event, Migration
 from migrator.no_transaction.run import apply_alone
 from migrator.plan.plan import make_plan
 from migrator.plan.second_history import nothing_here
-from migrator.plan.undo import Origin, UndoPlan, UndoStep, Wish, check_begun, make_undo
+from migrator.plan.undo import Origin, UndoPlan, UndoStep, Wish, check_started, make_undo
 from migrator.report import Done
 
 
@@ -101,7 +101,7 @@ def _plan(
     run.link.tell(Event("plan.made", "info", {**fields, "applied_count": len(rows)}))
     run.warn(plan.warnings)
     plan.raise_failures()
-    check_begun(plan, wish, history.undoing)
+    check_started(plan, wish, history.undoing)
     return plan
 
 

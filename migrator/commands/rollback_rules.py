@@ -50,13 +50,13 @@ def remedy_for(step: UndoStep, found: Sequence[tuple[str, Created]]) -> str:
 
 
 def what_it_means(
-    step: UndoStep, sqlstate: str | None, untried: Sequence[str], standing: str | None = None
+    step: UndoStep, sqlstate: str | None, untried: Sequence[str], outcome: str | None = None
 ) -> str:
-    """The state of the database after a refused undo; of a no-transaction one `standing` is it."""
+    """The state of the database after a refused undo; of a no-transaction one `outcome` is it."""
     version = step.row.version
     said = f"the undo of {version} was rolled back, and {version} is still applied"
-    if not step.script.transactional and standing:
-        said = standing
+    if not step.script.transactional and outcome:
+        said = outcome
     elif sqlstate == ESCAPED:
         said = (
             f"what the undo of {version} did before its own COMMIT is committed, and {version} is "

@@ -46,7 +46,7 @@ def find_undo(session: Session, place: Place, version: str) -> tuple[str | None,
         run_id=literal(place.run_id),
         event=literal(ROLLED_BACK),
     )
-    stands, spent = session.send(looking(place, version, find))[0]
-    if stands:
+    remains, spent = session.send(looking(place, version, find))[0]
+    if remains:
         return None
     return (place.run_id, spent) if spent is not None else ("", 0)

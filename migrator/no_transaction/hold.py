@@ -20,7 +20,7 @@ from migrator.history.flight import ESCAPED
 from migrator.history.place import Limits, marker
 from migrator.history.proof import TAMPERED
 from migrator.no_transaction.leftover_lock import free_lock, is_left
-from migrator.no_transaction.steps import escaped, standing, tampered
+from migrator.no_transaction.steps import escaped, outcome_of, tampered
 from migrator.plan.progress import Progress
 from migrator.postgres.session import LostError, ServerError
 from migrator.sql.script import Script
@@ -52,10 +52,10 @@ class Hold:
 
         Raises ConfigError when a pooler has taken the session away, and so the lock with it.
         """
-        with self._given_back():
+        with self._giving_back():
             self._take()
             try:
-                with self._told():
+                with self._with_outcome():
                     yield
             except ServerError as error:
                 if error.refusal.sqlstate != ESCAPED:
@@ -63,7 +63,7 @@ class Hold:
                 freed = free_lock(self.session, self.place, self._holder, self.link.watch)
                 message = f"{self.version}: {error.refusal.message}"
                 raise ConfigError(
-                    message, remedy=escaped(None if freed else self._holder), outcome=self._standing
+                    message, remedy=escaped(None if freed else self._holder), outcome=self._outcome
                 ) from error
         if self._left_by:
             raise ConfigError(
@@ -82,10 +82,10 @@ class Hold:
         [(self._holder,)] = persist(self.link, take_lock, (Cause.FULL, Cause.HELD))
 
     @property
-    def _standing(self) -> str:
+    def _outcome(self) -> str:
         if self.doubt:
             return f"unknown: {self.doubt}; see `status`"
-        return standing(self.version, self.progress)
+        return outcome_of(self.version, self.progress)
 
     @property
     def limits(self) -> Limits:
@@ -96,7 +96,7 @@ class Hold:
         return Limits(lock_timeout, timeout, self.config.search_path)
 
     @contextlib.contextmanager
-    def patient(self, may_wait: bool) -> Iterator[None]:
+    def waiting_longer(self, may_wait: bool) -> Iterator[None]:
         """Within, wait longer for locks, where that keeps nobody waiting.
 
         A build that gives up because some transaction lasts for longer than LOCK_TIMEOUT would
@@ -120,31 +120,31 @@ class Hold:
                 self.doubt = f"{self._called} was running, and the server did not answer any more"
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _with_outcome(self) -> Iterator[None]:
         """Whatever ends the run says what it leaves behind."""
         try:
             yield
         except StoppedError as error:
-            error.details["outcome"] = self._standing
+            error.details["outcome"] = self._outcome
             with contextlib.suppress(Exception), self.link.watch.cleaning_up():
                 detail = {"message": str(error), "undone": False}
                 self.session.send(journal.fail(self.place, self.version, self.at, detail, self.way))
             raise
         except MigratorError as error:
-            error.details["outcome"] = self._standing
+            error.details["outcome"] = self._outcome
             raise
         except ServerError as error:
             if error.refusal.sqlstate == ESCAPED:
                 raise
-            self.link.refuse_distrusted(error, self._standing)
+            self.link.refuse_distrusted(error, self._outcome)
             if error.refusal.sqlstate == TAMPERED:
-                raise tampered(self.script, error.refusal.message, self._standing) from error
+                raise tampered(self.script, error.refusal.message, self._outcome) from error
             raise AccessError(
-                f"the server refused what the job itself needs: {error}", outcome=self._standing
+                f"the server refused what the job itself needs: {error}", outcome=self._outcome
             ) from error
 
     @contextlib.contextmanager
-    def _given_back(self) -> Iterator[None]:
+    def _giving_back(self) -> Iterator[None]:
         """Give the lock and the session's settings back, whatever happened."""
         try:
             yield
@@ -158,7 +158,7 @@ class Hold:
                     self._left_by = self._holder
                     self._freed = free_lock(self.session, self.place, self._holder, self.link.watch)
 
-    def again(self, send: Callable[[], _T], spent: Callable[[], float] = float) -> _T:
+    def retried(self, send: Callable[[], _T], spent: Callable[[], float] = float) -> _T:
         limit = self.limits.lock_timeout
         return persist(self.link, send, (Cause.BUSY,), self.version, limit, spent=spent)
 

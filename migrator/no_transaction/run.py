@@ -1,6 +1,17 @@
 """Runs one no-transaction migration, or undo, statement by statement; docs/design.md section 5.
 
-Whatever was started earlier and has no outcome is settled by the catalog first.
+Whatever was started earlier and has no outcome is settled by the catalog first. Of each statement:
+
+    state         in the journal       what may follow
+    not started   nothing              a SET is sent each time, and has no line; what may share a
+                                       transaction is sent with its outcome: done, or not started;
+                                       of others the intent is written first: started
+    started       an intent            an answer, and the catalog agrees: done; a refusal, and
+                                       nothing of it is left: not started; anything else:
+                                       interrupted
+    interrupted   an intent, of a      `settle`: done; run again: started; clean up, finalize or
+                  hold that is over    wait: looked at again; a person must answer: 14
+    done          an outcome           the next statement; behind the last the history's row
 """
 
 from __future__ import annotations
@@ -138,15 +149,15 @@ class _Visit:
         try:
             self.seen, self.first = head(seen), not seen
             text = journal.read_progress(self.place, self.version, self.seen)
-            rows = self.hold.again(lambda: self.hold.send(text))
+            rows = self.hold.retried(lambda: self.hold.send(text))
         except ServerError as error:
             if error.refusal.sqlstate != MOVED:
                 raise
             return self._recorded()
         lines = read_lines(rows[0][0])
-        begun = fold(lines).get(self.version, self.hold.progress)
-        if begun.way is self.way:
-            self.hold.progress = begun
+        started = fold(lines).get(self.version, self.hold.progress)
+        if started.way is self.way:
+            self.hold.progress = started
         self.hold.doubt = ""
         check_unchanged(self.script, self.hold.progress)
         self.hold.session.hear = partial(self.link.tell_notice, self.version)
@@ -157,13 +168,13 @@ class _Visit:
                     self.hold.send(journal.LIVELY)
                 self.hold.at = step.number
                 self.waited = 0.0
-                self.hold.again(partial(self._carry_out, step), lambda: self.waited)
+                self.hold.retried(partial(self._carry_out, step), lambda: self.waited)
         check_settled(self.script, self.hold.progress)
         spent_ms = str(self.hold.progress.spent_ms)
         writes = (*self.direction.record(self.script, self.place, spent_ms), *self.also)
         text = journal.finish(self.place, writes, self.seen)
         with self.hold.committing():
-            self.hold.again(lambda: self.hold.send(text))
+            self.hold.retried(lambda: self.hold.send(text))
         return Done(self.version, self.hold.progress.spent_ms)
 
     def _carry_out(self, step: FileStatement) -> None:
@@ -181,7 +192,7 @@ class _Visit:
             except _NotInCompanyError:  # what this file does not know of newer servers
                 step = replace(step, effect=Effect(Act.ASK))
                 self.lone = step.number
-        with self.hold.patient(self._may_wait(step.effect)):
+        with self.hold.waiting_longer(self._may_wait(step.effect)):
             self._begin(step)
             self._run(step)
 
@@ -197,7 +208,7 @@ class _Visit:
         def judge() -> Verdict:
             return rule(effect, before, look(self.hold.session, effect, mark, before))
 
-        with self.hold.patient(self._may_wait(effect)):
+        with self.hold.waiting_longer(self._may_wait(effect)):
             while True:
                 verdict = self._when_idle(step, judge)
                 fields = {**step.fields, "seen": verdict.seen, "verdict": verdict.next.value}
@@ -227,7 +238,7 @@ class _Visit:
                 raise _StillAtWorkError(verdict)
             return verdict
 
-        def tell_retry(error: _StillAtWorkError, _attempt: int) -> None:
+        def report_retry(error: _StillAtWorkError, _attempt: int) -> None:
             verdict = error.verdict
             fields = {**step.fields, "seen": verdict.seen, "verdict": verdict.next.value}
             self.link.tell(Event("statement.settled", "info", fields))
@@ -235,7 +246,7 @@ class _Visit:
         limit = limit_seconds(self.config.wait_timeout)
         try:
             return retry(
-                once, self.link.watch, Trouble(_StillAtWorkError, lambda: limit, tell_retry)
+                once, self.link.watch, Trouble(_StillAtWorkError, lambda: limit, report_retry)
             )
         except _StillAtWorkError as error:
             raise LockedError(
@@ -285,7 +296,7 @@ class _Visit:
         text = journal.conclude(
             self.place, self.version, step.number, step.sha256, how, self.seen, self.way
         )
-        self._is_done(step, self.hold.again(lambda: self.hold.send(text)), how)
+        self._is_done(step, self.hold.retried(lambda: self.hold.send(text)), how)
 
     def _is_done(self, step: FileStatement, rows: Rows, how: How) -> None:
         spent_ms = int(rows[0][0]) if rows and rows[0][0] is not None else None
@@ -322,11 +333,11 @@ class _Visit:
         self, step: FileStatement, message: Message, error: ServerError, answered: int | None
     ) -> MigratorError:
         """What a refused statement ends the run with; recorded, with what is left of it undone."""
-        from migrator.apply.diagnosis import Standing
+        from migrator.apply.diagnosis import RunState
         from migrator.apply.inquiry import explained  # only when one failed
 
-        standing = Standing((), None, (), first=self.first)
-        refused = (self.script, message, error.refusal, answered, standing)
+        run_state = RunState((), None, (), first=self.first)
+        refused = (self.script, message, error.refusal, answered, run_state)
         refusal, found = explained(self.link, self.hold.session, *refused)
         undone = True
         with contextlib.suppress(ServerError, TablesBusyError):

@@ -93,17 +93,17 @@ def steps(script: Script) -> Iterator[FileStatement]:
 COMMAND_OF = {Way.FORTH: "up", Way.BACK: "rollback"}
 
 
-def standing(version: str, progress: Progress) -> str:
+def outcome_of(version: str, progress: Progress) -> str:
     """What a migration or its undo has come to, for the person on call."""
     done = ", ".join(map(str, sorted(progress.done)))
     back = progress.way is Way.BACK
-    if not progress.begun:
+    if not progress.started:
         if back:
             return f"{version} is still applied, and nothing of it was undone"
         return f"{version} is not applied, and nothing of it is left"
     parts = [f"{f'the undo of {version}' if back else version} is not finished"]
     if done:
-        parts.append(f"done and standing: statement {done}")
+        parts.append(f"done and committed: statement {done}")
     if progress.interrupted is not None:
         parts.append(f"statement {progress.interrupted.number} is to be settled")
     return "; ".join(parts)

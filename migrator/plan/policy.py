@@ -52,7 +52,7 @@ LABELS: dict[type[MigratorError], str] = {
 }
 
 
-def decided(plan: Plan, policy: Policy, passed_over: tuple[Finding, ...] = ()) -> Decision:
+def decide(plan: Plan, policy: Policy, passed_over: tuple[Finding, ...] = ()) -> Decision:
     """What to run and what to warn about under `policy`; raises nothing.
 
     `passed_over` are files of the folder that are no migrations, and may be meant to be.

@@ -81,7 +81,7 @@ class Progress:
     way: Way = Way.FORTH
 
     @property
-    def begun(self) -> bool:
+    def started(self) -> bool:
         return bool(self.done) or self.interrupted is not None
 
     def undone(self, number: int) -> Progress:
@@ -96,7 +96,7 @@ def fold(lines: Iterable[Line]) -> dict[str, Progress]:
     found: dict[str, Progress] = {}
     for line in lines:
         found[line.version] = _after(found.get(line.version, Progress()), line)
-    return {version: progress for version, progress in found.items() if progress.begun}
+    return {version: progress for version, progress in found.items() if progress.started}
 
 
 def read_lines(rows: Iterable[Sequence[Any]]) -> list[Line]:
@@ -126,10 +126,10 @@ def _after(progress: Progress, line: Line) -> Progress:
         return Progress({**progress.done, number: detail["sha256"]}, spent, None, way)
     if line.event in {FAILED, ROLLBACK_FAILED}:
         return progress.undone(number) if detail.get("undone") else progress
-    told = Answer(detail["answer"]) if line.event == REPAIRED else Answer.APPLIED
-    if told is Answer.DONE and progress.interrupted is not None:
+    answer = Answer(detail["answer"]) if line.event == REPAIRED else Answer.APPLIED
+    if answer is Answer.DONE and progress.interrupted is not None:
         done = {**progress.done, progress.interrupted.number: progress.interrupted.sha256}
         return Progress(done, spent, None, way)
-    if told in {Answer.DONE, Answer.RETRY}:
+    if answer in {Answer.DONE, Answer.RETRY}:
         return Progress(progress.done, spent, None, way)
     return Progress()

@@ -155,9 +155,9 @@ def make_undo(
     return UndoPlan(tuple(steps), tuple(warnings), failures)
 
 
-def check_begun(plan: UndoPlan, wish: Wish, begun: Mapping[str, Progress]) -> None:
+def check_started(plan: UndoPlan, wish: Wish, started: Mapping[str, Progress]) -> None:
     """DirtyError for an undo that began outside a transaction and would not go on so."""
-    stays = [version for version in begun if version not in plan.versions]
+    stays = [version for version in started if version not in plan.versions]
     if wish.to is not None and stays:
         raise DirtyError(
             f"undone in part, and to stay: {', '.join(stays)}",
@@ -166,7 +166,7 @@ def check_begun(plan: UndoPlan, wish: Wish, begun: Mapping[str, Progress]) -> No
         )
     for step in plan.steps:
         version, file = step.row.version, step.script.migration.file
-        if step.script.transactional and version in begun:
+        if step.script.transactional and version in started:
             raise DirtyError(
                 f"{file}: it began as a no-transaction file and is not finished, and now it is "
                 "none",

@@ -133,9 +133,9 @@ def read_facts(start: Moment, steps: Sequence[Ranked]) -> tuple[Fact, ...]:
     end = steps[-1][2] if steps else start
     found: list[tuple[int, Fact]] = []
     for step in steps:
-        told = list(_Statement(start, *step).facts())
-        slow = any(fact.danger in {Danger.SCAN, Danger.REWRITE} for _, fact in told)
-        found += [pair for pair in told if not (slow and pair[1].danger is Danger.HELD)]
+        said = list(_Statement(start, *step).facts())
+        slow = any(fact.danger in {Danger.SCAN, Danger.REWRITE} for _, fact in said)
+        found += [pair for pair in said if not (slow and pair[1].danger is Danger.HELD)]
     kept = (fact for oid, fact in found if not _still_resolves(oid, fact, start, end))
     return tuple(dict.fromkeys(kept))
 
@@ -256,14 +256,14 @@ class _Statement:
         if self.before.counted and self.after.counted and after >= before:
             return after > before
         if not self.after.counted:
-            return True if self._told(oid) else self._unknown()
+            return True if self._reported(oid) else self._unknown()
         return None
 
     def _unknown(self) -> bool | None:
         """Where nothing is counted, DEBUG1 speaks of tables that are checked, not of rows."""
         return None if self.ran.word in ROWS_ONLY | CODE else False
 
-    def _told(self, oid: int) -> bool:
+    def _reported(self, oid: int) -> bool:
         """Whether DEBUG1 named it; of a foreign key it names the constraint alone."""
         if self.keys and self.after.locks.get(oid, -1) > self.before.locks.get(oid, -1):
             return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from migrator.apply.diagnosis import Standing
+from migrator.apply.diagnosis import RunState
 from migrator.apply.inquiry import explained
 from migrator.apply.run import Run
 from migrator.history.flight import Message
@@ -179,9 +179,9 @@ class _File:
                 raise
             answered = session.answered
             session.tidy()
-            standing = Standing((), None, ())
+            run_state = RunState((), None, ())
             _, found = explained(
-                self.link, session, self.script, message, error.refusal, answered, standing
+                self.link, session, self.script, message, error.refusal, answered, run_state
             )
             found.details["outcome"] = "nothing but a scratch database was touched"
             raise found from error

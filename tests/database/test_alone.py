@@ -137,7 +137,7 @@ def test_a_refused_statement_leaves_the_others_standing_and_the_rest_may_be_mend
     result = run_job(database.url, folder)
     assert result.code == 15
     assert (result.error["line"], result.error["sqlstate"]) == (3, "22012")
-    assert result.report["outcome"] == ("001_a is not finished; done and standing: statement 1")
+    assert result.report["outcome"] == ("001_a is not finished; done and committed: statement 1")
     [shown] = json.loads(run_job(database.url, folder, "status", "--json").stdout)["migrations"]
     assert shown["state"] == "dirty"
     assert run_job(database.url, folder, "verify").code == 14
@@ -577,7 +577,7 @@ def test_the_role_that_supabase_gives_may_do_all_of_it(
         (
             "schema_migrations",
             "NEW.version = '002_index'",
-            "002_index is not finished; done and standing: statement 1",
+            "002_index is not finished; done and committed: statement 1",
         ),
     ],
 )
@@ -610,7 +610,7 @@ def test_what_stands_is_said_when_the_file_changes_under_the_run(
     listener = Listener("statement.done", lambda: write_folder(folder, {"001_a.sql": changed}))
     result = run_listening(listener, database.url, folder)
     assert (result.code, result.error["type"]) == (10, "SourceError")
-    assert result.report["outcome"] == "001_a is not finished; done and standing: statement 1"
+    assert result.report["outcome"] == "001_a is not finished; done and committed: statement 1"
 
 
 def test_an_outcome_that_finds_the_log_busy_is_written_again_and_nothing_is_run_twice(

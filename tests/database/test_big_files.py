@@ -199,7 +199,7 @@ def test_a_file_that_changes_while_it_is_sent_is_refused_and_rolled_back(
     assert result.applied == ["000_first"]
     assert result.report["findings"][0]["file"] == "001_a.sql"
     assert result.report["outcome"] == (
-        "001_a was rolled back; applied by this run and standing: 000_first"
+        "001_a was rolled back; applied by this run and committed: 000_first"
     )
     assert database.query("SELECT to_regclass('t')") == [(None,)]
     assert database.query("SELECT version FROM schema_migrations") == [("000_first",)]

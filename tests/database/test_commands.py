@@ -300,7 +300,7 @@ def test_text_is_aligned_and_ends_with_what_to_do(database: Database, tmp_path: 
     assert "    \u0020 SELECT nope;\n             ^\n" in text
     assert "FAILED (StatementError, exit code 15)\n" in text
     assert f"{folder}/003_c.sql:2:10: ERROR 42703" in " ".join(text.split())
-    outcome = "database: 003_c was rolled back; applied by this run and standing: 001_a, 002_b"
+    outcome = "database: 003_c was rolled back; applied by this run and committed: 001_a, 002_b"
     assert outcome in " ".join(text.split())
     assert "what to do: " in text
 

@@ -77,7 +77,7 @@ def test_it_says_what_stands_and_what_was_not_tried(database: Database, tmp_path
     result = run_job(database.url, write_folder(tmp_path, files))
     assert result.code == 15
     assert result.report["outcome"] == (
-        "002_b was rolled back; applied by this run and standing: 001_a; not tried: 003_c"
+        "002_b was rolled back; applied by this run and committed: 001_a; not tried: 003_c"
     )
     assert result.applied == ["001_a"]
     assert result.report["pending"] == ["002_b", "003_c"]

@@ -85,7 +85,7 @@ def test_a_refused_statement_leaves_what_ran_and_the_rest_may_be_mended(
     result = run_job(database.url, folder, "rollback", "--from-files")
     assert (result.code, result.error["line"]) == (15, 3)
     assert result.report["outcome"] == (
-        "the undo of 002_index is not finished; done and standing: statement 1; "
+        "the undo of 002_index is not finished; done and committed: statement 1; "
         "not tried: 001_table"
     )
     assert result.error["remedy"] == "Fix 002_index.down.sql and run again."

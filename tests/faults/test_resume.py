@@ -299,7 +299,7 @@ def test_a_stop_in_mid_statement_is_23_at_once_and_settled_by_the_next_run(
     stopped = job.result(timeout=2)
     assert stopped.code == 23
     assert stopped.report["outcome"] == (
-        "001_alone is not finished; done and standing: statement 2; statement 3 is to be settled"
+        "001_alone is not finished; done and committed: statement 2; statement 3 is to be settled"
     )
     assert not running(interrupted)
     holder.close()

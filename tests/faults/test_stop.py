@@ -53,7 +53,7 @@ OURS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'migrator/test
 OBSERVES = "SELECT pid FROM pg_stat_activity WHERE query LIKE '/* migrator observes */%'"
 TABLES = "SELECT to_regclass('a') IS NOT NULL, to_regclass('b') IS NOT NULL"
 UNTOUCHED = "nothing was changed"
-STANDS = "applied by this run and standing: 001_a"
+STANDS = "applied by this run and committed: 001_a"
 FULL_FOR_LONG = Refuse("(ECIRCUITBREAKER) failed to retrieve database credentials")  # waits 30 s
 
 By = signal.Signals | None  #: None is the deadline
@@ -331,7 +331,7 @@ def test_after_the_commit_the_migration_is_told_to_stand(
         job.process.send_signal(signal.SIGTERM)
         result = job.result(timeout=STOP_SECONDS)
     assert (result.code, result.applied) == (23, ["001_a", "002_b"]), result.stderr
-    stands = "applied by this run and standing: 001_a, 002_b; nothing was left half done"
+    stands = "applied by this run and committed: 001_a, 002_b; nothing was left half done"
     assert result.report["outcome"] == stands
     assert database.query("SELECT 1 FROM schema_migrations WHERE version = '003_c'") == []
 
@@ -364,7 +364,7 @@ def test_a_stop_while_the_row_behind_an_answered_commit_is_looked_for(
         job.process.send_signal(signal.SIGTERM)
         result = job.result(timeout=STOP_SECONDS)
     assert (result.code, result.applied) == (23, ["001_a", "002_b"]), result.stderr
-    stands = "applied by this run and standing: 001_a, 002_b; nothing was left half done"
+    stands = "applied by this run and committed: 001_a, 002_b; nothing was left half done"
     assert result.report["outcome"] == stands
 
 

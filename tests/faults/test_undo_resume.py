@@ -202,7 +202,7 @@ def test_a_stop_cancels_the_undo_and_says_what_it_leaves(dropping: Case) -> None
         stopped = job.result(timeout=2)
     assert stopped.code == 23
     assert stopped.report["outcome"] == (
-        "the undo of 002_alone is not finished; done and standing: statement 2; statement 3 is to "
+        "the undo of 002_alone is not finished; done and committed: statement 2; statement 3 is to "
         "be settled"
     )
     result = run_job(database.url, folder, *BACK)

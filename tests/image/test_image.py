@@ -196,7 +196,7 @@ def test_a_stop_ends_the_statement_within_two_seconds(
     assert 0 < running.finished() - said < 2
     assert outcome.code == 23, outcome.stderr
     (stopped,) = outcome.named("run.stopped")
-    stands = "applied by this run and standing: 001_quick"
+    stands = "applied by this run and committed: 001_quick"
     assert stopped["outcome"] == f"002_slow was rolled back; {stands}"
     assert database.query(asleep(database)) == []
     assert database.query("SELECT to_regclass('slow')") == [(None,)]

@@ -9,7 +9,7 @@ import pytest
 from migrator.apply.diagnosis import (
     LINE_CHARS,
     Location,
-    Standing,
+    RunState,
     diagnose,
     discreet,
     locate,
@@ -44,7 +44,7 @@ def test_a_password_on_a_line_of_its_own_is_not_shown() -> None:
     script = a_script("ALTER ROLE app PASSWORD\n  'hunter2' FOO;\n")
     (message,) = fly(script)
     refusal = Refusal("42601", "no", position=message.text.index("FOO") + 1)
-    error = diagnose(script, message, refusal, None, Standing([], None, []))
+    error = diagnose(script, message, refusal, None, RunState([], None, []))
     assert error.details["source_line"] == "  '***' FOO;"
     assert error.details["caret"] == "        ^"
     assert (error.details["line"], error.details["column"]) == (2, 13)
@@ -213,7 +213,7 @@ def test_in_a_group_that_begins_within_a_line_the_column_is_the_files(
     refusal = Refusal("42703", "no", position=at)
     spot, _ = locate(message, refusal, results)
     assert spot == Location(3, column, "SELECT nope", cut=4)
-    error = diagnose(script, message, refusal, results, Standing((), None, ()))
+    error = diagnose(script, message, refusal, results, RunState((), None, ()))
     assert (error.details["source_line"], len(error.details["caret"])) == (
         "SELECT nope",
         column - 4,
@@ -242,7 +242,7 @@ def test_a_bad_row_of_a_copy_is_named_by_the_line_of_the_file(
     message = fly(script)[1]
     refusal = Refusal("22P02", "no", context=context)
     assert locate(message, refusal, 1) == (spot, True)
-    error = diagnose(script, message, refusal, 1, Standing((), None, ()))
+    error = diagnose(script, message, refusal, 1, RunState((), None, ()))
     place = "007_orders.sql:3: " if context else "007_orders.sql:1:1: "
     assert error.message.startswith(place)
     assert error.details["line"] == spot.line
@@ -251,40 +251,40 @@ def test_a_bad_row_of_a_copy_is_named_by_the_line_of_the_file(
 def told(
     sql: str,
     refusal: Refusal,
-    standing: Standing | None = None,
+    run_state: RunState | None = None,
     answered: int = 0,
 ) -> Any:
     """What a refusal means after so many answers of the file's part."""
     script = a_script(sql)
     (message,) = fly(script)
-    standing = standing or Standing((), None, ())
+    run_state = run_state or RunState((), None, ())
     results = message.results_before + answered
-    return diagnose(script, message, refusal, results, standing)
+    return diagnose(script, message, refusal, results, run_state)
 
 
 @pytest.mark.parametrize(
-    ("standing", "outcome"),
+    ("run_state", "outcome"),
     [
         pytest.param(
-            Standing(["001_a", "002_b"], "002_b", ["008_x"]),
-            "007_orders was rolled back; applied by this run and standing: 001_a, 002_b; "
+            RunState(["001_a", "002_b"], "002_b", ["008_x"]),
+            "007_orders was rolled back; applied by this run and committed: 001_a, 002_b; "
             "not tried: 008_x",
             id="after others",
         ),
         pytest.param(
-            Standing((), "006_z", ()),
+            RunState((), "006_z", ()),
             "007_orders was rolled back; the database is at 006_z",
             id="the first of the run",
         ),
         pytest.param(
-            Standing((), None, ()),
+            RunState((), None, ()),
             "007_orders was rolled back; nothing is applied",
             id="the first of all",
         ),
     ],
 )
-def test_it_says_what_the_database_is_like_now(standing: Standing, outcome: str) -> None:
-    error = told("SELECT 1", Refusal("22012", "no"), standing)
+def test_it_says_what_the_database_is_like_now(run_state: RunState, outcome: str) -> None:
+    error = told("SELECT 1", Refusal("22012", "no"), run_state)
     assert isinstance(error, StatementError)
     assert error.details["outcome"] == outcome
 
@@ -309,7 +309,7 @@ def test_a_file_that_raises_our_sqlstate_is_told_nothing_of_ours(code: str, answ
 def test_a_refusal_that_is_ours_or_may_be_has_our_remedy(code: str, answered: int | None) -> None:
     script = a_script("SELECT 1")
     (message,) = fly(script)
-    error = diagnose(script, message, Refusal(code, "no"), answered, Standing((), None, ()))
+    error = diagnose(script, message, Refusal(code, "no"), answered, RunState((), None, ()))
     assert error.remedy != StatementError.remedy
 
 
@@ -349,7 +349,7 @@ def test_a_right_that_our_own_part_lacks_is_an_access_error() -> None:
     script = a_script("SELECT 1")
     (message,) = fly(script)
     refusal = Refusal("42501", "permission denied for table schema_migrations")
-    ours = diagnose(script, message, refusal, 1, Standing((), None, ()))
+    ours = diagnose(script, message, refusal, 1, RunState((), None, ()))
     assert isinstance(ours, AccessError)
     assert isinstance(told("SELECT 1", refusal), StatementError)
 
@@ -358,7 +358,7 @@ def test_a_caret_stands_under_the_column_behind_tabs_too() -> None:
     script = a_script("\tSELECT\tnope")
     (message,) = fly(script)
     refusal = Refusal("42703", "no", position=message.text.index("nope") + 1)
-    error = diagnose(script, message, refusal, None, Standing((), None, ()))
+    error = diagnose(script, message, refusal, None, RunState((), None, ()))
     assert (error.details["source_line"], error.details["caret"]) == (
         "\tSELECT\tnope",
         "\t      \t^",
@@ -369,7 +369,7 @@ def test_of_a_long_line_the_part_around_the_column_is_shown() -> None:
     script = a_script("SELECT '" + "x" * 5000 + "', nope")
     (message,) = fly(script)
     refusal = Refusal("42703", "no", position=message.text.index("nope") + 1)
-    error = diagnose(script, message, refusal, None, Standing((), None, ()))
+    error = diagnose(script, message, refusal, None, RunState((), None, ()))
     line, caret = error.details["source_line"], error.details["caret"]
     assert len(line) <= LINE_CHARS
     assert line[len(caret) - 1 :] == "nope"
@@ -383,7 +383,7 @@ def refused(sql: str, needle: str | None, **values: Any) -> Any:
     refusal = Refusal(**{"sqlstate": "22023", "message": "no", "position": at, **values})
     results = message.results_before if needle is None else None
     shown = discreet(message, refusal, results, Hider())
-    return diagnose(script, message, shown, results, Standing((), None, ()))
+    return diagnose(script, message, shown, results, RunState((), None, ()))
 
 
 def test_a_caret_stays_under_its_column_behind_a_hidden_literal() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.apply.diagnosis import Standing, diagnose, discreet
+from migrator.apply.diagnosis import RunState, diagnose, discreet
 from migrator.config import read_config, with_mounted
 from migrator.errors import ConfigError, StatementError
 from migrator.masking import Hider
@@ -224,7 +224,7 @@ def refused(sql: str, at: str, message: str = "no") -> StatementError:
     [sent] = fly(script)
     refusal = Refusal("42601", message, position=sent.text.index(at) + 1)
     shown = discreet(sent, refusal, None, Hider((), VALUES.secrets))
-    error = diagnose(script, sent, shown, None, Standing((), None, ()))
+    error = diagnose(script, sent, shown, None, RunState((), None, ()))
     assert isinstance(error, StatementError)
     return error
 

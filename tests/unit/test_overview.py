@@ -10,7 +10,7 @@ import pytest
 from migrator.cli.cells import Screen
 from migrator.cli.markdown import as_markdown, code, text
 from migrator.cli.tables import as_text
-from migrator.commands.report_rules import begun, unfinished, verdict
+from migrator.commands.report_rules import started_rows, unfinished, verdict
 from migrator.errors import DriftError, LateError, MigratorError
 from migrator.history.at_work import identified, worker
 from migrator.model import Finding
@@ -39,7 +39,7 @@ def test_what_up_would_come_to(
 
 def test_how_far_a_dirty_migration_has_come() -> None:
     dirty = {"001_a": Progress({1: "0", 3: "0"}, 0, INTENT), "002_b": Progress({1: "0"})}
-    assert begun({**dirty, "003_c": Progress()}, ["001_a", "002_b"]) == [
+    assert started_rows({**dirty, "003_c": Progress()}, ["001_a", "002_b"]) == [
         {
             "version": "001_a",
             "done": "statement 1, statement 3",
@@ -51,9 +51,9 @@ def test_how_far_a_dirty_migration_has_come() -> None:
             "interrupted": "none: the next statement was not started",
         },
     ]
-    [row] = begun({"001_a": Progress({}, 0, INTENT)}, ["001_a"])
+    [row] = started_rows({"001_a": Progress({}, 0, INTENT)}, ["001_a"])
     assert row["done"] == "nothing"
-    [row] = begun({"001_a": Progress({1: "0"}, way=Way.BACK)}, ["001_a"])
+    [row] = started_rows({"001_a": Progress({1: "0"}, way=Way.BACK)}, ["001_a"])
     assert row["done"] == "of its undo: statement 1"
 
 
@@ -193,7 +193,7 @@ FULL = an_answer(
     graph='graph TD\n  m1["003_c<br/>dirty"]:::dirty\n',
     newest="001_a",
     findings=[Finding("002|b.sql", "is late", "Rename it.", 3).as_dict()],
-    dirty=begun({"003_c": Progress({}, 0, INTENT)}, ["003_c"]),
+    dirty=started_rows({"003_c": Progress({}, 0, INTENT)}, ["003_c"]),
     migrations=[
         {
             "version": "001_a",

@@ -10,7 +10,8 @@ from migrator.config import OnFinding, OnLate
 from migrator.errors import DriftError, LateError, MigratorError, MissingError
 from migrator.model import Applied, Kind, Migration
 from migrator.plan.plan import behind, make_plan
-from migrator.plan.policy import Decision, Policy, decided
+from migrator.plan.policy import Decision, Policy
+from migrator.plan.policy import decide as judge
 from tests.builders import a_migration, an_applied
 
 CHANGED = "SELECT 2;\n"
@@ -26,7 +27,7 @@ def rows(*numbers: int) -> list[Applied]:
 
 
 def decide(migrations: list[Migration], history: list[Applied], **policy: Any) -> Decision:
-    return decided(make_plan(migrations, history), Policy(**policy))
+    return judge(make_plan(migrations, history), Policy(**policy))
 
 
 @pytest.mark.parametrize(

@@ -205,7 +205,7 @@ def test_a_finding_names_its_line() -> None:
 
 
 def test_what_a_run_left_in_words() -> None:
-    assert what_remains(["001_a", "002_b"]) == "applied by this run and standing: 001_a, 002_b"
+    assert what_remains(["001_a", "002_b"]) == "applied by this run and committed: 001_a, 002_b"
     assert what_is_undone(["002_b", "001_a"]) == "undone by this run: 002_b, 001_a"
 
 

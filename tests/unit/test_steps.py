@@ -9,7 +9,7 @@ from migrator.no_transaction.steps import (
     check_unchanged,
     escaped,
     in_the_way,
-    standing,
+    outcome_of,
     steps,
     undecided,
 )
@@ -58,7 +58,7 @@ INTERRUPTED = Intent(2, RUN_ID, "", "VACUUM", 4, {}, {})
         (Progress(), "007_orders is not applied, and nothing of it is left"),
         (
             Progress({3: "", 1: ""}),
-            "007_orders is not finished; done and standing: statement 1, 3",
+            "007_orders is not finished; done and committed: statement 1, 3",
         ),
         (
             Progress(interrupted=INTERRUPTED),
@@ -66,13 +66,13 @@ INTERRUPTED = Intent(2, RUN_ID, "", "VACUUM", 4, {}, {})
         ),
         (
             Progress({1: ""}, 0, INTERRUPTED),
-            "007_orders is not finished; done and standing: statement 1; statement 2 is to be "
+            "007_orders is not finished; done and committed: statement 1; statement 2 is to be "
             "settled",
         ),
     ],
 )
 def test_what_a_migration_has_come_to_is_said(progress: Progress, text: str) -> None:
-    assert standing("007_orders", progress) == text
+    assert outcome_of("007_orders", progress) == text
 
 
 @pytest.mark.parametrize(
@@ -81,12 +81,12 @@ def test_what_a_migration_has_come_to_is_said(progress: Progress, text: str) -> 
         (Progress(way=Way.BACK), "007_orders is still applied, and nothing of it was undone"),
         (
             Progress({1: ""}, way=Way.BACK),
-            "the undo of 007_orders is not finished; done and standing: statement 1",
+            "the undo of 007_orders is not finished; done and committed: statement 1",
         ),
     ],
 )
 def test_what_an_undo_has_come_to_is_said(progress: Progress, text: str) -> None:
-    assert standing("007_orders", progress) == text
+    assert outcome_of("007_orders", progress) == text
 
 
 @pytest.mark.parametrize(("way", "command"), [(Way.FORTH, "up"), (Way.BACK, "rollback")])

@@ -28,7 +28,7 @@ from migrator.plan.undo import (
     UndoStep,
     Wish,
     beginning,
-    check_begun,
+    check_started,
     make_undo,
 )
 from tests.builders import LIMITS, PLACE, RUN_ID, a_migration, a_script, an_applied
@@ -320,14 +320,14 @@ BEGUN = {"001_step": Progress({1: "0"}, way=Way.BACK)}
 def test_an_undo_outside_a_transaction_is_a_step_like_any() -> None:
     plan = a_plan(an_applied(1), stored={"001_step": ALONE})
     assert [script.transactional for script in plan.scripts] == [False]
-    check_begun(plan, Wish(steps=1), BEGUN)
+    check_started(plan, Wish(steps=1), BEGUN)
 
 
 def test_an_undo_that_began_outside_a_transaction_does_not_go_on_inside_one() -> None:
     plan = a_plan(an_applied(1))
-    check_begun(plan, Wish(steps=1), {})
+    check_started(plan, Wish(steps=1), {})
     with pytest.raises(DirtyError, match=r"001_step\.down\.sql: it began as") as caught:
-        check_begun(plan, Wish(steps=1), BEGUN)
+        check_started(plan, Wish(steps=1), BEGUN)
     for flag in ("--applied", "--not-applied"):
         assert f"`repair {flag} 001_step --reason WHY`" in caught.value.remedy
 
@@ -336,9 +336,9 @@ def test_what_is_undone_in_part_cannot_be_what_stays() -> None:
     rows = an_applied(1), an_applied(2)
     wish = Wish(to="001_step")
     with pytest.raises(DirtyError, match="undone in part, and to stay: 001_step"):
-        check_begun(a_plan(*rows, wish=wish), wish, BEGUN)
+        check_started(a_plan(*rows, wish=wish), wish, BEGUN)
     wish = Wish(steps=1)
-    check_begun(a_plan(*rows, wish=wish), wish, BEGUN)
+    check_started(a_plan(*rows, wish=wish), wish, BEGUN)
 
 
 def test_all_reasons_rise_at_once() -> None:

@@ -6,7 +6,7 @@ from migrator.config import OnLate
 from migrator.errors import LateError, SourceError
 from migrator.model import number_of
 from migrator.plan.plan import make_plan
-from migrator.plan.policy import Policy, decided
+from migrator.plan.policy import Policy, decide
 from migrator.plan.widths import mixed_widths
 from tests.builders import a_migration, an_applied
 
@@ -84,16 +84,16 @@ def test_of_many_files_a_few_are_shown() -> None:
 
 def test_a_plan_fails_for_a_pending_one_and_warns_of_an_applied_one() -> None:
     folder = [a_migration(DATE), a_migration(OLD)]
-    [failure] = decided(make_plan(folder, []), Policy()).failures
+    [failure] = decide(make_plan(folder, []), Policy()).failures
     assert (type(failure), failure.message) == (
         SourceError,
         "the order by number is not the order by text: 20250625_x.sql",
     )
-    late = decided(make_plan(folder, [an_applied(OLD)]), Policy())
+    late = decide(make_plan(folder, [an_applied(OLD)]), Policy())
     assert [type(failure) for failure in late.failures] == [SourceError, LateError]
-    skipped = decided(make_plan(folder, [an_applied(OLD)]), Policy(on_late=OnLate.SKIP))
+    skipped = decide(make_plan(folder, [an_applied(OLD)]), Policy(on_late=OnLate.SKIP))
     assert [type(failure) for failure in skipped.failures] == [SourceError]
-    done = decided(make_plan(folder, [an_applied(OLD), an_applied(DATE)]), Policy())
+    done = decide(make_plan(folder, [an_applied(OLD), an_applied(DATE)]), Policy())
     assert ([found.file for found in done.warnings], done.failures) == ([f"{DATE}.sql"], ())
 
 
