@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from migrator.history.fence import Table
-from migrator.postgres.quoting import literal
+from migrator.postgres.quoting import KEEPALIVES, literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,7 @@ def settings(place: Place, limits: Limits) -> list[str]:
         "statement_timeout": limits.statement_timeout,
         "idle_in_transaction_session_timeout": 60_000,
         "application_name": literal(place.runner),
-        "client_connection_check_interval": 5_000,
-        "tcp_keepalives_idle": 10,
-        "tcp_keepalives_interval": 5,
-        "tcp_keepalives_count": 3,
-        "tcp_user_timeout": 20_000,
+        **KEEPALIVES,
     }
     if place.server_version >= 170000:
         values["transaction_timeout"] = 0

@@ -17,7 +17,7 @@ from psycopg2 import extensions
 
 from migrator.durations import Rhythm
 from migrator.model import Event, Tell
-from migrator.postgres.quoting import first, literal
+from migrator.postgres.quoting import first, kept_alive, literal
 from migrator.postgres.session import Session
 
 #: How long the second connection may take to open, and to answer.
@@ -259,7 +259,8 @@ class Observer:
             self._connection = self._session().another()
         else:
             self._cursor = self._connection.cursor()
-            self._cursor.execute(self._query)
+            pid = self._connection.info.backend_pid
+            self._cursor.execute(kept_alive(self._query, pid))
 
     def _heard(self, found: dict[str, Any], waited: float) -> None:
         """Keep whom our statement waits for, and report how far it has come when that is due."""

@@ -98,6 +98,39 @@ def begins_clean(text: str | bytes) -> bool:
     return start.partition(" */ ")[2].startswith(CLEAN[0])
 
 
+#: How a server notices within 30 s that our packets have stopped; its own default is 2 h.
+KEEPALIVES = {
+    "client_connection_check_interval": 5_000,
+    "tcp_keepalives_idle": 10,
+    "tcp_keepalives_interval": 5,
+    "tcp_keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+_KEEP = """SELECT pg_catalog.set_config(name, value, false)
+  FROM (VALUES {values}) AS kept (name, value)
+ WHERE pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {backend_pid}"""
+_OPENING = ";\n".join((*CLEAN, ISOLATION, HERE))
+
+
+def kept_alive(text: str, backend_pid: int) -> str:
+    """A message of `first`, which leaves the session with KEEPALIVES while it is idle.
+
+    Only where `backend_pid`, of the protocol, is the server's own: a pooler would hand the
+    settings on to its next client. Every other message comes back as it is.
+    """
+    head, found, _ = text[: START_CHARS + len(_OPENING)].partition(_OPENING)
+    if not found or not head.endswith(" */ ") or head.count("*/") != 1:
+        return text
+    end = len(head) + len(found)
+    return f"{text[:end]};\n{keepalives(backend_pid)}{text[end:]}"
+
+
+def keepalives(backend_pid: int) -> str:
+    """A statement that sets KEEPALIVES for the session where `backend_pid` is the server's own."""
+    values = ", ".join(f"('{name}', '{value}')" for name, value in KEEPALIVES.items())
+    return _KEEP.format(values=values, backend_pid=backend_pid)
+
+
 def first(marker: str, *statements: str) -> str:
     """A message that nothing of ours precedes: reset, then a transaction of its own.
 

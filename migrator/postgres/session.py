@@ -12,7 +12,7 @@ from psycopg2 import extensions
 from migrator.display import held
 from migrator.errors import AccessError, StoppedError
 from migrator.postgres.libpq import Connection, Notice, ResultCounter, blocking
-from migrator.postgres.quoting import MISREAD, TAIL, begins_clean, first
+from migrator.postgres.quoting import MISREAD, TAIL, begins_clean, first, keepalives, kept_alive
 from migrator.postgres.stop import TimeIsUpError
 from migrator.postgres.url import in_session_mode
 
@@ -95,10 +95,11 @@ class Session:
         StoppedError when the statement was cancelled by us.
         """
         rows: list[tuple[Any, ...]] = []
+        sent = kept_alive(text, self.backend_pid) if isinstance(text, str) else text
 
         def execute() -> None:
             with expecting(self.target), self._connection.cursor() as cursor:
-                cursor.execute(text)
+                cursor.execute(sent)
                 rows[:] = cursor.fetchall() if cursor.description else []
 
         self._doing(execute, text)
@@ -234,7 +235,7 @@ class Session:
 
     def _roll_back(self) -> None:
         rollback = ["ROLLBACK"] if self.in_transaction else []
-        self.send("; ".join((*rollback, *TAIL)))
+        self.send("; ".join((*rollback, *TAIL, keepalives(self.backend_pid))))
 
     def _understood(self, error: Exception, text: str | bytes) -> Exception:
         if isinstance(error, StoppedError):
