@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrator.errors import ConfigError
-from migrator.folder.names import versions
-from migrator.folder.read import JOURNAL, read_names, read_source
+from migrator.folder.names import JOURNAL, versions
+from migrator.folder.read import read_names, read_source
 from migrator.folder.version_rules import find_version
 from migrator.model import NATIVE, Migration
 

@@ -19,6 +19,7 @@ from migrator.sql.text import Text, read_text
 
 #: Reads one file: a small one's bytes, a large one's blocks. Raises OSError.
 Contents = Callable[[str], bytes | Iterable[bytes]]
+MOST_CHARS_CUT = 1 << 26  #: of a text between marks: it takes about four times that in memory
 MOST_BYTES = 1 << 22  #: of a file, for what it says of the format
 
 
@@ -181,7 +182,7 @@ def _migration(form: Format, pick: Pick, texts: _Texts) -> Migration:
     pieces = up.pieces
     undo = "".join(texts.of(pick.down).pieces) if pick.down else None
     if form.cuts:
-        whole = "".join(up.pieces)
+        whole = _whole(pick.up, up.pieces)
         cut = _cut(form, pick.up, (whole,))
         pieces = up.pieces if cut.up == whole else (cut.up,)  # a large one is not kept
         undo = cut.down if undo is None else _cut(form, str(pick.down), (undo,)).up
@@ -204,7 +205,7 @@ def _migration(form: Format, pick: Pick, texts: _Texts) -> Migration:
 
 def _several(form: Format, pick: Pick, texts: _Texts) -> Iterator[Migration]:
     """The migrations of one file."""
-    whole = "".join(texts.of(pick.up).pieces)
+    whole = _whole(pick.up, texts.of(pick.up).pieces)
     for place, part in enumerate(_explained(pick.up, partial(form.parts, pick, whole))):
         checksum = hashlib.sha256(part.text.encode()).hexdigest()
         yield Migration(
@@ -219,6 +220,18 @@ def _several(form: Format, pick: Pick, texts: _Texts) -> Iterator[Migration]:
             rank=((), pick.up, place),
             placeholders=FLYWAY if pick.placeholders else None,
         )
+
+
+def _whole(path: str, pieces: Iterable[str]) -> str:
+    """A text that is to be cut, which is done in memory."""
+    kept, length = [], 0
+    for piece in pieces:
+        kept.append(piece)
+        length += len(piece)
+        if length > MOST_CHARS_CUT:
+            problem = f"is larger than {MOST_CHARS_CUT >> 20} MB, and its marks are read in memory"
+            raise UnfitError(Finding(path, problem, "Split it into several migrations."))
+    return "".join(kept)
 
 
 def _twice(migrations: Iterable[Migration]) -> Iterator[Finding]:

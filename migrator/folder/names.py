@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from migrator.model import Finding, Migration
 from migrator.sql.text import Text, read_text
 
+JOURNAL = "meta/_journal.json"  #: of Drizzle, whose files are named as ours may be
 _NUMBERED = r"[0-9]+(?:[_-](?s:.*))?|R__(?s:.*)"
 _ANY_WAY = r"[^.]*(?:\.up|\.down)?"
 _ANY_CASE = re.IGNORECASE | re.DOTALL

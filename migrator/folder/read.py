@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from itertools import islice
 
 from migrator.errors import SourceError
-from migrator.folder.names import fits, gather, is_migration, passed_over
+from migrator.folder.names import JOURNAL, fits, gather, is_migration, passed_over
 from migrator.model import NATIVE, Finding, Migration
 
 #: A larger file is not kept in memory, but read again when it is needed.
 SMALL_BYTES = 1 << 16
 BLOCK_BYTES = 1 << 18
-JOURNAL = "meta/_journal.json"  #: of Drizzle, whose files are named as ours may be
 MOST_FOLDERS = 1000  #: that are searched for files below each folder
 #: What is in the first file of other tools' folders whose names could be our own, in small letters.
 SIGNS = (

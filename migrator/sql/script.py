@@ -84,7 +84,8 @@ def understand(
         wrong += recorded_secrets(texts(pieces), filled.secrets)
     if wrong:
         return None, _findings(migration, wrong, filled)
-    if not layout.statements and migration.format == NATIVE:
+    empty = not layout.statements
+    if empty and migration.format == NATIVE:
         undo = migration.file == f"{migration.version}.down.sql"
         return None, (Finding(migration.file, *(EMPTY_UNDO if undo else EMPTY)),)
     limits = timeouts.get("lock-timeout"), timeouts.get("statement-timeout")
@@ -92,6 +93,7 @@ def understand(
     requires = _requirements(layout.directives, filled)
     allows = tuple(allow for one in layout.directives if (allow := _allow(one, filled)))
     warnings = _findings(migration, surprises(layout.special), filled)
+    warnings += (Finding(migration.file, *EMPTY_OF_OTHERS),) if empty else ()
     floor, more = _FLOOR in flags, (allows, warnings)
     return Script(migration, *parts, *limits, not alone, requires, floor, *more, filled), ()
 
@@ -236,6 +238,10 @@ def _findings(
 EMPTY = (
     "holds no statement: nothing would be run, and the file would be called applied",
     "Write its SQL, or `SELECT;` where nothing is to be done.",
+)
+EMPTY_OF_OTHERS = (
+    "holds no statement: it is recorded as applied, and a text that is written later is drift",
+    "Write its SQL before it runs, if it is not meant to be empty.",
 )
 ALLOW_REMEDY = (
     'Write `allow CLASS RELATION "reason"`; the classes are '

@@ -420,3 +420,13 @@ def test_no_repeatable_is_made_in_a_folder_of_another_tool(
     folder = lay(tmp_path / "m", {"1_a.sql": goose(ONE, DROP_ONE)})
     made = run_job(database.url, folder, "new", "v", "--repeatable")
     assert (made.code, "goose has no repeatables" in made.stderr) == (2, True)
+
+
+def test_a_file_without_a_statement_is_recorded_and_warned_of(
+    database: Database, tmp_path: Path
+) -> None:
+    folder = lay(tmp_path / "m", {"1_a.up.sql": "-- later\n", "1_a.down.sql": ""})
+    done = run_job(database.url, folder)
+    assert (done.code, done.applied) == (0, ["1_a"])
+    [warning] = done.of("plan.warning")
+    assert (warning["file"], "holds no statement" in warning["problem"]) == ("1_a.up.sql", True)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from migrator.config import FOLDER_FORMATS
+from migrator.errors import SourceError
+from migrator.folder import foreign
 from migrator.folder.formats.format import OUTSIDE, Cut, WrongTextError
 from migrator.folder.formats.table import FORMATS, find_formats, named_format
+from migrator.folder.read import read_source
 from migrator.plan.plan import behind
 from tests.builders import a_migration
 
@@ -374,3 +378,19 @@ def test_a_file_that_is_late_on_another_branch_is_found_in_any_layout(
     late = a_migration("002_b", file=file)
     assert [finding.file for finding in behind([late], base)] == [file]
     assert behind([late], [*base, file]) == ()
+
+
+def test_a_text_that_is_cut_is_read_in_memory_up_to_a_bound(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(foreign, "MOST_CHARS_CUT", 1 << 20)
+    (tmp_path / "1_a.sql").write_text(f"-- migrate:up\n{'-' * (1 << 20)}\n-- migrate:down\n")
+    with pytest.raises(SourceError) as caught:
+        read_source(tmp_path, "dbmate")
+    assert "is larger than 1 MB" in str(caught.value.findings[0])
+
+
+def test_a_large_text_of_which_all_runs_is_not_kept(tmp_path: Path) -> None:
+    (tmp_path / "1_a.sql").write_text("SELECT 1;\n" * 10_000)
+    [one] = read_source(tmp_path, "atlas").migrations
+    assert not isinstance(one.pieces, tuple)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from types import MappingProxyType
 
 from migrator.folder.formats.format import OUTSIDE, Cut, Format, Pick, Read, numbered
+from migrator.folder.names import JOURNAL
 from migrator.model import Finding
 
 
@@ -42,33 +43,33 @@ class Drizzle(Prisma):
     name = "drizzle"
 
     def claims(self, names: Sequence[str], read: Read) -> bool:
-        journal = "meta/_journal.json" in names
-        return journal or any("snapshot.json" in files for files in _folders(names).values())
+        return JOURNAL in names or any(
+            "snapshot.json" in files for files in _folders(names).values()
+        )
 
     def pick(self, names: Sequence[str], read: Read) -> tuple[list[Pick], list[Finding]]:
-        if "meta/_journal.json" in names:
-            return self._journal(names, read("meta/_journal.json"))
+        if JOURNAL in names:
+            return self._journal(names, read(JOURNAL))
         found = [name for name in names if name.endswith(f"/{self.file}")]
         return super().pick(found, read)
 
     def _journal(self, names: Sequence[str], text: str) -> tuple[list[Pick], list[Finding]]:
         """Drizzle before 1: the entries of meta/_journal.json, in the order that they have."""
-        journal = "meta/_journal.json"
         try:
             tags = [str(entry["tag"]) for entry in json.loads(text)["entries"]]
         except (ValueError, KeyError, TypeError):
             problem = "cannot be read as the journal of Drizzle"
-            return [], [Finding(journal, problem, "Restore it from version control.")]
+            return [], [Finding(JOURNAL, problem, "Restore it from version control.")]
         lacking = [tag for tag in tags if f"{tag}.sql" not in names]
         findings = [
-            Finding(f"{tag}.sql", f"{journal} lists it, and it is missing", "Restore the file.")
+            Finding(f"{tag}.sql", f"{JOURNAL} lists it, and it is missing", "Restore the file.")
             for tag in lacking
         ]
         picks = [Pick(tag, f"{tag}.sql") for tag in tags if tag not in lacking]
         found, wrong = numbered(self, picks)
         if not wrong and [pick.version for pick in found] != [pick.version for pick in picks]:
             problem = "lists the files in another order than that of their numbers"
-            findings.append(Finding(journal, problem, "Give them numbers in that order."))
+            findings.append(Finding(JOURNAL, problem, "Give them numbers in that order."))
         return found, [*findings, *_unnumbered(found), *wrong]
 
 
