@@ -40,6 +40,18 @@ class Marked(Format):
         found = [name for name in top(names) if re.fullmatch(self.pattern, name)]
         return numbered(self, (Pick(name.removesuffix(".sql"), name) for name in found))
 
+    def _begin(self, text: str, mark: _Line, seen: list[str], up: str, down: str) -> None:
+        """Take the mark into those `seen`: up and down once each, in this order."""
+        if not seen:
+            _check_before(text, mark, self.name)
+        if mark.says in seen or (mark.says == "down" and not seen):
+            raise WrongTextError(
+                f"{down if mark.says == 'down' else up} is not where {self.name} looks for it",
+                f"Write {up} once, and {down} once below it.",
+                line_of(text, mark.start),
+            )
+        seen.append(mark.says)
+
 
 @dataclass(frozen=True, slots=True)
 class _Line:
@@ -127,15 +139,7 @@ class Dbmate(Marked):
         halves = _Halves(text)
         seen: list[str] = []
         for mark in _lines(text, r"^--[ \t]*migrate:(up|down)(?=\s|\Z)([^\n]*)"):
-            if not seen:
-                _check_before(text, mark, self.name)
-            if mark.says in seen or (mark.says == "down" and not seen):
-                raise WrongTextError(
-                    f"migrate:{mark.says} is not where dbmate looks for it",
-                    "Write one migrate:up, and one migrate:down below it.",
-                    line_of(text, mark.start),
-                )
-            seen.append(mark.says)
+            self._begin(text, mark, seen, "migrate:up", "migrate:down")
             alone = "transaction:false" in mark.rest.split()
             halves.turn(mark, mark.says, OUTSIDE if alone else "")
         if seen != ["up", "down"]:
@@ -180,15 +184,7 @@ class Goose(Marked):
                     f"goose knows no annotation {mark.says!r}", f"Write {known}.", line
                 )
             if mark.says in ("up", "down"):
-                if not seen:
-                    _check_before(text, mark, self.name)
-                if mark.says in seen or (mark.says == "down" and not seen):
-                    raise WrongTextError(
-                        f"+goose {mark.says.title()} is not where goose looks for it",
-                        "Write one +goose Up, and at most one +goose Down below it.",
-                        line,
-                    )
-                seen.append(mark.says)
+                self._begin(text, mark, seen, "+goose Up", "+goose Down")
                 halves.turn(mark, mark.says, alone)
                 above_down = envsub  # the section goes on in the other half
             else:
