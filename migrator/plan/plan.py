@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from migrator.display import CHECKSUM_DIGITS
-from migrator.model import Applied, Finding, Migration, Order, parts_of
+from migrator.model import Applied, Finding, Migration, Order, is_base, parts_of
 from migrator.plan.bases import without_covered
 from migrator.plan.order import Needs, closure
 from migrator.plan.widths import mixed_widths
@@ -106,6 +106,8 @@ def behind(migrations: Sequence[Migration], base: Sequence[str]) -> tuple[Findin
     """Which of `migrations` are not among the files of another branch, and are older than its
     newest: once that branch is deployed, they are late. Paths begin below the folder.
     """
+    if any(":" in migration.version for migration in migrations):
+        return _behind_by_path(migrations, base)
     newest = max(map(_number_at, base), default=(-1,))
     return tuple(
         Finding(
@@ -115,9 +117,21 @@ def behind(migrations: Sequence[Migration], base: Sequence[str]) -> tuple[Findin
             f"Rename it: `new --renumber {migration.version}`.",
         )
         for migration in migrations
-        if not migration.repeatable and migration.file not in base
+        if not (migration.repeatable or is_base(migration.version) or migration.file in base)
         for number in [parts_of(migration.version)]
         if number <= newest
+    )
+
+
+def _behind_by_path(migrations: Sequence[Migration], base: Sequence[str]) -> tuple[Finding, ...]:
+    """The same of files that run in the order of their paths, with several migrations in each."""
+    newest = max((path for path in base if path.lower().endswith(".sql")), default="")
+    files = dict.fromkeys(migration.file for migration in migrations)
+    problem = f"is new, and its path comes before {newest}, which the branch has"
+    return tuple(
+        Finding(file, problem, "Give it a path that comes after that one.")
+        for file in files
+        if file < newest and file not in base
     )
 
 

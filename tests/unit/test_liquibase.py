@@ -65,6 +65,7 @@ def test_a_checksum_is_of_the_changeset_alone() -> None:
         (f"{HEADER}--changeset a:1 dbms:mysql,h2\nB;\n", 2, "dbms is not supported"),
         (f"{HEADER}--changeset a:1 failOnError:false\nB;\n", 2, "failonerror is not supported"),
         (f"{HEADER}--changeset a:1 logicalFilePath:x\nB;\n", 2, "logicalfilepath"),
+        (f"{HEADER}--changeset a:1 runInTransaction: false\nB;\n", 2, "does not read all of"),
         (f"{HEADER}--changeset a:1 surprise:x\nB;\n", 2, "surprise is not supported"),
         (f"{HEADER}--changeset a:1\n--preconditions onFail:HALT\nB;\n", 3, "preconditions"),
         (f"{HEADER}--changeset a:1\n--precondition-sql-check x\nB;\n", 3, "precondition"),

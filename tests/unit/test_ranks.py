@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -77,4 +78,18 @@ def test_a_branch_is_compared_by_all_parts() -> None:
     found = behind(folder, ["v1/V1.10__x.sql", "README.md"])
     assert [(f.file, f.problem) for f in found] == [
         ("V1.2__a.sql", "is new and has the number 1.2, but the branch goes up to 1.10")
+    ]
+
+
+def test_a_baseline_is_no_new_file_with_an_old_number() -> None:
+    assert behind([a_part("B1.2__all"), a_part("V3__c")], ["V2__b.sql"]) == ()
+
+
+def test_files_of_several_are_compared_by_their_paths() -> None:
+    parts = [a_part("a/x:eve:1", 1), a_part("a/x:eve:2", 2), a_part("b/y:eve:1", 1)]
+    folder = [replace(part, file=f"{part.version.partition(':')[0]}.sql") for part in parts]
+    assert behind(folder, ["a/x.sql", "README.md"]) == ()
+    found = behind(folder, ["a/z.sql"])
+    assert [(f.file, f.problem) for f in found] == [
+        ("a/x.sql", "is new, and its path comes before a/z.sql, which the branch has")
     ]

@@ -47,11 +47,15 @@ class Atlas(Format):
 
     def pick(self, names: Sequence[str], read: Read) -> tuple[list[Pick], list[Finding]]:
         found = [name for name in top(names) if name.endswith(".sql")]
-        bare = [name for name in found if not name[0].isdigit()]
+        bare = self.left_out(names)
         given = (Pick(name.removesuffix(".sql"), name) for name in found if name not in bare)
         picks, findings = numbered(self, given)
         problem, remedy = "its name does not begin with a number", "Give it a number: 001_name."
-        return picks, [*findings, *(Finding(name, problem, remedy) for name in bare)]
+        return picks, [*findings, *(Finding(name, problem, remedy) for name in sorted(bare))]
+
+    def left_out(self, names: Sequence[str]) -> set[str]:
+        """Files without a number, each of which `pick` has found."""
+        return {name for name in top(names) if name.endswith(".sql") and not name[0].isdigit()}
 
     def proved(
         self, names: Sequence[str], read: Read, data: Callable[[str], Iterable[bytes]]

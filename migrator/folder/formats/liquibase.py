@@ -112,6 +112,9 @@ class _Changeset:
         says = {
             name.lower(): value.strip('"') for name, value in _ATTRIBUTE.findall(self.attributes)
         }
+        if ":" in _ATTRIBUTE.sub("", self.attributes):
+            problem = f"Liquibase does not read all of {self.attributes.strip()!r}"
+            raise WrongTextError(problem, "Write each attribute as name:value.", self.line)
         alone = says.pop("runintransaction", "true").lower() == "false"
         on_change = says.pop("runonchange", "false").lower() == "true"
         delimiter = says.pop("enddelimiter", ";")

@@ -146,7 +146,7 @@ UNSUPPORTED = (
         "Name the folder of formatted SQL files alone, or write its changes as such.",
     ),
     Refused(
-        "code",
+        "a program",
         _code_alone,
         "is code, and the folder holds no SQL",
         "Write what it does as SQL, in NNN_name.sql, or name another folder (MIGRATIONS_DIR).",
