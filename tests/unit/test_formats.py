@@ -10,7 +10,7 @@ import pytest
 from migrator.config import FOLDER_FORMATS
 from migrator.errors import SourceError
 from migrator.folder import foreign
-from migrator.folder.formats.format import OUTSIDE, Cut, WrongTextError
+from migrator.folder.formats.format import OUTSIDE, Cut, Pick, WrongTextError
 from migrator.folder.formats.table import FORMATS, find_formats, named_format
 from migrator.folder.read import read_source
 from migrator.plan.plan import behind
@@ -394,3 +394,10 @@ def test_a_large_text_of_which_all_runs_is_not_kept(tmp_path: Path) -> None:
     (tmp_path / "1_a.sql").write_text("SELECT 1;\n" * 10_000)
     [one] = read_source(tmp_path, "atlas").migrations
     assert not isinstance(one.pieces, tuple)
+
+
+def test_a_format_without_marks_runs_all_of_a_text() -> None:
+    form = named_format("golang-migrate")
+    assert form.cut(PLAIN) == Cut(PLAIN)
+    [only] = form.parts(Pick("1_a", "1_a.up.sql"), PLAIN)
+    assert (only.version, only.up, only.down) == ("1_a", PLAIN, None)

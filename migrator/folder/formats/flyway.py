@@ -143,9 +143,10 @@ def _with_undo(versioned: list[Pick], undos: Sequence[Pick]) -> tuple[list[Pick]
             with_undo = replace(pick, down=ours.up, down_alone=ours.alone, placeholders=both)
             picks.append(with_undo)
     for undo in found.values():
-        problem = "there is no V file of its version that it could undo"
-        if not findings:
-            problem += "; refinery runs such a file as a migration, and that is not supported"
+        problem = (
+            "there is no V file of its version that it could undo; refinery runs such a file as a "
+            "migration, and that is not supported"
+        )
         findings.append(Finding(undo.up, problem, "Restore that file or remove this one."))
     return picks, findings
 

@@ -6,6 +6,7 @@ The rules and their sources are in docs/formats.md.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -60,7 +61,7 @@ class WrongTextError(Exception):
         self.problem, self.remedy, self.line = problem, remedy, line
 
 
-class Format:
+class Format(ABC):
     """One tool's folder. A format reads nothing itself, and holds no state."""
 
     name: str
@@ -86,13 +87,13 @@ class Format:
     #: By whose rule values are put into the files, FLYWAY or GOOSE; None: by none.
     placeholders: str | None = None
 
+    @abstractmethod
     def claims(self, names: Sequence[str], read: Read) -> bool:
         """Whether this is surely a folder of the tool."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pick(self, names: Sequence[str], read: Read) -> tuple[list[Pick], list[Finding]]:
         """The migrations, in any order, and what is wrong with the names."""
-        raise NotImplementedError
 
     def proved(
         self, names: Sequence[str], read: Read, data: Callable[[str], Iterable[bytes]]
@@ -109,11 +110,11 @@ class Format:
 
         Raises WrongTextError.
         """
-        raise NotImplementedError
+        return Cut(text)
 
     def parts(self, pick: Pick, text: str) -> list[Section]:
         """The migrations of a file, in their order. Raises WrongTextError."""
-        raise NotImplementedError
+        return [Section(pick.version, text, None, text)]
 
 
 def numbered(form: Format, picks: Iterable[Pick]) -> tuple[list[Pick], list[Finding]]:
