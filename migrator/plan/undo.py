@@ -17,7 +17,7 @@ from migrator.errors import (
     SourceError,
 )
 from migrator.folder.version_rules import find_version
-from migrator.model import Applied, Finding, Kind, Migration, Placeholders
+from migrator.model import NATIVE, Applied, Finding, Kind, Migration, Placeholders
 from migrator.plan.progress import Progress
 from migrator.plan.repeatables import Again, announced, pending_again
 from migrator.sql.script import Script, holds_statement, read_requirements, understand
@@ -130,10 +130,11 @@ def make_undo(
         own = _undo_text(file)
         text, other = (own, stored) if origin is Origin.FILE else (stored, own)
         if text is None:
-            lacking.append(_lacking(row, origin, other, empty=file is not None and own is None))
+            empty = file is not None and own is None
+            lacking.append(_lacking(row, _place(row, files), origin, other, empty=empty))
             continue
         if origin is Origin.STORED and own not in (None, stored):
-            drifted.append(_drifted(row, on_drift))
+            drifted.append(_drifted(_place(row, files)[0], on_drift))
         named = files.get(row.version, folder[0] if folder else None)
         down = _down(row, text, named.placeholders if named else None)
         script, found = understand(down, values)
@@ -248,10 +249,20 @@ def _stays(row: Applied) -> Finding:
     )
 
 
-def _lacking(row: Applied, origin: Origin, other: str | None, *, empty: bool) -> Finding:
+def _place(row: Applied, files: Mapping[str, Migration]) -> tuple[str, str]:
+    """The file that holds the undo, or would, and how it is written there."""
+    file = files.get(row.version)
+    if file is None or file.format == NATIVE:
+        name = f"{row.version}.down.sql"
+        return name, f"Write {name}"
+    return file.file, f"Write its undo as {file.format} has it"
+
+
+def _lacking(
+    row: Applied, place: tuple[str, str], origin: Origin, other: str | None, *, empty: bool
+) -> Finding:
     """`other` is the text of the other origin; `empty`: the file is there, without a statement."""
-    name = f"{row.version}.down.sql"
-    write = f"Write {name}"
+    name, write = place
     if empty:
         write = f"Write the undo into {name} (`SELECT;` where nothing is to be undone)"
     if origin is Origin.FILE:
@@ -272,8 +283,7 @@ def _lacking(row: Applied, origin: Origin, other: str | None, *, empty: bool) ->
     return Finding(name, problem, remedy)
 
 
-def _drifted(row: Applied, on_drift: OnFinding) -> Finding:
-    name = f"{row.version}.down.sql"
+def _drifted(name: str, on_drift: OnFinding) -> Finding:
     if on_drift is OnFinding.WARN:
         problem = "the file is not what was stored when it was applied; the stored text is run"
         return Finding(name, problem, "Give --from-files to run the file instead.")

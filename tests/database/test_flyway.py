@@ -70,6 +70,8 @@ def test_an_undo_is_that_of_the_version(database: Database, tmp_path: Path) -> N
     assert database.query("SELECT to_regclass('ten')") == [(None,)]
     none = run_job(database.url, folder, "rollback", "--yes", "--to", "1")
     assert (none.code, none.report["rolled_back"]) == (12, [])
+    [finding] = none.report["findings"]
+    assert (finding["file"], "as flyway has it" in finding["remedy"]) == ("V1.2__two.sql", True)
 
 
 BASED = {**FOLDER, "B1.2__all.sql": "CREATE TABLE based (a int);"}
