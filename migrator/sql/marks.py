@@ -88,7 +88,7 @@ class Mark:
     """One comment that is a mark."""
 
     line: int
-    text: str  #: as it is written
+    text: str  #: as it is written, in one line
     half: Half
     marks: Marks  #: the row of the table
 

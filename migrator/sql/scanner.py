@@ -332,7 +332,7 @@ class _Scanner:
             begins = self.window.base + at - column + 1  # offset of the line
             alone = self.start is None and self.closed_at < begins
             if alone or marks.counts is Counts.ALWAYS:
-                self.found.append(Mark(line, comment, half, marks))
+                self.found.append(Mark(line, " ".join(comment.split()), half, marks))
 
     def block(self, at: int, text: str) -> None:
         window, place, depth = self.window, self.window.place_of(at), 1

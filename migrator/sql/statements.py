@@ -273,7 +273,7 @@ _REFUSALS = {
 def _refusal(statement: Statement) -> tuple[str, str]:
     problem, remedy = _REFUSALS[statement.kind]
     if statement.words in {"CREATE DATABASE", "DROP DATABASE"}:
-        return problem, f"A dump: make it again, without --create. Else: {remedy}"
+        return problem, f"A dump: make it again, without --create. Else m{remedy[1:]}"
     if statement.words == _COPY_OUT:
         return "has no client that would receive its rows", "Remove it."
     return problem, remedy

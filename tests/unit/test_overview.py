@@ -10,8 +10,8 @@ import pytest
 from migrator.cli.cells import Screen
 from migrator.cli.markdown import as_markdown, code, text
 from migrator.cli.tables import as_text
-from migrator.commands.report_rules import started_rows, unfinished, verdict
-from migrator.errors import DriftError, LateError, MigratorError
+from migrator.commands.report_rules import started_rows, unfinished, verdict, way_out
+from migrator.errors import AccessError, DriftError, LateError, MigratorError
 from migrator.history.at_work import identified, worker
 from migrator.model import Finding
 from migrator.plan.progress import Intent, Progress, Way
@@ -35,6 +35,13 @@ def test_what_up_would_come_to(
     failures: list[MigratorError], dirty: list[str], pending: list[str], words: str
 ) -> None:
     assert verdict(failures, dirty, pending).endswith(words)
+
+
+def test_what_to_do_follows_where_no_finding_says_it() -> None:
+    access = AccessError("it is read-only", remedy="Connect to the primary.")
+    found = DriftError("x has changed", findings=(Finding("x.sql", "changed", "Restore it."),))
+    assert way_out([access, found]) == " Connect to the primary."
+    assert way_out([found]) == way_out([]) == ""
 
 
 def test_how_far_a_dirty_migration_has_come() -> None:
