@@ -352,9 +352,10 @@ def said(result: Result) -> dict[str, Any]:
     return {name: value for name, value in answer.items() if name not in OF_THE_RUN}
 
 
+@pytest.mark.parametrize("kind", WORST)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_does_what_it_does_on_a_clean_connection(
-    home: Home, pool: str, tmp_path: Path, command: str
+    home: Home, pool: str, tmp_path: Path, command: str, kind: str
 ) -> None:
     """Whatever was left there before the run, or comes to be there within it."""
     tried = COMMANDS[command]
@@ -362,16 +363,15 @@ def test_each_command_does_what_it_does_on_a_clean_connection(
     done = write_folder(tmp_path / "done", FIRST | PAID if tried.recorded else FIRST)
     folder = write_folder(tmp_path / "files", tried.files)
     make_anew(home, done, recorded=tried.recorded)
-    for kind, sql in WORST.items():
-        for event in ("", tried.event):
-            if not tried.reads:
-                make_anew(home, done, recorded=tried.recorded)
-            leave(pool, "DISCARD ALL")
-            expected = run_job(home.database.url, folder, *tried.words) if tried.reads else None
-            dirt = partial(leave, pool, home.dirt(sql))
-            result = with_dirt_at(event, dirt, pool, folder, *tried.words)
-            if found := is_wrong(home, pool, tried, result, expected):
-                wrong.append(f"{kind}, {event or 'before the run'}: {found}")
+    for event in ("", tried.event):
+        if not tried.reads:
+            make_anew(home, done, recorded=tried.recorded)
+        leave(pool, "DISCARD ALL")
+        expected = run_job(home.database.url, folder, *tried.words) if tried.reads else None
+        dirt = partial(leave, pool, home.dirt(WORST[kind]))
+        result = with_dirt_at(event, dirt, pool, folder, *tried.words)
+        if found := is_wrong(home, pool, tried, result, expected):
+            wrong.append(f"{event or 'before the run'}: {found}")
     assert not wrong, "\n".join(wrong)
 
 

@@ -112,23 +112,26 @@ def clean(folder: Path, *argv: str, **settings: str) -> Result:
     return result
 
 
-def test_a_run_that_succeeds_shows_no_password(login: Login, tmp_path: Path) -> None:
+in_each_form = pytest.mark.parametrize("write", FORMS, ids=lambda write: write.__name__)
+
+
+@in_each_form
+def test_a_run_that_succeeds_shows_no_password(login: Login, write: Write, tmp_path: Path) -> None:
     write_folder(tmp_path / "sql", {"001_a.sql": "CREATE TABLE public.a ()"})
-    for write in FORMS:
-        given = write(login, tmp_path)
-        assert clean(tmp_path, "up", **given).code == 0, write
-        assert clean(tmp_path, "status", "--json", **given).code == 0, write
+    given = write(login, tmp_path)
+    assert clean(tmp_path, "up", **given).code == 0
+    assert clean(tmp_path, "status", "--json", **given).code == 0
 
 
-def test_a_refused_connection_shows_no_password(login: Login, tmp_path: Path) -> None:
+@in_each_form
+def test_a_refused_connection_shows_no_password(login: Login, write: Write, tmp_path: Path) -> None:
     write_folder(tmp_path / "sql", {})
     wrong_password = replace(login, password=login.password + "w0rd")
-    for write in FORMS:
-        for mistaken in (wrong_password, replace(login, dbname="nowhere")):
-            assert clean(tmp_path, "up", **write(mistaken, tmp_path)).code == 16, write
+    for mistaken in (wrong_password, replace(login, dbname="nowhere")):
+        assert clean(tmp_path, "up", **write(mistaken, tmp_path)).code == 16
 
 
-@pytest.mark.parametrize("write", FORMS, ids=lambda write: write.__name__)
+@in_each_form
 @pytest.mark.parametrize("host", ["127.0.0.1", "nowhere.invalid"])
 def test_a_server_out_of_reach_shows_no_password(host: str, write: Write, tmp_path: Path) -> None:
     write_folder(tmp_path / "sql", {})
@@ -140,23 +143,27 @@ def a_literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def test_a_refused_statement_shows_no_password(login: Login, tmp_path: Path) -> None:
+#: {word}: the password of the login, {quoted}: a statement with it, each as a literal.
+REFUSED = (
+    "ALTER ROLE nobody_here PASSWORD {word};",
+    "ALTER ROLE nobody_here\n  LOGIN PASSWORD {word} VALID;",
+    "CREATE ROLE nobody_here PASSWORD {word} NONSENSE;",
+    "DO $do$ BEGIN\n  ALTER ROLE nobody_here PASSWORD {word};\nEND $do$;",
+    "DO $do$ BEGIN\n EXECUTE {quoted};\nEND $do$;",
+    "ALTER ROLE nobody_here PASSWORD $$s3cr3t w0rd$$;",
+    "CREATE USER nobody_here IDENTIFIED BY 's3cr3t w0rd';",
+    "CREATE USER nobody_here IDENTIFIED BY s3cr3tw0rd;",
+    "SELECT 'postgresql://other:s3cr3t w0rd@host/db'::int;",
+    "SELECT 'host=h password=s3cr3tw0rd'::int;",
+)
+
+
+@pytest.mark.parametrize("sql", REFUSED)
+def test_a_refused_statement_shows_no_password(login: Login, sql: str, tmp_path: Path) -> None:
     word = a_literal(login.password)
-    given = login.percent_encoded(tmp_path)
-    for sql in (
-        f"ALTER ROLE nobody_here PASSWORD {word};",
-        f"ALTER ROLE nobody_here\n  LOGIN PASSWORD {word} VALID;",
-        f"CREATE ROLE nobody_here PASSWORD {word} NONSENSE;",
-        f"DO $do$ BEGIN\n  ALTER ROLE nobody_here PASSWORD {word};\nEND $do$;",
-        f"DO $do$ BEGIN\n EXECUTE {a_literal(f'ALTER ROLE nobody PASSWORD {word}')};\nEND $do$;",
-        "ALTER ROLE nobody_here PASSWORD $$s3cr3t w0rd$$;",
-        "CREATE USER nobody_here IDENTIFIED BY 's3cr3t w0rd';",
-        "CREATE USER nobody_here IDENTIFIED BY s3cr3tw0rd;",
-        "SELECT 'postgresql://other:s3cr3t w0rd@host/db'::int;",
-        "SELECT 'host=h password=s3cr3tw0rd'::int;",
-    ):
-        write_folder(tmp_path / "sql", {"001_a.sql": sql})
-        assert clean(tmp_path, "up", **given).code == 15, sql
+    quoted = a_literal(f"ALTER ROLE nobody PASSWORD {word}")
+    write_folder(tmp_path / "sql", {"001_a.sql": sql.format(word=word, quoted=quoted)})
+    assert clean(tmp_path, "up", **login.percent_encoded(tmp_path)).code == 15
 
 
 SHOWN = "001_a was rolled back; nothing is applied"
@@ -341,7 +348,7 @@ def test_a_url_in_the_wrong_place_shows_no_password(name: str, tmp_path: Path) -
         assert clean(tmp_path, "plan", DATABASE_URL="postgresql://h/d", MIGRATIONS_DIR=url).code
 
 
-@pytest.mark.parametrize("write", FORMS, ids=lambda write: write.__name__)
+@in_each_form
 def test_a_process_shows_no_password(write: Write, database: Database, tmp_path: Path) -> None:
     """Neither in the process list of its machine nor in that of the server."""
     user = "login_" + secrets.token_hex(4)
