@@ -115,6 +115,19 @@ FOLDER_FORMATS = (
 )
 
 
+#: What ADOPT may be beside auto; the tools are those of adopt/tools.py.
+ADOPTABLE = (
+    *("dbmate", "diesel", "drizzle", "flyway", "golang-migrate", "goose", "graphile-migrate"),
+    *("micrate", "node-pg-migrate", "prisma", "sql-migrate", "sqlx", "supabase", "tern"),
+)
+
+
+def _tool(text: str) -> str:
+    if text.lower() not in ("auto", *ADOPTABLE):
+        raise ValueError(f"it must be one of auto, {', '.join(ADOPTABLE)}")
+    return text.lower()
+
+
 def _format(text: str) -> str:
     if text.lower() not in FOLDER_FORMATS:
         raise ValueError(f"it must be one of {', '.join(FOLDER_FORMATS)}")
@@ -130,6 +143,7 @@ SETTINGS = (
         None,
         "a folder with a file for each placeholder, whose values are shown nowhere",
     ),
+    Setting("ADOPT", _tool, None, "a first run takes over the history of this tool; auto: of any"),
     Setting("MIGRATIONS_SCHEMA", _schema, "public", "the schema that holds the history"),
     Setting("HISTORY_READERS", _names, None, "roles that may read the history, comma-separated"),
     Setting("SEARCH_PATH", _schemas, None, "search_path for the files; else the login role's own"),
@@ -185,6 +199,7 @@ class Config:
     migrations_dir: str
     folder_format: str
     placeholders_dir: str | None
+    adopt: str | None  #: the tool whose history the first run takes over, or auto
     migrations_schema: str
     history_readers: tuple[str, ...]
     search_path: tuple[str, ...]

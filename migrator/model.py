@@ -126,6 +126,12 @@ class Migration:
     rank: Rank | None = None  #: what decides between equal numbers, where the version does not
     #: Whose rule its placeholders follow, FLYWAY or GOOSE; None: it has some under its directive.
     placeholders: str | None = None
+    whole: Iterable[str] | None = None  #: all of the file, where `pieces` are a half of it
+
+    @property
+    def text(self) -> Iterable[str]:
+        """All of the file, with LF line ends."""
+        return self.pieces if self.whole is None else self.whole
 
     @property
     def repeatable(self) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from migrator.adopt.read import find_spot, read_rows
+from migrator.adopt.read import find_history, find_spot, read_rows
 from migrator.adopt.rules import FOREIGN_HELD, Adoption, ForeignTable, adopting, make_adoption
 from migrator.adopt.tools import Tracker, tracker
+from migrator.apply.database import MovedError
 from migrator.apply.run import Run, View
 from migrator.apply.tries import HISTORY, REPEATABLE, persist, read_tables, until_unmoved
+from migrator.config import ADOPTABLE
 from migrator.errors import (
     ConfigError,
     LockedError,
@@ -22,6 +25,7 @@ from migrator.history.lock_wait import as_holder, describe
 from migrator.history.misfit import is_misfit, misfit
 from migrator.history.place import Limits, Place
 from migrator.model import Event, Migration
+from migrator.plan.format_rules import AUTO
 from migrator.postgres.session import LostError, ServerError
 
 
@@ -38,48 +42,87 @@ def adopt_history(
     Raises ConfigError, DirtyError, MissingError or DriftError when its history cannot be taken
     over as it is, LockedError while that tool is at work, and whatever a run raises.
     """
-    task = _Adopting(run, migrations, tracker(tool), _parted(table))
+    task, wanted = _Adopting(run, migrations, tracker(tool)), _parted(table)
     look = partial(run.look, migrations, run.config.history_readers)
-    return until_unmoved(look, partial(task.go, only_plan=only_plan))
+    return until_unmoved(look, partial(task.go, wanted=wanted, only_plan=only_plan))
+
+
+def adopt_first(run: Run, migrations: tuple[Migration, ...], view: View) -> None:
+    """Before the first run: take over what the tool of ADOPT has applied, with all that it proves.
+
+    Nothing is done where no tool has a history and the database holds no table. Raises MovedError
+    once rows were written, and what `adopt_history` raises.
+    """
+    if found := _judged(run, migrations, view):
+        task, adoption, spot, digest = found
+        if adoption.new:
+            task.write(adoption, view, spot, digest)
+            run.shown = {"adoption": adoption.rows(written=True)}
+            raise MovedError
+
+
+def foresee_adoption(run: Run, migrations: tuple[Migration, ...], view: View) -> View:
+    """What the history will be once `adopt_first` was here; it changes nothing, and fails alike."""
+    if run.config.adopt is None or view.history.started:
+        return view
+    found = _judged(run, migrations, view)
+    rows = found[1].recorded() if found else ()
+    return run.see(replace(view.history, rows=rows), migrations)
+
+
+def _judged(
+    run: Run, migrations: tuple[Migration, ...], view: View
+) -> tuple[_Adopting, Adoption, ForeignTable, str] | None:
+    if view.second:
+        raise view.second
+    wanted = run.config.adopt
+    known = [tracker(name) for name in ADOPTABLE] if wanted == AUTO else [tracker(wanted)]
+    limit = run.config.lock_timeout
+    chosen = read_tables(run.link, partial(find_history, trackers=known, lock_timeout_ms=limit))
+    if chosen is None:
+        return None
+    tool, spot = chosen
+    task = _Adopting(run, migrations, tool)
+    adoption, digest = task.judge(view, spot)
+    run.warn(adoption.holes())
+    return task, adoption, spot, digest
 
 
 class _Adopting:
     """One adoption, from the look at both histories to the row of each file."""
 
-    def __init__(
-        self,
-        run: Run,
-        migrations: tuple[Migration, ...],
-        tool: Tracker,
-        wanted: tuple[str, str] | None,
-    ) -> None:
-        self.run, self.link, self.migrations = run, run.link, migrations
-        self.tool, self.wanted = tool, wanted
+    def __init__(self, run: Run, migrations: tuple[Migration, ...], tool: Tracker) -> None:
+        self.run, self.link, self.migrations, self.tool = run, run.link, migrations, tool
         self.lock_timeout = run.config.lock_timeout
 
-    def go(self, view: View, *, only_plan: bool) -> dict[str, Any]:
-        limit = self.lock_timeout
-        find = partial(find_spot, tracker=self.tool, wanted=self.wanted, lock_timeout_ms=limit)
-        spot = read_tables(self.link, find)
-        query = partial(read_rows, spot=spot, lock_timeout_ms=limit)
+    def judge(self, view: View, spot: ForeignTable) -> tuple[Adoption, str]:
+        """What is to be adopted, and the digest of the rows that say so; raises its failures."""
+        query = partial(read_rows, spot=spot, lock_timeout_ms=self.lock_timeout)
         rows, digest, doubts = read_tables(self.link, query)
         self.run.doubt(doubts)
         history = view.history.rows
         adoption = make_adoption(self.tool.name, self.tool.read(rows), self.migrations, history)
         self.run.shown = {"adoption": adoption.rows()}
         adoption.raise_failures()
+        return adoption, digest
+
+    def go(self, view: View, *, wanted: tuple[str, str] | None, only_plan: bool) -> dict[str, Any]:
+        limit = self.lock_timeout
+        find = partial(find_spot, tracker=self.tool, wanted=wanted, lock_timeout_ms=limit)
+        spot = read_tables(self.link, find)
+        adoption, digest = self.judge(view, spot)
         if only_plan:
             self.run.outcome = f"{len(adoption.new)} to adopt"
             return self.run.shown
         if adoption.new:
-            self._write(adoption, view, spot, digest)
+            self.write(adoption, view, spot, digest)
             self.run.shown = {"adoption": adoption.rows(written=True)}
             view = self.run.look(self.migrations)
         ours = [row.version for row in view.history.rows if row.run_id == self.link.run_id]
         self.run.outcome = f"{len(ours)} adopted from {spot}" if ours else "nothing to adopt"
         return self.run.shown
 
-    def _write(self, adoption: Adoption, view: View, spot: ForeignTable, digest: str) -> None:
+    def write(self, adoption: Adoption, view: View, spot: ForeignTable, digest: str) -> None:
         self.run.prepare(view.history, coming=[migration for _, migration in adoption.new])
         self.run.sync.look()
         also = [row for _, migration in adoption.new for row in self.run.sync.rows(migration)]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 from migrator.adopt.rules import (
     SAME_CLOCK,
     ForeignTable,
     asked_of,
     choose_spot,
+    choose_tool,
     digest_query,
+    nothing_left,
     rows_query,
 )
 from migrator.adopt.tools import Row, Tracker
@@ -19,7 +23,7 @@ from migrator.history.fence import DECLARE, Access
 from migrator.history.other_tables import look_for_tables, look_limits
 from migrator.history.place import Place, marker
 from migrator.history.questions import question
-from migrator.postgres.quoting import do, first
+from migrator.postgres.quoting import do, first, literal
 from migrator.postgres.session import ServerError, Session
 
 
@@ -35,16 +39,53 @@ def find_spot(
     Raises ConfigError when it is not there or looks otherwise, AccessError for a role that may not
     read it or does not see all its rows, and ServerError.
     """
-    found = look_for_tables(session, place, wanted[1] if wanted else tracker.table, lock_timeout_ms)
+    name = wanted[1] if wanted else tracker.table
+    found = look_for_tables(session, place, lock_timeout_ms, name)
     spot = choose_spot(tracker, found, wanted, place.schema)
-    table = next(table for table in found["tables"] if table["schema"] == spot.schema)
+    _check_readable(spot, found)
+    return spot
+
+
+def find_history(
+    session: Session, place: Place, trackers: Sequence[Tracker], lock_timeout_ms: int
+) -> tuple[Tracker, ForeignTable] | None:
+    """Which of these tools has a history here, and where; None in a database without tables.
+
+    Raises ConfigError where that cannot be said, else as `find_spot`.
+    """
+    names = {tracker.table for tracker in trackers}
+    found = look_for_tables(session, place, lock_timeout_ms, *sorted(names))
+    chosen = choose_tool(trackers, found, place.schema)
+    if chosen is None:
+        schemas = ", ".join(map(literal, dict.fromkeys([*found["path"], "public"])))
+        query = MADE.format(schemas=schemas, ours=literal(place.schema))
+        limits = look_limits(lock_timeout_ms)
+        message = first(marker(place, "looks whether the database is new"), *limits, query)
+        nothing_left(trackers, session.send(message)[0][0])
+        return None
+    _check_readable(chosen[1], found)
+    return chosen
+
+
+def _check_readable(spot: ForeignTable, found: dict[str, Any]) -> None:
+    where = spot.schema, spot.table
+    table = next(t for t in found["tables"] if (t["schema"], t["table"]) == where)
     if not table["reads"] or table["hidden"]:
         what = "does not see all rows of" if table["reads"] else "may not read"
         raise AccessError(
             f"the role {found['role']} {what} {spot}, which belongs to {table['owner']}",
             remedy="Run as the owner of that table, if it is what you mean.",
         )
-    return spot
+
+
+#: A table that is neither of our history nor of an extension.
+MADE = """SELECT min(n.nspname || '.' || c.relname)
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p') AND n.nspname IN ({schemas})
+   AND (n.nspname <> {ours} OR c.relname NOT IN ('schema_migrations', 'schema_migrations_log'))
+   AND NOT EXISTS (SELECT FROM pg_depend AS d
+                    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                      AND d.deptype = 'e')"""
 
 
 def read_rows(

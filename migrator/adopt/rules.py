@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -14,7 +15,7 @@ from migrator.history.flight import HEAD_CHECK, HOLDER, MOVED, OUR_LOCK, TRY_LOC
 from migrator.history.place import Limits, Place
 from migrator.history.questions import asked
 from migrator.history.rows import log_row, not_run
-from migrator.model import Applied, Finding, Kind, Migration
+from migrator.model import Applied, Finding, Kind, Migration, rank_of
 from migrator.postgres.quoting import TAIL, do, identifier, literal
 
 FOREIGN_HELD = (
@@ -55,6 +56,37 @@ class Adoption:
     pending: tuple[Migration, ...]  #: what that tool does not hold to be applied, nor do we
     repeatable: tuple[str, ...]
     failures: tuple[MigratorError, ...] = ()
+    mark: bool = False  #: the tool keeps its newest version alone
+
+    def holes(self) -> tuple[Finding, ...]:
+        """What the tool's history cannot say, or says that it never ran."""
+        found = []
+        unproved = [m for m in self.matches if m.content is Content.NOT_PROVABLE and m.migration]
+        if self.mark and unproved:
+            problem = (
+                f"keeps its newest version alone: all {len(unproved)} files up to it count as "
+                "applied, also one that was added late and never ran"
+            )
+            remedy = "Compare the database with the files that were merged late."
+            found.append(Finding(self.tool, problem, remedy))
+        elif unproved:
+            problem = f"kept no text of {len(unproved)} files: that they are what ran is not proved"
+            remedy = "Take the files from the commit that was deployed last."
+            found.append(Finding(self.tool, problem, remedy))
+        problem = f"{self.tool} has applied a newer one, and never this one"
+        remedy = "Give --on-late apply or --on-late skip (ON_LATE), or `new --renumber VERSION`."
+        return (*found, *(Finding(m.file, problem, remedy) for m in self._late))
+
+    @property
+    def _late(self) -> tuple[Migration, ...]:
+        newest = max((m.migration.order for m in self.matches if m.migration), default=None)
+        return tuple(m for m in self.pending if newest is not None and m.order < newest)
+
+    def recorded(self) -> tuple[Applied, ...]:
+        """The rows that would be written, as the history would hold them."""
+        return tuple(
+            Applied(m.version, m.number, m.checksum, Kind.ADOPTED, floor=False) for _, m in self.new
+        )
 
     @property
     def new(self) -> tuple[tuple[Match, Migration], ...]:
@@ -73,12 +105,11 @@ class Adoption:
             }
             for match in self.matches
         ]
-        newest = max((m.migration.order for m in self.matches if m.migration), default=None)
+        late = {m.version for m in self._late}
         absent = {self.tool: None, "found": f"not in {self.tool}", "content": None}
         rows += [
-            {"version": m.version, **absent, "state": "late" if late else "pending"}
+            {"version": m.version, **absent, "state": "late" if m.version in late else "pending"}
             for m in self.pending
-            for late in [newest is not None and m.order < newest]
         ]
         passed = {"version": None, "found": "repeatable", "content": None, "state": "passed over"}
         return rows + [{**passed, self.tool: name} for name in self.repeatable]
@@ -117,33 +148,95 @@ class ForeignTable:
 def choose_spot(
     tracker: Tracker, found: Mapping[str, Any], wanted: tuple[str, str] | None, ours: str
 ) -> ForeignTable:
-    """The table to read, of those that `foreign.LOOK` found; ConfigError where there is none.
+    """The table to read, of those that `look_for_tables` found; ConfigError where there is none.
 
     Without `wanted` it is the first in the search_path and public that looks like the tool's; one
     in the schema of our own history comes last, as that may be ours.
     """
-    path = [tracker.schema] if tracker.schema else [*found["path"], "public"]
-    path = list(dict.fromkeys(path))
-    schemas = [wanted[0]] if wanted else sorted(path, key=lambda schema: schema == ours)
-    tables = {table["schema"]: table for table in found["tables"]}
-    for schema in schemas:
+    if spot := _spot(tracker, found, wanted, ours):
+        return spot
+    name = f"{wanted[0]}.{wanted[1]}" if wanted else tracker.table
+    schemas = [wanted[0]] if wanted else _schemas_of(tracker, found, ours)
+    others = _elsewhere(tracker, found, schemas)
+    remedy = f"Name it with --table SCHEMA.TABLE, when it is not in {', '.join(schemas)}."
+    if others:
+        remedy = f"Name it with --table; one such table is {others[0]}."
+    raise ConfigError(f"there is no table {name} that looks like {tracker.name}'s", remedy=remedy)
+
+
+def choose_tool(
+    trackers: Sequence[Tracker], found: Mapping[str, Any], ours: str
+) -> tuple[Tracker, ForeignTable] | None:
+    """The one tool of these that has a table in its usual place; None where there is none.
+
+    Raises ConfigError where several have one, or where one lies in another place: which history is
+    that of the folder is not guessed.
+    """
+    spots = [(tracker, spot) for tracker in trackers if (spot := _spot(tracker, found, None, ours))]
+    if len(spots) > 1:
+        names = ", ".join(f"{tracker.name} ({spot})" for tracker, spot in spots)
+        first = spots[0][0].name
+        raise ConfigError(
+            f"several tools have left a history: {names}",
+            remedy=f"Name the one whose files these are: --adopt {first} (ADOPT={first}).",
+        )
+    if spots:
+        return spots[0]
+    for tracker in trackers:
+        if others := _elsewhere(tracker, found, _schemas_of(tracker, found, ours)):
+            raise ConfigError(
+                f"a table of {tracker.name} lies outside the search_path: {others[0]}",
+                remedy=f"If it is that of these files: `adopt --from {tracker.name} "
+                f"--table {others[0]}`. If it is not, leave out --adopt (ADOPT).",
+            )
+    return None
+
+
+def nothing_left(trackers: Sequence[Tracker], made: str | None) -> None:
+    """Raise ConfigError when no tool has left a history, and the database holds tables: `made`."""
+    if made is None:
+        return
+    whose = trackers[0].name if len(trackers) == 1 else "any tool"
+    raise ConfigError(
+        f"there is no history of {whose} here, and the database is not new: it holds {made}",
+        remedy="Where its table has another name: `adopt --from TOOL --table SCHEMA.TABLE`. "
+        "Where no tool made what is there, leave out --adopt (ADOPT); docs/adopting.md says how to "
+        "begin.",
+    )
+
+
+def _spot(
+    tracker: Tracker, found: Mapping[str, Any], wanted: tuple[str, str] | None, ours: str
+) -> ForeignTable | None:
+    name = wanted[1] if wanted else tracker.table
+    tables = {table["schema"]: table for table in found["tables"] if table["table"] == name}
+    for schema in [wanted[0]] if wanted else _schemas_of(tracker, found, ours):
         table = tables.get(schema)
         if table is None or not tracker.fits(table["columns"]) or _beside(tracker, table, wanted):
             continue
         names = (*tracker.columns, *tracker.others)
         columns = tuple(name for name in names if name in table["columns"])
-        name = wanted[1] if wanted else tracker.table
         return ForeignTable(tracker.name, schema, name, columns, found["database"])
-    name = f"{wanted[0]}.{wanted[1]}" if wanted else tracker.table
-    others = [
-        f"{schema}.{tracker.table}"
-        for schema, table in tables.items()
-        if schema not in schemas and tracker.fits(table["columns"])
+    return None
+
+
+def _schemas_of(tracker: Tracker, found: Mapping[str, Any], ours: str) -> list[str]:
+    """Where its table is looked for, in this order."""
+    path = [tracker.schema] if tracker.schema else [*found["path"], "public"]
+    return sorted(dict.fromkeys(path), key=lambda schema: schema == ours)
+
+
+def _elsewhere(tracker: Tracker, found: Mapping[str, Any], schemas: Sequence[str]) -> list[str]:
+    """Tables like the tool's that lie in none of these schemas."""
+    return [
+        f"{table['schema']}.{table['table']}"
+        for table in found["tables"]
+        if table["schema"] not in schemas
+        and table["table"] == tracker.table
+        and tracker.schema is None
+        and tracker.fits(table["columns"])
+        and not _beside(tracker, table, None)
     ]
-    remedy = f"Name it with --table SCHEMA.TABLE, when it is not in {', '.join(schemas)}."
-    if others:
-        remedy = f"Name it with --table; one such table is {others[0]}."
-    raise ConfigError(f"there is no table {name} that looks like {tracker.name}'s", remedy=remedy)
 
 
 def make_adoption(
@@ -161,12 +254,12 @@ def make_adoption(
         entries += [
             Entry(f"up to {reading.up_to}", m.number)
             for m in versioned
-            if m.number <= reading.up_to and m.number not in named
+            if _parts(m) <= (reading.up_to, ()) and m.number not in named
         ]
     matches: list[Match] = []
     taken: dict[str, str] = {}
     for entry in entries:
-        migration = _file_of(entry, versioned)
+        migration = _file_of(entry, versioned, taken)
         if migration is not None and migration.version in taken:
             migration = None
         if migration is None:
@@ -182,6 +275,7 @@ def make_adoption(
         tuple(sorted(matches, key=_order)),
         tuple(m for m in migrations if m.version not in taken and m.version not in recorded),
         reading.repeatable,
+        mark=reading.mark,
     )
     return replace(adoption, failures=_failures(adoption, reading, versioned, history))
 
@@ -238,7 +332,7 @@ def asked_of(spot: ForeignTable, place: Place) -> str:
 
 
 #: Times become text, in the same way each time, and sort as text.
-SAME_CLOCK = "SET LOCAL timezone = 'UTC'"
+SAME_CLOCK = "SET LOCAL timezone = 'UTC';\nSET LOCAL bytea_output = 'hex'"
 FOREIGN_ROWS = """SELECT coalesce(jsonb_agg(line ORDER BY line::text COLLATE "C"), '[]')::text
   FROM (SELECT jsonb_build_object({parts}) AS line FROM {table} AS t) AS lines"""
 DIGEST = "SELECT encode(sha256(convert_to(({rows}), 'UTF8')), 'hex')"
@@ -276,12 +370,18 @@ def _beside(tracker: Tracker, table: Mapping[str, Any], wanted: tuple[str, str] 
     return wanted is None and tracker.not_beside in table["beside"]
 
 
-def _file_of(entry: Entry, migrations: Sequence[Migration]) -> Migration | None:
+def _file_of(
+    entry: Entry, migrations: Sequence[Migration], taken: Container[str] = ()
+) -> Migration | None:
     """The file of the entry's number, unless a name and the content speak against it.
 
     A file with another number counts when its name is the same and its content is proved; so does
-    the only one of that name for an entry without a number.
+    the only one of that name for an entry without a number. One that has neither is known by its
+    content, the first file that no other entry has `taken`.
     """
+    if entry.number is None and entry.name is None:
+        free = (m for m in migrations if m.version not in taken)
+        return next((m for m in free if _content(entry, m) is Content.EQUAL), None)
     for migration in migrations:
         if migration.number == entry.number and (
             entry.name in (None, _name(migration)) or _content(entry, migration) is Content.EQUAL
@@ -294,7 +394,16 @@ def _file_of(entry: Entry, migrations: Sequence[Migration]) -> Migration | None:
 
 
 def _name(migration: Migration) -> str:
-    return slug(migration.version.partition("_")[2])
+    """What follows the number, in the letters that our files have."""
+    version = migration.version
+    if re.match("[VB][0-9]", version):
+        return slug(version.partition("__")[2])
+    return slug(re.sub(r"\A(?:\d{4}-\d\d-\d\d-\d{6}|\d+)", "", version))
+
+
+def _parts(migration: Migration) -> tuple[int, tuple[int, ...]]:
+    """All parts of its number: 2.1 is above 2."""
+    return migration.number, rank_of(migration.version)[0]
 
 
 def _content(entry: Entry, migration: Migration) -> Content:

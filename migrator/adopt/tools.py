@@ -10,10 +10,11 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 from migrator.errors import ConfigError
-from migrator.model import Finding, Migration
+from migrator.model import Finding, Migration, number_of
 
 Row = Mapping[str, Any]  #: one row of such a table, by column
 
@@ -22,7 +23,7 @@ Row = Mapping[str, Any]  #: one row of such a table, by column
 class Evidence:
     """What a tool kept of the text that it ran."""
 
-    kind: str  #: CRC32, SHA-256 or statements
+    kind: str  #: CRC32, SHA-256, SHA-384, sha1 or statements
     value: int | str | tuple[str, ...]
 
     def fits(self, migration: Migration) -> bool:
@@ -53,6 +54,7 @@ class Reading:
     up_to: int | None = None  #: all files of a number up to this are applied, without a row each
     repeatable: tuple[str, ...] = ()  #: what ran whenever it had changed; it has no version
     dirty: tuple[Finding, ...] = ()  #: what began and failed, or was given up
+    mark: bool = False  #: the newest number is all that the tool keeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,14 @@ def _golang_migrate(rows: Sequence[Row]) -> Reading:
         if row["dirty"]
     )
     entries = tuple(Entry(str(number), number) for number in numbers)
-    return Reading(entries, up_to=max(numbers, default=None), dirty=dirty)
+    return Reading(entries, up_to=max(numbers, default=None), mark=True, dirty=dirty)
+
+
+def _tern(rows: Sequence[Row]) -> Reading:
+    """One row; 0 is none."""
+    newest = max((row["version"] for row in rows), default=0)
+    entries = (Entry(str(newest), newest),) if newest else ()
+    return Reading(entries, up_to=newest or None, mark=True)
 
 
 def _goose(rows: Sequence[Row]) -> Reading:
@@ -199,6 +208,72 @@ def _prisma(rows: Sequence[Row]) -> Reading:
     return Reading(tuple(applied.values()), dirty=dirty)
 
 
+def _drizzle(rows: Sequence[Row]) -> Reading:
+    """Before 1 no name was kept: a file is known by its hash."""
+    places = count(1)
+    entries = []
+    for row in sorted(rows, key=lambda row: (row["created_at"], row["id"])):
+        named = _parted(row["name"]) if row.get("name") else (None, None)
+        key = row.get("name") or f"{row['created_at']} (row {next(places)})"
+        entries.append(Entry(key, *named, Evidence("SHA-256", row["hash"]), row.get("applied_at")))
+    return Reading(tuple(entries))
+
+
+def _named(rows: Sequence[Row], column: str, at: str) -> Reading:
+    """A row for each file, with its name."""
+    return Reading(
+        tuple(
+            Entry(row[column], *_parted(row[column].removesuffix(".sql")), at=row.get(at))
+            for row in rows
+        )
+    )
+
+
+def _node_pg_migrate(rows: Sequence[Row]) -> Reading:
+    return _named(sorted(rows, key=lambda row: row["id"]), "name", "run_on")
+
+
+def _sql_migrate(rows: Sequence[Row]) -> Reading:
+    return _named(rows, "id", "applied_at")
+
+
+def _diesel(rows: Sequence[Row]) -> Reading:
+    return Reading(
+        tuple(Entry(row["version"], _plain(row["version"]), at=row.get("run_on")) for row in rows)
+    )
+
+
+def _graphile_migrate(rows: Sequence[Row]) -> Reading:
+    return Reading(
+        tuple(
+            Entry(
+                row["filename"],
+                number_of(row["filename"]),
+                evidence=Evidence("sha1", row["hash"]),
+                at=row.get("date"),
+            )
+            for row in sorted(rows, key=lambda row: row["filename"])
+        )
+    )
+
+
+def _sqlx(rows: Sequence[Row]) -> Reading:
+    entries = tuple(
+        Entry(
+            str(row["version"]),
+            row["version"],
+            evidence=Evidence("SHA-384", row["checksum"].removeprefix("\\x")),
+            at=row.get("installed_on"),
+        )
+        for row in rows
+        if row["success"]
+    )
+    failed = (row for row in rows if not row["success"])
+    remedy = "Bring the database in order, and delete or correct its row"
+    dirty = tuple(_dirty(str(row["version"]), "failed", remedy) for row in failed)
+    return Reading(entries, dirty=dirty)
+
+
 def _seed(rows: Sequence[Row]) -> Reading:
     entries = []
     for row in rows:
@@ -225,6 +300,12 @@ def _flyway_key(schema: str, table: str, database: str) -> int:
     return 77431708279161 + _signed(code)
 
 
+def _sqlx_key(schema: str, table: str, database: str) -> int:
+    """sqlx-postgres' migrate.rs, generate_lock_id."""
+    del schema, table
+    return 0x3D32AD9E * zlib.crc32(database.encode())
+
+
 def _fixed(key: int) -> Callable[[str, str, str], int]:
     return lambda schema, table, database: key
 
@@ -245,10 +326,8 @@ def _plain_or_0(version: str) -> int:
 
 def _parted(full: str) -> tuple[int | None, str | None]:
     """The number and the slug of 20240101120000_init; of what has no number the slug alone."""
-    digits, _, rest = full.partition("_")
-    if digits.isascii() and digits.isdigit():
-        return int(digits), slug(rest) or None
-    return None, slug(full)
+    found = re.fullmatch(r"([0-9]+)(?:[^0-9A-Za-z](.*))?", full, re.DOTALL)
+    return (int(found[1]), slug(found[2] or "") or None) if found else (None, slug(full))
 
 
 def _signed(number: int) -> int:
@@ -257,24 +336,45 @@ def _signed(number: int) -> int:
 
 def _hashes(migration: Migration) -> tuple[str, ...]:
     """Of the bytes, and of the text with either line end: the checkout may be of another kind."""
-    windows = hashlib.sha256()
-    for piece in migration.pieces:
+    return migration.raw_checksum, migration.checksum, _hashed(migration, "sha256", "\r\n")
+
+
+def _hashed(migration: Migration, name: str, end: str) -> str:
+    """The hash of the file's text with these line ends."""
+    found = hashlib.new(name)
+    for piece in migration.text:
         lines = piece.replace("\r\n", "\n").replace("\r", "\n")
-        windows.update(lines.replace("\n", "\r\n").encode())
-    return migration.raw_checksum, migration.checksum, windows.hexdigest()
+        found.update(lines.replace("\n", end).encode())
+    return found.hexdigest()
+
+
+def _same_sha1(migration: Migration, value: str) -> bool:
+    """graphile-migrate's hash.ts: over the hash of the file before and the body."""
+    head, _, body = "".join(migration.text).partition("\n\n")
+    said = dict(re.findall(r"(?m)^--! (\w+):? ?(.*)$", head))
+    before = "" if said.get("Previous", "-") == "-" else said["Previous"]
+    text = f"{before}\n{body.strip()}".strip() + "\n"
+    computed = f"sha1:{hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()}"
+    return value == (said.get("Hash") if "AllowInvalidHash" in said else computed)
 
 
 def _same_statements(migration: Migration, value: Iterable[str]) -> bool:
     ran = "\n;\n".join(value)  # a part may end in a comment
-    return statements_of((ran,)) == statements_of(migration.pieces)
+    return statements_of((ran,)) == statements_of(migration.text)
 
 
 _FITS: dict[str, Callable[[Migration, Any], bool]] = {
-    "CRC32": lambda migration, value: flyway_checksum(migration.pieces) == value,
+    "CRC32": lambda migration, value: flyway_checksum(migration.text) == value,
     "SHA-256": lambda migration, value: value in _hashes(migration),
+    "SHA-384": lambda migration, value: (
+        value in {_hashed(migration, "sha384", end) for end in ("\n", "\r\n")}
+    ),
+    "sha1": _same_sha1,
     "statements": _same_statements,
 }
 _WORDS = "character varying|text"
+_TIME = "timestamp with.* time zone"
+_TERN = _fixed(9628173550095224)
 TRACKERS = {
     one.name: one
     for one in (
@@ -337,6 +437,57 @@ TRACKERS = {
             },
             _prisma,
             lock=_fixed(72707369),
+        ),
+        Tracker(
+            "drizzle",
+            "__drizzle_migrations",
+            {"id": "integer", "hash": _WORDS, "created_at": "bigint"},
+            _drizzle,
+            others=("name", "applied_at"),
+            schema="drizzle",
+        ),
+        Tracker(
+            "diesel",
+            "__diesel_schema_migrations",
+            {"version": _WORDS, "run_on": _TIME},
+            _diesel,
+        ),
+        Tracker(
+            "sql-migrate",
+            "gorp_migrations",
+            {"id": _WORDS, "applied_at": _TIME},
+            _sql_migrate,
+        ),
+        Tracker(
+            "micrate",
+            "micrate_db_version",
+            {"id": "integer|bigint", "version_id": "bigint", "is_applied": "boolean"},
+            _goose,
+            others=("tstamp",),
+        ),
+        Tracker("tern", "schema_version", {"version": "integer"}, _tern, exact=True, lock=_TERN),
+        Tracker(
+            "node-pg-migrate",
+            "pgmigrations",
+            {"id": "integer", "name": _WORDS, "run_on": _TIME},
+            _node_pg_migrate,
+            lock=_fixed(7241865325823964),
+        ),
+        Tracker(
+            "sqlx",
+            "_sqlx_migrations",
+            {"version": "bigint", "success": "boolean", "checksum": "bytea"},
+            _sqlx,
+            others=("installed_on",),
+            lock=_sqlx_key,
+        ),
+        Tracker(
+            "graphile-migrate",
+            "migrations",
+            {"hash": _WORDS, "filename": _WORDS, "date": _TIME},
+            _graphile_migrate,
+            schema="graphile_migrate",
+            lock=_fixed(4727445306447283),
         ),
         Tracker(
             "seed",

@@ -100,6 +100,8 @@ class View:
             raise DirtyError(f"started and not finished: {', '.join(self.dirty)}")
 
 
+#: (run, migrations, what was seen): what comes before the first migration that is ever applied
+Before = Callable[["Run", tuple[Migration, ...], View], None]
 #: (link, script, the history as it was seen, what goes along with the file's row) -> what was done
 Alone = Callable[[Link, Script, Collection[tuple[str, str | None]], Sequence[Write]], Done]
 
@@ -227,12 +229,20 @@ class Run:
             rest = {"problem": f"{more} more like these", "remedy": remedy, "more": more}
             self.link.tell(Event("plan.warning", "warning", rest))
 
-    def apply_pending(self, migrations: tuple[Migration, ...]) -> None:
-        """Bring the database to where the folder is, however often others move the history."""
+    def apply_pending(
+        self, migrations: tuple[Migration, ...], before: Before | None = None
+    ) -> None:
+        """Bring the database to where the folder is, however often others move the history.
+
+        `before` is done while nothing was ever recorded here; it may move the history itself.
+        """
         undoing: dict[str, Progress] = {}
 
         def act(view: View) -> None:
             nonlocal undoing
+            if before and not view.history.started:
+                view.history.distrust.refuse_owners()
+                before(self, migrations, view)
             self.link.tell(_plan_made(view))
             self.warn(view.decision.warnings)
             view.history.distrust.refuse_owners()

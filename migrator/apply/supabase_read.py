@@ -15,7 +15,7 @@ def read_mirror(session: Session, place: Place, lock_timeout_ms: int) -> tuple[s
     Raises AccessError for a role that may not write there, and ServerError.
     """
     schema, name = TABLE
-    found = look_for_tables(session, place, name, lock_timeout_ms)
+    found = look_for_tables(session, place, lock_timeout_ms, name)
     table = next((table for table in found["tables"] if table["schema"] == schema), None)
     if table is None:
         return ()

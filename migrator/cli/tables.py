@@ -179,8 +179,9 @@ def _findings(answer: _Answer, screen: Screen) -> str:
 def _planned(answer: _Answer, screen: Screen, empty: str) -> str:
     if "graph" in answer:
         return visible_text(str(answer["graph"]))
+    adopted = _table(answer.get("adoption", []), screen, "")
     more = _lines(screen, _format(answer), at_work_in_words(answer.get("at_work")))
-    return _table(answer.get("would_apply", []), screen, empty) + more
+    return adopted + _table(answer.get("would_apply", []), screen, empty) + more
 
 
 def _format(answer: _Answer) -> str:
@@ -200,6 +201,7 @@ def _undone(answer: _Answer, screen: Screen) -> str:
 
 #: What the commands answer with, as text.
 _ANSWERS: dict[str, Callable[[_Answer, Screen], str]] = {
+    "up": lambda answer, screen: _table(answer.get("adoption", []), screen, ""),
     "adopt": lambda answer, screen: _table(answer.get("adoption", []), screen),
     "rollback": _undone,
     "rehearse": lambda answer, screen: _table(answer["rehearsed"], screen),

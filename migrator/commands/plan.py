@@ -10,20 +10,21 @@ from migrator.commands.overview import graph_of
 from migrator.commands.source import read_folder
 from migrator.commands.table import Output
 from migrator.errors import SourceError
+from migrator.model import Migration
 from migrator.sql.script import Script, has_undo
 
 
 def plan(run: Run, *, graph: bool) -> Output:
     """Show what `up` would do, and fail where it would; changes nothing."""
     migrations = read_folder(run)
-    view = run.look(migrations, at_work=True)
+    view = _foreseen(run, migrations)
     run.warn(view.decision.warnings)
     wrong: SourceError | None = None
     try:
         run.understand(view, migrations)
     except SourceError as error:
         wrong = error
-    run.shown = {
+    run.shown |= {
         "format": view.format,
         "would_apply": _would_apply(run, view),
         "at_work": view.history.at_work,
@@ -36,6 +37,16 @@ def plan(run: Run, *, graph: bool) -> Output:
     view.raise_dirty()
     run.foresee(view.history, tuple(_scripts(run, view)))
     return run.shown
+
+
+def _foreseen(run: Run, migrations: tuple[Migration, ...]) -> View:
+    """The view that `up` would have, after it had adopted another tool's history."""
+    view = run.look(migrations, at_work=True)
+    if run.config.adopt is None:
+        return view
+    from migrator.adopt.adopt import foresee_adoption  # once in the life of a database
+
+    return foresee_adoption(run, migrations, view)
 
 
 def _would_apply(run: Run, view: View) -> list[dict[str, Any]]:

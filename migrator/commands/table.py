@@ -13,6 +13,8 @@ from importlib import import_module
 from keyword import iskeyword
 from typing import Any, cast
 
+from migrator.config import ADOPTABLE
+
 Output = dict[str, Any]
 
 
@@ -96,7 +98,7 @@ COMMANDS = {
     ),
     "adopt": Command(
         options=(
-            Option("from", "flyway, dbmate, golang-migrate, goose, supabase, prisma, seed", "TOOL"),
+            Option("from", f"{', '.join(ADOPTABLE)}, seed", "TOOL"),
             Option("table", "the table of that tool, when it is in no usual place", "SCHEMA.TABLE"),
             Option("plan", "show what would be done, and change nothing"),
         ),

@@ -9,5 +9,10 @@ from migrator.commands.table import Output
 
 def up(run: Run) -> Output:
     """Apply every pending migration, lowest version first, then changed repeatables."""
-    run.apply_pending(read_folder(run))
-    return {}
+    if run.config.adopt is None:
+        run.apply_pending(read_folder(run))
+    else:
+        from migrator.adopt.adopt import adopt_first  # once in the life of a database
+
+        run.apply_pending(read_folder(run), adopt_first)
+    return run.shown

@@ -200,6 +200,7 @@ def _migration(form: Format, pick: Pick, texts: _Texts) -> Migration:
         format=form.name,
         rank=pick.rank,
         placeholders=FLYWAY if pick.placeholders else form.placeholders,
+        whole=up.pieces if form.cuts else None,
     )
 
 

@@ -29,6 +29,7 @@ LOOK_TABLES = """SELECT jsonb_build_object(
   'tables', (
     SELECT coalesce(jsonb_agg(jsonb_build_object(
              'schema', n.nspname,
+             'table', c.relname,
              'reads', has_table_privilege(c.oid, 'SELECT')
                   AND has_schema_privilege(n.oid, 'USAGE'),
              'writes', has_table_privilege(c.oid, 'INSERT')
@@ -42,9 +43,9 @@ LOOK_TABLES = """SELECT jsonb_build_object(
                                   a.attname, format_type(a.atttypid, NULL)), '{{}}')
                            FROM pg_attribute AS a
                           WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped))
-             ORDER BY n.nspname), '[]')
+             ORDER BY n.nspname, c.relname), '[]')
       FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-     WHERE c.relname = {table} AND c.relkind IN ('r', 'p')
+     WHERE c.relname IN ({tables}) AND c.relkind IN ('r', 'p')
        AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'))"""
 
 
@@ -55,9 +56,9 @@ def tool_of(columns: dict[str, str], *, rails: bool) -> tuple[str, str | None] |
 
 
 def look_for_tables(
-    session: Session, place: Place, table: str, lock_timeout_ms: int
+    session: Session, place: Place, lock_timeout_ms: int, *tables: str
 ) -> dict[str, Any]:
-    """Every table of that name, and the login role's search_path, in one round trip."""
+    """Every table of these names, and the login role's search_path, in one round trip."""
     # the login role's own search_path is read by qualified names, before ours is set
     text = ";\n".join(
         (
@@ -67,7 +68,7 @@ def look_for_tables(
             LOOK_PATH,
             HERE,
             *look_limits(lock_timeout_ms),
-            LOOK_TABLES.format(table=literal(table)),
+            LOOK_TABLES.format(tables=", ".join(map(literal, tables))),
         )
     )
     found: dict[str, Any] = session.send(text)[0][0]

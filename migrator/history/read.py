@@ -46,6 +46,7 @@ READ_DECLARE = """  place oid;
   columns jsonb := '{}';
   journal jsonb;
   made_by text;
+  started boolean;
   wanted text;
   rows jsonb;
 """
@@ -63,6 +64,7 @@ READ = """  place := {oid};
     LOCK TABLE {log} IN ACCESS SHARE MODE;
     reads_log := true;
   END IF;
+  started := log IS NOT NULL;  -- unless its lines say that it is not
   -- what has come while a lock was waited for is not locked: only what is may be read
   IF place IS DISTINCT FROM {oid} OR log IS DISTINCT FROM {log_oid} THEN
     RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'the history is being replaced';
@@ -124,12 +126,12 @@ READ = """  place := {oid};
     EXECUTE format({query}, wanted) INTO rows;
     IF reads_log AND NOT row_security_active(log) AND fence->'code' = '[]'
        AND answer->'log' ?& ARRAY['id', 'run_id', 'version', 'event', 'detail'] THEN
-      EXECUTE {journal} INTO journal, made_by;
+      EXECUTE {journal} INTO journal, made_by, started;
     END IF;
   END IF;
 {others}{at_work}  PERFORM set_config('migrator.answer', (answer || jsonb_build_object(
-    'rows', coalesce(rows, '[]'), 'journal', coalesce(journal, '[]'), 'format', made_by))::text,
-    true);
+    'rows', coalesce(rows, '[]'), 'journal', coalesce(journal, '[]'), 'format', made_by,
+    'started', started))::text, true);
 """
 
 #: Of a first run only; `rows` is null where there is no table, or no row.
@@ -148,6 +150,9 @@ UNFINISHED = """NOT EXISTS (
 #: those of older releases.
 FORMAT = """SELECT l.detail->>'format' FROM {log} AS l
   WHERE l.event IN ('applied', 'adopted', 'baseline') ORDER BY l.id DESC LIMIT 1"""
+#: Whether anything was ever done here that may have left something.
+STARTED = """SELECT EXISTS (SELECT FROM {log} AS l
+  WHERE l.event NOT IN ('history.prepared', 'failed'))"""
 FIND = """SELECT run_id::text, execution_time_ms FROM {history} WHERE version = {version}"""
 
 #: RLS shows no row, and no error, to a role that is neither owner nor BYPASSRLS.
@@ -197,6 +202,7 @@ class History:
     others: dict[str, dict[str, str | None]] = field(default_factory=dict)
     at_work: dict[str, Any] | None = None  #: the runner that holds the lock, where that was asked
     format: str | None = None  #: whose rules the folder followed; None where that is not known
+    started: bool = False  #: something was recorded once, even if nothing of it is left
 
     def seen(self) -> list[tuple[str, str | None]]:
         """What the flight's guard compares, see `flight.head`."""
@@ -256,7 +262,8 @@ def _read_block(place: Place, readers: Sequence[str], *, others_too: bool, at_wo
         columns=_array(HISTORY_COLUMNS),
         query=literal(READ_ROWS.format(history=place.history)),
         journal=literal(
-            f"SELECT ({lines_query(place.log, which)}), ({FORMAT.format(log=place.log)})"
+            f"SELECT ({lines_query(place.log, which)}), ({FORMAT.format(log=place.log)}), "
+            f"({STARTED.format(log=place.log)})"
         ),
         others=OTHERS.format(look=look_for_others(place)) if others_too else "",
         at_work=look_for_worker(place) if at_work else "",
@@ -296,6 +303,7 @@ def _understood(answer: dict[str, Any], distrust: Distrust, readers: Sequence[st
         others=others(answer.get("others", {})),
         at_work=worker(answer),
         format=answer.get("format") if distrust.believable else None,
+        started=bool(answer["rows"] or answer.get("started")),
     )
 
 

@@ -215,7 +215,7 @@ def test_what_cannot_be_taken_over_is_refused_and_nothing_written(
     assert database.query(TABLES) == [(0,)]
 
 
-@pytest.mark.parametrize("tool", [name for name, one in TRACKERS.items() if one.lock])
+@pytest.mark.parametrize("tool", [tool for tool in PROVED if TRACKERS[tool].lock])
 def test_a_tool_at_work_is_not_disturbed(database: Database, tmp_path: Path, tool: str) -> None:
     left_by(tool, database)
     folder = folder_of(tool, tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,15 +12,17 @@ from migrator.adopt.rules import (
     ForeignTable,
     adopting,
     choose_spot,
+    choose_tool,
     digest_query,
     make_adoption,
+    nothing_left,
 )
-from migrator.adopt.tools import TRACKERS, Entry, Evidence, Reading
+from migrator.adopt.tools import TRACKERS, Entry, Evidence, Reading, Tracker
 from migrator.errors import ConfigError, DirtyError, DriftError, MigratorError, MissingError
 from migrator.history.fence import Write
 from migrator.history.flight import head
 from migrator.history.place import Limits
-from migrator.model import Applied, Finding, Kind, Migration
+from migrator.model import Applied, Finding, Kind, Migration, number_of
 from tests.builders import PLACE, RUN_ID, a_migration, an_applied
 
 EQUAL = Evidence("statements", ("SELECT 1",))  # what a_migration holds
@@ -232,7 +235,9 @@ def test_what_has_no_file_is_told_with_its_name_here(
 
 
 def a_table(schema: str, *beside: str, **columns: str) -> dict[str, Any]:
-    return {"schema": schema, "beside": ["schema_migrations", *beside], "columns": columns}
+    schema, _, name = schema.partition(".")
+    table, there = name or "schema_migrations", ["schema_migrations", *beside]
+    return {"schema": schema, "table": table, "beside": there, "columns": columns}
 
 
 def found(*tables: dict[str, Any], path: tuple[str, ...] = ("app", "public")) -> dict[str, Any]:
@@ -276,7 +281,7 @@ def found(*tables: dict[str, Any], path: tuple[str, ...] = ("app", "public")) ->
         ),
         pytest.param(
             "dbmate",
-            [a_table("ops", "ar_internal_metadata", version="text")],
+            [a_table("ops.changes", "ar_internal_metadata", version="text")],
             ("ops", "changes"),
             "public",
             "ops.changes",
@@ -336,6 +341,102 @@ def test_only_the_columns_that_there_are_get_read() -> None:
     table = a_table("supabase_migrations", version="text", name="text", created_by="text")
     spot = choose_spot(TRACKERS["supabase"], found(table), None, "public")
     assert spot.columns == ("version", "name")
+
+
+BOTH = [TRACKERS["dbmate"], TRACKERS["supabase"]]
+
+
+@pytest.mark.parametrize(
+    ("tables", "chosen"),
+    [
+        pytest.param([], None, id="none"),
+        pytest.param([a_table("public", version="text")], "dbmate", id="one"),
+        pytest.param([a_table("ops", inserted_at="text", version="text")], None, id="no tool's"),
+        pytest.param(
+            [a_table("ops", "ar_internal_metadata", version="text")], None, id="that of Rails"
+        ),
+    ],
+)
+def test_the_one_tool_that_left_a_table_is_chosen(
+    tables: list[dict[str, Any]], chosen: str | None
+) -> None:
+    choice = choose_tool(BOTH, found(*tables), "public")
+    assert (choice[0].name if choice else None) == chosen
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        pytest.param(
+            [a_table("public", version="text"), a_table("supabase_migrations", version="text")],
+            "several tools have left a history",
+            id="two",
+        ),
+        pytest.param(
+            [a_table("ops", version="text")], "outside the search_path: ops.", id="elsewhere"
+        ),
+    ],
+)
+def test_a_choice_is_not_guessed(tables: list[dict[str, Any]], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        choose_tool(BOTH, found(*tables), "public")
+
+
+@pytest.mark.parametrize(
+    ("trackers", "words"),
+    [
+        pytest.param(BOTH, "no history of any tool here", id="auto"),
+        pytest.param(BOTH[:1], "no history of dbmate here", id="a tool"),
+    ],
+)
+def test_a_database_with_tables_and_no_history_is_not_new(
+    trackers: list[Tracker], words: str
+) -> None:
+    nothing_left(trackers, None)
+    with pytest.raises(ConfigError, match=words):
+        nothing_left(trackers, "public.precious")
+
+
+def test_what_a_history_cannot_say_is_named() -> None:
+    files = [a_migration("001_a"), a_migration("002_b"), a_migration("003_c")]
+    late = adopt(Entry("1", 1), Entry("3", 3), files=tuple(files)).holes()
+    assert [finding.file for finding in late] == ["flyway", "002_b.sql"]
+    mark = make_adoption("tern", Reading((Entry("2", 2),), up_to=2, mark=True), files, [])
+    [finding] = mark.holes()
+    assert "all 2 files" in finding.problem
+    assert [row.version for row in mark.recorded()] == ["001_a", "002_b"]
+    assert make_adoption("tern", Reading(mark=True), files, []).holes() == ()
+
+
+def test_a_file_without_number_and_name_is_known_by_its_content_once() -> None:
+    files = [a_migration("001_a", "SELECT 1;"), a_migration("002_b", "SELECT 1;")]
+    same = Evidence("SHA-256", files[0].checksum)
+    made = make_adoption("drizzle", Reading((Entry("1", None, None, same),) * 3), files, [])
+    taken = [match.migration.version for match in made.matches if match.migration]
+    assert taken == ["001_a", "002_b"]
+    assert [type(failure).__name__ for failure in made.failures] == ["MissingError"]
+
+
+def test_a_baseline_of_2_does_not_hold_2_1() -> None:
+    versions = ("V1__a", "V2__b", "V2.1__c")
+    files = [replace(a_migration(v), number=number_of(v)) for v in versions]
+    made = make_adoption("flyway", Reading(up_to=2), files, [])
+    assert [m.migration.version for m in made.matches if m.migration] == ["V1__a", "V2__b"]
+
+
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [
+        ("000001-create-one", "create_one"),
+        ("2024-01-01-000000_one", "one"),
+        ("V1_1__Create two", "create_two"),
+        ("20240101_x", "x"),
+    ],
+)
+def test_a_name_follows_the_number_in_every_format(version: str, name: str) -> None:
+    entry = Entry("x", None, name)
+    made = make_adoption("goose", Reading((entry,)), [a_migration(version)], [])
+    assert [m.migration.version for m in made.matches if m.migration] == [version]
 
 
 SPOT = ForeignTable("goose", "public", "goose_db_version", ("id", "version_id"), "shop")

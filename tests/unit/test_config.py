@@ -23,6 +23,7 @@ DEFAULTS = {
     "shadow": None,
     "migrations_dir": "migrations",
     "folder_format": "auto",
+    "adopt": None,
     "migrations_schema": "public",
     "history_readers": (),
     "search_path": (),
@@ -66,6 +67,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         pytest.param("MIGRATIONS_SCHEMA", "Ops_2", "Ops_2", id="a schema as it is written"),
         pytest.param("HISTORY_READERS", "a, b,,a", ("a", "b"), id="roles, each once"),
         pytest.param("SEARCH_PATH", "app,public", ("app", "public"), id="a search path"),
+        pytest.param("ADOPT", "Golang-Migrate", "golang-migrate", id="a tool"),
         pytest.param("CONNECT_TIMEOUT", "500ms", 500, id="a duration"),
         pytest.param("WAIT_TIMEOUT", "1h", 3_600_000, id="a longer one"),
         pytest.param("LOCK_TIMEOUT", "0", 0, id="no lock timeout"),
@@ -98,6 +100,7 @@ def test_every_setting_is_read_somewhere_above() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "part"),
     [
+        pytest.param("ADOPT", "yoyo", "one of auto, dbmate", id="a tool that is not known"),
         pytest.param("CONNECT_TIMEOUT", "soon", "write 500ms, 2s", id="a duration"),
         pytest.param("LOCK_TIMEOUT", "5", "write 500ms, 2s", id="a duration without a unit"),
         pytest.param("DEADLINE", "99d", "too long", id="a duration too long"),

@@ -54,7 +54,8 @@ def test_what_two_formats_make_of_a_file(
     found = same([mine], [theirs])
     assert (said in found.problem if said and found else not found) is True
     if found:
-        assert found.remedy == "Say which: set FOLDER_FORMAT=sqlx or FOLDER_FORMAT=native."
+        assert "--folder-format sqlx (FOLDER_FORMAT=sqlx)" in found.remedy
+        assert "--folder-format native (FOLDER_FORMAT=native)" in found.remedy
 
 
 def test_the_same_texts_are_not_taken_apart() -> None:

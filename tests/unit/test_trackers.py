@@ -289,9 +289,11 @@ def test_dbmate_keeps_digits_alone() -> None:
 @pytest.mark.parametrize(
     ("rows", "reading"),
     [
-        pytest.param([], Reading(), id="no row: nothing is applied"),
+        pytest.param([], Reading(mark=True), id="no row: nothing is applied"),
         pytest.param(
-            [{"version": 3, "dirty": False}], Reading((Entry("3", 3),), up_to=3), id="one row"
+            [{"version": 3, "dirty": False}],
+            Reading((Entry("3", 3),), up_to=3, mark=True),
+            id="one row",
         ),
     ],
 )

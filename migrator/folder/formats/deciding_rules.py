@@ -60,5 +60,6 @@ def _conflict(mine: Migration, theirs: Migration, what: str) -> Finding:
     return Finding(
         mine.file,
         f"the folder may be one of {mine.format} or {theirs.format}, and {what}",
-        f"Say which: set FOLDER_FORMAT={mine.format} or FOLDER_FORMAT={theirs.format}.",
+        f"Say which: --folder-format {mine.format} (FOLDER_FORMAT={mine.format}), or "
+        f"--folder-format {theirs.format} (FOLDER_FORMAT={theirs.format}).",
     )
