@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 from migrator.durations import parse_duration
@@ -94,6 +95,7 @@ def understand(
     allows = tuple(allow for one in layout.directives if (allow := _allow(one, filled)))
     warnings = _findings(migration, surprises(layout.special), filled)
     warnings += (Finding(migration.file, *EMPTY_OF_OTHERS),) if empty else ()
+    warnings += _of_liquibase(migration)
     floor, more = _FLOOR in flags, (allows, warnings)
     return Script(migration, *parts, *limits, not alone, requires, floor, *more, filled), ()
 
@@ -195,6 +197,14 @@ def _two_ways(migration: Migration, marks: Sequence[Placed], statements: int) ->
         yield Problem(mark.line, f"{problem}: up and down would both run", remedy)
 
 
+def _of_liquibase(migration: Migration) -> tuple[Finding, ...]:
+    """A warning of a file that is formatted for Liquibase, and is read as one of ours."""
+    start = "".join(islice(migration.pieces, 1))[:HEADER_CHARS].lstrip().lower()
+    if migration.format == NATIVE and re.match(r"--\s*liquibase\s+formatted\s+sql\b", start):
+        return (Finding(migration.file, *FORMATTED, 1),)
+    return ()
+
+
 def _requirements(
     directives: Iterable[Directive], filled: Filled | None = None
 ) -> tuple[Requirement, ...]:
@@ -238,6 +248,11 @@ def _findings(
 EMPTY = (
     "holds no statement: nothing would be run, and the file would be called applied",
     "Write its SQL, or `SELECT;` where nothing is to be done.",
+)
+HEADER_CHARS = 200  #: of a file, in search of what it says it is
+FORMATTED = (
+    "is formatted for Liquibase, whose changesets, attributes and rollbacks mean nothing here",
+    "Set FOLDER_FORMAT=liquibase, if all files are Liquibase's; else remove that line.",
 )
 EMPTY_OF_OTHERS = (
     "holds no statement: it is recorded as applied, and a text that is written later is drift",

@@ -7,6 +7,8 @@ import pytest
 from migrator.folder.formats.delimiter import with_semicolons
 from migrator.folder.formats.format import OUTSIDE, Pick, Section, WrongTextError
 from migrator.folder.formats.liquibase import Liquibase, changeset_version
+from migrator.sql.script import understand
+from tests.builders import a_migration
 
 HEADER = "--liquibase formatted sql\n"
 
@@ -138,3 +140,13 @@ def test_a_changelog_that_is_no_sql_is_refused(file: str, text: str, found: bool
 
 def test_a_version_can_be_typed() -> None:
     assert changeset_version("a b/c'd.SQL", "Ann (x)", "#1") == "a_b/c_d:Ann_x:1"
+
+
+def test_such_a_file_among_our_own_is_warned_of() -> None:
+    text = f"\n{HEADER}--changeset a:1 context:test\nSELECT 1;\n"
+    script, _ = understand(a_migration(2, text))
+    assert script
+    assert ["formatted for Liquibase" in found.problem for found in script.warnings] == [True]
+    script, _ = understand(a_migration(2, text, format="liquibase"))
+    assert script
+    assert script.warnings == ()
