@@ -63,7 +63,7 @@ report: $(VENV)/.runtime ## show all that is known, for an incident: ARGS=--mark
 verify: $(VENV)/.runtime ## fail unless all is applied and nothing has drifted
 rollback: $(VENV)/.runtime ## undo the last run, or ARGS='--to 002_seed_data'
 repair: $(VENV)/.runtime ## record what you know: ARGS='--done 003_orders --reason "seen in psql"'
-baseline: $(VENV)/.runtime ## record files as applied: ARGS='--at 002_seed_data'
+baseline: $(VENV)/.runtime ## record files as applied: ARGS='--at 002_seed_data --check'
 adopt: $(VENV)/.runtime ## take over the history of another tool: ARGS='--from goose'
 redo: $(VENV)/.runtime ## undo the last run and apply again, on this machine only
 reset: $(VENV)/.runtime ## drop the database, create it and apply all, on this machine only

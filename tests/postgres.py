@@ -328,15 +328,15 @@ def say_where(server: Server, directory: Path) -> None:
     print(f"  stop and remove  python3 tests/postgres.py stop {directory}")
 
 
-def scratch(command: list[str]) -> int:
+def scratch(command: list[str], environment: Mapping[str, str] = os.environ) -> int:
     """Run `command` with a SHADOW_DATABASE_URL: the user's, or a server's that ends with it."""
-    if any(os.environ.get(f"{prefix}SHADOW_DATABASE_URL") for prefix in ("", "MIGRATOR_")):
-        os.execvp(command[0], command)  # noqa: S606 (the caller's own command)
+    if any(environment.get(f"{prefix}SHADOW_DATABASE_URL") for prefix in ("", "MIGRATOR_")):
+        os.execvpe(command[0], command, environment)  # noqa: S606 (the caller's own command)
     install_where_we_may()
     server = Server.create(throw_away_directory(), "postgres")
     try:
         server.start()
-        return obey(command, {**os.environ, "SHADOW_DATABASE_URL": server.url("postgres")})
+        return obey(command, {**environment, "SHADOW_DATABASE_URL": server.url("postgres")})
     finally:
         server.remove()
 

@@ -31,7 +31,7 @@ SEE_LOCK = """SELECT count(*) FROM pg_catalog.pg_locks
 
 NAME_IT = (
     "Set SHADOW_DATABASE_URL to a server where the role may create a database, or to an empty "
-    "database. (`make rehearse`, without it, starts a server of its own.)"
+    "database. `make rehearse` and `make baseline` start a server of their own without it."
 )
 
 

@@ -143,6 +143,19 @@ def test_a_remedy_is_typed_as_the_line_below_it_says(folder: Path, database: Dat
     assert HOW_TO_TYPE not in again.stderr
 
 
+def test_baseline_compares_on_a_server_of_its_own_where_none_is_named(
+    folder: Path, database: Database
+) -> None:
+    database.query((folder / "migrations" / "001_one.sql").read_text())
+    refused = run(folder, "up", DATABASE_URL=database.url)
+    assert (refused.returncode, "`baseline --at VERSION --check`" in refused.stderr) == (15, True)
+    words = ("baseline", "--at", "001_one", "--check")
+    done = run(folder, *words, DATABASE_URL=database.url)
+    assert done.returncode == 0, done.stderr
+    assert [version for version, _ in database.query(HISTORY)] == ["001_one"]
+    assert run(folder, "up", DATABASE_URL=database.url).returncode == 0
+
+
 def test_every_command_that_a_remedy_names_is_a_target() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE))
