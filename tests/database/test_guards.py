@@ -146,7 +146,7 @@ def test_an_inner_commit_is_refused_by_the_server(
     assert database.query("SELECT to_regclass('a')") == [(None,)]
 
 
-def blind(migration: Migration) -> tuple[Script, tuple[Finding, ...]]:
+def blind(migration: Migration, _values: object) -> tuple[Script, tuple[Finding, ...]]:
     layout = lay_out(migration.pieces)
     return Script(migration, layout.parts, layout.statements, layout.whole), ()
 
