@@ -323,9 +323,13 @@ def at_server(server: Server) -> dict[str, str]:
 
 
 def say_where(server: Server, directory: Path) -> None:
-    print("\nA PostgreSQL of this folder's own is running:")
-    print(f"  connect          {binary('psql')} {server.url('postgres')}")
-    print(f"  stop and remove  python3 tests/postgres.py stop {directory}")
+    """On stderr: stdout is for the answer of the command, which may go into a file."""
+    lines = (
+        "\nA PostgreSQL of this folder's own is running:",
+        f"  connect          {binary('psql')} {server.url('postgres')}",
+        f"  stop and remove  python3 tests/postgres.py stop {directory}",
+    )
+    print(*lines, sep="\n", file=sys.stderr)
 
 
 def scratch(command: list[str], environment: Mapping[str, str] = os.environ) -> int:

@@ -16,8 +16,8 @@ def status(run: Run) -> Output:
     failures, run.found = judged(run, view, migrations)
     run.found += tuple(unfinished(view.dirty, view.undoing, view.history.at_work))
     said = verdict(failures, view.dirty, run.pending)
-    if failures:
-        run.outcome = said.removesuffix(".")
+    if failures:  # the verdict says why
+        run.outcome = f"`up` would end with {failures[0].exit_code}"
     return {
         "verdict": said + way_out(failures),
         "format": view.format,

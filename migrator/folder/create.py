@@ -65,22 +65,25 @@ def create(
     return [str(place / file) for file in texts], done
 
 
-def rename(folder: str, version: str, today: datetime) -> Made:
-    """Give a file that is not applied anywhere, and its .down.sql, the next number.
+def version_in(folder: str, version: str) -> str:
+    """The version of the folder's file that `version` or its number names; else ConfigError.
 
-    Only names count: this command exists for two files with one number. Raises ConfigError when
-    there is no such file, or when it cannot be renamed.
+    Only names count: `new --renumber` exists for two files with one number.
     """
-    place = Path(folder)
-    names = read_names(folder)
-    others = list(versions(names))
+    others = list(versions(read_names(folder)))
     version = find_version(version.removesuffix(".sql"), others)
     if version not in others:
         raise ConfigError(
             f"there is no {version} in {folder}",
             remedy=f"Name one that is: {others[-1]}." if others else "The folder has none.",
         )
-    others.remove(version)
+    return version
+
+
+def rename(folder: str, version: str, today: datetime) -> Made:
+    """Give a file of the folder, and its .down.sql, the next number; ConfigError if it cannot."""
+    place, names = Path(folder), read_names(folder)
+    others = [other for other in versions(names) if other != version]
     target = _next(others, version.partition("_")[2], today)
     endings = [ending for ending in (".sql", ".down.sql") if f"{version}{ending}" in names]
     for ending in endings:

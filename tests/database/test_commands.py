@@ -196,6 +196,27 @@ def test_renumber_gives_a_late_file_and_its_undo_the_next_number(tmp_path: Path)
     assert (missing.code, "there is no 003_x" in missing.error["message"]) == (2, True)
 
 
+def test_renumber_keeps_a_file_that_is_applied(database: Database, tmp_path: Path) -> None:
+    """Under another name it would be missing, and run once more."""
+    folder = write_folder(tmp_path, TWO)
+    assert run_job(database.url, folder).code == 0
+    refused = run_job(database.url, folder, "new", "--renumber", "1")
+    assert (refused.code, sorted(path.name for path in folder.iterdir())) == (2, sorted(TWO))
+    assert "`repair --rename 001_a NEW --reason WHY`" in refused.error["remedy"]
+    write_folder(tmp_path, {"000_late.sql": "SELECT 1"})
+    done = run_job(database.url, folder, "new", "--renumber", "000_late")
+    assert (done.code, done.events.count("plan.warning")) == (0, 0)
+
+
+@pytest.mark.parametrize("url", [None, "postgresql://u:s3cret@127.0.0.1:1/d"])
+def test_renumber_says_when_it_cannot_see_what_is_applied(url: str | None, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, TWO)
+    result = run_job(url, folder, "new", "--renumber", "1", CONNECT_TIMEOUT="200ms")
+    [warning] = [line for line in result.lines if line["event"] == "plan.warning"]
+    assert (result.code, "whether it is applied was not seen" in warning["problem"]) == (0, True)
+    assert "s3cret" not in result.stderr
+
+
 def test_renumber_parts_two_files_that_have_one_number(tmp_path: Path) -> None:
     """As two branches leave them, when the one is merged into the other."""
     folder = write_folder(tmp_path, {"001_a.sql": "A", "002_b.sql": "B", "002_c.sql": "C"})

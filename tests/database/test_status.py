@@ -46,6 +46,15 @@ def test_the_first_line_is_what_up_would_come_to(
     assert run_job(database.url, folder).code == code
 
 
+def test_in_text_the_verdict_is_printed_once(database: Database, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, APPLIED)
+    assert run_job(database.url, folder).code == 0
+    write_folder(folder, {"001_a.sql": "changed"})
+    result = run_job(database.url, folder, "status", LOG_FORMAT="text")
+    said = "applied files have changed"
+    assert (result.stdout.count(said), result.stderr.count(said)) == (1, 0)
+
+
 def test_a_report_ends_with_what_up_would_come_to(database: Database, tmp_path: Path) -> None:
     folder = write_folder(tmp_path, APPLIED)
     assert run_job(database.url, folder, "report").report["outcome"] == (
