@@ -81,21 +81,28 @@ def _rehearse_each(
     if findings or not steps:
         return
     if repeatables:
-        findings += _back_with_repeatables(trial, migrations, steps, repeatables)
+        findings += _back_with_repeatables(trial, migrations, steps, repeatables, before)
     elif steps == len(migrations):
         # what was given empty is empty again
         roll_back(trial, migrations, Wish(steps=steps), Origin.STORED, sure=True)
 
 
 def _back_with_repeatables(
-    trial: Run, migrations: tuple[Migration, ...], steps: int, made: dict[str, Snapshot]
+    trial: Run,
+    migrations: tuple[Migration, ...],
+    steps: int,
+    made: dict[str, Snapshot],
+    last: Snapshot,
 ) -> list[Finding]:
-    """Undo what can be undone with all repeatables in place, and apply all again."""
+    """Undo what can be undone with all repeatables in place, and apply all again.
+
+    A repeatable may have run before the last migration, so that `last` is none of those `made`.
+    """
     roll_back(trial, migrations, Wish(steps=steps), Origin.STORED, sure=True)
     trial.apply_pending(migrations)
     files = list(made)
     found = []
-    for difference in differences(made[files[-1]], _look(trial)):
+    for difference in differences(last, _look(trial)):
         key = (difference.item.kind, difference.item.name)
         file = next((file for file in files if key in made[file]), files[-1])
         words = difference.in_words("the first time", "after all was undone and applied again")

@@ -126,3 +126,11 @@ def test_new_writes_a_file_only_where_files_have_numbers(
 ) -> None:
     made = run_job(database.url, folder_of(tmp_path / "m", FIRST), "new", "more")
     assert (made.code, "have no numbers" in made.stderr) == (2, True)
+
+
+def test_a_rehearsal_compares_with_what_the_last_changeset_made(
+    database: Database, tmp_path: Path
+) -> None:
+    folder = folder_of(tmp_path / "m", ONE + VIEW.format(1).replace(" FROM one", ""))
+    done = run_job(None, folder, "rehearse", SHADOW_DATABASE_URL=database.url)
+    assert done.code == 0, done.stderr
