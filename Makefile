@@ -129,6 +129,10 @@ faults: $(VENV)/.dev ## fault tests, in containers too, REPEAT=10 times in a row
 bench: $(VENV)/.dev ## measure the job beside psql on a throw-away server; asserts nothing
 	@IMAGE=$(IMAGE) $(BIN)/python -m bench.run $(ARGS)
 
+.PHONY: bench-check
+bench-check: $(VENV)/.dev ## measure what check finds, misses and costs, beside squawk from npm
+	@$(BIN)/python -m bench.check
+
 .PHONY: image
 image: ## build the image, TARGET=runner for the job alone; BUILD_CA=bundle.pem behind a TLS proxy
 	docker build --tag $(IMAGE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \

@@ -29,6 +29,14 @@ class OnLate(Enum):
     SKIP = "skip"
 
 
+class Preflight(Enum):
+    """What becomes of pending files that would harm a table in use."""
+
+    OFF = "off"
+    WARN = "warn"
+    FAIL = "fail"
+
+
 class LogFormat(Enum):
     """JSON lines, aligned text, or by whether stderr is a terminal."""
 
@@ -162,6 +170,7 @@ SETTINGS = (
     Setting("ON_DRIFT", _choice(OnFinding), "fail", "an applied file has changed: fail or warn"),
     Setting("ON_MISSING", _choice(OnFinding), None, "an applied file is gone: fail or warn"),
     Setting("ON_LATE", _choice(OnLate), "fail", "a late file: fail, apply or skip"),
+    Setting("PREFLIGHT", _choice(Preflight), "warn", "harm to tables in use: off, warn or fail"),
     Setting("PREFLIGHT_SIZE", _size, "10MB", "from this size on a table counts as big"),
     Setting(
         "SYNC_SUPABASE_HISTORY",
@@ -213,6 +222,7 @@ class Config:
     on_drift: OnFinding
     on_missing: OnFinding | None  #: None: fail for what is older than our newest, else warn
     on_late: OnLate
+    preflight: Preflight
     preflight_size: int  #: bytes
     sync_supabase_history: bool
     log_format: LogFormat

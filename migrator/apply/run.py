@@ -22,7 +22,7 @@ from migrator.apply.tries import (
     read_tables,
     until_unmoved,
 )
-from migrator.config import Config
+from migrator.config import Config, Preflight
 from migrator.durations import limit_seconds
 from migrator.errors import ConfigError, DirtyError, PendingError, SourceError, StoppedError
 from migrator.history.distrust import Distrust
@@ -102,6 +102,8 @@ class View:
 
 #: (run, migrations, what was seen): what comes before the first migration that is ever applied
 Before = Callable[["Run", tuple[Migration, ...], View], None]
+#: (run, what is pending, the folder): raises what keeps that from being sent
+Gate = Callable[["Run", Sequence[Script], Sequence[Migration]], None]
 #: (link, script, the history as it was seen, what goes along with the file's row) -> what was done
 Alone = Callable[[Link, Script, Collection[tuple[str, str | None]], Sequence[Write]], Done]
 
@@ -117,6 +119,7 @@ class Run:
     #: Puts a question to the person at a terminal, with the answer of the command that it is
     #: about; True where nobody does.
     ask: Callable[[str, dict[str, Any]], bool] = field(default=lambda _question, _shown: True)
+    gate: Gate | None = None  #: what is pending goes through it once, before the first flight
     direction: Direction = field(default_factory=Applying)
     applied: list[Done] = field(default_factory=list)
     rolled_back: list[Done] = field(default_factory=list)
@@ -254,6 +257,9 @@ class Run:
                 self._wait_for_undo(view.undoing[0])
             scripts = self.understand(view, migrations)
             refuse_started(scripts, view)
+            if scripts and self.gate and self.config.preflight is not Preflight.OFF:
+                gate, self.gate = self.gate, None
+                gate(self, scripts, migrations)
             if scripts or view.history.readers_lacking:
                 self._apply_all(scripts, view.history)
 

@@ -38,6 +38,7 @@ from migrator.postgres.cancel import STOPS
 from migrator.postgres.session import LostError, ServerError
 from migrator.postgres.stop import Watch
 from migrator.postgres.url import Target
+from migrator.preflight.door import preflight
 
 if TYPE_CHECKING:
     from migrator.cli.cells import Screen
@@ -163,7 +164,7 @@ class _Job:
         watch = Watch(config.deadline / 1000 if config.deadline else None)
         link = Link(config, self.run_id, _runner(self.environment), watch, tell)
         link.targets_again = self._targets_again
-        self.run = Run(config, link, self.started_at, alone, self.ask)
+        self.run = Run(config, link, self.started_at, alone, self.ask, preflight)
         if self.stopped_by:
             watch.stop(self.stopped_by)
         _announce(self.command, config, tell)

@@ -20,6 +20,7 @@ from migrator.model import Migration
 from migrator.preflight.facts import Traced
 from migrator.preflight.judge import SMALL, UNMEASURED, Judged, Sizes, advisable, judge_files
 from migrator.preflight.live import Measures, look_at
+from migrator.preflight.store import lacking_facts, write_stored
 from migrator.preflight.trace import trace
 from migrator.scratch.scratch import scratch_run
 from migrator.sql.script import Script
@@ -28,12 +29,14 @@ SCRATCH_ALONE = "nothing but a scratch database was touched"
 
 
 def check(
-    run: Run, *, base: str | None, all: bool, assume_small: bool, format: str | None
+    run: Run, *, base: str | None, all: bool, assume_small: bool, write: bool, format: str | None
 ) -> Output:
     """Show what pending files would do to tables in use: tried on a scratch database."""
     check_format(format)
     folder = read_full_folder(run)
-    judged = check_pending(run, folder, base=base, every=all, small=assume_small, style=format)
+    judged = check_pending(
+        run, folder, base=base, every=all, small=assume_small, write=write, style=format
+    )
     run.found = judged.findings
     return run.shown
 
@@ -45,21 +48,29 @@ def check_pending(
     base: str | None,
     every: bool,
     small: bool,
+    write: bool,
     style: str | None,
 ) -> Judged:
     """Trace what is pending, and judge it; the answer is in `run.shown`.
+
+    With `write`, what has no valid facts is traced too, and theirs are written.
 
     Raises PolicyError when something would stop `up` under PREFLIGHT=fail, and what a file is
     refused with on the scratch database.
     """
     wanted = _wanted(run, migrations, base, every=every)
+    tried = lacking_facts(run.config.migrations_dir, migrations, wanted) if write else wanted
     try:
         with scratch_run(run) as trial:
-            traced, scripts, version = trace_wanted(trial, migrations, wanted)
+            traced, scripts, version = trace_wanted(trial, migrations, tried)
     except MigratorError as error:
         error.details["outcome"] = SCRATCH_ALONE
         run.shown = refused(error, run.config.migrations_dir, style)
         raise
+    if write:
+        write_stored(run.config.migrations_dir, migrations, traced)
+        traced = tuple(one for one in traced if one.version in wanted)
+        scripts = tuple(one for one in scripts if one.migration.version in wanted)
     judged = _judged(run, traced, scripts, version, every=every, small=small)
     run.shown = answer_of(traced, judged) | formatted(judged, run.config.migrations_dir, style)
     run.outcome = f"{len(traced)} checked; {SCRATCH_ALONE}"

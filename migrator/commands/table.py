@@ -73,6 +73,7 @@ COMMANDS = {
             Option("base", "compare with this git branch, offline", "REF", offline=True),
             Option("all", "every file of the folder, each as if it alone were pending"),
             Option("assume-small", "without a database, count no table as big"),
+            Option("write", "write what was seen beside the files, for `up` to judge by"),
             Option("format", "github: annotations of a pull request; sarif", "FORMAT"),
         ),
         needs_database=False,

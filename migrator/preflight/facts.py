@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from migrator.model import Danger
+from migrator.model import Danger, Migration
 
 #: PostgreSQL's table locks, the weakest first, as the manual names them (13.3.1).
 LOCK_NAMES = (
@@ -80,4 +80,37 @@ def as_fact(found: Mapping[str, Any]) -> Fact:
         int(found["indexes"]),
         bool(found["sure"]),
         bool(found["empties"]),
+    )
+
+
+FACTS_FORMAT = 1  #: of a facts file; another one is void
+
+
+def as_file(traced: Traced, migration: Migration, before: str) -> dict[str, Any]:
+    """What is written of a file; `before` is the head of all earlier ones."""
+    return {
+        "format": FACTS_FORMAT,
+        "version": traced.version,
+        "checksum": migration.checksum,
+        "before": before,
+        "facts": [fact.as_dict() for fact in traced.facts],
+        "creates": list(traced.creates),
+        "renames": [list(pair) for pair in traced.renames],
+    }
+
+
+def as_traced(found: Mapping[str, Any], migration: Migration, before: str) -> Traced:
+    """What was written of this file; ValueError when it was written of another text.
+
+    Also LookupError or TypeError, for what was never written by us.
+    """
+    written = tuple(found[name] for name in ("format", "version", "checksum", "before"))
+    if written != (FACTS_FORMAT, migration.version, migration.checksum, before):
+        raise ValueError("written of another text")
+    return Traced(
+        migration.version,
+        migration.file,
+        tuple(map(as_fact, found["facts"])),
+        tuple(map(str, found["creates"])),
+        tuple((str(old), str(new)) for old, new in found["renames"]),
     )

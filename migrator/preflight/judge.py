@@ -141,6 +141,11 @@ def judge_files(
     return Judged(tuple(counted), tuple(advice), tuple(allowed), tuple(unused))
 
 
+def without(judged: Judged, hazards: Sequence[Hazard]) -> Judged:
+    """The same, but for these."""
+    return replace(judged, counted=tuple(h for h in judged.counted if h not in hazards))
+
+
 def advisable(
     traced: Sequence[Traced], *, supabase: bool, granted: Sequence[str]
 ) -> tuple[Traced, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from migrator.model import Danger
 from tests.builders import write_folder
 from tests.conftest import Database, create_database, drop_database, in_charge
 from tests.corpus import BASE, DANGERS, ROWS, SAFE, WHATEVER_SIZE
-from tests.job import Result, run_job
+from tests.job import ROOT, Result, run_job
 from tests.postgres import Address
 
 LIMIT = "200kB"  #: so that tables of some MB count as large here
@@ -242,3 +244,27 @@ def test_a_plain_role_whose_server_counts_nothing_sees_the_same(
         assert (result.code, found(result)) == (0, []), result.stdout
     finally:
         charge.query(f"DROP ROLE {role}")
+
+
+PAGE = (ROOT / "docs" / "best-practices.md").read_text()
+CHECKED = re.findall(
+    r"^```sql\n(.*?)^```\n(?:(?!```).)*?\*\*Check\*\*: (nothing|`\w+`)\.", PAGE, re.DOTALL | re.MULTILINE
+)
+
+
+def test_the_page_says_what_is_found(tmp_path: Path, server: Address) -> None:
+    """docs/best-practices.md: each example upon those before it, where every table is big."""
+    setup = re.findall(r"^```sql\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)[0]
+    write_folder(tmp_path, {"001_setup.sql": setup})
+    shown = set()
+    for number, (sql, said) in enumerate(CHECKED, 2):
+        file = f"{number:03}_step.sql"
+        write_folder(tmp_path, {file: sql})
+        result = check(None, tmp_path, server, "--json")
+        answer = json.loads(result.stdout)
+        told = {one["class"] for one in answer["findings"] or answer["advice"]}
+        assert told == ({said.strip("`")} - {"nothing"}), f"{sql}{result.stdout}"
+        shown |= told
+        if told == {"fails"}:
+            (tmp_path / file).unlink()  # it is refused, as the page says
+    assert shown == {danger.value for danger in Danger}

@@ -1,0 +1,90 @@
+"""Facts that travel with the files: one file for each migration, in a folder of their own.
+
+A single file for all would be a merge conflict between any two branches. What a facts file says is
+void when the text of its migration, or of any earlier one, has changed since. It has names, lines
+and locks, and nothing of the statements beyond their first words.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from migrator.errors import ConfigError
+from migrator.history.flight import head
+from migrator.model import Migration
+from migrator.preflight.facts import Traced, as_file, as_traced
+
+FOLDER = ".preflight"  #: in the folder of migrations, where no file of it is taken for one
+BYTES = 5_000_000  #: that are read of a facts file
+
+
+def place_of_facts(folder: str, migration: Migration) -> Path:
+    """Where the facts of a migration lie."""
+    return Path(folder, FOLDER, migration.version.replace("/", "~") + ".json")
+
+
+def head_before(migrations: Sequence[Migration], migration: Migration) -> str:
+    """What all files say that come before this one."""
+    earlier = (m for m in migrations if m.order < migration.order)
+    return head((m.version, m.checksum) for m in earlier)
+
+
+def read_stored(
+    folder: str, migrations: Sequence[Migration], wanted: Sequence[Migration]
+) -> Iterator[Traced]:
+    """The facts of those of `wanted` that have valid ones."""
+    if not Path(folder, FOLDER).is_dir():
+        return
+    for migration in wanted:
+        try:
+            with place_of_facts(folder, migration).open("rb") as file:
+                found = json.loads(file.read(BYTES))
+            yield as_traced(found, migration, head_before(migrations, migration))
+        except (OSError, LookupError, TypeError, ValueError, RecursionError, AttributeError):
+            continue  # there are none, or they are of another text
+
+
+def lacking_facts(
+    folder: str, migrations: Sequence[Migration], wanted: Collection[str]
+) -> frozenset[str]:
+    """The versions from the first one on that is wanted or has no valid facts.
+
+    A file is traced upon all that come before it, so those behind it are traced, too.
+    """
+    valid = {one.version for one in read_stored(folder, migrations, migrations)}
+    due = [m.order for m in migrations if m.version in wanted or m.version not in valid]
+    return frozenset(m.version for m in migrations if due and m.order >= min(due))
+
+
+def write_stored(folder: str, migrations: Sequence[Migration], traced: Sequence[Traced]) -> int:
+    """Write the facts of these, and remove those of files that are gone; how many were written.
+
+    Raises ConfigError when the folder cannot be written.
+    """
+    files = {migration.version: migration for migration in migrations}
+    try:
+        Path(folder, FOLDER).mkdir(exist_ok=True)
+        kept = {place_of_facts(folder, migration) for migration in migrations}
+        for path in Path(folder, FOLDER).glob("*.json"):
+            if path not in kept:
+                path.unlink()
+        for one in traced:
+            migration = files[one.version]
+            found = as_file(one, migration, head_before(migrations, migration))
+            _replace(place_of_facts(folder, migration), json.dumps(found, indent=1) + "\n")
+    except OSError as error:
+        raise ConfigError(
+            f"the facts cannot be written into {folder}/{FOLDER}: {error.strerror}",
+            remedy="Run `check --write` where the folder may be written: at the build of the "
+            "image, or in CI.",
+        ) from error
+    return len(traced)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Whole, or not at all."""
+    beside = path.with_suffix(".new")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
