@@ -116,7 +116,12 @@ def _size(kind: str, measured: float | None, rows: float | None, toast: float | 
 def _expected(link: Link, script: Script, fact: Fact) -> int | None:
     """Rows that the live planner expects the statement to change; None where it cannot say."""
     found = next(
-        (text for one, text in texts(script.migration.pieces) if one.line == fact.line), None
+        (
+            text
+            for one, text in texts(script.pieces)
+            if script.place(one.line, one.column)[0] == fact.line
+        ),
+        None,
     )
     if found is None or fact.words.partition(" ")[0] not in DML:
         return None

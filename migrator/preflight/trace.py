@@ -114,7 +114,7 @@ class _File:
 
     def _messages(self) -> Iterator[tuple[Part, Message, StatementKind]]:
         """Each statement of the file as a message of its own."""
-        pieces = self.script.migration.pieces
+        pieces = self.script.pieces
         layout = lay_out(pieces, limit=-1)
         if self.script.transactional:
             layout = taken_as_ours(layout, pieces)
@@ -144,7 +144,8 @@ class _File:
             after = self._look()
         else:
             alone, before, after = self._apart(message, kind)
-        ran = Ran(part.line, message.text, alone, tuple(self.notices))
+        line = self.script.place(part.line, part.column)[0]
+        ran = Ran(line, message.text, alone, tuple(self.notices))
         self.notices.clear()
         self.steps.append((ran, before, after))
         return after
