@@ -24,7 +24,7 @@ from tests.postgres import NoServerError, Server, binary, run_as_plain_user
 SQUAWK = Path(".local/squawk")
 #: What is taste, or settled by the job itself: timeouts, names, types.
 NOT_DANGERS = (
-    *("prefer-robust-stmts", "require-timeout-settings", "prefer-text-field", "prefer-big-int"),
+    *("prefer-robust-stmts", "require-timeout-settings", "prefer-text-field"),
     *("prefer-bigint-over-int", "prefer-bigint-over-smallint", "prefer-identity"),
     *("prefer-timestamp-tz", "identifier-too-long"),
 )
@@ -93,16 +93,13 @@ def _named(name: str, score: Score) -> list[str]:
 def _own(server: Server, place: Path) -> Score:
     """One run for each file, as each is a release of its own; the time is of one run over all."""
     superuser = server.url("postgres")
-    run_as_plain_user([str(binary("createdb")), "-d", superuser, "live"], directory=Path("/"))
+    _psql(superuser, "CREATE DATABASE live")
     live = server.url("live")
     folder = place / "own"
     folder.mkdir()
     (folder / "001_base.sql").write_text(BASE)
     _job(folder, "up", DATABASE_URL=live)
-    run_as_plain_user(
-        [str(binary("psql")), "-qX", "-d", live, "-c", ROWS.format(n=ORDERS), "-c", "ANALYZE"],
-        directory=Path("/"),
-    )
+    _psql(live, ROWS.format(n=ORDERS), "ANALYZE")
     caught, named, missed, alarms = 0, 0, [], []
     for what, danger, sql in (*DANGERS, *((what, None, sql) for what, sql in SAFE)):
         (folder / "002_next.sql").write_text(sql + "\n")
@@ -114,6 +111,11 @@ def _own(server: Server, place: Path) -> Score:
         caught, named = caught + bool(classes), named + (danger in classes)
         missed += [] if classes else [what]
     return Score(caught, named, missed, alarms, _ms_a_file(place / "many", superuser))
+
+
+def _psql(url: str, *texts: str) -> None:
+    words = [word for text in texts for word in ("-c", text)]
+    run_as_plain_user([str(binary("psql")), "-qX", "-d", url, *words], directory=Path("/"))
 
 
 def _ms_a_file(folder: Path, shadow: str) -> float:

@@ -55,6 +55,7 @@ class Relation:
     kind: str  #: pg_class.relkind
     filenode: int | None
     table: int | None  #: of an index
+    scans: int = 0  #: that this transaction has begun: sequential ones of a table, all of an index
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,6 @@ class Moment:
     relations: Mapping[int, Relation]
     columns: Mapping[int, Mapping[int, Column]]
     labels: Mapping[int, tuple[str, str]]  #: of enums: the type, the label
-    scans: Mapping[int, tuple[int, int]]  #: sequential, by an index
     locks: Mapping[int, int]  #: the rank of our own strongest
     counted: bool  #: track_counts is on
 
@@ -96,24 +96,36 @@ class Ran:
 Ranked = tuple[Ran, Moment, Moment]
 
 
-def read_moment(found: Mapping[str, Any]) -> Moment:
-    """The answer to `look_query.MOMENT_QUERY`."""
+def read_moment(found: Mapping[str, Any], before: Moment | None = None) -> Moment:
+    """The answer to `look_query.MOMENT_QUERY`; to CHANGES_QUERY upon the moment before.
+
+    What is locked and has no row any more was dropped.
+    """
     locks: dict[int, int] = {}
     for oid, mode in found["locks"] or ():
         rank = _rank(mode)
         locks[oid] = max(rank, locks.get(oid, rank))
-    columns = {
+    untouched = {} if before is None else before.relations
+    relations = {oid: known for oid, known in untouched.items() if oid not in locks}
+    known_columns = {} if before is None else before.columns
+    columns = {oid: known for oid, known in known_columns.items() if oid not in locks}
+    columns |= {
         int(oid): {int(number): Column(*values) for number, values in each.items()}
         for oid, each in (found["columns"] or {}).items()
     }
+    relations |= {int(oid): Relation(*values) for oid, values in (found["relations"] or {}).items()}
     return Moment(
-        {int(oid): Relation(*values) for oid, values in (found["relations"] or {}).items()},
+        relations,
         columns,
         {int(oid): (kind, label) for oid, (kind, label) in (found["labels"] or {}).items()},
-        {int(oid): (seq, idx) for oid, (seq, idx) in (found["scans"] or {}).items()},
         locks,
         bool(found["counted"]),
     )
+
+
+def may_rename_schemas(text: str) -> bool:
+    """Whether a statement may give relations another name without a lock on them."""
+    return first_words(text) in CODE | {"ALTER SCHEMA"}
 
 
 def first_words(text: str) -> str:
@@ -252,7 +264,7 @@ class _Statement:
         """Whether all rows were read; None where that is not known."""
         if self.ran.alone:
             return False
-        before, after = (moment.scans.get(oid, (0, 0))[0] for moment in (self.before, self.after))
+        before, after = self.before.relations[oid].scans, self.after.relations[oid].scans
         if self.before.counted and self.after.counted and after >= before:
             return after > before
         if not self.after.counted:
@@ -298,7 +310,10 @@ class _Statement:
                 yield self._fact(oid, Danger.MASS, sure=bool(scanned), empties=all_rows)
 
     def _by_index(self, oid: int) -> bool:
-        before, after = (moment.scans.get(oid, (0, 0))[1] for moment in (self.before, self.after))
+        before, after = (
+            sum(found.scans for found in moment.relations.values() if found.table == oid)
+            for moment in (self.before, self.after)
+        )
         return after > before
 
     def _columns(self, oid: int, kind: str) -> Iterator[tuple[int, Fact]]:

@@ -1,8 +1,8 @@
 """The one question between two statements of a file: what this transaction holds and has changed.
 
 It is asked inside the file's own transaction, so it sets nothing, and each name has its schema.
-`pg_stat_xact_user_tables` counts a sequential scan when it begins, on an empty table too: there
-PostgreSQL itself says whether a statement reads all rows.
+`pg_stat_get_xact_numscans` counts a sequential scan when it begins, on an empty table too: there
+PostgreSQL itself says whether a statement reads all rows. (The view over it costs 5 ms more.)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SELECT pg_catalog.json_build_object(
   'relations', (SELECT pg_catalog.json_object_agg(c.oid, pg_catalog.json_build_array(
         pg_catalog.quote_ident(c.nspname) || '.' || pg_catalog.quote_ident(c.relname),
         c.relkind, pg_catalog.pg_relation_filenode(c.oid)::pg_catalog.int8,
-        i.indrelid::pg_catalog.int8))
+        i.indrelid::pg_catalog.int8, pg_catalog.pg_stat_get_xact_numscans(c.oid)))
       FROM ours AS c LEFT JOIN pg_catalog.pg_index AS i ON i.indexrelid = c.oid),
   'columns', (SELECT pg_catalog.json_object_agg(found.oid, found.columns) FROM (
       SELECT a.attrelid AS oid, pg_catalog.json_object_agg(a.attnum, pg_catalog.json_build_array(
@@ -32,9 +32,6 @@ SELECT pg_catalog.json_build_object(
         e.enumlabel))
       FROM pg_catalog.pg_enum AS e JOIN pg_catalog.pg_type AS t ON t.oid = e.enumtypid
       JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace),
-  'scans', (SELECT pg_catalog.json_object_agg(s.relid, pg_catalog.json_build_array(
-        s.seq_scan, coalesce(s.idx_scan, 0))) FROM pg_catalog.pg_stat_xact_user_tables AS s
-     WHERE s.seq_scan > 0 OR s.idx_scan > 0),
   'locks', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
         l.relation::pg_catalog.int8, l.mode))
       FROM pg_catalog.pg_locks AS l
@@ -66,4 +63,8 @@ SELECT pg_catalog.json_build_object(
            JOIN pg_catalog.pg_roles AS r ON r.oid = g.grantee
           WHERE r.rolname IN ('anon', 'authenticated', 'service_role'))))
       FROM ours AS c WHERE c.relkind IN ('r', 'p')))"""
+#: What this transaction has touched is locked by it until its end; a schema's name is not.
+TOUCHED = """ AND c.oid IN (SELECT l.relation FROM pg_catalog.pg_locks AS l
+     WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation'))"""
+CHANGES_QUERY = _MOMENT.replace("{ours}", OWN_RELATIONS.removesuffix(")") + TOUCHED)
 MOMENT_QUERY, STATE_QUERY = (text.replace("{ours}", OWN_RELATIONS) for text in (_MOMENT, _STATE))

@@ -22,13 +22,14 @@ from migrator.preflight.compare import (
     Ran,
     Ranked,
     makes,
+    may_rename_schemas,
     read_advice,
     read_facts,
     read_moment,
     renamed,
 )
 from migrator.preflight.facts import Fact, Traced
-from migrator.preflight.look_query import MOMENT_QUERY, STATE_QUERY
+from migrator.preflight.look_query import CHANGES_QUERY, MOMENT_QUERY, STATE_QUERY
 from migrator.sql.own_transaction import taken_as_ours
 from migrator.sql.parts import Part, TextReader, lay_out
 from migrator.sql.script import Script
@@ -105,9 +106,13 @@ class _File:
         ]
         return ";\n".join(lines)
 
-    def _look(self) -> Moment:
-        """One question; where nothing is counted, the server's own DEBUG1 lines are heard."""
-        moment = read_moment(self.session.send(MOMENT_QUERY)[0][0])
+    def _look(self, before: Moment | None = None) -> Moment:
+        """One question, of what changed since `before` where that is known.
+
+        Where nothing is counted, the server's own DEBUG1 lines are heard.
+        """
+        query = MOMENT_QUERY if before is None else CHANGES_QUERY
+        moment = read_moment(self.session.send(query)[0][0], before)
         if not moment.counted:
             self.session.send("SET client_min_messages = debug1")
         return moment
@@ -141,7 +146,7 @@ class _File:
         alone = False
         if self.script.transactional:
             self._send(message)
-            after = self._look()
+            after = self._look(None if may_rename_schemas(message.text) else before)
         else:
             alone, before, after = self._apart(message, kind)
         line = self.script.place(part.line, part.column)[0]
