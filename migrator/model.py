@@ -49,6 +49,9 @@ class Allow:
 
 
 NATIVE = "native"  #: the format of a folder that follows our own rules
+BEFORE, AFTER = "before", "after"  #: the moments of hooks, and the versions that the log has
+#: Files that run around the migrations of a run, by their names in small letters.
+HOOKS = {"before.sql": BEFORE, "after.sql": AFTER}
 FLYWAY, GOOSE = "flyway", "goose"  #: whose rule a text with placeholders follows
 #: What decides between equal numbers before the version does: the further parts of a number, 1.2
 #: has (2,); the path of a file that holds several migrations; and the place among those.

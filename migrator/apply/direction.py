@@ -44,8 +44,15 @@ class Applying:
     busy = "{} was rolled back and is not applied"
     failed = "failed"
 
+    def __init__(self, *, owing: bool = False) -> None:
+        self._owing = owing  # the hook after the migrations
+
     def record(self, script: Script, place: Place, spent_ms: str = MS) -> tuple[Write, ...]:
-        return applied(script, place, spent_ms)
+        if not self._owing:
+            return applied(script, place, spent_ms)
+        from migrator.apply.hooks import owed  # for folders that have hooks
+
+        return (*applied(script, place, spent_ms), owed(place))
 
     def also(self, sync: Sync, migration: Migration) -> tuple[Write, ...]:
         return sync.rows(migration)

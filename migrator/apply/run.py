@@ -24,13 +24,20 @@ from migrator.apply.tries import (
 )
 from migrator.config import Config, Preflight
 from migrator.durations import limit_seconds
-from migrator.errors import ConfigError, DirtyError, PendingError, SourceError, StoppedError
+from migrator.errors import (
+    ConfigError,
+    DirtyError,
+    MigratorError,
+    PendingError,
+    SourceError,
+    StoppedError,
+)
 from migrator.history.distrust import Distrust
 from migrator.history.fence import Owners, Write
 from migrator.history.place import Limits, Place
 from migrator.history.read import History, find_run, read_history, read_log
 from migrator.masking import FINDINGS
-from migrator.model import Applied, Event, Finding, Migration
+from migrator.model import AFTER, BEFORE, Applied, Event, Finding, Migration
 from migrator.plan.format_rules import changed_format, format_of
 from migrator.plan.order import Needs
 from migrator.plan.plan import Plan, make_plan, ranked
@@ -125,12 +132,14 @@ class Run:
     rolled_back: list[Done] = field(default_factory=list)
     view: View | None = None  #: the newest look
     passed_over: tuple[Finding, ...] = ()  #: files of the folder that are not run
+    hooks: tuple[Migration, ...] = ()  #: of the folder: what runs around its migrations
     pending: tuple[str, ...] = ()  #: what is still to be applied, in order, as far as is known
     outcome: str | None = None  #: what a command did that applied nothing, in words
     shown: dict[str, Any] = field(default_factory=dict)  #: its answer, even when it is refused
     found: tuple[Finding, ...] = ()  #: what a command found beyond its plan
     sync: Sync = field(init=False)
     _doubted: set[str] = field(default_factory=set)  #: what has been said of the tables' owners
+    _hooks: dict[str, Script] = field(default_factory=dict)  #: understood, by their moments
     _said: set[Finding] = field(default_factory=set)  #: what was warned of
     _warned: bool = False  #: of old transactions, once in a run
 
@@ -167,6 +176,7 @@ class Run:
             readers=readers,
             others_too=is_looked_for(*self._where),
             at_work=at_work,
+            hooks=bool(self.hooks),
         )
         history = read_tables(self.link, query)
         self.doubt(history.distrust)
@@ -260,7 +270,7 @@ class Run:
             if scripts and self.gate and self.config.preflight is not Preflight.OFF:
                 gate, self.gate = self.gate, None
                 gate(self, scripts, migrations)
-            if scripts or view.history.readers_lacking:
+            if scripts or view.history.readers_lacking or self.owed:
                 self._apply_all(scripts, view.history)
 
         until_unmoved(partial(self.look, migrations, self.config.history_readers), act)
@@ -284,7 +294,18 @@ class Run:
         scripts = self._reader.understand(view.decision, migrations, known)
         self.warn(found for script in scripts for found in script.warnings)
         self.pending = tuple(script.migration.version for script in scripts)
+        if self.hooks and (scripts or self.owed):
+            from migrator.apply.hooks import read_hooks  # for folders that have some
+
+            with self.link.watch.thinking():
+                self._hooks = read_hooks(self.hooks, self.config.placeholders)
         return scripts
+
+    @property
+    def owed(self) -> str | None:
+        """The file of the hook that is to run though nothing may be pending."""
+        is_owed = self.view is not None and self.view.history.owed
+        return next((hook.file for hook in self.hooks if is_owed and hook.version == AFTER), None)
 
     def find_sessions(self, scripts: tuple[Script, ...]) -> None:
         """Have what the scripts need, before the first of them is sent.
@@ -303,6 +324,8 @@ class Run:
                 self._warned = True
                 self._warn_of_open_transactions()
         seen = dict(history.seen())
+        if scripts:
+            self._run_hook(BEFORE, seen)
         for step, script in enumerate(scripts, 1):
             check_time(self.link, script, script.migration.version)
             fields = {
@@ -312,10 +335,12 @@ class Run:
                 "steps": len(scripts),
             }
             self.link.tell(Event("migration.started", "info", fields))
+            owing = step == 1 and AFTER in self._hooks
             if script.transactional:
+                self.direction = Applying(owing=owing)
                 done = self.fly(script, seen)
             else:
-                also = self.sync.rows(script.migration)
+                also = (*self.sync.rows(script.migration), *self._owing(owing))
                 done = self.alone(self.link, script, seen.items(), also)
             seen[script.migration.version] = script.migration.checksum
             self.applied.append(done)
@@ -327,6 +352,36 @@ class Run:
                 "execution_time_ms": done.execution_time_ms,
             }
             self.link.tell(Event("migration.applied", "info", fields))
+
+        self._run_hook(AFTER, seen)
+
+    def _owing(self, owing: bool) -> tuple[Write, ...]:
+        if not owing:
+            return ()
+        from migrator.apply.hooks import owed
+
+        return (owed(self.link.place_of(self.link.connect())),)
+
+    def _run_hook(self, moment: str, seen: Seen) -> None:
+        """Run the folder's hook of this moment, if it has one; nothing is recorded but a line."""
+        script = self._hooks.get(moment)
+        if script is None:
+            return
+        from migrator.apply.hooks import Hooking, explain_hook
+
+        file = script.migration.file
+        check_time(self.link, script, file)
+        self.direction = Hooking()
+        try:
+            done = self.fly(script, seen)
+        except MigratorError as error:
+            explain_hook(error, script, [done.version for done in self.applied])
+            raise
+        finally:
+            self.direction = Applying()
+        self.link.check_encoding()
+        fields = {"version": moment, "file": file, "execution_time_ms": done.execution_time_ms}
+        self.link.tell(Event("hook.done", "info", fields))
 
     def _warn_of_open_transactions(self) -> None:
         """Say whose old transactions hold locks on tables, before the first attempt."""
@@ -433,7 +488,8 @@ def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
         run.link.tell(Event("migrations.waiting", "info", fields))
 
     def lacking() -> list[str]:
-        return [*run.pending, *(run.view.undoing if run.view else ())]
+        owed = [run.owed] if run.owed else []
+        return [*run.pending, *(run.view.undoing if run.view else ()), *owed]
 
     def look() -> None:
         view = run.look(migrations)

@@ -294,6 +294,7 @@ _EVENTS: dict[str, tuple[str, Callable[[Fields, Screen], str]]] = {
     "statement.done": ("done", _statement),
     "statement.settled": ("settled", _settled),
     "migration.applied": ("applied", _ended),
+    "hook.done": ("hook", _ended),
     "undo.started": ("started", _undo),
     "migration.undone": ("undone", _ended),
     "repeatable.forgotten": ("forgotten", _forgotten),

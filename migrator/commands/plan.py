@@ -7,6 +7,7 @@ from typing import Any
 
 from migrator.apply.run import Run, View
 from migrator.commands.overview import graph_of
+from migrator.commands.report_rules import owing
 from migrator.commands.source import read_folder
 from migrator.commands.table import Output
 from migrator.errors import SourceError
@@ -18,7 +19,7 @@ def plan(run: Run, *, graph: bool) -> Output:
     """Show what `up` would do, and fail where it would; changes nothing."""
     migrations = read_folder(run)
     view = _foreseen(run, migrations)
-    run.warn(view.decision.warnings)
+    run.warn((*view.decision.warnings, *owing(run.owed)))
     wrong: SourceError | None = None
     try:
         run.understand(view, migrations)

@@ -7,7 +7,7 @@ from typing import Any
 from migrator import __version__
 from migrator.apply.run import Run
 from migrator.commands.overview import graph_of, judged, log_line, states
-from migrator.commands.report_rules import started_rows, verdict, way_out
+from migrator.commands.report_rules import owing, started_rows, verdict, way_out
 from migrator.commands.source import read_folder
 from migrator.commands.table import Output
 from migrator.errors import AccessError
@@ -20,8 +20,8 @@ def report(run: Run, *, markdown: bool) -> Output:
     migrations = read_folder(run)
     view = run.look(migrations, at_work=True)
     failures, found = judged(run, view, migrations)
-    findings = (*view.decision.findings, *found)
-    said = verdict(failures, view.dirty, run.pending)
+    findings = (*view.decision.findings, *found, *owing(run.owed))
+    said = verdict(failures, view.dirty, run.pending, run.owed)
     run.outcome = said.removesuffix(".")
     log, unseen = _newest_lines(run)
     session = run.link.connect()

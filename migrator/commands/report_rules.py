@@ -10,7 +10,12 @@ from migrator.model import Finding
 from migrator.plan.progress import Progress, Way
 
 
-def verdict(failures: Sequence[MigratorError], dirty: Sequence[str], pending: Sequence[str]) -> str:
+def verdict(
+    failures: Sequence[MigratorError],
+    dirty: Sequence[str],
+    pending: Sequence[str],
+    owed: str | None = None,
+) -> str:
     """What the next `up` would come to, in one sentence."""
     if failures:
         first = failures[0]
@@ -20,6 +25,8 @@ def verdict(failures: Sequence[MigratorError], dirty: Sequence[str], pending: Se
         return f"`up` would settle what was interrupted and go on with {', '.join(dirty)}."
     if pending:
         return f"`up` would apply {', '.join(pending)}."
+    if owed:
+        return f"`up` would run {owed}, which is owed."
     return "`up` would have nothing to do."
 
 
@@ -44,6 +51,12 @@ def unfinished(
         problem = "was started and is not finished: the migration is undone in part"
         found.append(Finding(f"{version}.down.sql", problem, remedy))
     return found
+
+
+def owing(owed: str | None) -> list[Finding]:
+    """The finding on a hook that has not run since migrations were applied."""
+    problem = "is owed: migrations were applied, and it has not run since"
+    return [Finding(owed, problem, "Run `up`.")] if owed else []
 
 
 WAIT = "Wait: a runner is at work on it."

@@ -14,7 +14,7 @@ def read_folder(run: Run) -> tuple[Migration, ...]:
     """The folder; one without a single migration is warned about."""
     with run.link.watch.thinking():
         source = read_source(run.config.migrations_dir, run.config.folder_format)
-    migrations, run.passed_over = source.migrations, source.warnings
+    migrations, run.passed_over, run.hooks = source.migrations, source.warnings, source.hooks
     if not migrations:
         run.link.tell(
             Event("source.empty", "warning", {"migrations_dir": run.config.migrations_dir})

@@ -26,6 +26,8 @@ def verify(run: Run, *, base: str | None) -> Output:
     _check_pending(run, read_full_folder(run))
     if run.pending:
         raise PendingError(f"pending: {', '.join(run.pending)}")
+    if run.owed:
+        raise PendingError(f"owed: {run.owed}, which has not run since migrations were applied")
     return {}
 
 

@@ -41,6 +41,7 @@ class Folder:
     format: str  #: "native", or the name of a tool
     migrations: tuple[Migration, ...]
     findings: tuple[Finding, ...]
+    hooks: tuple[Migration, ...] = ()  #: what runs around the migrations
 
 
 def read_foreign(
@@ -107,7 +108,17 @@ def _read_by(form: Format, paths: list[str], read: Read, texts: _Texts) -> Folde
             findings.append(error.finding)
     findings += _twice(migrations)
     migrations.sort(key=lambda migration: migration.order)
-    return Folder(form.name, tuple(migrations), tuple(findings))
+    rule = FLYWAY if any(pick.placeholders for pick in picks) else form.placeholders
+    hooks = tuple(_hook(form, path, texts, rule) for path in form.hooks if path in paths)
+    return Folder(form.name, tuple(migrations), tuple(findings), hooks)
+
+
+def _hook(form: Format, path: str, texts: _Texts, rule: str | None) -> Migration:
+    """A hook as something that flies. Raises UnfitError."""
+    text = texts.of(path)
+    found = text.pieces, text.checksum, text.raw_checksum
+    moment = form.hooks[path]
+    return Migration(moment, -1, path, *found, format=form.name, placeholders=rule)
 
 
 class _Texts:

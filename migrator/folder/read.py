@@ -9,7 +9,8 @@ from itertools import islice
 
 from migrator.errors import SourceError
 from migrator.folder.names import JOURNAL, fits, gather, is_migration, passed_over
-from migrator.model import NATIVE, Finding, Migration
+from migrator.model import HOOKS, NATIVE, Finding, Migration
+from migrator.sql.text import read_text
 
 #: A larger file is not kept in memory, but read again when it is needed.
 SMALL_BYTES = 1 << 16
@@ -29,6 +30,7 @@ class Source:
 
     migrations: tuple[Migration, ...]  #: by (number, version), then the repeatables
     warnings: tuple[Finding, ...]  #: numbered files that are not run, and may not be meant to
+    hooks: tuple[Migration, ...] = ()  #: before.sql and after.sql, in this order
 
 
 def read_source(directory: str | os.PathLike[str], wanted: str = "auto") -> Source:
@@ -41,10 +43,15 @@ def read_source(directory: str | os.PathLike[str], wanted: str = "auto") -> Sour
     names = [name for name in read_names(folder) if not name.startswith(".")]
     warnings: tuple[Finding, ...] = ()
     foreign = None
+    aside = {name for name in names if name in HOOKS}
+    if aside:
+        names = [name for name in names if name not in aside]
     if wanted != "native" and (wanted != "auto" or not _looks_native(folder, names)):
         from migrator.folder.foreign import read_foreign  # not needed for a folder of our own
 
         foreign = read_foreign(folder, names, wanted, _contents)
+        if aside and foreign and foreign.format != NATIVE:  # to which these mean nothing
+            foreign = read_foreign(folder, [*names, *aside], wanted, _contents)
     if foreign:
         migrations, findings = foreign.migrations, foreign.findings
         if foreign.format == NATIVE:
@@ -60,7 +67,20 @@ def read_source(directory: str | os.PathLike[str], wanted: str = "auto") -> Sour
         if foreign and wanted == "auto":
             whose += " (FOLDER_FORMAT=native, if it is not)"
         raise SourceError(f"{count} in {folder}{whose}", findings=findings)
-    return Source(migrations, warnings)
+    hooks = foreign.hooks if foreign else ()
+    if aside and (foreign is None or foreign.format == NATIVE):
+        hooks = tuple(_hooks(_files(folder, sorted(aside, reverse=True))))
+    return Source(migrations, warnings, hooks)
+
+
+def _hooks(files: Iterable[tuple[str, bytes | Iterable[bytes] | Finding]]) -> Iterator[Migration]:
+    """Hooks as something that flies. Raises SourceError."""
+    for name, data in files:
+        text = data if isinstance(data, Finding) else read_text(data, name)
+        if isinstance(text, Finding):
+            raise SourceError("a hook cannot be read", findings=[text])
+        found = text.pieces, text.checksum, text.raw_checksum
+        yield Migration(HOOKS[name], -1, name, *found)
 
 
 def _looks_native(folder: str, names: list[str]) -> bool:

@@ -47,6 +47,7 @@ READ_DECLARE = """  place oid;
   journal jsonb;
   made_by text;
   started boolean;
+  owed boolean;
   wanted text;
   rows jsonb;
 """
@@ -126,12 +127,12 @@ READ = """  place := {oid};
     EXECUTE format({query}, wanted) INTO rows;
     IF reads_log AND NOT row_security_active(log) AND fence->'code' = '[]'
        AND answer->'log' ?& ARRAY['id', 'run_id', 'version', 'event', 'detail'] THEN
-      EXECUTE {journal} INTO journal, made_by, started;
+      EXECUTE {journal} INTO journal, made_by, started, owed;
     END IF;
   END IF;
 {others}{at_work}  PERFORM set_config('migrator.answer', (answer || jsonb_build_object(
     'rows', coalesce(rows, '[]'), 'journal', coalesce(journal, '[]'), 'format', made_by,
-    'started', started))::text, true);
+    'started', started, 'owed', owed))::text, true);
 """
 
 #: Of a first run only; `rows` is null where there is no table, or no row.
@@ -152,7 +153,10 @@ FORMAT = """SELECT l.detail->>'format' FROM {log} AS l
   WHERE l.event IN ('applied', 'adopted', 'baseline') ORDER BY l.id DESC LIMIT 1"""
 #: Whether anything was ever done here that may have left something.
 STARTED = """SELECT EXISTS (SELECT FROM {log} AS l
-  WHERE l.event NOT IN ('history.prepared', 'failed'))"""
+  WHERE l.event NOT IN ('history.prepared', 'failed', 'hook_failed'))"""
+#: Whether the hook after the migrations has not run since it was called for; null: never.
+OWED = """SELECT l.event = 'hook_owed' FROM {log} AS l
+  WHERE l.version = 'after' AND l.event IN ('hook_owed', 'hook') ORDER BY l.id DESC LIMIT 1"""
 FIND = """SELECT run_id::text, execution_time_ms FROM {history} WHERE version = {version}"""
 
 #: RLS shows no row, and no error, to a role that is neither owner nor BYPASSRLS.
@@ -203,6 +207,7 @@ class History:
     at_work: dict[str, Any] | None = None  #: the runner that holds the lock, where that was asked
     format: str | None = None  #: whose rules the folder followed; None where that is not known
     started: bool = False  #: something was recorded once, even if nothing of it is left
+    owed: bool = False  #: the hook after the migrations is to run, where that was asked
 
     def seen(self) -> list[tuple[str, str | None]]:
         """What the flight's guard compares, see `flight.head`."""
@@ -217,16 +222,17 @@ def read_history(
     *,
     others_too: bool = False,
     at_work: bool = False,
+    hooks: bool = False,
 ) -> History:
     """All that is recorded, in one round trip; an empty history where there is no table.
 
     With `others_too` an empty one comes with what other histories of the database hold, with
-    `at_work` any one with the runner that is at work.
+    `at_work` any one with the runner that is at work, with `hooks` whether one is owed.
 
     Raises AccessError when the role may not read it or does not see all its rows, ConfigError
     when the tables are another tool's, ServerError for what may pass.
     """
-    block = _read_block(place, readers, others_too=others_too, at_work=at_work)
+    block = _read_block(place, readers, others_too=others_too, at_work=at_work, hooks=hooks)
     text = first(
         marker(place, "reads its tables"),
         f"SET LOCAL lock_timeout = {lock_timeout_ms}",
@@ -245,7 +251,9 @@ def read_history(
     return _understood(answer, distrust, readers)
 
 
-def _read_block(place: Place, readers: Sequence[str], *, others_too: bool, at_work: bool) -> str:
+def _read_block(
+    place: Place, readers: Sequence[str], *, others_too: bool, at_work: bool, hooks: bool
+) -> str:
     """The statements of the block that reads all of it."""
     which = UNFINISHED.format(history=place.history, log=place.log)
     schema, (history, log) = literal(place.schema), place.tables
@@ -263,7 +271,8 @@ def _read_block(place: Place, readers: Sequence[str], *, others_too: bool, at_wo
         query=literal(READ_ROWS.format(history=place.history)),
         journal=literal(
             f"SELECT ({lines_query(place.log, which)}), ({FORMAT.format(log=place.log)}), "
-            f"({STARTED.format(log=place.log)})"
+            f"({STARTED.format(log=place.log)}), "
+            + (f"({OWED.format(log=place.log)})" if hooks else "NULL")
         ),
         others=OTHERS.format(look=look_for_others(place)) if others_too else "",
         at_work=look_for_worker(place) if at_work else "",
@@ -304,6 +313,7 @@ def _understood(answer: dict[str, Any], distrust: Distrust, readers: Sequence[st
         at_work=worker(answer),
         format=answer.get("format") if distrust.believable else None,
         started=bool(answer["rows"] or answer.get("started")),
+        owed=bool(answer.get("owed")) and distrust.believable,
     )
 
 

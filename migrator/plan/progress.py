@@ -20,6 +20,7 @@ from typing import Any
 INTENT, OUTCOME, FAILED, REPAIRED = "intent", "outcome", "failed", "repaired"
 ROLLED_BACK, ROLLBACK_FAILED = "rolled_back", "rollback_failed"
 FORGOTTEN = "forgotten"  #: of a repeatable that is pending again; the journal reads no such line
+HOOK, HOOK_OWED, HOOK_FAILED = "hook", "hook_owed", "hook_failed"  #: the journal reads none
 EVENTS = (INTENT, OUTCOME, FAILED, REPAIRED, "applied", ROLLED_BACK, ROLLBACK_FAILED)
 
 

@@ -234,6 +234,7 @@ EVENTS = [
         "applied: a in 2.5 s",
     ),
     ("migration.applied", {"version": "a", "execution_time_ms": None}, "applied: a"),
+    ("hook.done", {"version": "after", "execution_time_ms": None}, "hook: after"),
     (
         "undo.started",
         {"version": "a", "file": "a.down.sql", "step": 1, "steps": 1, "from": "file"},

@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from migrator.folder.formats.format import Format, Pick, Read, numbered
-from migrator.model import Finding, parts_of
+from migrator.model import AFTER, BEFORE, Finding, parts_of
 
 _SQL = re.compile(r"([VUBR])(.*?)(?:__(.*))?\.[sS][qQ][lL]")
 _VERSION = re.compile(r"[0-9]+(?:[._][0-9]+)*")
@@ -66,6 +66,7 @@ class Flyway(Format):
     sure = True
     letter = "V"
     repeatables = True
+    hooks = MappingProxyType({"beforeMigrate.sql": BEFORE, "afterMigrate.sql": AFTER})
 
     def claims(self, names: Sequence[str], read: Read) -> bool:
         return any(re.match(r"[VUB][0-9][0-9._]*__.*\.(?i:sql)\Z", _base(name)) for name in names)
@@ -83,7 +84,7 @@ class Flyway(Format):
             own, wrong = _own_settings(name, all_names, read)
             findings += wrong
             kinds[stem[0]].append(_pick(name, stem, {**settings, **own}))
-        findings += _not_sql(names, {*found})
+        findings += _not_sql(names, {*found, *self.hooks})
         versioned, wrong = numbered(self, kinds["V"])
         bases, wrong_bases = numbered(self, kinds["B"])
         repeatables, twice = _by_description(kinds["R"])

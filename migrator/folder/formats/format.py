@@ -84,6 +84,8 @@ class Format(ABC):
     letter = ""
     #: Whether there are files R__name.sql that run whenever they changed.
     repeatables = False
+    #: Files that run around the migrations of a run, with their moments.
+    hooks: Mapping[str, str] = MappingProxyType({})
     #: By whose rule values are put into the files, FLYWAY or GOOSE; None: by none.
     placeholders: str | None = None
 
