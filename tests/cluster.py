@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
+
+import yaml
 
 Object = dict[str, Any]
 UID = "5d3f"
@@ -224,6 +227,15 @@ class Cluster:
             pods = [p for p in self.moment.pods if p["metadata"]["labels"].get(label) == value]
             return 200, {"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": pods}
         return 404, a_status(404, f"no {name}")
+
+
+def kustomize(folder: Path) -> list[Object]:
+    """What `kubectl kustomize` makes of a folder, with no other program and no cluster."""
+    kubectl = Path(sys.executable).parent / "kubectl"
+    command = [str(kubectl) if kubectl.exists() else "kubectl", "kustomize", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
 
 
 def a_status(code: int, message: str) -> Object:

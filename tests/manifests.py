@@ -91,8 +91,11 @@ def _of_the_migrator(container: Object) -> Iterator[str]:
         yield "leaves nothing when it is killed"
     variables = {variable["name"]: variable for variable in container["env"]}
     known = {setting.name for setting in SETTINGS} | set(URLS)
-    if unknown := variables.keys() - known - {"HOSTNAME", "INDEX", "DATABASE_URL_FILE"}:
+    own = {name for name in variables if not name.startswith("PG")}
+    if unknown := own - known - {"HOSTNAME", "INDEX", "DATABASE_URL_FILE"}:
         yield f"sets what nothing reads: {sorted(unknown)}"
+    if not variables.keys() & {"DATABASE_URL", "DATABASE_URL_FILE", "PGDATABASE"}:
+        yield "does not say where the database is"
     for name in ("DATABASE_URL", "DIRECT_URL", "PGPASSWORD"):
         if "value" in variables.get(name, {}):
             yield "holds a password"

@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from migrator.config import SETTINGS, URLS
+from migrator.config import SETTINGS
 from migrator.durations import parse_duration
 from migrator.errors import MigratorError, TransientError
 from tests.manifests import Object, containers, faults
@@ -174,15 +174,6 @@ def test_the_result_goes_where_the_cluster_reads_it(container: Object) -> None:
     assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
     log = next(setting for setting in SETTINGS if setting.name == "TERMINATION_LOG")
     assert container["terminationMessagePath"] == log.default
-
-
-@pytest.mark.parametrize("container", OF_THE_JOB)
-def test_a_container_of_the_job_is_told_where_the_database_is(container: Object) -> None:
-    assert "command" not in container, "the image's entrypoint"
-    variables = {variable["name"]: variable for variable in container["env"]}
-    assert "valueFrom" in variables["DATABASE_URL"], "a URL holds a password"
-    known = {setting.name for setting in SETTINGS} | set(URLS) | {"HOSTNAME"}
-    assert variables.keys() <= known
 
 
 def test_every_secret_that_is_asked_for_has_an_example() -> None:

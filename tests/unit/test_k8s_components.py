@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from itertools import combinations
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.cluster import kustomize
 from tests.manifests import Object, faults
 
 K8S = Path(__file__).parents[2] / "k8s"
@@ -24,29 +23,21 @@ TOGETHER = [
 ]
 
 
-def kustomize(folder: Path, *components: str) -> list[Object]:
+def release(folder: Path, *components: str) -> list[Object]:
     """What `kubectl kustomize` makes of the release overlay and these, with no other program."""
     overlay = yaml.safe_load((K8S / "overlays" / "release" / "kustomization.yaml").read_text())
     here = Path(os.path.relpath(K8S, folder.resolve()))
     overlay["resources"] = [str(here / "base")]
     overlay["components"] = [str(here / "components" / name) for name in components]
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
-    return rendered(folder)
-
-
-def rendered(folder: Path) -> list[Object]:
-    kubectl = Path(sys.executable).parent / "kubectl"
-    command = [str(kubectl) if kubectl.exists() else "kubectl", "kustomize", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return list(yaml.safe_load_all(done.stdout))
+    return kustomize(folder)
 
 
 @pytest.mark.parametrize("components", TOGETHER, ids="+".join)
 def test_what_they_make_is_valid_and_closed_down(
     components: tuple[str, ...], tmp_path: Path
 ) -> None:
-    made = kustomize(tmp_path, *components)
+    made = release(tmp_path, *components)
     for document in made:
         assert faults(document, any_user="openshift" in components) == []
     assert [d["kind"] for d in made] == ["Job", *["NetworkPolicy"] * ("egress" in components)]
@@ -72,7 +63,7 @@ def test_what_they_make_is_valid_and_closed_down(
 
 
 def test_argo_cd_runs_the_job_before_a_sync_and_deletes_it_by_itself() -> None:
-    (job,) = rendered(K8S / "overlays" / "argocd")
+    (job,) = kustomize(K8S / "overlays" / "argocd")
     assert faults(job) == []
     annotations = job["metadata"]["annotations"]
     assert annotations == {
