@@ -7,7 +7,14 @@ from functools import partial
 from typing import Any
 
 from migrator.adopt.read import find_history, find_spot, read_rows
-from migrator.adopt.rules import FOREIGN_HELD, Adoption, ForeignTable, adopting, make_adoption
+from migrator.adopt.rules import (
+    FOREIGN_HELD,
+    Adoption,
+    ForeignTable,
+    adopting,
+    check_fits,
+    make_adoption,
+)
 from migrator.adopt.tools import Tracker, tracker
 from migrator.apply.database import MovedError
 from migrator.apply.run import Run, View
@@ -82,6 +89,8 @@ def _judged(
     if chosen is None:
         return None
     tool, spot = chosen
+    if wanted == AUTO:
+        check_fits(tool.name, view.format)
     task = _Adopting(run, migrations, tool)
     adoption, digest = task.judge(view, spot)
     run.warn(adoption.holes())

@@ -15,7 +15,7 @@ from migrator.history.flight import HEAD_CHECK, HOLDER, MOVED, OUR_LOCK, TRY_LOC
 from migrator.history.place import Limits, Place
 from migrator.history.questions import asked
 from migrator.history.rows import log_row, not_run
-from migrator.model import Applied, Finding, Kind, Migration, rank_of
+from migrator.model import NATIVE, Applied, Finding, Kind, Migration, rank_of
 from migrator.postgres.quoting import TAIL, do, identifier, literal
 
 FOREIGN_HELD = (
@@ -190,6 +190,26 @@ def choose_tool(
                 f"--table {others[0]}`. If it is not, leave out --adopt (ADOPT).",
             )
     return None
+
+
+#: Tools that keep no text, and the formats of a folder that may be theirs: by a number alone the
+#: folder of another service would fit as well.
+UNPROVED = {
+    **{tool: (tool,) for tool in ("dbmate", "diesel", "golang-migrate", "goose", "micrate")},
+    **{tool: (tool, NATIVE) for tool in ("node-pg-migrate", "sql-migrate", "tern")},
+}
+
+
+def check_fits(tool: str, form: str | None) -> None:
+    """Raise ConfigError when nobody has named the tool, and its files look otherwise."""
+    if form is None or form in UNPROVED.get(tool, (form,)):
+        return
+    raise ConfigError(
+        f"{tool} has left a history here, and the folder is read as {form}: by numbers alone it "
+        "is not known whether these are its files",
+        remedy=f"If they are: --adopt {tool} (ADOPT={tool}). If they are not, leave out --adopt "
+        "(ADOPT).",
+    )
 
 
 def nothing_left(trackers: Sequence[Tracker], made: str | None) -> None:

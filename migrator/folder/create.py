@@ -13,7 +13,7 @@ from migrator.errors import ConfigError
 from migrator.folder.names import JOURNAL, versions
 from migrator.folder.read import read_names, read_source
 from migrator.folder.version_rules import find_version
-from migrator.model import NATIVE, Migration
+from migrator.model import NATIVE, Migration, number_of, rank_of
 
 if TYPE_CHECKING:
     from migrator.folder.formats.format import Format
@@ -72,6 +72,8 @@ def version_in(folder: str, version: str) -> str:
     """
     others = list(versions(read_names(folder)))
     version = find_version(version.removesuffix(".sql"), others)
+    if version not in others and (done := _rename_foreign(place, names, version, today)):
+        return done
     if version not in others:
         raise ConfigError(
             f"there is no {version} in {folder}",
@@ -91,6 +93,49 @@ def rename(folder: str, version: str, today: datetime) -> Made:
             (place / f"{version}{ending}").rename(place / f"{target}{ending}")
     made = [str(place / f"{target}{ending}") for ending in endings]
     return made, f"{version} is now {target}"
+
+
+def _rename_foreign(
+    place: Path, names: Sequence[str], version: str, today: datetime
+) -> Made | None:
+    """The same for a name that only another tool's folder has; a folder is renamed as a whole.
+
+    None where there is no such name. Raises ConfigError where the tool itself must write the names.
+    """
+    if (place / JOURNAL).exists() or "committed" in names:
+        raise ConfigError(
+            f"{version} cannot be renamed: the tool of this folder keeps a list of its files",
+            remedy="Make the migration anew with that tool.",
+        )
+    stems = {name: _FOREIGN_END.sub("", name) for name in names if _FOREIGN_NUMBER.match(name)}
+    known = sorted(set(stems.values()), key=lambda stem: (number_of(stem), rank_of(stem)[0], stem))
+    version = find_version(version, known)
+    if version not in known:
+        return None
+    known.remove(version)
+    letter, number = _split(version)
+    taken = [_split(stem)[1] + "_" for stem in known]
+    target = letter + _next(taken, "", today).removesuffix("_") + version[len(letter + number) :]
+    made = []
+    for name in sorted(name for name, stem in stems.items() if stem == version):
+        new = place / f"{target}{name[len(version) :]}"
+        with _writing(new):
+            (place / name).rename(new)
+        made.append(str(new))
+    return made, f"{version} is now {target}"
+
+
+#: What a version begins with in any tool's folder: V1.2 before __, a date with hyphens, digits.
+_FOREIGN_NUMBER = re.compile(
+    r"(V?)((?<=V)\d+(?:[._]\d+)*(?=__)|\d{4}-\d\d-\d\d-\d{6}(?=_)|\d+)", re.ASCII
+)
+_FOREIGN_END = re.compile(r"(?:\.up|\.down)?\.sql\Z", re.IGNORECASE)
+
+
+def _split(version: str) -> tuple[str, str]:
+    """The letter and the number that it begins with."""
+    found = _FOREIGN_NUMBER.match(version)
+    return (found[1], found[2]) if found else ("", "")
 
 
 def _format(found: Sequence[Migration], wanted: str) -> str:

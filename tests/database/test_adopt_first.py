@@ -157,6 +157,25 @@ def test_two_tools_are_not_guessed(database: Database, tmp_path: Path) -> None:
     assert run_job(database.url, folder, ADOPT="prisma").code == 0
 
 
+def test_the_history_of_another_service_is_not_taken_for_that_of_these_files(
+    database: Database, tmp_path: Path
+) -> None:
+    """Both count from 1, and goose keeps no more than numbers."""
+    database.query(LEFT["goose"].sql)
+    folder = lay_out(tmp_path / "m", {"001_mine.sql": "CREATE TABLE mine ();\n"})
+    done = run_job(database.url, folder, ADOPT="auto")
+    assert (done.code, "the folder is read as native" in done.stderr) == (2, True)
+    assert is_untouched(database)
+    assert run_job(database.url, folder, "plan", ADOPT="goose").code == 12
+
+
+def lay_out(folder: Path, files: dict[str, str]) -> Path:
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return folder
+
+
 def test_a_table_outside_the_search_path_is_named(database: Database, tmp_path: Path) -> None:
     left = LEFT["goose"]
     database.query(f"CREATE SCHEMA app; SET search_path = app; {left.sql}")

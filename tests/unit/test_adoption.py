@@ -11,6 +11,7 @@ from migrator.adopt.rules import (
     Adoption,
     ForeignTable,
     adopting,
+    check_fits,
     choose_spot,
     choose_tool,
     digest_query,
@@ -395,6 +396,26 @@ def test_a_database_with_tables_and_no_history_is_not_new(
     nothing_left(trackers, None)
     with pytest.raises(ConfigError, match=words):
         nothing_left(trackers, "public.precious")
+
+
+@pytest.mark.parametrize(
+    ("tool", "form", "refused"),
+    [
+        ("goose", "goose", False),
+        ("goose", "native", True),
+        ("tern", "native", False),
+        ("prisma", "native", False),
+        ("goose", None, False),
+    ],
+)
+def test_by_numbers_alone_no_other_folder_is_taken(
+    tool: str, form: str | None, refused: bool
+) -> None:
+    if not refused:
+        check_fits(tool, form)
+        return
+    with pytest.raises(ConfigError, match="by numbers alone"):
+        check_fits(tool, form)
 
 
 def test_what_a_history_cannot_say_is_named() -> None:
