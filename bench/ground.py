@@ -52,6 +52,11 @@ class Ground:
         finally:
             self._command("DROP DATABASE {} WITH (FORCE)", dbname)
 
+    def new_database(self, name: str) -> str:
+        """The URL of a database that lives as long as the server."""
+        self._command("CREATE DATABASE {}", f"of_{name}")
+        return self._url(f"of_{name}")
+
     def migrated(self, count: int) -> Migrated:
         """A database with `count` small migrations applied; made when first asked for."""
         if count not in self._migrated:
@@ -158,9 +163,9 @@ def python(text: str, *under: str) -> Spent:
     return spend([*under, sys.executable, "-c", text], PATH)
 
 
-def job(url: str, folder: Path, *under: str) -> Spent:
+def job(url: str, folder: Path, *under: str, **more: str) -> Spent:
     """`up`, as a cluster runs it: its log goes into a pipe, in JSON."""
-    settings = {"DATABASE_URL": url, "MIGRATIONS_DIR": str(folder), "TERMINATION_LOG": ""}
+    settings = {"DATABASE_URL": url, "MIGRATIONS_DIR": str(folder), "TERMINATION_LOG": "", **more}
     return spend([*under, sys.executable, str(ENTRYPOINT), "up"], {**PATH, **settings})
 
 

@@ -63,6 +63,10 @@ _PLAIN: Rank = (), "", 0
 _PARTS = re.compile(r"[VB]([0-9]+(?:[._][0-9]+)*)(?:__|\Z)")
 
 
+_DATED = re.compile(r"(\d{4})-(\d\d)-(\d\d)-(\d{6})_", re.ASCII)
+_DIGITS = re.compile(r"\d+", re.ASCII)
+
+
 def is_repeatable(version: str) -> bool:
     """Whether the version is that of a repeatable, R__totals: the name alone says so."""
     return version.startswith("R__")
@@ -83,10 +87,9 @@ def number_of(version: str) -> int:
         return -1
     if parts := _PARTS.match(version):
         return int(re.split("[._]", parts[1])[0])
-    dated = re.match(r"(\d{4})-(\d\d)-(\d\d)-(\d{6})_", version, re.ASCII)
-    if dated:
+    if dated := _DATED.match(version):
         return int("".join(dated.groups()))
-    digits = re.match(r"\d+", version, re.ASCII)
+    digits = _DIGITS.match(version)
     return int(digits[0]) if digits else -1
 
 

@@ -60,8 +60,8 @@ class Sqlx(GolangMigrate):
 
     def claims(self, names: Sequence[str], read: Read) -> bool:
         files = sorted(name for name in top(names) if re.fullmatch(r"\d+_.*\.sql", name))
-        ours = [name for name in files if name.endswith(".down.sql")]
-        if has_repeatables(names) or any(f"{name[:-9]}.up.sql" not in files for name in ours):
+        downs, known = [name for name in files if name.endswith(".down.sql")], set(files)
+        if has_repeatables(names) or any(f"{name[:-9]}.up.sql" not in known for name in downs):
             return False
         return any(re.match(rf"{self.mark}[ \t\r]*(?:\n|\Z)", read(name)) for name in files[:5])
 
