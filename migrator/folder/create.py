@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,10 +70,9 @@ def version_in(folder: str, version: str) -> str:
 
     Only names count: `new --renumber` exists for two files with one number.
     """
-    others = list(versions(read_names(folder)))
+    names = read_names(folder)
+    others = _foreign(_stems(names))
     version = find_version(version.removesuffix(".sql"), others)
-    if version not in others and (done := _rename_foreign(place, names, version, today)):
-        return done
     if version not in others:
         raise ConfigError(
             f"there is no {version} in {folder}",
@@ -85,6 +84,8 @@ def version_in(folder: str, version: str) -> str:
 def rename(folder: str, version: str, today: datetime) -> Made:
     """Give a file of the folder, and its .down.sql, the next number; ConfigError if it cannot."""
     place, names = Path(folder), read_names(folder)
+    if version not in versions(names):
+        return _rename_foreign(place, names, version, today)
     others = [other for other in versions(names) if other != version]
     target = _next(others, version.partition("_")[2], today)
     endings = [ending for ending in (".sql", ".down.sql") if f"{version}{ending}" in names]
@@ -95,26 +96,19 @@ def rename(folder: str, version: str, today: datetime) -> Made:
     return made, f"{version} is now {target}"
 
 
-def _rename_foreign(
-    place: Path, names: Sequence[str], version: str, today: datetime
-) -> Made | None:
+def _rename_foreign(place: Path, names: Sequence[str], version: str, today: datetime) -> Made:
     """The same for a name that only another tool's folder has; a folder is renamed as a whole.
 
-    None where there is no such name. Raises ConfigError where the tool itself must write the names.
+    Raises ConfigError where the tool itself must write the names.
     """
     if (place / JOURNAL).exists() or "committed" in names:
         raise ConfigError(
             f"{version} cannot be renamed: the tool of this folder keeps a list of its files",
             remedy="Make the migration anew with that tool.",
         )
-    stems = {name: _FOREIGN_END.sub("", name) for name in names if _FOREIGN_NUMBER.match(name)}
-    known = sorted(set(stems.values()), key=lambda stem: (number_of(stem), rank_of(stem)[0], stem))
-    version = find_version(version, known)
-    if version not in known:
-        return None
-    known.remove(version)
+    stems = _stems(names)
     letter, number = _split(version)
-    taken = [_split(stem)[1] + "_" for stem in known]
+    taken = [_split(stem)[1] + "_" for stem in _foreign(stems) if stem != version]
     target = letter + _next(taken, "", today).removesuffix("_") + version[len(letter + number) :]
     made = []
     for name in sorted(name for name, stem in stems.items() if stem == version):
@@ -130,6 +124,17 @@ _FOREIGN_NUMBER = re.compile(
     r"(V?)((?<=V)\d+(?:[._]\d+)*(?=__)|\d{4}-\d\d-\d\d-\d{6}(?=_)|\d+)", re.ASCII
 )
 _FOREIGN_END = re.compile(r"(?:\.up|\.down)?\.sql\Z", re.IGNORECASE)
+
+
+def _stems(names: Sequence[str]) -> dict[str, str]:
+    """The version of each file of SQL and each folder that begins with a number."""
+    stems = ((name, _FOREIGN_END.sub("", name)) for name in names if _FOREIGN_NUMBER.match(name))
+    return {name: stem for name, stem in stems if stem != name or "." not in name}
+
+
+def _foreign(stems: Mapping[str, str]) -> list[str]:
+    """The versions in their order."""
+    return sorted(set(stems.values()), key=lambda stem: (number_of(stem), rank_of(stem)[0], stem))
 
 
 def _split(version: str) -> tuple[str, str]:

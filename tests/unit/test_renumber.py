@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from migrator.errors import ConfigError
-from migrator.folder.create import rename
+from migrator.folder.create import rename, version_in
 
 TODAY = datetime(2026, 11, 30, 12, tzinfo=UTC)
 
@@ -54,7 +54,7 @@ def test_it_gets_the_next_number(
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("SELECT 1;")
-    done, said = rename(str(tmp_path), version, TODAY)
+    done, said = rename(str(tmp_path), version_in(str(tmp_path), version), TODAY)
     assert [Path(path).name for path in done] == made
     assert all(Path(path).exists() for path in done)
     assert "is now" in said
@@ -64,8 +64,9 @@ def test_it_gets_the_next_number(
     ("names", "words"),
     [
         pytest.param(["1_a-b.sql"], "there is no 7_x", id="not there"),
-        pytest.param(["0_a.sql", "meta/_journal.json"], "keeps a list", id="Drizzle"),
-        pytest.param(["committed/1-a.sql"], "keeps a list", id="graphile-migrate"),
+        pytest.param(["7_x.sql.up.sql"], "there is no 7_x", id="another ending"),
+        pytest.param(["7_x/up.sql", "meta/_journal.json"], "keeps a list", id="Drizzle"),
+        pytest.param(["7_x/up.sql", "committed/1-a.sql"], "keeps a list", id="graphile-migrate"),
     ],
 )
 def test_what_cannot_be_renamed_is_refused(names: list[str], words: str, tmp_path: Path) -> None:
@@ -73,4 +74,4 @@ def test_what_cannot_be_renamed_is_refused(names: list[str], words: str, tmp_pat
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("SELECT 1;")
     with pytest.raises(ConfigError, match=words):
-        rename(str(tmp_path), "7_x", TODAY)
+        rename(str(tmp_path), version_in(str(tmp_path), "7_x"), TODAY)
