@@ -271,3 +271,18 @@ def test_the_page_says_what_is_found(tmp_path: Path, server: Address) -> None:
         if told == {"fails"}:
             (tmp_path / file).unlink()  # it is refused, as the page says
     assert shown == {danger.value for danger in Danger}
+
+
+def test_on_supabase_a_table_without_row_level_security_is_advice(
+    supabase: Database, tmp_path: Path
+) -> None:
+    write_folder(tmp_path, {"001_a.sql": "CREATE TABLE a (id bigint PRIMARY KEY);\n"})
+    settings = {"SHADOW_DATABASE_URL": supabase.url.replace(supabase.dbname, "postgres")}
+    result = run_job(supabase.url, tmp_path, "check", "--json", **settings)
+    assert result.code == 0, result.stderr
+    said = [one["message"] for one in json.loads(result.stdout)["advice"]]
+    assert any("without row level security" in text for text in said), said
+    rls = "ALTER TABLE a ENABLE ROW LEVEL SECURITY;\nGRANT SELECT ON a TO authenticated;\n"
+    write_folder(tmp_path, {"001_a.sql": "CREATE TABLE a (id bigint PRIMARY KEY);\n" + rls})
+    result = run_job(supabase.url, tmp_path, "check", "--json", **settings)
+    assert (result.code, json.loads(result.stdout)["advice"]) == (0, []), result.stdout
