@@ -165,3 +165,11 @@ class PendingError(TransientError):
 
     exit_code = 24
     remedy = "Run `up` with this folder."
+
+
+class FleetError(MigratorError):
+    """Some of many databases failed; the exit code is that of the worst failure."""
+
+    def __init__(self, message: str, *, remedy: str, exit_code: int, outcome: str) -> None:
+        super().__init__(message, remedy=remedy, outcome=outcome)
+        self.exit_code = exit_code

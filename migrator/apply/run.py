@@ -127,6 +127,8 @@ class Run:
     #: about; True where nobody does.
     ask: Callable[[str, dict[str, Any]], bool] = field(default=lambda _question, _shown: True)
     gate: Gate | None = None  #: what is pending goes through it once, before the first flight
+    #: What a process of the same job is given: `fleet` starts some.
+    environment: Callable[[], dict[str, str]] = dict
     direction: Direction = field(default_factory=Applying)
     applied: list[Done] = field(default_factory=list)
     rolled_back: list[Done] = field(default_factory=list)

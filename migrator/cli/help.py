@@ -162,6 +162,15 @@ PAGES = {
             ("new --renumber VERSION", "give a late file the next number"),
         ),
     ),
+    "fleet": Page(
+        "run up, status or verify for many databases",
+        (*_RUNS, 24),
+        (
+            ("fleet up --targets FILE --canary 5", "five databases first, then the others"),
+            ("fleet up --databases 'tenant_%' --jobs 8", "those of one server"),
+            ("fleet status --schemas 'tenant_%'", "a history in each schema"),
+        ),
+    ),
 }
 
 
@@ -176,7 +185,6 @@ def _first() -> str:
     return "\n".join(
         (
             "Apply a folder of SQL files to PostgreSQL: once, in order, or not at all.",
-            "",
             "usage: migrator [COMMAND] [OPTIONS]   (DATABASE_URL says where)",
             "",
             *_columns((name, page.summary) for name, page in PAGES.items()),

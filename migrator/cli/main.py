@@ -164,7 +164,7 @@ class _Job:
         watch = Watch(config.deadline / 1000 if config.deadline else None)
         link = Link(config, self.run_id, _runner(self.environment), watch, tell)
         link.targets_again = self._targets_again
-        self.run = Run(config, link, self.started_at, alone, self.ask, preflight)
+        self.run = Run(config, link, self.started_at, alone, self.ask, preflight, self._environment)
         if self.stopped_by:
             watch.stop(self.stopped_by)
         _announce(self.command, config, tell)
@@ -173,6 +173,15 @@ class _Job:
     def _settings(self) -> Config:
         words = self.words
         return read_settings(self.environment, words.env_file, words.settings, self._check_stopped)
+
+    def _environment(self) -> dict[str, str]:
+        """What a process of the same job is given, flags and .env file included."""
+        values = dict(_with_env_file(self.environment, self.words.env_file))
+        if path := _url_file(values):
+            values["DATABASE_URL"] = read_url_file(path, self._check_stopped)
+        for name, value in self.words.settings.items():
+            values[name] = values[f"MIGRATOR_{name}"] = value
+        return values
 
     def _targets_again(self) -> tuple[Target, ...]:
         """What DATABASE_URL_FILE says by now: a mounted password may be short-lived."""
@@ -186,12 +195,7 @@ class _Job:
 
     def work(self, run: Run) -> None:
         words = self.words
-        answer = _drawn(function_of(words.command)(run, *words.words, **words.options))
-        if words.options.get("markdown"):  # a page cuts what it shows: secrets are hidden by then
-            from migrator.cli.markdown import as_markdown
-
-            answer["markdown"] = as_markdown(self.hide(answer))
-        self.answer = answer
+        self.answer = _drawn(function_of(words.command)(run, *words.words, **words.options))
 
     def ask(self, question: str, about: dict[str, Any]) -> bool:
         """The answer of the person at a terminal; without a terminal, the words were a yes."""
@@ -231,6 +235,11 @@ class _Job:
         tell_end(tell, error, result)
         write_termination_log(self.termination_log, result, tell)
         answer = self.hide(self.answer or _drawn(self.run.shown if self.run else {}))
+        if answer and self.words.options.get("markdown"):  # of what is hidden: a page cuts
+            from migrator.cli.markdown import as_markdown, fleet_as_markdown
+
+            page = fleet_as_markdown if self.command == "fleet" else as_markdown
+            answer["markdown"] = page(answer)
         if "--json" in self.argv:
             self._print(as_json({**result, **answer}) + "\n")
         elif answer:

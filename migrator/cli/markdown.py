@@ -36,6 +36,35 @@ def as_markdown(answer: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
+def fleet_as_markdown(answer: dict[str, Any]) -> str:
+    """What `fleet` answers: how many at which version, which failed and why, which are behind."""
+    outcomes = answer["outcomes"]
+    counts = ("members", "done", "failed", "behind", "left")
+    rows = [[text(name.replace("_", " ")), str(answer[name])] for name in counts]
+    versions = [[code(v["version"]), str(v["members"])] for v in answer["versions"]]
+    failed = [
+        [code(o["name"]), str(o["exit_code"]), text(o["outcome"]), text(o["error"])]
+        for o in outcomes
+        if o["exit_code"]
+    ]
+    behind = [
+        [code(o["name"]), code(o["current"]), str(len(o["pending"]))]
+        for o in outcomes
+        if o["pending"] and not o["exit_code"]
+    ]
+    parts = [
+        "# Migrations of the fleet\n",
+        _table(["fact", "value"], rows),
+        "## Versions\n",
+        _table(["version", "members"], versions),
+        "## Failed\n",
+        _table(["member", "code", "outcome", "error"], failed),
+        "## Behind\n",
+        _table(["member", "version", "pending"], behind),
+    ]
+    return "\n".join(parts)
+
+
 def text(value: object) -> str:
     """`value` as words of a page or a cell, whatever characters it holds.
 

@@ -265,6 +265,20 @@ def _says(text: str) -> Callable[[Fields, Screen], str]:
     return say
 
 
+def _member(fields: Fields, _screen: Screen) -> str:
+    """The end of one member of a fleet; a failure with its code and what to do."""
+    name, ended = words(fields.pop("name")), fields.pop("exit_code")
+    applied, outcome = fields.pop("applied"), words(fields.pop("outcome"))
+    error, remedy = fields.pop("error"), fields.pop("remedy")
+    took, at = spent(fields.pop("duration_ms")), fields.pop("current")
+    pending = fields.pop("pending")
+    if ended:
+        return f"{name} failed ({ended}): {words(error)}; {outcome}. {words(remedy)}"
+    place = f", at {words(at)}" if at else ""
+    behind = f", {len(pending)} pending" if pending else ""
+    return f"{name}, {len(applied)} applied{place}{behind} in {took}"
+
+
 #: What each event is called in the column of words, and what is said of it.
 _EVENTS: dict[str, tuple[str, Callable[[Fields, Screen], str]]] = {
     "run.started": ("started", _started),
@@ -302,6 +316,7 @@ _EVENTS: dict[str, tuple[str, Callable[[Fields, Screen], str]]] = {
     "migration.rehearsed": ("rehearsed", _rehearsed),
     "scratch.left": ("warning", _says("the scratch database {scratch} could not be dropped")),
     "migrations.waiting": ("waiting", _polled),
+    "member.finished": ("member", _member),
     "lines.lost": ("warning", _says("{lines} lines before were lost")),
     "termination_log.failed": ("warning", _says("{path} could not be written")),
 }

@@ -213,5 +213,10 @@ _ANSWERS: dict[str, Callable[[_Answer, Screen], str]] = {
     "repair": lambda answer, screen: (
         wrapped(f"assumed: {words(answer['assumed'])}", screen.columns, "  ") + "\n"
     ),
+    "fleet": lambda answer, screen: (
+        visible_text(answer["markdown"])
+        if "markdown" in answer
+        else _table(answer["versions"], screen, "no member is done\n")
+    ),
     "new": lambda answer, _screen: "".join(f"{words(path)}\n" for path in answer["created"]),
 }

@@ -112,6 +112,18 @@ COMMANDS = {
         ),
         needs_database=False,
     ),
+    "fleet": Command(
+        words=("COMMAND",),
+        options=(
+            Option("targets", "one URL a line, or NAME=URL", "FILE", offline=True),
+            Option("databases", "those of DATABASE_URL's server, 'tenant_%'", "PATTERN"),
+            Option("schemas", "those of DATABASE_URL, each with its own history", "PATTERN"),
+            Option("jobs", "so many at once [4]", "NUMBER"),
+            Option("canary", "so many first, and no more when one fails", "NUMBER"),
+            Option("stop-after", "start no more after so many failures", "NUMBER"),
+            Option("markdown", "the summary as a page of Markdown"),
+        ),
+    ),
 }
 
 #: Other words for commands.

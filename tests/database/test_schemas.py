@@ -58,6 +58,7 @@ def test_what_every_command_answers(database: Database, tmp_path: Path) -> None:
             (["verify"], 0),
             (["status"], 0),
             (["history"], 0),
+            (["fleet", "status", "--databases", database.dbname], 0),
             (["report"], 0),
             (["report", "--markdown"], 0),
             (["rollback", "--plan", "--to", "1"], 0),

@@ -266,6 +266,15 @@ EVENTS = [
         {"pending": ["a", "b"], "attempt": 3},
         "waiting: for 2 pending: a, b; looked 3 times",
     ),
+    (
+        "member.finished",
+        {
+            **{"name": "t1", "exit_code": 0, "outcome": "1 applied", "current": "002_b"},
+            **{"applied": ["002_b"], "pending": ["003_c"], "error": None, "remedy": None},
+            "duration_ms": 7,
+        },
+        "member: t1, 1 applied, at 002_b, 1 pending in 7 ms",
+    ),
     ("lines.lost", {"lines": 3}, "warning: 3 lines before were lost"),
     (
         "termination_log.failed",

@@ -1,0 +1,204 @@
+"""`fleet`: the job once for each of many databases, in processes of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from migrator.apply.run import Run
+from migrator.commands.fleet_rules import (
+    WHATS,
+    Member,
+    Outcome,
+    environment_of,
+    fleet_in_words,
+    of_database,
+    of_schema,
+    read_members,
+    read_outcome,
+    summary,
+    worst,
+)
+from migrator.commands.source import above_zero
+from migrator.commands.table import Output
+from migrator.errors import ConfigError, FleetError
+from migrator.model import Event
+from migrator.postgres.quoting import first, literal
+
+#: How often the wait for a process looks whether the run was stopped.
+CHECK_STOP_SECONDS = 0.2
+STOP_SECONDS = 20.0
+JOBS = 4  #: processes at once
+CHUNK = 65_536
+DATABASES = "SELECT datname FROM pg_database WHERE datallowconn AND datname LIKE {like} ORDER BY 1"
+SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname LIKE {like} ORDER BY 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How many processes at once, how many come first, and when no more are started."""
+
+    jobs: int
+    canary: int
+    stop_after: int | None
+
+
+def fleet(
+    run: Run,
+    what: str,
+    *,
+    targets: str | None,
+    databases: str | None,
+    schemas: str | None,
+    jobs: str | None,
+    canary: str | None,
+    stop_after: str | None,
+    markdown: bool,
+) -> Output:
+    """Run `up`, `status` or `verify` for many databases, each in a process of its own.
+
+    Ends with the exit code of the worst failure, 1x before 2x. Run the same again to go on:
+    what is applied stays applied.
+    """
+    pace = Pace(
+        above_zero("jobs", jobs) if jobs else JOBS,
+        above_zero("canary", canary) if canary else 0,
+        above_zero("stop-after", stop_after) if stop_after else None,
+    )
+    if what not in WHATS:
+        raise ConfigError(
+            f"this command is not run for many databases: there are {', '.join(WHATS)}",
+            remedy="Name one of these.",
+        )
+    if sum(source is not None for source in (targets, databases, schemas)) != 1:
+        raise ConfigError(
+            "one of --targets, --databases and --schemas must say which databases are meant",
+            remedy="Give one of them.",
+        )
+    members = list(_members(run, targets, databases, schemas))
+    outcomes: list[Outcome] = []
+    try:
+        for outcome in _outcomes(run, what, members, pace):
+            outcomes.append(outcome)
+            level = "error" if outcome.exit_code else "info"
+            run.link.tell(Event("member.finished", level, outcome.as_dict()))
+    finally:
+        found = summary(outcomes, len(members))
+        run.shown, run.outcome = found, fleet_in_words(found, what)
+    code = worst(outcomes)
+    if code:
+        failed = [f"{o.name} ({o.exit_code})" for o in outcomes if o.exit_code]
+        raise FleetError(
+            f"{run.outcome}: {', '.join(failed[:20])}{', …' if failed[20:] else ''}",
+            remedy="See why in the lines `member.finished`, fix it and run the same again: what is "
+            "applied stays applied.",
+            exit_code=code,
+            outcome=run.outcome,
+        )
+    return found
+
+
+def _members(
+    run: Run, targets: str | None, databases: str | None, schemas: str | None
+) -> Iterator[Member]:
+    if targets is not None:
+        try:
+            text = Path(targets).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"{targets} cannot be read: {error}", remedy="Name a file with one URL a line."
+            ) from error
+        yield from read_members(text, targets)
+        return
+    query = DATABASES if databases is not None else SCHEMAS
+    like = databases if databases is not None else schemas
+    text = first("/* migrator lists its fleet */", query.format(like=literal(like)))
+    names = [name for (name,) in run.link.connect().send(text)]
+    run.link.close()
+    if not names:
+        raise ConfigError(f"nothing is like {like}", remedy="Give a pattern of LIKE: 'tenant_%'.")
+    target = run.config.targets[0]
+    given = run.environment()
+    url = None
+    if target.name.endswith("_URL"):  # else PG* says where
+        url = given.get(f"MIGRATOR_{target.name}") or given.get(target.name)
+    for name in names:
+        yield of_schema(name) if schemas is not None else of_database(name, target.name, url)
+
+
+def _outcomes(run: Run, what: str, members: Sequence[Member], pace: Pace) -> Iterator[Outcome]:
+    """The members' outcomes as they come: the canary's first, and none after too many failures."""
+    failures, limit = 0, pace.stop_after or len(members) + 1
+    for part in (members[: pace.canary], members[pace.canary :]):
+        with _Processes(run, what) as processes:
+            left = list(reversed(part))
+            while left or processes.running:
+                while left and len(processes.running) < pace.jobs:
+                    processes.start(left.pop())
+                for outcome in processes.ended():
+                    failures += outcome.exit_code != 0
+                    yield outcome
+                left = left if failures < limit else []
+        if failures:  # of the canary, or so many that no more are started
+            return
+
+
+@dataclass
+class _Processes:
+    """The processes at work; on the way out each is stopped as by SIGTERM."""
+
+    run: Run
+    what: str
+    running: dict[int, tuple[Member, subprocess.Popen[bytes], list[bytes]]] = field(
+        default_factory=dict
+    )
+    _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
+
+    def __enter__(self) -> _Processes:
+        self._shared = {
+            **self.run.environment(),
+            **{"PYTHONPATH": os.pathsep.join(place or "." for place in sys.path)},
+        }
+        return self
+
+    def start(self, member: Member) -> None:
+        place, end = os.pipe()
+        process = subprocess.Popen(  # noqa: S603 - this interpreter, with this package
+            [sys.executable, "-P", "-m", "migrator", self.what, "--json"],
+            env=environment_of(member, self._shared),
+            stdin=subprocess.DEVNULL,
+            stdout=end,
+            stderr=end,
+        )
+        os.close(end)
+        self.running[place] = (member, process, [])
+        self._selector.register(place, selectors.EVENT_READ)
+
+    def ended(self) -> Iterator[Outcome]:
+        """Read what has come, and hand on the outcomes of the processes that have ended."""
+        self.run.link.watch.check()
+        for key, _ in self._selector.select(CHECK_STOP_SECONDS):
+            member, process, said = self.running[key.fd]
+            if piece := os.read(key.fd, CHUNK):
+                said.append(piece)
+                continue
+            self._selector.unregister(key.fd)
+            del self.running[key.fd]
+            os.close(key.fd)
+            text = b"".join(said).decode(errors="replace")
+            yield read_outcome(member, process.wait(), text)
+
+    def __exit__(self, *_: object) -> None:
+        for _member, process, _said in self.running.values():
+            process.terminate()
+        for place, (_member, process, _said) in self.running.items():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_SECONDS)
+            os.close(place)
+        self._selector.close()

@@ -1,0 +1,162 @@
+"""`fleet`: many databases by one command, and what it says of each."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.builders import write_folder
+from tests.conftest import Database
+from tests.job import Job, Result, run_job, until
+
+FILES = {"001_a.sql": "CREATE TABLE a ();", "002_b.sql": "CREATE TABLE b ();"}
+PASSWORD = "s3cret-of-the-fleet"
+
+
+@pytest.fixture
+def tenants(database: Database) -> Iterator[Sequence[str]]:
+    """Five databases of the server, whose names one pattern finds."""
+    names = [f"{database.dbname}_{number}" for number in range(5)]
+    for name in names:
+        database.query(f'CREATE DATABASE "{name}"')
+    yield names
+    for name in names:
+        database.query(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def url_of(database: Database, name: str) -> str:
+    at = database.url.replace("@", f":{PASSWORD}@", 1) if "@" in database.url else database.url
+    return at.replace(database.dbname, name)
+
+
+def listed(database: Database, tenants: Sequence[str], path: Path) -> str:
+    lines = [f"t{number}={url_of(database, name)}" for number, name in enumerate(tenants)]
+    file = path / "targets"
+    file.write_text("# the tenants\n\n" + "\n".join(lines) + "\n")
+    return str(file)
+
+
+def ended(result: Result) -> dict[str, int]:
+    assert PASSWORD not in result.stdout + result.stderr
+    return {line["name"]: line["exit_code"] for line in result.of("member.finished")}
+
+
+def test_one_command_migrates_all_and_says_which_failed(
+    database: Database, tenants: Sequence[str], tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path / "m", FILES)
+    targets = listed(database, tenants, tmp_path)
+    first = run_job(None, folder, "fleet", "up", "--targets", targets, "--json")
+    assert (first.code, ended(first)) == (0, dict.fromkeys([f"t{n}" for n in range(5)], 0))
+    answer = json.loads(first.stdout)
+    assert answer["versions"] == [{"version": "002_b", "members": 5}]
+    assert (answer["done"], answer["failed"], answer["behind"], answer["left"]) == (5, 0, 0, 0)
+    assert answer["outcome"] == "5 of 5 done by `up`"
+
+    Database(database.server, tenants[1], database.user, database.password).query(
+        "CREATE TABLE c ()"
+    )
+    Database(database.server, tenants[3], database.user, database.password).query(
+        "UPDATE schema_migrations SET checksum = 'x' WHERE version = '001_a'"
+    )
+    write_folder(tmp_path / "m", {**FILES, "003_c.sql": "CREATE TABLE c ();"})
+    broken = url_of(database, "nowhere")
+    Path(targets).write_text(f"{Path(targets).read_text()}gone={broken}\n")
+    second = run_job(None, folder, "fleet", "up", "--targets", targets, "--jobs", "2", "--json")
+    codes = {"t0": 0, "t1": 15, "t2": 0, "t3": 11, "t4": 0, "gone": 16}
+    assert (second.code, ended(second)) == (11, codes)
+    assert second.error["type"] == "FleetError"
+    assert "t1 (15)" in second.error["message"]
+    assert "3 of 6 failed" in second.error["message"]
+
+    page = run_job(None, folder, "fleet", "status", "--targets", targets, "--markdown")
+    assert page.code == 16
+    assert "| `003_c` | 3 |" in page.stdout
+    assert "| `gone` | 16 |" in page.stdout
+    assert "## Behind\n\n| member | version | pending |" in page.stdout
+    assert "| `t1` | `002_b` | 1 |" in page.stdout
+    assert PASSWORD not in page.stdout + page.stderr
+    verified = run_job(None, folder, "fleet", "verify", "--targets", targets)
+    assert (verified.code, ended(verified)) == (11, {**codes, "t1": 24})
+
+
+@pytest.mark.parametrize("by", ["databases", "schemas"])
+def test_a_pattern_finds_them(
+    by: str, database: Database, tenants: Sequence[str], tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path, FILES)
+    pattern = f"{database.dbname}\\_%"
+    if by == "schemas":
+        pattern, tenants = "tenant\\_%", ["tenant_1", "tenant_2"]
+        for name in tenants:
+            database.query(f"CREATE SCHEMA {name}")
+    result = run_job(database.url, folder, "fleet", "up", f"--{by}", pattern, "--json")
+    assert (result.code, sorted(ended(result))) == (0, sorted(tenants)), result.stderr
+    if by == "schemas":
+        made = "SELECT count(*) FROM tenant_2.schema_migrations, tenant_1.a, tenant_2.b"
+        assert database.query(made) == [(0,)]
+    nothing = run_job(database.url, folder, "fleet", "up", f"--{by}", "nothing_%")
+    assert nothing.code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "ran"),
+    [
+        pytest.param(["--canary", "1"], {"t0": 15}, id="the canary fails"),
+        pytest.param(["--stop-after", "2"], {"t0": 15, "t1": 15}, id="too many fail"),
+        pytest.param([], {f"t{n}": 15 for n in range(5)}, id="all are tried"),
+    ],
+)
+def test_after_failures_no_more_are_started(
+    words: list[str],
+    ran: dict[str, int],
+    database: Database,
+    tenants: Sequence[str],
+    tmp_path: Path,
+) -> None:
+    folder = write_folder(tmp_path / "m", {"001_a.sql": "SELECT nope"})
+    targets = listed(database, tenants, tmp_path)
+    result = run_job(
+        None, folder, "fleet", "up", "--targets", targets, "--jobs", "1", "--json", *words
+    )
+    assert (result.code, ended(result)) == (15, ran)
+    assert json.loads(result.stdout)["left"] == 5 - len(ran)
+
+
+def test_a_stop_ends_the_processes_too(
+    database: Database, tenants: Sequence[str], tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path / "m", {"001_a.sql": "SELECT pg_sleep(600)"})
+    job = Job(None, folder, "fleet", "up", "--targets", listed(database, tenants, tmp_path))
+    asleep = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname LIKE %s"
+    until(lambda: len(database.query(asleep, f"{database.dbname}_%")) == 4)
+    arguments = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    assert "migrator up --json" in arguments
+    assert PASSWORD not in arguments
+    job.process.send_signal(signal.SIGTERM)
+    assert job.result().code == 23
+    until(lambda: not database.query(asleep, f"{database.dbname}_%"))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param("", "names no database", id="empty"),
+        pytest.param("postgresql://h/a\npostgresql://h/a\n", "more than once", id="twice"),
+        pytest.param(f"t1=postgres://u:{PASSWORD}@h:port/d\n", "targets:1", id="no URL"),
+        pytest.param(None, "cannot be read", id="no file"),
+    ],
+)
+def test_a_list_that_cannot_be_used(text: str | None, says: str, tmp_path: Path) -> None:
+    targets = tmp_path / "targets"
+    if text is not None:
+        targets.write_text(text)
+    folder = write_folder(tmp_path / "m", FILES)
+    result = run_job(None, folder, "fleet", "up", "--targets", str(targets))
+    assert (result.code, says in result.error["message"]) == (2, True), result.error
+    assert PASSWORD not in result.stderr
