@@ -59,6 +59,16 @@ def test_the_function_of_a_command_takes_what_the_table_says(name: str) -> None:
         assert len(positional) == 1 + len(command.words)
 
 
+def test_a_colour_that_is_not_known_is_refused() -> None:
+    refused = run("up", "--color", "alway")
+    assert (refused.code, "; did you mean always?" in refused.error["message"]) == (2, True)
+
+
+def test_a_word_that_a_command_needs_is_named(taken: list[dict[str, Any]]) -> None:
+    refused = run("new")
+    assert (refused.code, refused.error["message"], taken) == (2, "`new` needs NAME", [])
+
+
 def test_a_command_gets_its_options_by_name(taken: list[dict[str, Any]]) -> None:
     assert run("new", "a").code == 0
     assert run("new", "--from-files", "a", "--to", "003_c").code == 0

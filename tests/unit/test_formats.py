@@ -401,3 +401,24 @@ def test_a_format_without_marks_runs_all_of_a_text() -> None:
     assert form.cut(PLAIN) == Cut(PLAIN)
     [only] = form.parts(Pick("1_a", "1_a.up.sql"), PLAIN)
     assert (only.version, only.up, only.down) == ("1_a", PLAIN, None)
+
+
+def test_node_pg_migrates_numbers_are_of_one_kind() -> None:
+    names = ["20240101120000123_a.sql", "1700000000000_b.sql"]
+    _, findings = named_format("node-pg-migrate").pick(names, lambda _: "")
+    assert ["reads 17 digits as a date" in str(finding) for finding in findings] == [True]
+
+
+def test_drizzle_1_has_a_folder_for_each_migration() -> None:
+    names = ["0001_a/migration.sql", "0001_a/snapshot.json", "0001_a/notes.md"]
+    assert "drizzle" in {form.name for form in find_formats(names, lambda _: "")}
+    picks, findings = named_format("drizzle").pick(names, lambda _: "")
+    assert ([(pick.version, pick.up) for pick in picks], findings) == (
+        [("0001_a", "0001_a/migration.sql")],
+        [],
+    )
+
+
+def test_goose_demands_its_up() -> None:
+    with pytest.raises(WrongTextError, match="which goose demands"):
+        named_format("goose").cut("CREATE TABLE a ();\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from migrator.config import OnFinding, OnLate
 from migrator.errors import DriftError, LateError, MigratorError, MissingError
 from migrator.model import Applied, Kind, Migration
-from migrator.plan.plan import behind, make_plan
+from migrator.plan.plan import behind, make_plan, ranked
 from migrator.plan.policy import Decision, Policy
 from migrator.plan.policy import decide as judge
 from tests.builders import a_migration, an_applied
@@ -465,3 +466,11 @@ def test_a_new_file_behind_another_branch(
 
 def test_a_repeatable_is_behind_no_branch() -> None:
     assert behind([R_A], ["005_step.sql"]) == ()
+
+
+def test_a_row_has_the_rank_of_its_file_where_its_version_does_not_say_it() -> None:
+    rows = (an_applied("001_a"), an_applied("002_b"))
+    plain = [a_migration("001_a"), a_migration("002_b")]
+    assert ranked(rows, plain) is rows
+    moved = ranked(rows, [replace(plain[0], rank=((7,), "", 0.0)), plain[1]])
+    assert [row.rank for row in moved] == [((7,), "", 0.0), None]
