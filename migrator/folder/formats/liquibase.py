@@ -176,7 +176,10 @@ def _changesets(text: str) -> list[_Changeset]:
         raise WrongTextError(problem, "Remove it.", first + 1)
     found: list[_Changeset] = []
     for number, line, in_block in _lines(lines, first + 1):
-        _line(found, number, line, in_block=in_block)
+        if found and not in_block and not line.lstrip().startswith("-"):  # as most lines are
+            found[-1].take(line, up=line)
+        else:
+            _line(found, number, line, in_block=in_block)
     _check_names(found)
     return found
 
@@ -185,7 +188,7 @@ def _lines(lines: Sequence[str], first: int) -> Iterator[tuple[int, str, bool]]:
     """The lines from `first` on, 1-based, and whether each is of a block of rollback."""
     inside = False
     for number, line in enumerate(lines[first:], first + 1):
-        begins = bool(_BLOCK.fullmatch(line))
+        begins = "/*" in line and bool(_BLOCK.fullmatch(line))
         yield number, line, inside or begins
         inside = (inside or begins) and "*/" not in line
 
