@@ -14,6 +14,13 @@ def judged(
     run: Run, view: View, migrations: tuple[Migration, ...]
 ) -> tuple[tuple[MigratorError, ...], tuple[Finding, ...]]:
     """All that `up` would fail with, and what the files have to it beyond the plan."""
+    if run.config.adopt is not None and not view.history.started:
+        from migrator.adopt.adopt import foresee_adoption  # once in the life of a database
+
+        try:
+            view = foresee_adoption(run, migrations, view)
+        except MigratorError as error:
+            return (error,), error.findings
     failures = list(view.decision.failures)
     found: tuple[Finding, ...] = ()
     if view.undoing:

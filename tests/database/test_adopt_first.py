@@ -50,6 +50,8 @@ def test_the_first_run_adopts_and_applies_the_rest_and_later_ones_ignore_it(
     plan = run_job(database.url, folder, "plan", "--json", **settings)
     assert plan.code == 0, plan.stderr
     assert [row["version"] for row in json.loads(plan.stdout)["would_apply"]] == [left.versions[2]]
+    said = json.loads(run_job(database.url, folder, "status", "--json", **settings).stdout)
+    assert said["verdict"] == f"`up` would apply {left.versions[2]}."
     assert is_untouched(database)
     done = run_job(database.url, folder, "--json", **settings)
     assert (done.code, done.applied) == (0, [left.versions[2]]), done.stderr
@@ -124,6 +126,8 @@ def test_what_is_not_proved_or_not_clean_stops_the_run_and_writes_nothing(
         assert done.code == code, done.stderr
         assert rows(done)
         assert is_untouched(database)
+    said = run_job(database.url, folder, "status", **left.settings, ADOPT="auto")
+    assert (said.code, f"`up` would end with {code}" in said.stdout) == (0, True)
     assert "version" in run_job(database.url, folder, **left.settings, ADOPT="auto").stdout
 
 
