@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from migrator.apply.diagnosis import RunState, diagnose, discreet
+from migrator.commands.report_rules import owing, verdict
 from migrator.config import read_config, with_mounted
 from migrator.errors import ConfigError, StatementError
+from migrator.folder.formats.table import named_format
 from migrator.masking import Hider
 from migrator.model import FLYWAY, GOOSE, Placeholders
 from migrator.postgres.refusal import Refusal
@@ -289,3 +291,31 @@ def test_a_name_has_one_value(files: dict[str, str], says: str) -> None:
     config = read_config({"PLACEHOLDER_A": "1", "PLACEHOLDERS_DIR": "/run/values"})
     with pytest.raises(ConfigError, match=says):
         with_mounted(config, files)
+
+
+def test_a_literal_on_another_line_hides_nothing_of_the_line() -> None:
+    sql = f"{HEAD}CREATE ROLE ${{app}} PASSWORD 'hunter2'\n  bad;\n"
+    assert refused(sql, "bad").details["source_line"] == "  bad;"
+
+
+def test_a_row_of_a_copy_has_the_line_of_the_file() -> None:
+    sql = f"{HEAD}COPY t FROM stdin;\n${{long}}\nx\n\\.\n"
+    script, _ = understand(a_migration(1, sql), VALUES)
+    assert script is not None
+    sent = next(message for message in fly(script) if message.rows is not None)
+    refusal = Refusal("22P02", "no", context="COPY t, line 3, column a: x")
+    error = diagnose(script, sent, refusal, None, RunState((), None, ()))
+    assert error.details["line"] == 4
+
+
+def test_a_section_of_goose_goes_on_below_the_next_mark() -> None:
+    text = f"{ON}-- +goose Up\nA;\n-- +goose Down\nB;\n{OFF}C;\n"
+    cut = named_format("goose").cut(text)
+    assert cut.up == f"{ON}\nA;\n\n\n\n\n"
+    assert cut.down == f"{ON}\n\n\nB;\n{OFF}C;\n"
+
+
+def test_an_owed_hook_is_what_up_would_run() -> None:
+    assert verdict((), (), (), "after.sql") == "`up` would run after.sql, which is owed."
+    assert [finding.file for finding in owing("after.sql")] == ["after.sql"]
+    assert owing(None) == []
