@@ -453,7 +453,7 @@ def test_a_lock_that_a_direct_url_leaves_behind_is_freed(
     [free] = others
     others[free].rollback()
     network.let_go()
-    asked = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND query LIKE '%%pg_terminate%%'"
+    asked = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND query LIKE '%%frees its lock%%'"
     until(lambda: database.query(asked, free))
     for client in (borrower, others[free]):
         client.rollback()
@@ -496,7 +496,7 @@ def test_a_pooler_s_backend_that_keeps_the_lock_is_ended_when_nobody_uses_it_any
     [free] = others
     others[free].rollback()
     network.let_go()
-    asked = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND query LIKE '%%pg_terminate%%'"
+    asked = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND query LIKE '%%frees its lock%%'"
     until(lambda: database.query(asked, free))
     assert database.query(LOCKS) == [(1,)]
     if given_back:
