@@ -6,6 +6,7 @@ MigratorError            base; itself only where `migrator.apply` meets a bug of
 │    SourceError 10 · DriftError 11 · MissingError 12 · LateError 13 · DirtyError 14 ·
 │    AccessError 16 · PolicyError 17
 ├─ StatementError    15  PostgreSQL refused a statement of a file
+├─ FleetError            some of many databases failed, with the code of the worst
 └─ TransientError        safe to run again:
      UnreachableError 20 · LockedError 21 · BusyError 22 · StoppedError 23 · PendingError 24
 

@@ -55,7 +55,7 @@ class Relation:
     kind: str  #: pg_class.relkind
     filenode: int | None
     table: int | None  #: of an index
-    scans: int = 0  #: that this transaction has begun: sequential ones of a table, all of an index
+    scans: int = 0  #: of this transaction: sequential ones of a table, all of an index
 
 
 @dataclass(frozen=True, slots=True)
