@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cache
 from typing import Any
 
 
@@ -85,25 +86,32 @@ def number_of(version: str) -> int:
     """
     if ":" in version:
         return -1
-    if parts := _PARTS.match(version):
-        return int(re.split("[._]", parts[1])[0])
+    digits = version.partition("_")[0]
+    if digits.isdecimal() and digits.isascii():  # as most are: patterns count at 1000 files
+        return int(digits)
+    if parts := _in_parts(version):
+        return parts[0]
     if dated := _DATED.match(version):
         return int("".join(dated.groups()))
-    digits = _DIGITS.match(version)
-    return int(digits[0]) if digits else -1
+    found = _DIGITS.match(version)
+    return int(found[0]) if found else -1
 
 
 def rank_of(version: str) -> Rank:
     """What of its rank the version itself says; of a migration in a file of several its path."""
     if ":" in version:
         return (), f"{version.partition(':')[0]}.sql", math.inf
-    parts = _PARTS.match(version) if version.startswith(("V", "B")) else None
-    if parts is None:
-        return _PLAIN
-    further = [int(part) for part in re.split("[._]", parts[1])[1:]]
+    further = _in_parts(version)[1:]
     while further and not further[-1]:  # 1.0 is 1
-        further.pop()
-    return tuple(further), "", 0
+        further = further[:-1]
+    return (further, "", 0) if further else _PLAIN
+
+
+@cache  # asked several times of each version
+def _in_parts(version: str) -> tuple[int, ...]:
+    """The parts of a number behind a letter; none of any other version."""
+    found = _PARTS.match(version) if version.startswith(("V", "B")) else None
+    return tuple(map(int, found[1].replace("_", ".").split("."))) if found else ()
 
 
 def parts_of(version: str) -> tuple[int, ...]:

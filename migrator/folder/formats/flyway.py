@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from migrator.folder.formats.format import Format, Pick, Read, numbered
+from migrator.folder.formats.format import Format, Pick, Read, fitting, numbered
 from migrator.model import AFTER, BEFORE, Finding, parts_of
 
 _SQL = re.compile(r"([VUBR])(.*?)(?:__(.*))?\.[sS][qQ][lL]")
@@ -69,7 +69,7 @@ class Flyway(Format):
     hooks = MappingProxyType({"beforeMigrate.sql": BEFORE, "afterMigrate.sql": AFTER})
 
     def claims(self, names: Sequence[str], read: Read) -> bool:
-        return any(re.match(r"[VUB][0-9][0-9._]*__.*\.(?i:sql)\Z", _base(name)) for name in names)
+        return any(fitting(r"(?:(?s:.*)/)?[VUB][0-9][0-9._]*__[^/\n]*\.(?i:sql)", names))
 
     def pick(self, names: Sequence[str], read: Read) -> tuple[list[Pick], list[Finding]]:
         settings, findings = _folder_settings(names, read)
@@ -136,7 +136,7 @@ def _with_undo(versioned: list[Pick], undos: Sequence[Pick]) -> tuple[list[Pick]
         found.setdefault(number, undo)
     picks = []
     for pick in versioned:
-        ours = found.pop(parts_of(pick.version), None)
+        ours = found.pop(parts_of(pick.version), None) if found else None
         if ours is None:
             picks.append(pick)
         else:

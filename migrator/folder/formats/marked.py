@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
+from typing import NamedTuple
 
 from migrator.folder.formats.format import (
     OUTSIDE,
@@ -16,6 +17,7 @@ from migrator.folder.formats.format import (
     WrongTextError,
     blank,
     first_sql,
+    fitting,
     has_repeatables,
     line_of,
     numbered,
@@ -32,17 +34,17 @@ class Marked(Format):
     sign: str  #: of a mark, wherever it is in a text
 
     def claims(self, names: Sequence[str], read: Read) -> bool:
-        if has_repeatables(names) or any(name.endswith(".down.sql") for name in top(names)):
+        if not re.search(self.sign, first_sql(names, read)):
             return False
-        return bool(re.search(self.sign, first_sql(names, read)))
+        return not (has_repeatables(names) or any(n.endswith(".down.sql") for n in top(names)))
 
     def pick(self, names: Sequence[str], read: Read) -> tuple[list[Pick], list[Finding]]:
-        found = [name for name in top(names) if re.fullmatch(self.pattern, name)]
+        found = fitting(self.pattern, top(names))
         return numbered(self, (Pick(name.removesuffix(".sql"), name) for name in found))
 
     def _begin(self, text: str, mark: _Line, seen: list[str], up: str, down: str) -> None:
         """Take the mark into those `seen`: up and down once each, in this order."""
-        if not seen:
+        if not seen and mark.start:
             _check_before(text, mark, self.name)
         if mark.says in seen or (mark.says == "down" and not seen):
             raise WrongTextError(
@@ -53,8 +55,7 @@ class Marked(Format):
         seen.append(mark.says)
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(NamedTuple):
     """A line that is a mark: where it begins and ends, and what it says."""
 
     start: int
@@ -77,25 +78,24 @@ class _Halves:
 
     def turn(self, mark: _Line, half: str, instead: str = "") -> None:
         """From `mark` on the text is of `half`; of the mark's line `instead` is left there."""
-        self.go_on(mark, "")
-        self._half = half
-        if half:
-            self._kept[half][-1] = instead
+        self._keep(self._text[self._at : mark.start])
+        self._at, self._half = mark.end, half
+        self._kept[half].append(instead)
 
     def go_on(self, mark: _Line, instead: str, first: str = "") -> None:
         """Keep the text up to `mark`, whose line becomes `instead`; in `first` above all marks."""
         self._keep(self._text[self._at : mark.start])
-        for half, kept in self._kept.items():
-            kept.append(instead if half == (self._half or first) else "")
+        if instead:
+            self._kept[self._half or first].append(instead)
         self._at = mark.end
 
     def _keep(self, text: str) -> None:
-        if not self._half:
-            self._kept["up"].append(_comments(text))
-            self._kept["down"].append(blank(text))
+        if not text:
             return
-        for half, kept in self._kept.items():
-            kept.append(text if half == self._half else blank(text))
+        empty = blank(text)
+        up = text if self._half == "up" else empty if self._half else _comments(text)
+        self._kept["up"].append(up)
+        self._kept["down"].append(text if self._half == "down" else empty)
 
     def cut(self) -> Cut:
         self._keep(self._text[self._at :])
@@ -109,10 +109,19 @@ def _comments(text: str) -> str:
     return "\n".join(line if line.lstrip().startswith("--") else "" for line in lines)
 
 
-def _lines(text: str, pattern: str, flags: int = 0) -> Iterator[_Line]:
-    """The marks; the first group is what a mark says, the second what follows it."""
-    for found in re.finditer(pattern, text, re.MULTILINE | flags):
-        yield _Line(found.start(), found.end(), found[1], found[2] or "")
+def _lines(text: str, pattern: str) -> Iterator[_Line]:
+    """The marks; the first group is what a mark says, the second what follows it.
+
+    Only lines that hold a comment are set beside the pattern: most of a text is none.
+    """
+    match = re.compile(pattern).match
+    at = text.find("--")
+    while at >= 0:
+        start, end = text.rfind("\n", 0, at) + 1, text.find("\n", at)
+        end = len(text) if end < 0 else end
+        if found := match(text, start, end):
+            yield _Line(start, found.end(), *found.groups(""))
+        at = text.find("--", end)
 
 
 def _check_before(text: str, mark: _Line, tool: str) -> None:
@@ -138,7 +147,7 @@ class Dbmate(Marked):
     def cut(self, text: str) -> Cut:
         halves = _Halves(text)
         seen: list[str] = []
-        for mark in _lines(text, r"^--[ \t]*migrate:(up|down)(?=\s|\Z)([^\n]*)"):
+        for mark in _lines(text, r"--[ \t]*migrate:(up|down)(?=\s|\Z)([^\n]*)"):
             self._begin(text, mark, seen, "migrate:up", "migrate:down")
             alone = "transaction:false" in mark.rest.split()
             halves.turn(mark, mark.says, OUTSIDE if alone else "")
@@ -166,23 +175,21 @@ class Goose(Marked):
     placeholders = GOOSE
 
     def cut(self, text: str) -> Cut:
-        pattern = r"^[ \t]*--[^\n]*?\+goose[ \t]*(.*?)[ \t\r]*($)"
-        marks = [replace(mark, says=mark.says.lower()) for mark in _lines(text, pattern)]
+        pattern = r"[ \t]*--[^\n]*?\+goose[ \t]*(.*?)[ \t\r]*(\Z)"
+        marks = [mark._replace(says=mark.says.lower()) for mark in _lines(text, pattern)]
         alone = OUTSIDE if any(mark.says == "no transaction" for mark in marks) else ""
         halves = _Halves(text)
         seen: list[str] = []
         envsub = above_down = ""
         for mark in marks:
-            line = line_of(text, mark.start)
             if mark.says in self.switches:
                 envsub = self.switches[mark.says]
                 halves.go_on(mark, text[mark.start : mark.end], "up")
                 continue
             if mark.says not in self.words:
                 known = "Up, Down, StatementBegin, StatementEnd, NO TRANSACTION or ENVSUB ON or OFF"
-                raise WrongTextError(
-                    f"goose knows no annotation {mark.says!r}", f"Write {known}.", line
-                )
+                problem = f"goose knows no annotation {mark.says!r}"
+                raise WrongTextError(problem, f"Write {known}.", line_of(text, mark.start))
             if mark.says in ("up", "down"):
                 self._begin(text, mark, seen, "+goose Up", "+goose Down")
                 halves.turn(mark, mark.says, alone)
@@ -212,7 +219,7 @@ class SqlMigrate(Marked):
 
     def cut(self, text: str) -> Cut:
         halves, seen = _Halves(text), False
-        for mark in _lines(text, rf"^-- \+{self.prefix} (\w+)([^\n]*)"):
+        for mark in _lines(text, rf"-- \+{self.prefix} (\w+)([^\n]*)"):
             if mark.says not in ("Up", "Down") and mark.says.lower() in ("up", "down"):
                 raise WrongTextError(
                     f"{self.name} does not take +{self.prefix} {mark.says} for a mark",
@@ -277,7 +284,7 @@ class Tern(Marked):
         return Cut(halves[0] + blank(down), halves[1] if halves[1].strip() else None)
 
     def _files(self, names: Sequence[str]) -> list[str]:
-        return sorted(name for name in top(names) if re.fullmatch(self.pattern, name))
+        return sorted(fitting(self.pattern, top(names)))
 
 
 class NodePgMigrate(Marked):
@@ -290,7 +297,7 @@ class NodePgMigrate(Marked):
     sign = r"(?mi)^\s*--[\s-]*(?:up|down)\s+migration"
 
     def pick(self, names: Sequence[str], read: Read) -> tuple[list[Pick], list[Finding]]:
-        found = [name for name in top(names) if re.fullmatch(self.pattern, name)]
+        found = fitting(self.pattern, top(names))
         picks, findings = numbered(self, (Pick(name[:-4], name) for name in found))
         dated = [pick for pick in picks if re.match(r"\d{17}(?!\d)", pick.version)]
         if dated and len(dated) < len(picks):
@@ -300,10 +307,8 @@ class NodePgMigrate(Marked):
 
     def cut(self, text: str) -> Cut:
         halves = _Halves(text)
-        pattern = r"^[ \t]*--[ \t-]*(up|down)[ \t]+migration([^\n]*)"
-        found = [
-            replace(mark, says=mark.says.lower()) for mark in _lines(text, pattern, re.IGNORECASE)
-        ]
+        pattern = r"(?i)[ \t]*--[ \t-]*(up|down)[ \t]+migration([^\n]*)"
+        found = [mark._replace(says=mark.says.lower()) for mark in _lines(text, pattern)]
         firsts = {mark.says: mark for mark in reversed(found)}  # only the first of each counts
         marks = sorted(firsts.values(), key=lambda mark: mark.start)
         if not marks or marks[0].says == "down":

@@ -13,6 +13,7 @@ from migrator.folder.formats.format import (
     Pick,
     Read,
     WrongTextError,
+    fitting,
     has_repeatables,
     numbered,
     top,
@@ -29,10 +30,10 @@ class GolangMigrate(Format):
     pattern = r"(\d+_.*)\.(up|down)\.sql"
 
     def claims(self, names: Sequence[str], read: Read) -> bool:
-        return any(re.fullmatch(r"\d+_.*\.up\.sql", name) for name in top(names))
+        return any(fitting(r"\d+_.*\.up\.sql", top(names)))
 
     def pick(self, names: Sequence[str], read: Read) -> tuple[list[Pick], list[Finding]]:
-        found = [name for file in top(names) if (name := re.fullmatch(self.pattern, file))]
+        found = [name for name in map(re.compile(self.pattern).fullmatch, top(names)) if name]
         ups = {name[1]: name[0] for name in found if name[2] == "up"}
         downs = {name[1]: name[0] for name in found if name[2] == "down"}
         picks, findings = numbered(self, (Pick(v, up, downs.get(v)) for v, up in ups.items()))
@@ -59,7 +60,7 @@ class Sqlx(GolangMigrate):
     mark = "-- no-transaction"
 
     def claims(self, names: Sequence[str], read: Read) -> bool:
-        files = sorted(name for name in top(names) if re.fullmatch(r"\d+_.*\.sql", name))
+        files = sorted(fitting(r"\d+_.*\.sql", top(names)))
         downs, known = [name for name in files if name.endswith(".down.sql")], set(files)
         if has_repeatables(names) or any(f"{name[:-9]}.up.sql" not in known for name in downs):
             return False
@@ -67,7 +68,7 @@ class Sqlx(GolangMigrate):
 
     def pick(self, names: Sequence[str], read: Read) -> tuple[list[Pick], list[Finding]]:
         picks, findings = super().pick(names, read)
-        simple = [n for n in top(names) if re.fullmatch(r"\d+_.*(?<!\.up)(?<!\.down)\.sql", n)]
+        simple = fitting(r"\d+_.*(?<!\.up)(?<!\.down)\.sql", top(names))
         both, again = numbered(self, [*picks, *(Pick(n.removesuffix(".sql"), n) for n in simple)])
         return both, [*findings, *(finding for finding in again if finding not in findings)]
 
@@ -108,18 +109,19 @@ class Supabase(Format):
 
     def claims(self, names: Sequence[str], read: Read) -> bool:
         files = [name for name in top(names) if name.endswith(".sql")]
-        if self.left_out(names) or all(map(fits, files)):  # another tool would run that file
+        if not all(map(re.compile(r"\d{14}_.*\.sql").fullmatch, files)):
             return False
-        return all(re.fullmatch(r"\d{14}_.*\.sql", name) for name in files)
+        # what is left out another tool would run
+        return not (self.left_out(names) or all(map(fits, files)))
 
     def pick(self, names: Sequence[str], read: Read) -> tuple[list[Pick], list[Finding]]:
-        found = {name for name in top(names) if re.fullmatch(self.pattern, name)}
+        found = {*fitting(self.pattern, top(names))}
         picked = found - self.left_out(names)
         return numbered(self, (Pick(name.removesuffix(".sql"), name) for name in picked))
 
     def left_out(self, names: Sequence[str]) -> set[str]:
         """The first file of an old project: the platform has made what is in it."""
-        first = min((name for name in top(names) if re.fullmatch(self.pattern, name)), default="")
+        first = min(fitting(self.pattern, top(names)), default="")
         init = re.fullmatch(r"(\d{14})_init\.sql", first)
         return {first} if init and int(init[1]) < 20211209000000 else set()
 
@@ -135,7 +137,7 @@ class Graphile(Format):
     pattern = r"(?:committed/)?(\d+(?:-[-\w]*)?)\.sql"
 
     def claims(self, names: Sequence[str], read: Read) -> bool:
-        files = sorted(name for name in names if re.fullmatch(self.pattern, name))
+        files = sorted(fitting(self.pattern, names))
         return bool(files) and read(files[0]).startswith("--! Previous:")
 
     def pick(self, names: Sequence[str], read: Read) -> tuple[list[Pick], list[Finding]]:

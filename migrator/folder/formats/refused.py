@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
-from migrator.folder.formats.format import Read, top
+from migrator.folder.formats.format import Read, fitting, top
 from migrator.folder.formats.liquibase import is_changelog
 from migrator.model import Finding
 
@@ -42,7 +43,7 @@ def find_refused(names: Sequence[str], read: Read, *, claimed: bool) -> tuple[st
 
 def _named(pattern: str) -> Callable[[Sequence[str], Read], str | None]:
     """The first path that fits."""
-    return lambda names, _: next((name for name in names if re.fullmatch(pattern, name)), None)
+    return lambda names, _: next(fitting(pattern, names), None)
 
 
 def _saying(
@@ -51,8 +52,8 @@ def _saying(
     """The first of the folder's own files of such a name whose text holds the sign."""
 
     def find(names: Sequence[str], read: Read) -> str | None:
-        files = [name for name in top(names) if re.fullmatch(names_too, name)]
-        return next((name for name in files[:MOST_READ] if re.search(sign, read(name))), None)
+        files = islice(fitting(names_too, top(names)), MOST_READ)
+        return next((name for name in files if re.search(sign, read(name))), None)
 
     return find
 
