@@ -24,8 +24,7 @@ BESIDE := --numprocesses $(WORKERS)
 FULL ?=
 PICKED := $(if $(FULL)$(findstring ::,$(ARGS)),,-m 'not full')
 # the files that touch nothing outside, as the test of the architecture has them
-export PURE := from tests.unit.test_architecture import PURE; \
-  print(",".join(f"migrator/{name.replace(chr(46), chr(47))}.py" for name in sorted(PURE)))
+export PURE := from tests.unit.test_architecture import pure_paths; print(",".join(pure_paths()))
 COVERED := 93
 comma := ,
 # what pip in the build of the image must trust, behind a proxy that inspects TLS
