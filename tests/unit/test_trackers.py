@@ -426,3 +426,95 @@ def test_an_unknown_tool_is_refused_with_the_list_of_those_known(name: str | Non
     with pytest.raises(ConfigError) as caught:
         tracker(name)
     assert "golang-migrate, goose" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("tool", "rows", "entries"),
+    [
+        pytest.param(
+            "drizzle",
+            [
+                {"id": 2, "created_at": 7, "hash": "b", "name": "0002_b", "applied_at": "t"},
+                {"id": 1, "created_at": 7, "hash": "a"},
+            ],
+            (
+                Entry("7 (row 1)", None, None, Evidence("SHA-256", "a")),
+                Entry("0002_b", 2, "b", Evidence("SHA-256", "b"), "t"),
+            ),
+            id="Drizzle, before 1 and since",
+        ),
+        pytest.param(
+            "node-pg-migrate",
+            [{"id": 2, "name": "2_b", "run_on": "u"}, {"id": 1, "name": "1_a", "run_on": "t"}],
+            (Entry("1_a", 1, "a", at="t"), Entry("2_b", 2, "b", at="u")),
+            id="node-pg-migrate, in the order of its rows",
+        ),
+        pytest.param(
+            "sql-migrate",
+            [{"id": "1_a.sql", "applied_at": "t"}],
+            (Entry("1_a.sql", 1, "a", at="t"),),
+            id="sql-migrate",
+        ),
+        pytest.param(
+            "diesel", [{"version": "007", "run_on": "t"}], (Entry("007", 7, at="t"),), id="Diesel"
+        ),
+        pytest.param(
+            "graphile-migrate",
+            [
+                {"filename": "000002.sql", "hash": "sha1:b"},
+                {"filename": "000001-a.sql", "hash": "sha1:a", "date": "t"},
+            ],
+            (
+                Entry("000001-a.sql", 1, evidence=Evidence("sha1", "sha1:a"), at="t"),
+                Entry("000002.sql", 2, evidence=Evidence("sha1", "sha1:b")),
+            ),
+            id="graphile-migrate, in the order of its files",
+        ),
+        pytest.param(
+            "sqlx",
+            [{"version": 1, "success": True, "checksum": "\\xab", "installed_on": "t"}],
+            (Entry("1", 1, evidence=Evidence("SHA-384", "ab"), at="t"),),
+            id="SQLx",
+        ),
+    ],
+)
+def test_what_the_rows_of_a_tool_say(
+    tool: str, rows: list[dict[str, Any]], entries: tuple[Entry, ...]
+) -> None:
+    assert read(tool, *rows) == Reading(entries)
+
+
+@pytest.mark.parametrize(("number", "keys"), [(0, ()), (3, ("3",))])
+def test_tern_keeps_one_number_and_0_is_none(number: int, keys: tuple[str, ...]) -> None:
+    found = read("tern", {"version": number})
+    assert tuple(entry.key for entry in found.entries) == keys
+    assert (found.up_to, found.mark) == (number or None, True)
+
+
+def test_what_failed_with_sqlx_is_dirty() -> None:
+    found = read("sqlx", {"version": 1, "success": False, "checksum": "\\xab"})
+    assert (found.entries, [one.file for one in found.dirty]) == ((), ["1"])
+
+
+def test_the_lock_of_sqlx_is_of_the_database() -> None:
+    lock = TRACKERS["sqlx"].lock
+    assert lock is not None
+    assert lock("a", "t", "d") == lock("b", "u", "d") != lock("a", "t", "e")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_sha_384_of_the_text_with_either_line_end(end: str) -> None:
+    hashed = hashlib.sha384(ONE.replace("\n", end).encode()).hexdigest()
+    assert Evidence("SHA-384", hashed).fits(a_migration(1, ONE))
+
+
+@pytest.mark.parametrize(
+    ("previous", "before"), [("-", ""), ("sha1:c0ffee", "sha1:c0ffee")], ids=["first", "second"]
+)
+def test_sha1_is_over_the_hash_before_and_the_body(previous: str, before: str) -> None:
+    ran = hashlib.sha1(f"{before}\nSELECT 1;".strip().encode() + b"\n", usedforsecurity=False)
+    text = f"--! Previous: {previous}\n--! Hash: sha1:0\n\nSELECT 1;\n"
+    assert Evidence("sha1", f"sha1:{ran.hexdigest()}").fits(a_migration(1, text))
+    assert not Evidence("sha1", "sha1:0").fits(a_migration(1, text))
+    allowed = text.replace("\n\n", "\n--! AllowInvalidHash\n\n")
+    assert Evidence("sha1", "sha1:0").fits(a_migration(1, allowed))
