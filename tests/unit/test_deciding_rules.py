@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -88,6 +89,40 @@ def test_what_the_other_refuses_makes_it_none_for_this_folder() -> None:
     cut = named_format("dbmate").cut(text)
     with pytest.raises(UnfitReadingError):
         same([one(cut.up, rollback_sql=cut.down)], [other(text)])
+
+
+class Unread:
+    """The pieces of a large file of which no more than the `beginning` may be read."""
+
+    def __init__(self, *beginning: str) -> None:
+        self._beginning = beginning
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._beginning
+        raise AssertionError("the rest of the file was read")
+
+
+def test_a_mark_above_the_statements_spares_the_rest_of_a_large_file() -> None:
+    text = "-- a remark\n-- +goose Up\nSELECT 1;\n"
+    theirs = replace(other(), pieces=Unread(text, text))
+    with pytest.raises(UnfitReadingError):
+        same([replace(one(), pieces=Unread())], [theirs])
+
+
+def test_a_small_file_that_the_other_refuses_spares_the_large_ones() -> None:
+    large = replace(one(), pieces=Unread()), replace(other(), pieces=Unread())
+    text = "SELECT 1;\n---- create above / drop below ----\nSELECT 0;\n"
+    small = one("SELECT 1;", version="2_b", file="2_b.sql"), other(text, file="2_b.sql")
+    with pytest.raises(UnfitReadingError):
+        same([large[0], small[0]], [large[1], small[1]])
+
+
+def test_the_first_file_that_differs_is_named() -> None:
+    mine = [one("SELECT 'long';"), one("SELECT 2;", file="2_b.sql")]
+    theirs = [other("SELECT 'other';"), other("SELECT 3;", file="2_b.sql")]
+    found = same(mine, theirs)
+    assert found
+    assert found.file == "1_a.sql"
 
 
 @pytest.mark.parametrize(

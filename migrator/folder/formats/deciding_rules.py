@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import zip_longest
+from itertools import takewhile
+from math import inf
 
-from migrator.model import Finding, Migration
+from migrator.model import NATIVE, Finding, Migration
 
 
 class UnfitReadingError(Exception):
@@ -15,16 +16,31 @@ class UnfitReadingError(Exception):
 def same(one: Sequence[Migration], other: Sequence[Migration]) -> Finding | None:
     """The first thing that the `other` format would do otherwise with the folder; None: nothing.
 
-    Names do not count. Raises UnfitReadingError.
+    Names do not count. Raises UnfitReadingError. Files are taken apart from the smallest on: one
+    that the other refuses spares the rest, and each run asks this again.
     """
-    found: Finding | None = None
-    for mine, theirs in zip_longest(one, other):
-        if mine is None or theirs is None or mine.file != theirs.file:
-            first, second = mine or one[0], theirs or other[0]
-            return found or _conflict(first, second, "they run other files, or in another order")
-        if what := _differs(mine, theirs):
-            found = found or _conflict(mine, theirs, what)
-    return found
+    pairs = [*takewhile(_is_of_one_file, zip(one, other, strict=False))]
+    found: dict[int, str] = {}
+    for place in sorted(range(len(pairs)), key=lambda place: _size(pairs[place][1])):
+        if what := _differs(*pairs[place]):
+            found[place] = what
+    if found:
+        first = min(found)
+        return _conflict(*pairs[first], found[first])
+    if len(pairs) == max(len(one), len(other)):
+        return None
+    mine, theirs = (made[len(pairs) :] or made for made in (one, other))
+    return _conflict(mine[0], theirs[0], "they run other files, or in another order")
+
+
+def _is_of_one_file(pair: tuple[Migration, Migration]) -> bool:
+    return pair[0].file == pair[1].file
+
+
+def _size(migration: Migration) -> float:
+    """The characters of a text that is in memory; a large one is not."""
+    pieces = migration.pieces
+    return sum(map(len, pieces)) if isinstance(pieces, tuple) else inf
 
 
 def _differs(mine: Migration, theirs: Migration) -> str | None:
@@ -33,10 +49,12 @@ def _differs(mine: Migration, theirs: Migration) -> str | None:
         return None if mine.alone == theirs.alone else _ALONE
     from migrator.sql.script import understand  # only what differs is taken apart
 
-    my_script, _ = understand(mine)
+    if _begins_with_mark(theirs):
+        raise UnfitReadingError
     their_script, refused = understand(theirs)
     if refused or their_script is None:
         raise UnfitReadingError
+    my_script, _ = understand(mine)
     if my_script is None or my_script.transactional != their_script.transactional:
         return _ALONE
     if _sql(mine.pieces) != _sql(theirs.pieces):
@@ -44,6 +62,21 @@ def _differs(mine: Migration, theirs: Migration) -> str | None:
     if _sql((mine.rollback_sql or "",)) != _sql((theirs.rollback_sql or "",)):
         return "they undo it in other ways"
     return None
+
+
+def _begins_with_mark(migration: Migration) -> bool:
+    """Whether a tool's mark is above the first statement, for which our reading refuses a file.
+
+    What is below that is not looked at: a file may be large.
+    """
+    from migrator.sql.marks import Counts, Mark
+    from migrator.sql.scanner import scan
+    from migrator.sql.statements import Statement
+
+    head = takewhile(lambda found: not isinstance(found, Statement), scan(migration.pieces))
+    return migration.format == NATIVE and any(
+        isinstance(found, Mark) and found.marks.counts is Counts.ALWAYS for found in head
+    )
 
 
 _ALONE = "they differ in whether it runs in a transaction"
