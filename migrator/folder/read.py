@@ -6,11 +6,16 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from migrator.errors import SourceError
 from migrator.folder.names import JOURNAL, fits, gather, is_migration, passed_over
 from migrator.model import HOOKS, NATIVE, Finding, Migration
+from migrator.sql.script import for_liquibase
 from migrator.sql.text import read_text
+
+if TYPE_CHECKING:
+    from migrator.folder.foreign import Folder
 
 #: A larger file is not kept in memory, but read again when it is needed.
 SMALL_BYTES = 1 << 16
@@ -46,18 +51,19 @@ def read_source(directory: str | os.PathLike[str], wanted: str = "auto") -> Sour
     aside = {name for name in names if name in HOOKS}
     if aside:
         names = [name for name in names if name not in aside]
-    if wanted != "native" and (wanted != "auto" or not _looks_native(folder, names)):
-        from migrator.folder.foreign import read_foreign  # not needed for a folder of our own
-
-        foreign = read_foreign(folder, names, wanted, _contents)
-        if aside and foreign and foreign.format != NATIVE:  # to which these mean nothing
-            foreign = read_foreign(folder, [*names, *aside], wanted, _contents)
+    if wanted != NATIVE and (wanted != "auto" or not _looks_native(folder, names)):
+        foreign = _read_foreign(folder, names, aside, wanted)
+    migrations, found = (
+        (foreign.migrations, foreign.findings) if foreign else gather(_files(folder, names))
+    )
+    native = foreign is None or foreign.format == NATIVE
+    if native and wanted == "auto" and any(map(for_liquibase, migrations)):
+        foreign = _read_foreign(folder, names, aside, "liquibase")
     if foreign:
         migrations, findings = foreign.migrations, foreign.findings
         if foreign.format == NATIVE:
             _, warnings = passed_over(names)
     else:
-        migrations, found = gather(_files(folder, names))
         folders = [name for name in names if _is_folder(folder, name)]
         failing, warnings = passed_over(name for name in names if name not in folders)
         findings = (*found, *failing, *_subfolders(folder, folders))
@@ -71,6 +77,15 @@ def read_source(directory: str | os.PathLike[str], wanted: str = "auto") -> Sour
     if aside and (foreign is None or foreign.format == NATIVE):
         hooks = tuple(_hooks(_files(folder, sorted(aside, reverse=True))))
     return Source(migrations, warnings, hooks)
+
+
+def _read_foreign(folder: str, names: list[str], aside: set[str], wanted: str) -> Folder | None:
+    from migrator.folder.foreign import read_foreign  # not needed for a folder of our own
+
+    foreign = read_foreign(folder, names, wanted, _contents)
+    if aside and foreign and foreign.format != NATIVE:  # to which these mean nothing
+        foreign = read_foreign(folder, [*names, *aside], wanted, _contents)
+    return foreign
 
 
 def _hooks(files: Iterable[tuple[str, bytes | Iterable[bytes] | Finding]]) -> Iterator[Migration]:

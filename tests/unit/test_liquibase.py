@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from migrator.errors import SourceError
 from migrator.folder.formats.delimiter import with_semicolons
 from migrator.folder.formats.format import OUTSIDE, Pick, Section, WrongTextError
 from migrator.folder.formats.liquibase import Liquibase, changeset_version
+from migrator.folder.read import read_source
 from migrator.sql.script import understand
 from tests.builders import a_migration
 
@@ -150,3 +154,21 @@ def test_such_a_file_among_our_own_is_warned_of() -> None:
     script, _ = understand(a_migration(2, text, format="liquibase"))
     assert script
     assert script.warnings == ()
+
+
+@pytest.mark.parametrize("name", ["{}_a.sql", "{}-a.sql"], ids=["our names", "others"])
+def test_a_header_beyond_the_first_files_decides_too(tmp_path: Path, name: str) -> None:
+    for number in range(1, 8):
+        text = f"{HEADER}--changeset a:{number}\nSELECT 1;\n" if number == 6 else "SELECT 1;\n"
+        (tmp_path / name.format(number)).write_text(text)
+    with pytest.raises(SourceError, match=r"read as liquibase's \(FOLDER_FORMAT=native") as error:
+        read_source(tmp_path)
+    assert [one.file for one in error.value.findings] == [
+        name.format(n) for n in (1, 2, 3, 4, 5, 7)
+    ]
+
+
+def test_such_a_folder_is_our_own_where_the_setting_says_so(tmp_path: Path) -> None:
+    (tmp_path / "1_a.sql").write_text("SELECT 1;\n")
+    (tmp_path / "2_b.sql").write_text(f"{HEADER}--changeset a:1\nSELECT 1;\n")
+    assert [one.format for one in read_source(tmp_path, "native").migrations] == ["native"] * 2

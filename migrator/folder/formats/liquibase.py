@@ -71,6 +71,10 @@ class Liquibase(Format):
         found = sorted(name for name in names if name.lower().endswith(".sql"))
         return any(_HEADER.match(read(name)) for name in found[:5])
 
+    def claims_any(self, names: Sequence[str], read: Read) -> bool:
+        """The same by whichever file: for a folder that is no other's, where all are read once."""
+        return any(_HEADER.match(read(name)) for name in names if name.lower().endswith(".sql"))
+
     def pick(self, names: Sequence[str], read: Read) -> tuple[list[Pick], list[Finding]]:
         findings = []
         for name in names:

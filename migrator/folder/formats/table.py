@@ -19,11 +19,12 @@ from migrator.folder.formats.marked import (
 )
 from migrator.folder.formats.paired import GolangMigrate, Graphile, Native, Sqlx, Supabase
 
+LIQUIBASE = Liquibase()
 OWN_FORMAT = Native()  #: to be compared with what claims a folder of such names
 #: The surest sign first: a folder is that of the first one that claims it.
 FORMATS: tuple[Format, ...] = (
     Flyway(),
-    Liquibase(),
+    LIQUIBASE,
     Graphile(),
     Drizzle(),
     Prisma(),
@@ -47,6 +48,8 @@ def find_formats(names: Sequence[str], read: Read) -> list[Format]:
     Our own comes last, where the names are ours: it needs no sign.
     """
     found = [form for form in FORMATS if form.claims(names, read)]
+    if not found and LIQUIBASE.claims_any(names, read):
+        found = [LIQUIBASE]
     return [*found, OWN_FORMAT] if found and OWN_FORMAT.claims(names, read) else found
 
 
