@@ -62,6 +62,8 @@ def test_the_function_of_a_command_takes_what_the_table_says(name: str) -> None:
 def test_a_colour_that_is_not_known_is_refused() -> None:
     refused = run("up", "--color", "alway")
     assert (refused.code, "; did you mean always?" in refused.error["message"]) == (2, True)
+    known = run("upp", "--color", "always")
+    assert "there is no command" in known.error["message"]
 
 
 def test_a_word_that_a_command_needs_is_named(taken: list[dict[str, Any]]) -> None:

@@ -547,3 +547,24 @@ def test_the_rows_of_a_copy_into_what_deals_in_secrets_are_hidden_wherever_they_
     other = a_script("COPY orders FROM stdin;\nhunter2\n\\.\n")
     refusal = Refusal("22P02", 'invalid: "hunter2"', context='COPY orders, line 1, column a: "x"')
     assert discreet(fly(other)[1], refusal, 0, Hider()).message == 'invalid: "hunter2"'
+
+
+@pytest.mark.parametrize(
+    ("sql", "needle", "values", "named"),
+    [
+        pytest.param("SELECT :x", ":x", {}, True, id="in the file"),
+        pytest.param(
+            "SELECT f()",
+            None,
+            {"internal_query": "SELECT :x", "internal_position": 8},
+            True,
+            id="in a query of a function",
+        ),
+        pytest.param("SELECT :x", None, {}, False, id="nobody knows where"),
+    ],
+)
+def test_a_placeholder_that_nothing_fills_is_named(
+    sql: str, needle: str | None, values: dict[str, Any], named: bool
+) -> None:
+    error = refused(sql, needle, sqlstate="42601", message='syntax error at or near ":"', **values)
+    assert ("`:x`" in error.remedy) is named

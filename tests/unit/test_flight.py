@@ -11,8 +11,17 @@ from typing import Any
 import pytest
 
 from migrator.history import flight
-from migrator.history.fence import Write
-from migrator.history.flight import head, holder_query, lock_key, make_flight, opening
+from migrator.history.fence import Table, Write
+from migrator.history.flight import (
+    head,
+    holder_query,
+    lock_key,
+    log_alone,
+    looking,
+    make_flight,
+    opening,
+    still_locked,
+)
 from migrator.history.place import Limits, Place
 from migrator.history.rows import log_row
 from migrator.postgres.quoting import begins_clean, first, identifier, literal
@@ -296,3 +305,38 @@ def test_no_name_ends_a_block_early(name: str) -> None:
     blocks = re.findall(r"DO LANGUAGE plpgsql (\$\w+\$)(.*?)\1;\n", message.text, re.DOTALL)
     assert len(blocks) == message.text.count("DO LANGUAGE plpgsql")
     assert all(text.endswith("END ") for _, text in blocks)
+
+
+def test_a_refusal_lies_in_the_file_before_it_or_in_the_closing_half() -> None:
+    (message,) = fly(a_script("SELECT 1; SELECT 2"))
+    results = [None, *(message.results_before + answered for answered in (-1, 0, 2, 3))]
+    assert [message.blames_file(one) for one in results] == [False, False, True, True, False]
+    assert [message.is_closed(one) for one in results] == [False, False, False, False, True]
+
+
+def test_an_opening_asks_about_the_tables_that_will_be_written() -> None:
+    other = Table("drizzle", "__drizzle_migrations")
+    ours, theirs, none = (
+        ";\n".join(opening(PLACE, LIMITS, "x", tables=tables)) for tables in (None, [other], [])
+    )
+    assert (PLACE.history in ours, other.quoted in ours) == (True, False)
+    assert (PLACE.history in theirs, other.quoted in theirs) == (False, True)
+    assert "LOCK TABLE" not in none
+
+
+def test_who_looks_takes_the_lock_and_asks_before_the_query() -> None:
+    text = looking(PLACE, "looks", "SELECT 'seen'")
+    assert text.startswith(f"/* migrator looks, run {RUN_ID} */ ")
+    places = [text.index(part) for part in ("pg_try_advisory", "LOCK TABLE", "SELECT 'seen'")]
+    assert places == sorted(places)
+
+
+def test_a_line_of_the_log_may_be_all_that_is_written() -> None:
+    text = log_alone(PLACE, log_row(PLACE, None, "failed", {}))
+    assert begins_clean(text)
+    assert text.index("LOCK TABLE") < text.index("INSERT INTO")
+
+
+def test_a_lock_that_is_gone_ends_what_relies_on_it() -> None:
+    text = still_locked(PLACE, "the lock is gone")
+    assert text.index("pg_locks") < text.index("'the lock is gone'")

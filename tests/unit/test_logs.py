@@ -15,6 +15,7 @@ from migrator.cli.cells import Screen
 from migrator.cli.logs import make_tell
 from migrator.cli.terminal import source
 from migrator.config import LogFormat, LogLevel
+from migrator.errors import DriftError
 from migrator.masking import Hider
 from migrator.model import Event
 
@@ -209,6 +210,12 @@ def test_a_failure_is_said_whole_in_text() -> None:
         "  what to do: Fix the file.\n"
         "Traceback: …\n"
     )
+
+
+def test_of_drift_each_finding_has_its_remedy_and_the_end_says_so() -> None:
+    error = {**RESULT["error"], "remedy": DriftError.remedy}
+    text = in_text(Event("run.finished", "error", {**RESULT, "error": error}))
+    assert "  what to do: For each file what is said of it.\n" in text
 
 
 def test_a_failure_without_a_place_is_said_in_text() -> None:

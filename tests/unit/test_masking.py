@@ -119,6 +119,7 @@ def test_passwords_are_found_by_their_places(text: str, left: str) -> None:
                      "IDENTIFIED BY '***', v IDENTIFIED BY '***'", id="twice"),
         pytest.param("identified 'by pw'", "identified 'by pw'", id="another word"),
         pytest.param("a BY 'pw'", "a BY 'pw'", id="not that word"),
+        pytest.param("failing row contains 7", "failing row contains 7", id="no row"),
     ],
 )  # fmt: skip
 def test_a_password_of_mysql_is_hidden(text: str, left: str) -> None:

@@ -64,6 +64,12 @@ def test_a_transaction_around_the_whole_file_is_the_jobs(
             [f"A;\n     ;\n{LARGE_OBJECT}      ;\n     ;      ;B"],
             id="around large objects",
         ),
+        pytest.param(
+            f"-- migrator: lock-timeout 5s\nA;\nBEGIN;\n{LARGE_OBJECT}COMMIT;\nB",
+            999,
+            [f"-- migrator: lock-timeout 5s\nA;\n     ;\n{LARGE_OBJECT}      ;\nB"],
+            id="around large objects, below a directive",
+        ),
     ],
 )
 def test_a_part_is_sent_without_them(

@@ -16,6 +16,7 @@ from migrator.postgres.connect_failures import (
     FailureKind,
     judge,
     sqlstate,
+    wants_room,
 )
 from migrator.postgres.url import Target
 
@@ -250,3 +251,8 @@ def test_every_row_of_the_tables_is_reached_by_some_message() -> None:
 @pytest.mark.parametrize("answer", list(FailureKind))
 def test_only_a_refusal_ends_the_round_of_addresses(answer: FailureKind) -> None:
     assert Failure(answer, "reason", "remedy").refused == (answer is FailureKind.REFUSED)
+
+
+def test_a_session_that_the_poolers_queue_ended_wants_room() -> None:
+    assert wants_room("FATAL:  query_wait_timeout")
+    assert not wants_room("Connection refused")

@@ -151,6 +151,30 @@ PLAN = {"would_apply": [{"version": "002_b", "undo": True}, {"version": "003_c",
             "version  goose  content\n001_a    1      not provable\n",
             id="what is adopted",
         ),
+        pytest.param(
+            "check",
+            {
+                "findings": [
+                    {
+                        **{"file": "2_a.sql", "line": 3, "class": "scan"},
+                        **{"message": "it reads", "remedy": "Do it later."},
+                    }
+                ],
+                "allowed": [
+                    {
+                        **{"file": "2_a.sql", "line": 4, "class": "mass", "message": "it writes"},
+                        **{"remedy": "Not this.", "reason": "at night"},
+                    }
+                ],
+            },
+            [],
+            "m/2_a.sql:3: scan: it reads. Do it later.\n"
+            "m/2_a.sql:4: allowed: mass: it writes. Reason: at night.\n",
+            id="what check found",
+        ),
+        pytest.param(
+            "check", {"formatted": "::error\x1b\n"}, [], "::error\\x1b\n", id="for a program"
+        ),
         pytest.param("up", {}, [], "", id="up has said it all"),
     ],
 )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.model import Finding
+from migrator.model import Allow, Danger, Finding
 from migrator.sql.script import (
     Requirement,
     has_undo,
@@ -269,3 +269,8 @@ def test_an_undo_may_be_headed_as_one() -> None:
     sql = "-- Down migration\nDROP TABLE t;"
     script, findings = understand(a_migration("007_a", sql, file="007_a.down.sql"))
     assert (script is not None, findings) == (True, ())
+
+
+def test_a_file_says_what_it_may_do() -> None:
+    script = a_script('-- migrator: allow scan app.orders "at night"\nSELECT 1')
+    assert script.allows == (Allow(1, Danger.SCAN, "app.orders", "at night"),)

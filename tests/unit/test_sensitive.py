@@ -7,7 +7,7 @@ from time import process_time
 import pytest
 
 from migrator.masking import Hider
-from migrator.sql.sensitive import LITERALS, Secrets, literals, masked, mentions, secrets_of
+from migrator.sql.sensitive import DEPTH, LITERALS, Secrets, literals, masked, mentions, secrets_of
 
 
 @pytest.mark.parametrize(
@@ -122,3 +122,10 @@ def test_the_search_takes_a_time_that_grows_with_the_length_alone(begins: str) -
         for _ in secrets.spans(sql, 2000):
             pass
     assert process_time() - began < 60
+
+
+def test_strings_within_strings_are_read_to_a_depth() -> None:
+    text = "SELECT $a$ x $b$ x $c$ x $d$ x $e$deepest$e$ $d$ $c$ $b$ $a$"
+    values = secrets_of([text]).values
+    assert len(values) == DEPTH + 1
+    assert "deepest" not in values

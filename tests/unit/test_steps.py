@@ -6,11 +6,13 @@ from migrator.errors import DirtyError
 from migrator.history.journal import sha256
 from migrator.no_transaction.settle import Next, Sight, Verdict
 from migrator.no_transaction.steps import (
+    check_settled,
     check_unchanged,
     escaped,
     in_the_way,
     outcome_of,
     steps,
+    tampered,
     undecided,
 )
 from migrator.plan.progress import Intent, Progress, Way
@@ -139,3 +141,20 @@ def test_what_changed_too_late_can_be_told_to_be_whole_or_nothing(
 def test_a_statement_that_nobody_can_read_is_one_to_ask_about() -> None:
     [step] = steps(a_script("-- migrator: no-transaction\nALTER DATABASE d SET TABLESPACE f"))
     assert step.effect.act is Act.ASK
+
+
+def test_what_was_interrupted_must_not_be_taken_out_before_it_is_settled() -> None:
+    check_settled(DROP.script, Progress())
+    with pytest.raises(DirtyError, match=r"statement 2 \(VACUUM\) was interrupted") as caught:
+        check_settled(DROP.script, Progress(interrupted=INTERRUPTED))
+    assert "`repair --retry 007_orders --reason WHY`" in caught.value.remedy
+
+
+def test_a_file_of_which_nothing_has_run_may_be_any() -> None:
+    check_unchanged(DROP.script, Progress())
+
+
+def test_a_file_that_changed_our_tables_is_dirty() -> None:
+    error = tampered(DROP.script, "a row is gone", "it is not finished")
+    assert error.message.endswith("changed migrator's own history: a row is gone")
+    assert error.details["outcome"] == "it is not finished"

@@ -253,6 +253,18 @@ def test_what_has_no_undo_is_refused_with_where_one_could_come_from(
     assert told(failure) == [("001_step.down.sql", problem, todo)]
 
 
+def test_an_undo_is_written_where_the_format_of_the_folder_has_it() -> None:
+    files = [a_migration(1, format="goose", file="1_a.sql")]
+    plan = a_plan(an_applied(1), stored={"001_step": None}, folder=files, origin=Origin.FILE)
+    assert told(plan.failures[0]) == [
+        (
+            "1_a.sql",
+            "the folder has no such file, and none is stored",
+            "Write its undo as goose has it.",
+        )
+    ]
+
+
 @pytest.mark.parametrize("kind", [Kind.BASELINE, Kind.ADOPTED])
 def test_what_was_never_run_here_can_be_undone_all_the_same(kind: Kind) -> None:
     assert numbers(a_plan(an_applied(1, kind=kind))) == [1]
