@@ -124,6 +124,12 @@ faults: $(VENV)/.dev ## fault tests, in containers too, REPEAT=10 times in a row
 	  $(PYTEST) $(BESIDE) -m faults tests/faults tests/image $(ARGS) || exit; \
 	done
 
+.PHONY: peers
+peers: export REQUIRE_DATABASE := 1
+peers: export REQUIRE_INDEX := 1
+peers: $(VENV)/.dev ## the same folders by the tools of others, which npm brings into .local/peers, and by ours
+	$(PYTEST) tests/peers $(ARGS)
+
 .PHONY: bench
 bench: $(VENV)/.dev ## measure the job beside psql on a throw-away server; asserts nothing
 	@IMAGE=$(IMAGE) $(BIN)/python -m bench.run $(ARGS)

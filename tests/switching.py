@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,10 +61,10 @@ def crc(text: str) -> int:
     return found - 2**32 if found >= 2**31 else found
 
 
-def graphile() -> tuple[list[str], list[str]]:
-    """The committed files and their hashes."""
+def graphile(bodies: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The committed files of these texts, and their hashes."""
     texts, hashes, before = [], [], ""
-    for text in TEXTS:
+    for text in bodies:
         body = f"{before}\n{text.strip()}".strip() + "\n"
         hashed = f"sha1:{hashlib.sha1(body.encode(), usedforsecurity=False).hexdigest()}"
         texts.append(f"--! Previous: {before or '-'}\n--! Hash: {hashed}\n\n{text}")
@@ -72,19 +73,24 @@ def graphile() -> tuple[list[str], list[str]]:
     return texts, hashes
 
 
-COMMITTED, HASHES = graphile()
+def drizzle(tags: Sequence[str]) -> str:
+    """The journal of files with these names."""
+    entries = [
+        {
+            "idx": place,
+            "version": "7",
+            "when": 1704067200000 + place,
+            "tag": tag,
+            "breakpoints": True,
+        }
+        for place, tag in enumerate(tags)
+    ]
+    return json.dumps({"version": "7", "dialect": "postgresql", "entries": entries})
+
+
+COMMITTED, HASHES = graphile(TEXTS)
 OWN_SCHEMA = {"MIGRATIONS_SCHEMA": "migrator"}  # where the tool's table has the name of ours
 STEMS = ("001_one", "002_create-two", "003_three")
-JOURNAL = json.dumps(
-    {
-        "version": "7",
-        "dialect": "postgresql",
-        "entries": [
-            {"idx": place, "when": 1704067200000 + place, "tag": tag, "breakpoints": True}
-            for place, tag in enumerate(("0000_one", "0001_two", "0002_three"))
-        ],
-    }
-)
 PRISMA = tuple(f"{day}_{name}" for day, name in zip(DAYS, ("one", "two", "three"), strict=True))
 DIESEL = ("2024-01-01-000000_one", "2024-01-02-000000_two", "2024-01-03-000000_three")
 GOOSE = marked("-- +goose Up", "-- +goose Down")
@@ -159,7 +165,7 @@ LEFT = {
     "drizzle": Left(
         {
             **named(("0000_one.sql", "0001_two.sql", "0002_three.sql"), TEXTS),
-            "meta/_journal.json": JOURNAL,
+            "meta/_journal.json": drizzle(("0000_one", "0001_two", "0002_three")),
         },
         ("0000_one", "0001_two", "0002_three"),
         "CREATE SCHEMA drizzle;\nCREATE TABLE drizzle.__drizzle_migrations "

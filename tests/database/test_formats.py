@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from tests.conftest import Database, create_database, drop_database
 from tests.job import run_job
 from tests.programs import feed_to_psql
+from tests.switching import drizzle, graphile
 
 ONE = "CREATE TABLE one (a int, b text DEFAULT 'x;y');"
 TWO = """CREATE FUNCTION two() RETURNS int LANGUAGE plpgsql AS $$
@@ -39,6 +39,9 @@ def goose(up: str, down: str) -> str:
 
 def migrate(up: str, down: str, option: str = "", tool: str = "migrate") -> str:
     return marked(up, down, f"-- +{tool} Up{option}", f"-- +{tool} Down{option}")
+
+
+COMMITTED, _ = graphile((ONE, TWO, f"--! no-transaction\n{INDEX}"))
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,9 @@ FOLDERS = {
     "sql-migrate": Golden(
         {
             "1_one.sql": migrate(ONE, DROP_ONE),
-            "2-two.sql": migrate(TWO, DROP_TWO),
+            "2-two.sql": migrate(
+                f"-- +migrate StatementBegin\n{TWO}\n-- +migrate StatementEnd", DROP_TWO
+            ),
             "3_index.sql": migrate(INDEX, DROP_INDEX, " notransaction"),
         },
         ["1_one", "2-two", "3_index"],
@@ -208,9 +213,7 @@ FOLDERS = {
     ),
     "drizzle": Golden(
         {
-            "meta/_journal.json": json.dumps(
-                {"entries": [{"tag": "0000_one"}, {"tag": "0001_two"}, {"tag": "0002_index"}]}
-            ),
+            "meta/_journal.json": drizzle(("0000_one", "0001_two", "0002_index")),
             "0000_one.sql": f"{ONE}\n--> statement-breakpoint\n{TWO}",
             "0001_two.sql": "SELECT 1;--> statement-breakpoint\nSELECT 2;",
             "0002_index.sql": INDEX.replace(" CONCURRENTLY", ""),
@@ -233,10 +236,9 @@ FOLDERS = {
     "graphile-migrate": Golden(
         {
             "current.sql": "SELECT 'work in progress' / 0;",
-            "committed/000001-one.sql": f"--! Previous: -\n--! Hash: sha1:a\n\n{ONE}\n",
-            "committed/000002.sql": f"--! Previous: sha1:a\n--! Hash: sha1:b\n\n{TWO}\n",
-            "committed/000003-index.sql": "--! Previous: sha1:b\n--! Hash: sha1:c\n\n"
-            f"--! no-transaction\n{INDEX}\n",
+            "committed/000001-one.sql": COMMITTED[0],
+            "committed/000002.sql": COMMITTED[1],
+            "committed/000003-index.sql": COMMITTED[2],
         },
         ["000001-one", "000002", "000003-index"],
         undone=False,

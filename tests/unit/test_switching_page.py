@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -43,3 +44,12 @@ def test_a_section_has_three_lines_the_old_command_and_the_way_back(tool: str) -
     assert tool == "supabase" or "\n- Back: " in section(tool)
     kept = {k: v for k, v in settings.items() if k not in ("ADOPT", "SYNC_SUPABASE_HISTORY")}
     assert kept == LEFT[tool].settings, "the tests of the adoption run with these"
+
+
+def test_the_page_names_the_versions_that_the_tests_run() -> None:
+    """tests/peers/package.json; what the tools need beside them is not named."""
+    pinned = json.loads((Path(__file__).parents[1] / "peers" / "package.json").read_text())
+    needed = {"@prisma/adapter-pg", "drizzle-orm", "pg"}
+    versions = {v for name, v in pinned["dependencies"].items() if name not in needed}
+    [sentence] = [line for line in PAGE.splitlines() if "the tools themselves" in line]
+    assert set(re.findall(r"\d+\.\d+\.\d+", sentence)) == versions

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -100,3 +101,10 @@ def test_a_file_that_depends_on_the_version_runs_on_the_newest_in_the_gate() -> 
     files = {path.name: path.read_text() for path in (ROOT / "tests" / "database").glob("*.py")}
     assert names <= files.keys()
     assert {name for name, text in files.items() if VERSIONED.search(text)} <= names
+
+
+def test_the_tools_of_others_run_in_the_full_tier_alone() -> None:
+    assert ("\nmake peers\n" in FULL, "make peers" in GATE) == (True, False)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "peers" in project["tool"]["pytest"]["ini_options"]["norecursedirs"]
+    assert collected("tests/peers")
