@@ -6,13 +6,14 @@ the table as it is here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from migrator.apply.rights_rules import Lacking, Names, Space, Thing, lacking, named, verb
 from migrator.durations import format_duration
 from migrator.history.flight import ESCAPED, RECODED
 from migrator.history.proof import TAMPERED
+from migrator.model import NATIVE, Placeholders
 from migrator.postgres.refusal import NO_RIGHT, Refusal
 from migrator.sql.script import Script
 
@@ -105,8 +106,19 @@ class Situation:
             privilege=self.lacking.privilege,
             what=self.lacking.on,
             limit=format_duration(next(filter(None, limits), 0)),
-            placeholders=", ".join(f"`{name}`" for name in self.unfilled),
+            placeholders=_list(self.unfilled),
+            written=_list(f"${{{name}}}" for name in map(_bare, self.unfilled)),
+            variables=_list(f"PLACEHOLDER_{Placeholders.key(_bare(one))}" for one in self.unfilled),
         )
+
+
+def _bare(placeholder: str) -> str:
+    """The name alone: of :'name', ${name}, {{ name }}."""
+    return placeholder.strip(":'\"?${} \t\n")
+
+
+def _list(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +235,15 @@ REMEDIES = (
     ),
     Remedy(
         _on("42601"),
-        "a variable of psql, or a placeholder of a template",
+        "a variable of psql, or a placeholder of a template, in a native folder",
+        lambda s: bool(s.unfilled) and s.script.migration.format == NATIVE,
+        "Let {file} begin with the line `-- migrator: placeholders`, write {written} and set "
+        "{variables}; or write the values into the file. Nothing is put in the place of "
+        "{placeholders} here, as psql or a template would.",
+    ),
+    Remedy(
+        _on("42601"),
+        "such a one in another tool's folder",
         lambda s: bool(s.unfilled),
         "Write the values into the file: nothing is put in the place of {placeholders} here, as "
         "psql or a template would.",

@@ -225,7 +225,7 @@ def test_a_placeholder_that_nobody_filled_is_named(
 ) -> None:
     error = run_job(database.url, write_folder(tmp_path, {"001_a.sql": f"SELECT 1;\n{sql}"})).error
     assert error["sqlstate"] == "42601"
-    assert f"nothing is put in the place of {named} here" in error["remedy"]
+    assert f"Nothing is put in the place of {named} here" in error["remedy"]
 
 
 def test_a_password_in_the_place_of_a_variable_is_not_named(

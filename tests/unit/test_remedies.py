@@ -16,6 +16,7 @@ ALONE = "-- migrator: no-transaction\nSELECT 1"
 OWN_LIMIT = "-- migrator: statement-timeout 1500ms\nSELECT 1"
 NO_LIMIT = "-- migrator: statement-timeout 0\nSELECT 1"
 BLOCK = "PL/pgSQL-Funktion inline_code_block Zeile 3 bei SQL-Anweisung"
+OTHERS = {"format": "dbmate"}
 UNDO, REPEATABLE = (
     {"file": "007_orders.down.sql"},
     {"version": "R__orders", "file": "R__orders.sql"},
@@ -92,7 +93,15 @@ CASES = [
     ("2D000 alone", situation("2D000", sql=ALONE), "COMMIT and ROLLBACK work in a DO block"),
     (
         "placeholders",
-        situation("42601", unfilled=(":v", ":'pw'")),
+        situation("42601", unfilled=(":v", ":'pw'", "{{ Db-name }}", "${x}")),
+        "Let 007_orders.sql begin with the line `-- migrator: placeholders`, write `${v}`, "
+        "`${pw}`, `${Db-name}`, `${x}` and set `PLACEHOLDER_V`, `PLACEHOLDER_PW`, "
+        "`PLACEHOLDER_DB_NAME`, `PLACEHOLDER_X`; or write the values into the file. Nothing is "
+        "put in the place of `:v`, `:'pw'`, `{{ Db-name }}`, `${x}` here",
+    ),
+    (
+        "placeholders of another tool's",
+        situation("42601", unfilled=(":v", ":'pw'"), of=OTHERS),
         "Write the values into the file: nothing is put in the place of `:v`, `:'pw'` here",
     ),
     ("55P04", situation("55P04"), "Make two files"),
