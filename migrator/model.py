@@ -141,6 +141,10 @@ class Migration:
     #: Whose rule its placeholders follow, FLYWAY or GOOSE; None: it has some under its directive.
     placeholders: str | None = None
     whole: Iterable[str] | None = None  #: all of the file, where `pieces` are a half of it
+    #: In another tool's folder: the file of `rollback_sql`, and the number of its first line there.
+    undo_from: tuple[str, int] | None = None
+    undoes: bool = False  #: it is the undo of the version, as something that flies
+    first_line: int = 1  #: in `file`, of the first line of the text
 
     @property
     def text(self) -> Iterable[str]:

@@ -111,6 +111,8 @@ def diagnose(
     ours = not message.blames_file(results)
     if spot and script.filled is not None:
         spot = _as_written(spot, script.filled, message)
+    if spot:
+        spot = replace(spot, line=spot.line + migration.first_line - 1)
     if spot and (_quotes_password(message, refusal) or _quotes_argument(message, refusal)):
         spot = _masked(spot)
     details: dict[str, Any] = {

@@ -63,7 +63,7 @@ class Situation:
 
     @property
     def undo(self) -> bool:
-        return self.script.migration.file.endswith(".down.sql")
+        return self.script.migration.undoes
 
     @property
     def within(self) -> bool:
@@ -204,6 +204,15 @@ REMEDIES = (
         lambda s: s.within,
         "Take the statement out of the function or DO block, and put it into a file of its own "
         f"that {ALONE}.",
+    ),
+    Remedy(
+        _on(IN_TRANSACTION, TERMINATION),
+        "in an undo that shares its file with the way up: such a statement",
+        lambda s: (
+            s.script.transactional and s.undo and not s.script.migration.file.endswith("down.sql")
+        ),
+        "Take the undo in {file} out of the transaction as its tool does that: see the column "
+        "*outside a transaction* of docs/formats.md. Then run `rollback --from-files`.",
     ),
     Remedy(
         _on(IN_TRANSACTION, TERMINATION),

@@ -215,6 +215,7 @@ def _migration(form: Format, pick: Pick, texts: _Texts) -> Migration:
         rank=pick.rank,
         placeholders=FLYWAY if pick.placeholders else form.placeholders,
         whole=up.pieces if form.cuts else None,
+        undo_from=(pick.down or pick.up, 1 - pick.down_alone) if form.name != NATIVE else None,
     )
 
 
@@ -233,6 +234,7 @@ def _several(form: Format, pick: Pick, texts: _Texts) -> Iterator[Migration]:
             rollback_sql=part.down,
             format=form.name,
             rank=((), pick.up, place),
+            undo_from=(pick.up, 1),
             placeholders=FLYWAY if pick.placeholders else None,
         )
 

@@ -136,7 +136,7 @@ def make_undo(
         if origin is Origin.STORED and own not in (None, stored):
             drifted.append(_drifted(_place(row, files)[0], on_drift))
         named = files.get(row.version, folder[0] if folder else None)
-        down = _down(row, text, named.placeholders if named else None)
+        down = _down(row, text, named)
         script, found = understand(down, values)
         wrong += found
         if script is not None:
@@ -235,10 +235,24 @@ def _undo_text(text: str | None) -> str | None:
     return text if text is not None and holds_statement((text,)) else None
 
 
-def _down(row: Applied, text: str, placeholders: str | None) -> Migration:
-    """The undo of `row` as something that flies; its checksums are of no use to anybody."""
-    file = f"{row.version}.down.sql"
-    return Migration(row.version, row.number, file, (text,), "", "", placeholders=placeholders)
+def _down(row: Applied, text: str, named: Migration | None) -> Migration:
+    """The undo of `row` as something that flies; its checksums are of no use to anybody.
+
+    `named` is the file of the version; any other file of its folder where there is none.
+    """
+    own = named.undo_from if named and named.version == row.version else None
+    file, first_line = own or (f"{row.version}.down.sql", 1)
+    return Migration(
+        version=row.version,
+        number=row.number,
+        file=file,
+        pieces=(text,),
+        checksum="",
+        raw_checksum="",
+        placeholders=named.placeholders if named else None,
+        undoes=True,
+        first_line=first_line,
+    )
 
 
 def _stays(row: Applied) -> Finding:

@@ -51,7 +51,8 @@ class Script:
 
     def place(self, line: int, column: int = 1) -> tuple[int, int]:
         """Where in the file a place of what is sent was written."""
-        return (line, column) if self.filled is None else self.filled.place(line, column)
+        line, column = (line, column) if self.filled is None else self.filled.place(line, column)
+        return line + self.migration.first_line - 1, column
 
 
 def understand(
@@ -87,8 +88,7 @@ def understand(
         return None, _findings(migration, wrong, filled)
     empty = not layout.statements
     if empty and migration.format == NATIVE:
-        undo = migration.file == f"{migration.version}.down.sql"
-        return None, (Finding(migration.file, *(EMPTY_UNDO if undo else EMPTY)),)
+        return None, (Finding(migration.file, *(EMPTY_UNDO if migration.undoes else EMPTY)),)
     limits = timeouts.get("lock-timeout"), timeouts.get("statement-timeout")
     parts = layout.parts, layout.statements, layout.whole
     requires = _requirements(layout.directives, filled)
@@ -182,7 +182,7 @@ def _two_ways(migration: Migration, marks: Sequence[Placed], statements: int) ->
     from migrator.sql.statements import Problem
 
     other, place = Half.DOWN, f"{migration.version}.down.sql"
-    if migration.file == place:
+    if migration.undoes:
         other, place = Half.UP, f"{migration.version}.sql"
     if mark := other_half(marks, statements, other):
         problem = f"`{shorten(mark.text, 60)}` is a mark of {mark.marks.tool or 'another tool'}"
@@ -249,7 +249,8 @@ def _findings(
         (p.line if filled is None else filled.place(p.line)[0], p.problem, p.remedy)
         for p in problems
     )
-    return tuple(Finding(migration.file, p, r, line) for line, p, r in found)
+    above = 1 - migration.first_line
+    return tuple(Finding(migration.file, p, r, line - above) for line, p, r in found)
 
 
 EMPTY = (

@@ -18,7 +18,7 @@ NO_LIMIT = "-- migrator: statement-timeout 0\nSELECT 1"
 BLOCK = "PL/pgSQL-Funktion inline_code_block Zeile 3 bei SQL-Anweisung"
 OTHERS = {"format": "dbmate"}
 UNDO, REPEATABLE = (
-    {"file": "007_orders.down.sql"},
+    {"file": "007_orders.down.sql", "undoes": True},
     {"version": "R__orders", "file": "R__orders.sql"},
 )
 
@@ -68,6 +68,11 @@ CASES = [
         "vacuum in do",
         situation("25001", "EXECUTE 'VACUUM'", refusal={"context": BLOCK}),
         "Take the statement out of the function or DO block",
+    ),
+    (
+        "25001 in an undo of another tool's",
+        situation("25001", "REINDEX TABLE p", of={"file": "1_a.sql", "undoes": True}),
+        "Take the undo in 1_a.sql out of the transaction as its tool does that",
     ),
     (
         "25001 in an undo",

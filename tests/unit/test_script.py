@@ -108,7 +108,7 @@ def test_a_file_without_a_statement_is_not_run(version: str, sql: str) -> None:
 
 
 def test_an_undo_of_begin_and_commit_alone_undoes_nothing() -> None:
-    undo = a_migration("007_a", "BEGIN;\nCOMMIT;\n", file="007_a.down.sql")
+    undo = a_migration("007_a", "BEGIN;\nCOMMIT;\n", file="007_a.down.sql", undoes=True)
     script, [finding] = understand(undo)
     assert script is None
     assert finding.problem == "holds no statement but BEGIN and COMMIT: nothing would be undone"
@@ -248,7 +248,8 @@ def test_a_file_that_holds_both_ways_is_refused(
 ) -> None:
     """Both parts would run, one after the other, and the tables be gone."""
     version = file.partition(".")[0]
-    script, findings = understand(a_migration(version, sql, file=file))
+    undoes = file.endswith(".down.sql")
+    script, findings = understand(a_migration(version, sql, file=file, undoes=undoes))
     assert script is None
     assert findings == (Finding(file, problem, remedy, line),)
 
@@ -267,7 +268,7 @@ def test_a_commit_is_no_statement_that_a_mark_would_run(sql: str, runs: bool) ->
 
 def test_an_undo_may_be_headed_as_one() -> None:
     sql = "-- Down migration\nDROP TABLE t;"
-    script, findings = understand(a_migration("007_a", sql, file="007_a.down.sql"))
+    script, findings = understand(a_migration("007_a", sql, file="007_a.down.sql", undoes=True))
     assert (script is not None, findings) == (True, ())
 
 

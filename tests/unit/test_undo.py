@@ -372,7 +372,7 @@ def test_all_reasons_rise_at_once() -> None:
 
 
 def a_step(origin: Origin = Origin.STORED) -> UndoStep:
-    script = a_script(DOWN, "007_orders", file="007_orders.down.sql")
+    script = a_script(DOWN, "007_orders", file="007_orders.down.sql", undoes=True)
     return UndoStep(an_applied("007_orders", applied_at="2026-01-02T03:04:05Z"), script, origin)
 
 
@@ -483,7 +483,7 @@ def test_what_a_refused_undo_means(sqlstate: str | None, untried: list[str], wor
 
 
 def test_of_a_refused_undo_outside_a_transaction_it_is_said_what_stands() -> None:
-    script = a_script(ALONE, "007_orders", file="007_orders.down.sql")
+    script = a_script(ALONE, "007_orders", file="007_orders.down.sql", undoes=True)
     step = UndoStep(an_applied("007_orders"), script, Origin.STORED)
     words = "statement 1 stands; not tried: 001_a"
     assert what_it_means(step, "42P01", ["001_a"], "statement 1 stands") == words
