@@ -20,8 +20,11 @@ def new(run: Run, name: str | None = None, *, repeatable: bool, renumber: str | 
     folder, today = run.config.migrations_dir, run.started_at
     if renumber:
         version = version_in(folder, renumber)
-        _check_not_applied(run, version)
-        made, run.outcome = rename(folder, version, today)
+        unseen = _unseen(run, version)
+        made, target = rename(folder, version, today)
+        run.outcome = f"{version} is now {target}"
+        if unseen is not None:
+            _warn(run, target, unseen, f"`repair --rename {version} {target} --reason WHY`")
     else:
         made, run.outcome = create(
             folder, name or "", today, run.config.folder_format, repeatable=repeatable
@@ -29,29 +32,22 @@ def new(run: Run, name: str | None = None, *, repeatable: bool, renumber: str | 
     return {"created": made}
 
 
-def _check_not_applied(run: Run, version: str) -> None:
-    """ConfigError when the database has applied it; a warning where that cannot be seen."""
+def _unseen(run: Run, version: str) -> str | None:
+    """What is to be known of a database that has it applied, or may have; None where it has not."""
     if not run.config.targets:
-        _warn_unseen(run, version, "no DATABASE_URL names a database")
-        return
+        return "whether it is applied was not seen: no DATABASE_URL names a database"
     query = partial(read_history, lock_timeout_ms=run.config.lock_timeout)
     try:
         rows = read_tables(run.link, query).rows
     except StoppedError:
         raise
     except MigratorError as error:
-        _warn_unseen(run, version, error.message)
-        return
-    if any(row.version == version for row in rows):
-        raise ConfigError(
-            f"{version} is applied: under another name it would be missing, and run again",
-            remedy=f"Leave it as it is. If it must have another name: rename its files by hand, "
-            f"then, for each database, `repair --rename {version} NEW --reason WHY`.",
-        )
+        return f"whether it is applied was not seen: {error.message}"
+    applied = any(row.version == version for row in rows)
+    return f"the database has it applied as {version}" if applied else None
 
 
-def _warn_unseen(run: Run, version: str, why: str) -> None:
-    problem = f"whether it is applied was not seen: {why}"
-    remedy = "See `status` for each database: a file that is applied keeps its name."
+def _warn(run: Run, version: str, problem: str, command: str) -> None:
+    remedy = f"For each database that has it applied: {command}."
     fields = {"file": f"{version}.sql", "problem": problem, "remedy": remedy}
     run.link.tell(Event("plan.warning", "warning", fields))

@@ -82,7 +82,10 @@ def version_in(folder: str, version: str) -> str:
 
 
 def rename(folder: str, version: str, today: datetime) -> Made:
-    """Give a file of the folder, and its .down.sql, the next number; ConfigError if it cannot."""
+    """Give a file of the folder, and its .down.sql, the next number: the files, and the version.
+
+    Raises ConfigError if it cannot.
+    """
     place, names = Path(folder), read_names(folder)
     if version not in versions(names):
         return _rename_foreign(place, names, version, today)
@@ -93,7 +96,7 @@ def rename(folder: str, version: str, today: datetime) -> Made:
         with _writing(place / f"{target}{ending}"):
             (place / f"{version}{ending}").rename(place / f"{target}{ending}")
     made = [str(place / f"{target}{ending}") for ending in endings]
-    return made, f"{version} is now {target}"
+    return made, target
 
 
 def _rename_foreign(place: Path, names: Sequence[str], version: str, today: datetime) -> Made:
@@ -116,7 +119,7 @@ def _rename_foreign(place: Path, names: Sequence[str], version: str, today: date
         with _writing(new):
             (place / name).rename(new)
         made.append(str(new))
-    return made, f"{version} is now {target}"
+    return made, target
 
 
 #: What a version begins with in any tool's folder: V1.2 before __, a date with hyphens, digits.

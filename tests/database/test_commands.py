@@ -196,13 +196,20 @@ def test_renumber_gives_a_late_file_and_its_undo_the_next_number(tmp_path: Path)
     assert (missing.code, "there is no 003_x" in missing.error["message"]) == (2, True)
 
 
-def test_renumber_keeps_a_file_that_is_applied(database: Database, tmp_path: Path) -> None:
-    """Under another name it would be missing, and run once more."""
+def test_renumber_says_what_a_database_needs_that_has_the_file(
+    database: Database, tmp_path: Path
+) -> None:
+    """The name that it has there is missing from now on, until the command that is named."""
     folder = write_folder(tmp_path, TWO)
     assert run_job(database.url, folder).code == 0
-    refused = run_job(database.url, folder, "new", "--renumber", "1")
-    assert (refused.code, sorted(path.name for path in folder.iterdir())) == (2, sorted(TWO))
-    assert "`repair --rename 001_a NEW --reason WHY`" in refused.error["remedy"]
+    done = run_job(database.url, folder, "new", "--renumber", "1")
+    [warning] = [line for line in done.lines if line["event"] == "plan.warning"]
+    assert (done.code, warning["problem"]) == (0, "the database has it applied as 001_a")
+    assert "`repair --rename 001_a 003_a --reason WHY`" in warning["remedy"]
+    assert run_job(database.url, folder).code == 12
+    words = ("repair", "--rename", "001_a", "003_a", "--reason", "two branches took 001")
+    assert run_job(database.url, folder, *words).code == 0
+    assert run_job(database.url, folder, "verify").code == 0
     write_folder(tmp_path, {"000_late.sql": "SELECT 1"})
     done = run_job(database.url, folder, "new", "--renumber", "000_late")
     assert (done.code, done.events.count("plan.warning")) == (0, 0)
