@@ -96,6 +96,22 @@ def test_what_it_made_is_taken_over(peer: Peer, make: Make, tmp_path: Path) -> N
         assert said.code == 0, said.stderr
 
 
+def test_what_it_made_of_harder_texts_is_proved_too(peer: Peer, make: Make, tmp_path: Path) -> None:
+    """Functions, statements outside a transaction, texts in several parts."""
+    database = make()
+    golden, left = FOLDERS[peer.name], LEFT[peer.name]
+    folder = lay(tmp_path / peer.within, golden.files)
+    peer.run(database, tmp_path)
+    settings = {**golden.settings, **left.settings, "ADOPT": peer.name}
+    done = run_job(database.url, folder, "--json", **settings)
+    assert (done.code, done.applied) == (0, []), done.stderr
+    adopted = json.loads(done.stdout)["adoption"]
+    assert [(row["version"], row["state"], row["content"]) for row in adopted] == [
+        (version, "adopted", left.proved) for version in golden.versions
+    ]
+    assert run_job(database.url, folder, "verify", **settings).code == 0
+
+
 def test_its_table_is_the_one_that_the_other_tests_make(
     peer: Peer, make: Make, tmp_path: Path
 ) -> None:
