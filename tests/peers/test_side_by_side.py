@@ -15,9 +15,22 @@ from tests.conftest import Database, create_database, drop_database
 from tests.database.test_formats import FOLDERS, lay
 from tests.job import run_job
 from tests.peers.tools import Peer
-from tests.switching import LEFT
+from tests.switching import DAYS, HASHES, LEFT, THREE, sha256
 
 OURS = {"MIGRATIONS_SCHEMA": "migrator"}
+#: How docs/switching.md says that the third migration becomes the tool's own again; Supabase's
+#: history is written by ours.
+BACK = {
+    "dbmate": f"INSERT INTO schema_migrations VALUES ('{DAYS[2]}')",
+    "supabase": "",
+    "node-pg-migrate": "INSERT INTO pgmigrations (name, run_on) "
+    f"VALUES ('{LEFT['node-pg-migrate'].versions[2]}', now())",
+    "graphile-migrate": "INSERT INTO graphile_migrate.migrations (hash, previous_hash, filename) "
+    f"VALUES ('{HASHES[2]}', '{HASHES[1]}', '000003.sql')",
+    "drizzle": "INSERT INTO drizzle.__drizzle_migrations (hash, created_at) "
+    f"VALUES ('{sha256(THREE)}', 1704067200002)",
+    "sql-migrate": "INSERT INTO gorp_migrations VALUES ('003_three.sql', now())",
+}
 Make = Callable[[], Database]
 
 
@@ -110,6 +123,25 @@ def test_what_it_made_of_harder_texts_is_proved_too(peer: Peer, make: Make, tmp_
         (version, "adopted", left.proved) for version in golden.versions
     ]
     assert run_job(database.url, folder, "verify", **settings).code == 0
+
+
+def test_the_way_back_is_the_one_of_the_page(peer: Peer, make: Make, tmp_path: Path) -> None:
+    """The third file makes a table, so that the tool would fail if it ran it again."""
+    database = make()
+    left = LEFT[peer.name]
+    folder = lay(tmp_path / peer.within, first_two(left.files))
+    peer.run(database, tmp_path)
+    lay(folder, left.files)
+    settings = {**left.settings, "ADOPT": peer.name}
+    if peer.name == "supabase":
+        settings["SYNC_SUPABASE_HISTORY"] = "on"
+    done = run_job(database.url, folder, **settings)
+    assert (done.code, done.applied) == (0, [left.versions[2]]), done.stderr
+    if peer.name == "prisma":
+        peer.run(database, tmp_path, "migrate", "resolve", "--applied", left.versions[2])
+    elif BACK[peer.name]:
+        database.query(BACK[peer.name])
+    peer.run(database, tmp_path)
 
 
 def test_its_table_is_the_one_that_the_other_tests_make(

@@ -42,8 +42,8 @@ class Peer:
     def at(self, modules: Path) -> Peer:
         return replace(self, modules=modules)
 
-    def run(self, database: Database, project: Path) -> None:
-        """Have the tool apply what is in the project; it must succeed."""
+    def run(self, database: Database, project: Path, *words: str) -> None:
+        """Have the tool apply what is in the project, or do what `words` say; it must succeed."""
         url = f"{database.url}?sslmode=disable"
         call = self.call(url, project / self.within)
         for name, text in call.files.items():
@@ -54,7 +54,7 @@ class Peer:
             if not (project / "node_modules").exists():
                 (project / "node_modules").symlink_to(self.modules)  # for its configuration
         done = subprocess.run(
-            [program, *call.words],
+            [program, *(words or call.words)],
             cwd=project,
             env={
                 "PATH": os.environ["PATH"],
