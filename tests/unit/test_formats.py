@@ -256,6 +256,13 @@ def test_diesel_reads_the_transaction_from_its_metadata(metadata: str, alone: bo
             id="sections of sql-migrate repeat",
         ),
         pytest.param(
+            "sql-migrate",
+            "-- +migrate Up\n-- +migrate StatementBegin\nA\n-- +migrate StatementEnd\nB;\n",
+            "\n\nA\n;\nB;\n",
+            None,
+            id="a block of sql-migrate needs no semicolon",
+        ),
+        pytest.param(
             "micrate",
             "-- +micrate Up\nA;\n-- +micrate Down\nB;\n",
             "\nA;\n\n\n",

@@ -82,6 +82,14 @@ def test_a_sure_sign_counts_beside_the_names_of_another_tool() -> None:
     assert find_refused(["1_a.up.sql", "x.xml"], read, claimed=True) is None
 
 
+def test_code_is_a_sign_where_there_is_no_sql() -> None:
+    def read(path: str) -> str:
+        return ""
+
+    assert find_refused(["tables.sql", "helper.py"], read, claimed=False) is None
+    assert find_refused(["tables.txt", "helper.py"], read, claimed=False)
+
+
 def test_every_tool_has_a_row_on_the_page_and_a_folder_here() -> None:
     page = Path("docs/formats.md").read_text()
     section = page.partition("## Refused by name")[2].partition("\n## ")[0]
