@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-from migrator.folder.formats.deciding_rules import UnfitReadingError, same
+from migrator.folder.formats.deciding_rules import UnfitReadingError, bars_ours, same
 from migrator.folder.formats.format import OUTSIDE, Cut, Format, Pick, Read, WrongTextError
 from migrator.folder.formats.refused import find_refused
-from migrator.folder.formats.table import find_formats, named_format
+from migrator.folder.formats.table import OWN_FORMAT, find_formats, named_format
 from migrator.folder.names import passed_over
 from migrator.model import FLYWAY, NATIVE, Finding, Migration, number_of
 from migrator.sql.text import Text, read_text
@@ -65,11 +65,15 @@ def read_foreign(
         forms = find_formats(paths, read) if wanted == "auto" else [named_format(wanted)]
         if wanted == "auto" and (found := find_refused(paths, read, claimed=bool(forms))):
             return Folder(found[0], (), (found[1],))
-        if forms and forms[0].sure:
-            forms = forms[:1]
-        folders = (_read_by(form, paths, read, texts) for form in forms)
-        folder = next(folders, None)
-        return decided(folder, folders) if folder and not folder.findings else folder
+        if not forms:
+            return None
+        folder = _read_by(forms[0], paths, read, texts)
+        if folder.findings or forms[0].sure:
+            return folder
+        others = forms[1:]
+        if others and any(map(bars_ours, folder.migrations)):
+            others = [form for form in others if form is not OWN_FORMAT]
+        return decided(folder, (_read_by(form, paths, read, texts) for form in others))
     except UnfitError as error:
         return Folder(wanted, (), (error.finding,))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from migrator.folder.formats.deciding_rules import UnfitReadingError, same
+from migrator.folder.formats.deciding_rules import UnfitReadingError, bars_ours, same
 from migrator.folder.formats.paired import Native
 from migrator.folder.formats.table import named_format
 from migrator.model import Migration
@@ -145,3 +145,23 @@ def test_our_own_format_beside_others(
         assert [pick.version for pick in picks] == versions
         assert [finding.file for finding in findings] == wrong
         assert picks[0].down == ("1_a.down.sql" if "1_a.down.sql" in names else None)
+
+
+@pytest.mark.parametrize(
+    ("text", "bars"),
+    [
+        pytest.param("-- +goose Up\nSELECT 1;\n", True, id="goose"),
+        pytest.param("\n-- why\n--migrate:up transaction:false\nSELECT 1;\n", True, id="dbmate"),
+        pytest.param("-- +migrate Up\nSELECT 1;\n", True, id="sql-migrate"),
+        pytest.param("SELECT 1;\n-- +goose Up\n", False, id="below a statement"),
+        pytest.param("/*\n-- +goose Up\n*/", False, id="in another comment"),
+        pytest.param("-- before +goose Up\n", False, id="what we know for no mark"),
+        pytest.param("-- a\n" * 30 + "-- +goose Up\n", False, id="too far down to be looked for"),
+    ],
+)
+def test_a_mark_at_the_top_bars_our_own_reading(text: str, bars: bool) -> None:
+    assert bars_ours(replace(one(), whole=(text,))) is bars
+    assert not bars_ours(one(text))
+    if bars:
+        with pytest.raises(UnfitReadingError):
+            same([one()], [other(text)])

@@ -8,6 +8,9 @@ from math import inf
 
 from migrator.model import NATIVE, Finding, Migration
 
+MOST_LINES = 20  #: of a file, in search of a mark above its statements
+_MARKS = frozenset({"+goose up", "+migrate up", "+micrate up"})
+
 
 class UnfitReadingError(Exception):
     """The other format would refuse a file, and is none for this folder."""
@@ -31,6 +34,22 @@ def same(one: Sequence[Migration], other: Sequence[Migration]) -> Finding | None
         return None
     mine, theirs = (made[len(pairs) :] or made for made in (one, other))
     return _conflict(mine[0], theirs[0], "they run other files, or in another order")
+
+
+def bars_ours(migration: Migration) -> bool:
+    """Whether the first comments of the file hold a mark for which our own rules refuse it.
+
+    This needs no reading by these rules, which takes 20 ms at 1000 files.
+    """
+    if migration.whole is None:
+        return False
+    for line in next(iter(migration.whole), "").split("\n", MOST_LINES)[:MOST_LINES]:
+        if line.strip() and not line.startswith("--"):
+            return False
+        words = line.lstrip("- \t").lower().split()
+        if " ".join(words[:2]) in _MARKS or words[:1] == ["migrate:up"]:
+            return True
+    return False
 
 
 def _is_of_one_file(pair: tuple[Migration, Migration]) -> bool:
