@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from migrator.adopt.read import find_history, find_spot, read_rows
+from migrator.adopt.read import find_history, find_spot, read_foreign_holder, read_rows
 from migrator.adopt.rules import (
     FOREIGN_HELD,
     Adoption,
@@ -22,6 +22,7 @@ from migrator.apply.tries import HISTORY, REPEATABLE, persist, read_tables, unti
 from migrator.config import ADOPTABLE
 from migrator.errors import (
     ConfigError,
+    DirtyError,
     LockedError,
     MigratorError,
     StoppedError,
@@ -112,8 +113,17 @@ class _Adopting:
         history = view.history.rows
         adoption = make_adoption(self.tool.name, self.tool.read(rows), self.migrations, history)
         self.run.shown = {"adoption": adoption.rows()}
+        if any(isinstance(failure, DirtyError) for failure in adoption.failures):
+            self._refuse_at_work(spot)
         adoption.raise_failures()
         return adoption, digest
+
+    def _refuse_at_work(self, spot: ForeignTable) -> None:
+        """LockedError where what looks unfinished is what the tool is at."""
+        limit = self.lock_timeout
+        query = partial(read_foreign_holder, tracker=self.tool, spot=spot, lock_timeout_ms=limit)
+        if found := read_tables(self.link, query):
+            raise self._at_work(found)
 
     def go(self, view: View, *, wanted: tuple[str, str] | None, only_plan: bool) -> dict[str, Any]:
         limit = self.lock_timeout
@@ -175,7 +185,10 @@ class _Adopting:
             return misfit(place, error.refusal, "nothing was adopted")
         if error.refusal.sqlstate != FOREIGN_HELD:
             return error
-        holder = as_holder(error.refusal.detail)
+        return self._at_work(error.refusal.detail)
+
+    def _at_work(self, found: Any) -> LockedError:
+        holder = as_holder(found)
         return LockedError(
             f"{self.tool.name} is at work: its lock is held by {describe(holder)}",
             remedy=f"Let {self.tool.name} end and keep its jobs from starting, then run again.",

@@ -13,6 +13,7 @@ from migrator.adopt.rules import (
     choose_spot,
     choose_tool,
     digest_query,
+    foreign_holder_query,
     nothing_left,
     rows_query,
 )
@@ -112,3 +113,12 @@ def read_rows(
         raise
     rows: list[Row] = json.loads(text)
     return rows, digest, Distrust.of(doubts)
+
+
+def read_foreign_holder(
+    session: Session, place: Place, tracker: Tracker, spot: ForeignTable, lock_timeout_ms: int
+) -> Any:
+    """Who holds the other tool's lock, as `as_holder` takes it; None where nobody does."""
+    asks = f"SELECT ({foreign_holder_query(tracker, spot)})"
+    what = marker(place, "looks whether another tool is at work")
+    return session.send(first(what, *look_limits(lock_timeout_ms), asks))[0][0]

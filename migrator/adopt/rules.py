@@ -11,7 +11,16 @@ from typing import Any
 from migrator.adopt.tools import Entry, Reading, Tracker, slug
 from migrator.errors import ConfigError, DirtyError, DriftError, MigratorError, MissingError
 from migrator.history.fence import DECLARE, Access, Owners, Table, Write
-from migrator.history.flight import HEAD_CHECK, HOLDER, MOVED, OUR_LOCK, TRY_LOCK, opening, write
+from migrator.history.flight import (
+    HEAD_CHECK,
+    HOLDER,
+    IN_DATABASE,
+    MOVED,
+    OUR_LOCK,
+    TRY_LOCK,
+    opening,
+    write,
+)
 from migrator.history.place import Limits, Place
 from migrator.history.questions import asked
 from migrator.history.rows import log_row, not_run
@@ -343,6 +352,13 @@ def adopting(
     return ";\n".join(statements)
 
 
+def foreign_holder_query(tracker: Tracker, spot: ForeignTable) -> str:
+    """Who holds the other tool's lock: no value where nobody does, or it has none."""
+    if tracker.lock is None:
+        return "NULL"
+    return _holder(tracker.lock(spot.schema, spot.table, spot.database))
+
+
 def asked_of(spot: ForeignTable, place: Place) -> str:
     """Whether code of others could run when the other tool's table is read; statements of a block.
 
@@ -375,14 +391,19 @@ def _log(match: Match, migration: Migration, spot: ForeignTable, place: Place) -
 
 
 def _try_lock(key: int) -> str:
-    high, low = divmod(key % 2**64, 2**32)
     return TRY_LOCK.format(
         take="pg_try_advisory_xact_lock",
         key=key,
         held=FOREIGN_HELD,
         message="the other tool is at work",
-        holder=HOLDER.format(ours=OUR_LOCK.format(high=high, low=low)),
+        holder=_holder(key),
     )
+
+
+def _holder(key: int) -> str:
+    high, low = divmod(key % 2**64, 2**32)
+    lock = OUR_LOCK.format(high=high, low=low)
+    return HOLDER.format(ours=f"{lock} AND {IN_DATABASE}")
 
 
 def _beside(tracker: Tracker, table: Mapping[str, Any], wanted: tuple[str, str] | None) -> bool:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from migrator.adopt.tools import tracker
 from migrator.config import ADOPTABLE
 from migrator.history.flight import lock_key
 from tests.conftest import Database, MakePgBouncer
-from tests.job import Job, Result, run_job
+from tests.job import Job, Result, run_job, until
 from tests.switching import LEFT, Left
 
 ADOPTED = 'SELECT version, kind FROM {}.schema_migrations ORDER BY version COLLATE "C"'
@@ -246,6 +247,33 @@ def test_a_tool_at_work_ends_the_run_with_21(tool: str, database: Database, tmp_
         done = run_job(database.url, folder, **left.settings, ADOPT="auto")
     assert (done.code, f"{tool} is at work" in done.stderr) == (21, True), done.stderr
     assert database.query(THREE_THERE) == [(False,)]
+
+
+UNFINISHED = {
+    "golang-migrate": "UPDATE schema_migrations SET dirty = true",
+    "prisma": "UPDATE _prisma_migrations SET finished_at = NULL WHERE id = '2'",
+}
+
+
+@pytest.mark.parametrize("tool", UNFINISHED)
+def test_what_a_tool_at_work_has_not_finished_is_not_called_failed(
+    tool: str, database: Database, tmp_path: Path
+) -> None:
+    left = LEFT[tool]
+    database.query(left.sql)
+    database.query(UNFINISHED[tool])
+    lock = tracker(tool).lock
+    assert lock
+    key = lock("public", "schema_migrations", database.dbname)
+    folder = left.lay(tmp_path / "m")
+    with database.connect().cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [key])
+        for command in ("plan", "up"):
+            done = run_job(database.url, folder, command, **left.settings, ADOPT=tool)
+            assert (done.code, f"{tool} is at work" in done.stderr) == (21, True), done.stderr
+    cursor.connection.close()
+    until(lambda: run_job(database.url, folder, **left.settings, ADOPT=tool).code == 14)
+    assert is_untouched(database)
 
 
 def test_a_runner_that_is_killed_while_it_waits_to_adopt_leaves_nothing(
