@@ -13,9 +13,9 @@ from migrator.scratch.snapshot import Snapshot, differences
 from tests.catalog import read_catalog
 from tests.conftest import Database, create_database, drop_database
 from tests.database.test_formats import FOLDERS, lay
-from tests.job import run_job
-from tests.peers.tools import Peer
-from tests.switching import DAYS, HASHES, LEFT, THREE, sha256
+from tests.job import run_job, until
+from tests.peers.tools import PATIENCE, PEERS, Peer
+from tests.switching import DAYS, HASHES, LEFT, ONE, THREE, TWO, graphile, sha256
 
 OURS = {"MIGRATIONS_SCHEMA": "migrator"}
 #: How docs/switching.md says that the third migration becomes the tool's own again; Supabase's
@@ -31,6 +31,8 @@ BACK = {
     f"VALUES ('{sha256(THREE)}', 1704067200002)",
     "sql-migrate": "INSERT INTO gorp_migrations VALUES ('003_three.sql', now())",
 }
+WAITING = "ALTER TABLE one ADD b int;\n"
+BLOCKED = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'one'::regclass AND NOT granted)"
 Make = Callable[[], Database]
 
 
@@ -87,7 +89,13 @@ def test_both_make_the_same_database(peer: Peer, make: Make, tmp_path: Path) -> 
     done = run_job(ours.url, folder, **{**golden.settings, **OURS})
     assert done.code == 0, done.stderr
     table = "migrator.schema_migrations"
-    found = differences(catalog(theirs, peer.table), catalog(ours, table))
+    made = catalog(theirs, peer.table)
+    assert {
+        ("table", "public.one"),
+        ("index", "public.one_a"),
+        ("function", "public.two()"),
+    } <= made.keys()
+    found = differences(made, catalog(ours, table))
     assert [one.in_words("by the tool", "by ours") for one in found] == []
 
 
@@ -142,6 +150,27 @@ def test_the_way_back_is_the_one_of_the_page(peer: Peer, make: Make, tmp_path: P
     elif BACK[peer.name]:
         database.query(BACK[peer.name])
     peer.run(database, tmp_path)
+
+
+@pytest.mark.parametrize("peer", [tool for tool in PEERS if LEFT[tool].lock], indirect=True)
+def test_its_lock_is_known_while_it_is_at_work(peer: Peer, make: Make, tmp_path: Path) -> None:
+    database, left = make(), LEFT[peer.name]
+    files = {name: text.replace(THREE, WAITING) for name, text in left.files.items()}
+    if peer.name == "graphile-migrate":
+        files["committed/000003-three.sql"] = graphile((ONE, TWO, WAITING))[0][2]
+    folder = lay(tmp_path / peer.within, first_two(files))
+    peer.run(database, tmp_path)
+    lay(folder, files)
+    with closing(database.connect()) as session, session.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE one")
+        started = peer.start(database, tmp_path)
+        try:
+            until(lambda: database.query(BLOCKED) == [(True,)], PATIENCE)
+            done = run_job(database.url, folder, **left.settings, ADOPT=peer.name)
+        finally:
+            started.kill()
+            started.communicate()
+    assert done.code == 21, done.stderr
 
 
 def test_its_table_is_the_one_that_the_other_tests_make(

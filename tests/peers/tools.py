@@ -44,6 +44,14 @@ class Peer:
 
     def run(self, database: Database, project: Path, *words: str) -> None:
         """Have the tool apply what is in the project, or do what `words` say; it must succeed."""
+        started = self.start(database, project, *words)
+        try:
+            output, _ = started.communicate(timeout=PATIENCE)
+        finally:
+            started.kill()
+        assert started.returncode == 0, output
+
+    def start(self, database: Database, project: Path, *words: str) -> subprocess.Popen[str]:
         url = f"{database.url}?sslmode=disable"
         call = self.call(url, project / self.within)
         for name, text in call.files.items():
@@ -53,7 +61,7 @@ class Peer:
             program = str(self.modules / self.program)
             if not (project / "node_modules").exists():
                 (project / "node_modules").symlink_to(self.modules)  # for its configuration
-        done = subprocess.run(
+        return subprocess.Popen(
             [program, *(words or call.words)],
             cwd=project,
             env={
@@ -66,12 +74,10 @@ class Peer:
                 **PRISMA_ENVIRONMENT,
             },
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            timeout=PATIENCE,
-            check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _dbmate(url: str, folder: Path) -> Call:
