@@ -15,6 +15,7 @@ from migrator.adopt.rules import (
     choose_spot,
     choose_tool,
     digest_query,
+    foreign_holder_query,
     make_adoption,
     nothing_left,
 )
@@ -498,3 +499,13 @@ def test_a_tool_without_a_lock_is_guarded_by_its_rows_alone() -> None:
     assert text.count("pg_try_advisory_xact_lock") == 1
     assert digest_query(SPOT) in text
     assert '"evidence"' not in text
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+def test_who_is_at_work_is_asked_where_the_tool_takes_a_lock(name: str) -> None:
+    tracker = TRACKERS[name]
+    spot = ForeignTable(name, "app", tracker.table, (), "shop")
+    asked = foreign_holder_query(tracker, spot)
+    assert (asked == "NULL", "pg_locks" in asked) == (
+        (True, False) if tracker.lock is None else (False, True)
+    )
