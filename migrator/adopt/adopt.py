@@ -6,12 +6,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from migrator.adopt.message import (
+    FOREIGN_HELD,
+    adopting,
+)
 from migrator.adopt.read import find_history, find_spot, read_foreign_holder, read_rows
 from migrator.adopt.rules import (
-    FOREIGN_HELD,
     Adoption,
     ForeignTable,
-    adopting,
     check_fits,
     make_adoption,
 )

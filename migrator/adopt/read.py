@@ -6,16 +6,18 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from migrator.adopt.rules import (
+from migrator.adopt.message import (
     SAME_CLOCK,
-    ForeignTable,
     asked_of,
-    choose_spot,
-    choose_tool,
     digest_query,
     foreign_holder_query,
-    nothing_left,
     rows_query,
+)
+from migrator.adopt.rules import (
+    ForeignTable,
+    choose_spot,
+    choose_tool,
+    nothing_left,
 )
 from migrator.adopt.tools import Row, Tracker
 from migrator.errors import AccessError

@@ -1,4 +1,4 @@
-"""Another tool's history beside the folder -> what is to be adopted, and the text that does it."""
+"""Another tool's history beside the folder -> what is to be adopted, and what is proved of it."""
 
 from __future__ import annotations
 
@@ -10,26 +10,8 @@ from typing import Any
 
 from migrator.adopt.tools import Entry, Reading, Tracker, slug
 from migrator.errors import ConfigError, DirtyError, DriftError, MigratorError, MissingError
-from migrator.history.fence import DECLARE, Access, Owners, Table, Write
-from migrator.history.flight import (
-    HEAD_CHECK,
-    HOLDER,
-    IN_DATABASE,
-    MOVED,
-    OUR_LOCK,
-    TRY_LOCK,
-    opening,
-    write,
-)
-from migrator.history.place import Limits, Place
-from migrator.history.questions import asked
-from migrator.history.rows import log_row, not_run
+from migrator.history.fence import Table
 from migrator.model import NATIVE, Applied, Finding, Kind, Migration, rank_of
-from migrator.postgres.quoting import TAIL, do, identifier, literal
-
-FOREIGN_HELD = (
-    "MG004"  #: SQLSTATE of our own: the other tool holds its lock; DETAIL says which session
-)
 
 
 class Content(Enum):
@@ -307,103 +289,6 @@ def make_adoption(
         mark=reading.mark,
     )
     return replace(adoption, failures=_failures(adoption, reading, versioned, history))
-
-
-def rows_query(spot: ForeignTable) -> str:
-    """All rows of the other tool's table as one JSON text, the same each time nothing changed."""
-    parts = ", ".join(f"{literal(name)}, t.{identifier(name)}" for name in spot.columns)
-    return FOREIGN_ROWS.format(parts=parts, table=spot.name)
-
-
-def digest_query(spot: ForeignTable) -> str:
-    """SHA-256 of that text, for the guard."""
-    return DIGEST.format(rows=rows_query(spot))
-
-
-def adopting(
-    adoption: Adoption,
-    tracker: Tracker,
-    spot: ForeignTable,
-    place: Place,
-    limits: Limits,
-    seen: tuple[str, str],
-    also: Sequence[Write] = (),
-    tables: Sequence[Table] = (),
-) -> str:
-    """The one message that writes `adoption.new`, when both histories are as they were `seen`.
-
-    `seen` is the head of ours and the digest of the other's; `also` are more statements for the
-    same transaction. The other tool's lock is tried, not waited for: FOREIGN_HELD.
-    """
-    head, digest = seen
-    what = f"adopts the history of {tracker.name}"
-    statements = opening(place, limits, what, head, tables=(*place.tables, *tables))
-    if tracker.lock is not None:
-        key = tracker.lock(spot.schema, spot.table, spot.database)
-        statements.append(do(_try_lock(key)))
-    check = HEAD_CHECK.format(query=digest_query(spot), head=digest, moved=MOVED)
-    statements += [SAME_CLOCK, do(asked_of(spot, place) + check, DECLARE)]
-    writes = [
-        row
-        for match, migration in adoption.new
-        for row in (not_run(place, [migration], Kind.ADOPTED), _log(match, migration, spot, place))
-    ]
-    statements += [write(place, (*writes, *also)), "COMMIT", *TAIL]
-    return ";\n".join(statements)
-
-
-def foreign_holder_query(tracker: Tracker, spot: ForeignTable) -> str:
-    """Who holds the other tool's lock: no value where nobody does, or it has none."""
-    if tracker.lock is None:
-        return "NULL"
-    return _holder(tracker.lock(spot.schema, spot.table, spot.database))
-
-
-def asked_of(spot: ForeignTable, place: Place) -> str:
-    """Whether code of others could run when the other tool's table is read; statements of a block.
-
-    Its rows are another tool's, and who may forge them is not asked: they are proved otherwise.
-    """
-    return asked([spot.place], place.server_version, Access.READ, Owners.ANY)
-
-
-#: Times become text, in the same way each time, and sort as text.
-SAME_CLOCK = "SET LOCAL timezone = 'UTC';\nSET LOCAL bytea_output = 'hex'"
-FOREIGN_ROWS = """SELECT coalesce(jsonb_agg(line ORDER BY line::text COLLATE "C"), '[]')::text
-  FROM (SELECT jsonb_build_object({parts}) AS line FROM {table} AS t) AS lines"""
-DIGEST = "SELECT encode(sha256(convert_to(({rows}), 'UTF8')), 'hex')"
-
-
-def _log(match: Match, migration: Migration, spot: ForeignTable, place: Place) -> Write:
-    entry = match.entry
-    detail = {
-        "from": spot.tool,
-        "table": str(spot),
-        "as": entry.key,
-        "content": match.content.value,
-        "evidence": str(entry.evidence) if entry.evidence else None,
-        "applied_at": entry.at,
-        "checksum": migration.checksum,
-        "format": migration.format,
-    }
-    known = {name: value for name, value in detail.items() if value is not None}
-    return log_row(place, migration.version, "adopted", known)
-
-
-def _try_lock(key: int) -> str:
-    return TRY_LOCK.format(
-        take="pg_try_advisory_xact_lock",
-        key=key,
-        held=FOREIGN_HELD,
-        message="the other tool is at work",
-        holder=_holder(key),
-    )
-
-
-def _holder(key: int) -> str:
-    high, low = divmod(key % 2**64, 2**32)
-    lock = OUR_LOCK.format(high=high, low=low)
-    return HOLDER.format(ours=f"{lock} AND {IN_DATABASE}")
 
 
 def _beside(tracker: Tracker, table: Mapping[str, Any], wanted: tuple[str, str] | None) -> bool:

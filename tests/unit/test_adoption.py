@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 
+from migrator.adopt.message import (
+    adopting,
+    digest_query,
+    foreign_holder_query,
+)
 from migrator.adopt.rules import (
     Adoption,
     ForeignTable,
-    adopting,
     check_fits,
     choose_spot,
     choose_tool,
-    digest_query,
-    foreign_holder_query,
     make_adoption,
     nothing_left,
 )

@@ -27,7 +27,7 @@ from tests.builders import PLACE, RUN_ID, a_migration, an_applied
 WHY = "seen by eye"
 FLOOR = "-- migrator: floor\nSELECT 2;\n"
 INTERRUPTED = Progress({}, 0, Intent(2, RUN_ID, "0" * 64, "VACUUM", 4, {}, {}))
-BEGUN = Progress({1: "0" * 64})
+STARTED = Progress({1: "0" * 64})
 UNDOING = {"001_step": replace(INTERRUPTED, way=Way.BACK)}
 
 
@@ -59,7 +59,7 @@ GONE = an_applied("003_old", "SELECT 3;\n")
 def test_a_number_alone_is_that_of_a_version_the_answer_may_be_about(
     given: Claim, meant: str
 ) -> None:
-    found = resolve(known(FILES, [an_applied(1), GONE], {"002_step": BEGUN}), given)
+    found = resolve(known(FILES, [an_applied(1), GONE], {"002_step": STARTED}), given)
     assert (found.version, found.new) == (meant, "003_step" if given.new else "")
 
 
@@ -148,7 +148,7 @@ OLD, NEW, VIEW = a_migration("003_old"), a_migration("007_new"), a_migration("R_
             id="not applied",
         ),
         pytest.param(
-            known([a_migration(1)], [], {"001_step": BEGUN}),
+            known([a_migration(1)], [], {"001_step": STARTED}),
             Claim(Answer.NOT_APPLIED, "001_step", WHY),
             "nothing of 001_step is in the database; `up` runs all of it",
             None,
@@ -246,7 +246,7 @@ def test_an_answer_says_what_is_assumed_and_is_recorded_with_a_line_of_the_log(
         ),
         (known([], []), Claim(Answer.DONE, "001_a", WHY), "no statement of 001_a was interrupted"),
         (
-            known([a_migration(1)], [], {"001_step": BEGUN}),
+            known([a_migration(1)], [], {"001_step": STARTED}),
             Claim(Answer.RETRY, "001_step", WHY),
             "no statement of 001_step was interrupted",
         ),
@@ -272,7 +272,7 @@ def test_an_answer_says_what_is_assumed_and_is_recorded_with_a_line_of_the_log(
             "007_new is not a pending migration of this folder",
         ),
         (
-            known([NEW], [an_applied("003_old")], {"007_new": BEGUN}),
+            known([NEW], [an_applied("003_old")], {"007_new": STARTED}),
             Claim(Answer.RENAME, "003_old", WHY, "007_new"),
             "007_new was started as a migration of its own",
         ),

@@ -26,7 +26,8 @@ IN_HALL = {"display", "durations", "errors", "masking", "model", "report"}
 #: The files that touch nothing outside and use only each other. So does every NAME_rules.py.
 PURE = {
     *IN_HALL,
-    *("adopt.rules", "adopt.tools", "apply.diagnosis", "apply.remedies", "folder.names"),
+    *("adopt.message", "adopt.rules", "adopt.tools", "apply.diagnosis", "apply.remedies"),
+    "folder.names",
     *("cli.cells", "cli.env_file", "cli.graph", "cli.help", "cli.markdown", "cli.phrases"),
     *("cli.tables", "cli.terminal", "cli.words", "commands.table", "config"),
     *(

@@ -326,20 +326,20 @@ def test_what_a_migration_that_stays_requires_cannot_go() -> None:
 
 
 ALONE = "-- migrator: no-transaction\nDROP INDEX CONCURRENTLY i;\n"
-BEGUN = {"001_step": Progress({1: "0"}, way=Way.BACK)}
+STARTED = {"001_step": Progress({1: "0"}, way=Way.BACK)}
 
 
 def test_an_undo_outside_a_transaction_is_a_step_like_any() -> None:
     plan = a_plan(an_applied(1), stored={"001_step": ALONE})
     assert [script.transactional for script in plan.scripts] == [False]
-    check_started(plan, Wish(steps=1), BEGUN)
+    check_started(plan, Wish(steps=1), STARTED)
 
 
 def test_an_undo_that_began_outside_a_transaction_does_not_go_on_inside_one() -> None:
     plan = a_plan(an_applied(1))
     check_started(plan, Wish(steps=1), {})
     with pytest.raises(DirtyError, match=r"001_step\.down\.sql: it began as") as caught:
-        check_started(plan, Wish(steps=1), BEGUN)
+        check_started(plan, Wish(steps=1), STARTED)
     for flag in ("--applied", "--not-applied"):
         assert f"`repair {flag} 001_step --reason WHY`" in caught.value.remedy
 
@@ -348,9 +348,9 @@ def test_what_is_undone_in_part_cannot_be_what_stays() -> None:
     rows = an_applied(1), an_applied(2)
     wish = Wish(to="001_step")
     with pytest.raises(DirtyError, match="undone in part, and to stay: 001_step"):
-        check_started(a_plan(*rows, wish=wish), wish, BEGUN)
+        check_started(a_plan(*rows, wish=wish), wish, STARTED)
     wish = Wish(steps=1)
-    check_started(a_plan(*rows, wish=wish), wish, BEGUN)
+    check_started(a_plan(*rows, wish=wish), wish, STARTED)
 
 
 def test_all_reasons_rise_at_once() -> None:
