@@ -23,14 +23,11 @@ from migrator.apply.tries import (
     until_unmoved,
 )
 from migrator.config import Config, Preflight
-from migrator.durations import limit_seconds
 from migrator.errors import (
     ConfigError,
     DirtyError,
     MigratorError,
-    PendingError,
     SourceError,
-    StoppedError,
 )
 from migrator.history.distrust import Distrust
 from migrator.history.fence import Owners, Write
@@ -41,10 +38,9 @@ from migrator.model import AFTER, BEFORE, Applied, Event, Finding, Migration
 from migrator.plan.format_rules import changed_format, format_of
 from migrator.plan.order import Needs
 from migrator.plan.plan import Plan, make_plan, ranked
-from migrator.plan.policy import Decision, Policy, decide, too_old
+from migrator.plan.policy import Decision, Policy, decide
 from migrator.plan.progress import Progress
 from migrator.plan.second_history import is_looked_for, second_history
-from migrator.postgres.retry import Trouble, retry
 from migrator.postgres.session import ServerError, Session
 from migrator.report import Done
 from migrator.sql.script import Script
@@ -54,7 +50,6 @@ if TYPE_CHECKING:
 
 #: What was not there when it was looked for: a schema, a table or its type.
 DOUBTED = "Compare with the role that runs `up`; only that role's rows can be relied on."
-LAST_LOOK_SECONDS = 2.0  #: for the look that `wait` takes when its time is up
 APPEARED = frozenset({"42P06", "42P07", "23505", "42710"})
 
 
@@ -471,50 +466,6 @@ class Run:
                 raise MovedError from error
             raise
         self.link.tell(Event("history.prepared", "info", {"schema": self.config.migrations_schema}))
-
-
-def wait_for_all(run: Run, migrations: tuple[Migration, ...]) -> None:
-    """Poll until the database holds every migration of the folder.
-
-    Raises PendingError after WAIT_TIMEOUT, MissingError for an image that is below a floor, and
-    ConfigError when another history holds the folder's files, SourceError when these were applied
-    by the rules of another tool.
-    Needs no lock and writes nothing.
-    """
-
-    class _NotYetError(Exception):
-        pass
-
-    def tell_retry(_error: _NotYetError, attempt: int) -> None:
-        fields = {"pending": lacking(), "attempt": attempt}
-        run.link.tell(Event("migrations.waiting", "info", fields))
-
-    def lacking() -> list[str]:
-        owed = [run.owed] if run.owed else []
-        return [*run.pending, *(run.view.undoing if run.view else ()), *owed]
-
-    def look() -> None:
-        view = run.look(migrations)
-        if view.plan.below_floor:
-            raise too_old(view.plan)
-        for error in filter(None, (view.second, view.changed)):
-            raise error
-        if lacking():
-            raise _NotYetError
-
-    watch, limit = run.link.watch, limit_seconds(run.config.wait_timeout)
-    try:
-        with watch.bounded(limit + LAST_LOOK_SECONDS, "WAIT_TIMEOUT"):
-            retry(look, watch, Trouble(_NotYetError, lambda: limit, tell_retry, first_seconds=0.2))
-    except (_NotYetError, StoppedError) as error:
-        if isinstance(error, StoppedError) and watch.stopped_by != "WAIT_TIMEOUT":
-            raise
-        what = f"still pending after WAIT_TIMEOUT: {', '.join(lacking())}"
-        if run.view is None:
-            what = "the history could not be read within WAIT_TIMEOUT"
-        raise PendingError(
-            what, remedy="See whether the job that runs `up` has failed or still works."
-        ) from None
 
 
 def _plan_made(view: View) -> Event:
