@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from migrator.apply.database import Link
 from migrator.apply.run import Run
 from migrator.apply.tries import ask
 from migrator.config import OnLate
 from migrator.errors import AccessError, ConfigError, MigratorError
+from migrator.history.place import Place
 from migrator.model import Event
 from migrator.postgres.quoting import CLEAN, HERE, first, identifier
-from migrator.postgres.session import LostError, ServerError
+from migrator.postgres.session import LostError, ServerError, Session
 from migrator.postgres.url import Target
 from migrator.scratch.snapshot_query import read_snapshot
 
@@ -21,7 +23,11 @@ MARK = "/* migrator makes a scratch database */"
 MAY_CREATE = "SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
 #: template0 holds nothing that anyone may have added, and no session is connected to it.
 CREATE_DATABASE = "CREATE DATABASE {name} TEMPLATE template0"
-DROP_DATABASE = "DROP DATABASE IF EXISTS {name} WITH (FORCE)"
+#: This ends autovacuum workers itself. FORCE does not: where the role is no superuser, PostgreSQL
+#: refuses it with NOT_YOURS as long as such a worker, or another role, is in the database.
+DROP_DATABASE = "DROP DATABASE IF EXISTS {name}"
+IN_USE, NOT_YOURS = "55006", "42501"
+DROPS = 3  #: rounds; a plain one waits for 5 s until nobody is connected
 #: Seen from one session while another holds the lock, in the same database alone.
 SHOW_LOCK = "SELECT pg_advisory_xact_lock({key})"
 SEE_LOCK = """SELECT count(*) FROM pg_catalog.pg_locks
@@ -101,14 +107,29 @@ def _create(given: Link, name: str) -> None:
 
 def _drop(run: Run, given: Link, name: str) -> None:
     """Drop the database; one that is left is logged, and replaces no error."""
-    drop = DROP_DATABASE.format(name=identifier(name))
     watch = run.link.watch
     try:
         with watch.cleaning_up() if watch.stopped_by else contextlib.nullcontext():
-            ask(given, lambda session, _place: session.send(drop))
+            _try_to_drop(given, DROP_DATABASE.format(name=identifier(name)))
     except (ServerError, LostError, MigratorError) as error:
         fields = {"scratch": name, "error": str(error)}
         run.link.tell(Event("scratch.left", "warning", fields))
+
+
+def _try_to_drop(given: Link, drop: str) -> None:
+    """Plain first, then by force where others are connected; again, as they come and go."""
+    ways = ((drop, IN_USE), (f"{drop} WITH (FORCE)", NOT_YOURS)) * DROPS
+    for count, (text, passing) in enumerate(ways, 1):
+        try:
+            ask(given, partial(_send, text))
+            return
+        except ServerError as error:
+            if error.refusal.sqlstate != passing or count == len(ways):
+                raise
+
+
+def _send(text: str, session: Session, _place: Place) -> None:
+    session.send(text)
 
 
 def _refuse_full(trial: Run) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.builders import write_folder
 from tests.conftest import Database, MakePgBouncer, create_database, drop_database, in_charge
-from tests.job import ROOT, Job, Result, run_job
+from tests.job import ROOT, Job, Result, run_job, until
 from tests.postgres import Address
 
 LEFT = "SELECT datname FROM pg_database WHERE datname LIKE 'migrator_rehearsal_%'"
@@ -239,6 +239,32 @@ def test_a_stopped_rehearsal_leaves_no_database(database: Database, tmp_path: Pa
     assert in_charge(database.server).query(LEFT) == told
     if told:
         in_charge(database.server).query(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_a_plain_role_drops_the_database_though_others_are_in_it(
+    database: Database, tmp_path: Path
+) -> None:
+    """Such as an autovacuum worker: to end it by force is a superuser's right."""
+    charge = in_charge(database.server)
+    role = f"plain_{database.dbname}"
+    charge.query(f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'x'")
+    folder = write_folder(tmp_path, {"001_a.sql": "SELECT pg_sleep(600);\n"})
+    url = charge.as_user(role, "x").url
+    job = Job(None, folder, "rehearse", SHADOW_DATABASE_URL=url, LOG_LEVEL="debug")
+    job.hear("migration.started")
+    ((name,),) = charge.query(LEFT)
+    theirs = Database(database.server, name, charge.user, charge.password).connect()
+    own = Database(database.server, name, role, "x").connect()
+    of_job = f"FROM pg_stat_activity WHERE usename = '{role}'"
+    asleep = f"SELECT pg_cancel_backend(pid) {of_job} AND wait_event = 'PgSleep'"
+    until(lambda: charge.query(asleep))
+    until(lambda: charge.query(f"SELECT 1 {of_job} AND query LIKE '%DROP DATABASE%'"))
+    theirs.close()
+    result = job.result()
+    own.close()
+    assert (result.code, result.of("scratch.left")) == (15, []), result.stderr
+    assert charge.query(LEFT) == []
+    charge.query(f"DROP ROLE {role}")
 
 
 def test_without_a_scratch_database_nothing_is_rehearsed(tmp_path: Path) -> None:
