@@ -134,6 +134,8 @@ class Run:
     outcome: str | None = None  #: what a command did that applied nothing, in words
     shown: dict[str, Any] = field(default_factory=dict)  #: its answer, even when it is refused
     found: tuple[Finding, ...] = ()  #: what a command found beyond its plan
+    #: What the gate let pass of a version because its file allows it, for the log.
+    allowed: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     sync: Sync = field(init=False)
     _doubted: set[str] = field(default_factory=set)  #: what has been said of the tables' owners
     _hooks: dict[str, Script] = field(default_factory=dict)  #: understood, by their moments
@@ -324,6 +326,8 @@ class Run:
         if scripts:
             self._run_hook(BEFORE, seen)
         for step, script in enumerate(scripts, 1):
+            if let_pass := self.allowed.get(script.migration.version):
+                script = replace(script, let_pass=let_pass)
             check_time(self.link, script, script.migration.version)
             fields = {
                 "version": script.migration.version,

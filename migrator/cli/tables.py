@@ -8,7 +8,7 @@ from typing import Any
 
 from migrator.cli.cells import Screen, cells, pad, wrapped
 from migrator.cli.phrases import COLOUR_OF, spent, words
-from migrator.display import visible, visible_text, with_short_checksums
+from migrator.display import visible, visible_text
 from migrator.model import NATIVE
 from migrator.report import at_work_in_words, findings_left_out, shorten
 
@@ -53,7 +53,7 @@ _FOR_MACHINES = frozenset({"checksum", "sha256", "effect", "before"})
 def details(detail: dict[str, Any]) -> str:
     """What a line of the log says beyond its columns, for a person."""
     return ", ".join(
-        visible(f"{name} {shorten(with_short_checksums(str(value)), 80)}")
+        f"{visible(name)} {shorten(words(value), 80)}"
         for name, value in detail.items()
         if name not in _FOR_MACHINES and value not in (None, [], "")
     )

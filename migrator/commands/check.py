@@ -59,16 +59,15 @@ def check_pending(
     refused with on the scratch database.
     """
     wanted = _wanted(run, migrations, base, every=every)
-    tried = lacking_facts(run.config.migrations_dir, migrations, wanted) if write else wanted
     try:
         with scratch_run(run) as trial:
-            traced, scripts, version = trace_wanted(trial, migrations, tried)
+            traced, scripts, version = trace_wanted(trial, migrations, wanted, lacking=write)
     except MigratorError as error:
         error.details["outcome"] = SCRATCH_ALONE
         run.shown = refused(error, run.config.migrations_dir, style)
         raise
     if write:
-        write_stored(run.config.migrations_dir, migrations, traced)
+        write_stored(run.config.migrations_dir, migrations, traced, scripts)
         traced = tuple(one for one in traced if one.version in wanted)
         scripts = tuple(one for one in scripts if one.migration.version in wanted)
     judged = _judged(run, traced, scripts, version, every=every, small=small)
@@ -98,11 +97,16 @@ def _wanted(
 
 
 def trace_wanted(
-    trial: Run, migrations: tuple[Migration, ...], wanted: Collection[str]
+    trial: Run, migrations: tuple[Migration, ...], wanted: Collection[str], *, lacking: bool
 ) -> tuple[tuple[Traced, ...], tuple[Script, ...], int]:
-    """Apply what is not wanted, trace the rest; with the scripts and the server's version."""
+    """Apply what is not wanted, trace the rest; with the scripts and the server's version.
+
+    What has no valid facts is wanted, too, where these are `lacking`.
+    """
     view = trial.look(migrations)
     ordered = trial.understand(view, migrations)
+    if lacking:
+        wanted = lacking_facts(trial.config.migrations_dir, ordered, wanted)
     trial.prepare(view.history)
     earlier = tuple(s.migration for s in ordered if s.migration.version not in wanted)
     trial.apply_pending(earlier)

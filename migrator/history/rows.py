@@ -45,9 +45,12 @@ def applied(script: Script, place: Place, spent_ms: str = MS) -> tuple[Write, ..
     migration = script.migration
     version = literal(migration.version)
     checksum = literal(migration.checksum)
+    allowed = ""
+    if script.let_pass:
+        allowed = f", 'allowed', {literal(json.dumps(list(script.let_pass)))}::jsonb"
     detail = (
         f"jsonb_build_object('execution_time_ms', {spent_ms}, 'checksum', {checksum}, "
-        f"'format', {literal(migration.format)})"
+        f"'format', {literal(migration.format)}{allowed})"
     )
     row = (RECORD_REPEATABLE if migration.repeatable else RECORD).format(
         history=place.history,

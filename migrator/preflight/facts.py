@@ -83,29 +83,38 @@ def as_fact(found: Mapping[str, Any]) -> Fact:
     )
 
 
-FACTS_FORMAT = 1  #: of a facts file; another one is void
+FACTS_FORMAT = 2  #: of a facts file; another one is void
 
 
-def as_file(traced: Traced, migration: Migration, before: str) -> dict[str, Any]:
-    """What is written of a file; `before` is the head of all earlier ones."""
+def as_file(
+    traced: Traced, migration: Migration, before: str, values: str | None = None
+) -> dict[str, Any]:
+    """What is written of a file.
+
+    `before` is the head of all earlier ones, `values` the digest of what its placeholders made.
+    """
     return {
         "format": FACTS_FORMAT,
         "version": traced.version,
         "checksum": migration.checksum,
         "before": before,
+        "values": values,
         "facts": [fact.as_dict() for fact in traced.facts],
         "creates": list(traced.creates),
         "renames": [list(pair) for pair in traced.renames],
     }
 
 
-def as_traced(found: Mapping[str, Any], migration: Migration, before: str) -> Traced:
+def as_traced(
+    found: Mapping[str, Any], migration: Migration, before: str, values: str | None = None
+) -> Traced:
     """What was written of this file; ValueError when it was written of another text.
 
     Also LookupError or TypeError, for what was never written by us.
     """
-    written = tuple(found[name] for name in ("format", "version", "checksum", "before"))
-    if written != (FACTS_FORMAT, migration.version, migration.checksum, before):
+    names = ("format", "version", "checksum", "before", "values")
+    expected = (FACTS_FORMAT, migration.version, migration.checksum, before, values)
+    if tuple(found[name] for name in names) != expected:
         raise ValueError("written of another text")
     return Traced(
         migration.version,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from migrator.masking import HIDDEN
@@ -63,6 +63,20 @@ class Filled:
         for value in self.secrets:
             text = text.replace(value, HIDDEN)
         return text
+
+    @property
+    def values(self) -> Mapping[str, str]:
+        """All that there are, used or not."""
+        return self._values.values
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """The names of those that may not be shown."""
+        return self._values.hidden
+
+    def with_values(self, others: Mapping[str, str]) -> Filled:
+        """The same text with these in the place of the values of their names."""
+        return Filled(self._pieces, self._rule, Placeholders({**self.values, **others}))
 
     def place(self, line: int, column: int = 1, *, end: bool = False) -> _Place:
         """Where in the file a place of what is sent was written.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from migrator.durations import parse_duration
 from migrator.model import FLYWAY, NATIVE, Allow, Danger, Finding, Migration, Placeholders
@@ -42,6 +42,7 @@ class Script:
     floor: bool = False  #: True under a `-- migrator: floor` line
     allows: tuple[Allow, ...] = ()  #: under `-- migrator: allow` lines
     warnings: tuple[Finding, ...] = ()  #: what it does otherwise than a reader may expect
+    let_pass: Sequence[dict[str, Any]] = ()  #: what the gate found, and `allows` allow
     filled: Filled | None = None  #: the text with values in it, where it has placeholders
 
     @property
@@ -97,7 +98,7 @@ def understand(
     warnings += (Finding(migration.file, *EMPTY_OF_OTHERS),) if empty else ()
     warnings += _of_liquibase(migration)
     floor, more = _FLOOR in flags, (allows, warnings)
-    return Script(migration, *parts, *limits, not alone, requires, floor, *more, filled), ()
+    return Script(migration, *parts, *limits, not alone, requires, floor, *more, filled=filled), ()
 
 
 def has_undo(migration: Migration) -> bool:

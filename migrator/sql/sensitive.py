@@ -144,8 +144,12 @@ def literals(statement: str) -> Iterator[Literal]:
     A dollar quote counts behind a word too, where PostgreSQL takes it for a part of the word:
     PASSWORD$$hunter2$$.
     """
-    is_code = regex(_ROUTINE, re.IGNORECASE).match(statement) is not None
-    return _literals(statement, 0, len(statement), is_code=is_code)
+    return _literals(statement, 0, len(statement), is_code=runs_code(statement))
+
+
+def runs_code(statement: str) -> bool:
+    """Whether it is a DO block or makes a routine."""
+    return regex(_ROUTINE, re.IGNORECASE).match(statement) is not None
 
 
 def _literals(text: str, start: int, stop: int, *, is_code: bool) -> Iterator[Literal]:

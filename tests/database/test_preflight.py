@@ -149,10 +149,12 @@ def test_facts_are_void_once_the_file_or_an_earlier_one_has_changed(
     before = (folder / ".preflight" / "001_a.json").read_bytes()
     write_folder(folder, {"002_index.sql": "CREATE INDEX CONCURRENTLY a_note ON a (note);\n"})
     result = up(database.url, folder)
-    assert (result.code, result.applied) == (0, ["002_index", "003_c"]), "both are void"
-    assert [one["problem"] for one in result.of("plan.warning")] == [
-        "no pending file has facts that are valid, so nothing is known of what they do"
-    ]
+    assert (result.code, result.applied) == (17, []), "both are void, which may not pass"
+    [one] = result.report["findings"]
+    assert one["problem"] == (
+        "without valid facts, so nothing is known of what they do: 002_index.sql, 003_c.sql"
+    )
+    assert "`check --write`" in one["remedy"]
     facts(folder, server)
     assert stored(folder, "002_index")["facts"] == []
     assert (folder / ".preflight" / "001_a.json").read_bytes() == before
@@ -167,7 +169,44 @@ def test_facts_that_cannot_be_read_are_none(
 ) -> None:
     facts(write_folder(folder, INDEX), server)
     (folder / ".preflight" / "002_index.json").write_text(text)
-    assert up(database.url, folder).code == 0
+    assert up(database.url, folder).code == 17
+    assert up(database.url, folder, "warn").of("plan.warning") == []
+
+
+def test_a_file_without_facts_beside_others_is_named(
+    database: Database, folder: Path, server: Address
+) -> None:
+    facts(write_folder(folder, {"002_c.sql": "CREATE TABLE c (id int);\n"}), server)
+    write_folder(folder, {"003_d.sql": "CREATE TABLE d (id int);\n"})
+    refused = up(database.url, folder)
+    assert (refused.code, refused.applied) == (17, [])
+    assert [one["problem"] for one in refused.report["findings"]] == [
+        "without valid facts, so nothing is known of what they do: 003_d.sql"
+    ]
+    result = up(database.url, folder, "warn")
+    [said] = result.of("plan.warning")
+    assert (result.code, said["problem"]) == (0, refused.report["findings"][0]["problem"])
+
+
+FILLED = "-- migrator: placeholders\n"
+
+
+def test_facts_are_those_of_the_values_that_change_what_runs(
+    database: Database, folder: Path, server: Address
+) -> None:
+    """A table's name does; a string does not, and no digest of it is kept."""
+    text = f"{FILLED}CREATE INDEX ON ${{name}} (id);\nCREATE ROLE x PASSWORD '${{word}}';\n"
+    write_folder(folder, {"002_index.sql": f"{text}DROP ROLE x;\n"})
+    values = {"PLACEHOLDER_NAME": "b", "PLACEHOLDER_WORD": "hunter2"}
+    settings = {"SHADOW_DATABASE_URL": in_charge(server).url, **values}
+    assert run_job(None, folder, "check", "--write", **settings).code == 17
+    before = stored(folder, "002_index")
+    run_job(None, folder, "check", "--write", **{**settings, "PLACEHOLDER_WORD": "other"})
+    assert stored(folder, "002_index") == before
+    other = up(database.url, folder, **{**values, "PLACEHOLDER_NAME": "a"})
+    assert (other.code, "002_index.sql" in other.report["findings"][0]["problem"]) == (17, True)
+    charge = database.as_superuser().url
+    assert up(charge, folder, **{**values, "PLACEHOLDER_WORD": "other"}).code == 0
 
 
 def test_nothing_secret_is_in_the_facts(folder: Path, server: Address) -> None:
@@ -213,6 +252,23 @@ def test_what_a_file_allows_is_said_and_passes(
     assert result.code == 0
     [said] = result.of("plan.warning")
     assert said["problem"].endswith("; allowed: at night")
+    found = {"class": "scan", "relation": "public.a", "line": 3, "reason": "at night"}
+    query = "SELECT detail->'allowed' FROM schema_migrations_log WHERE version = '002_index'"
+    assert database.query(query) == [([found],)]
+    shown = run_job(database.url, folder, "history").stdout
+    words = "allowed line 3, class scan, reason at night, relation public.a"
+    assert words in " ".join(shown.split())
+
+
+def test_what_a_file_without_a_transaction_allows_is_in_the_log(
+    database: Database, folder: Path, server: Address
+) -> None:
+    text = '-- migrator: no-transaction\n-- migrator: allow scan a "at night"\n'
+    facts(write_folder(folder, {"002_r.sql": f"{text}REINDEX TABLE a;\n"}), server)
+    assert up(database.url, folder).code == 0
+    query = "SELECT detail->'allowed'->0->>'reason' FROM schema_migrations_log"
+    query += " WHERE version = '002_r' AND event = 'applied'"
+    assert database.query(query) == [("at night",)]
 
 
 def test_a_table_that_another_session_has_shut_is_measured_by_the_catalog(
