@@ -85,6 +85,12 @@ def _schema(text: str) -> str:
     return text
 
 
+def _role(text: str) -> str:
+    if text == "none":
+        raise ValueError("it must be the name of a role")
+    return text
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
@@ -155,6 +161,7 @@ SETTINGS = (
     Setting("MIGRATIONS_SCHEMA", _schema, "public", "the schema that holds the history"),
     Setting("HISTORY_READERS", _names, None, "roles that may read the history, comma-separated"),
     Setting("SEARCH_PATH", _schemas, None, "search_path for the files; else the login role's own"),
+    Setting("RUN_AS", _role, None, "the role that the files run as; else the login role"),
     Setting("CONNECT_TIMEOUT", parse_duration, "60s", "how long to try to connect, in all"),
     Setting("WAIT_TIMEOUT", parse_duration, "10min", "how long to wait for another runner; `wait`"),
     Setting("LOCK_TIMEOUT", parse_duration, "2s", "how long a statement may wait for a table lock"),
@@ -212,6 +219,7 @@ class Config:
     migrations_schema: str
     history_readers: tuple[str, ...]
     search_path: tuple[str, ...]
+    run_as: str | None
     connect_timeout: int
     wait_timeout: int
     lock_timeout: int

@@ -8,6 +8,7 @@ already, the catalog is asked: which names of the statement it has, and whose th
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 from migrator.apply.diagnosis import RunState, diagnose, discreet, refused_words
 from migrator.apply.remedies import CANCELLED, THERE, WORDED, Facts
 from migrator.apply.rights_rules import Names, Space, Thing
+from migrator.apply.run_as_rules import ROLE_REFUSED, role_query, unusable_role
 from migrator.errors import MigratorError, StoppedError
-from migrator.postgres.quoting import HERE, ISOLATION, identifier, literal
+from migrator.history.place import Place, as_role
+from migrator.postgres.quoting import HERE, ISOLATION, first, identifier, literal
 from migrator.postgres.refusal import NO_RIGHT
 from migrator.postgres.session import LostError, ServerError, Session
 
@@ -133,14 +136,38 @@ def explained(
     facts = Facts()
     if not refusal.raised:
         words = refused_words(message, refusal, answered) if refusal.sqlstate in WORDED else ()
-        facts = inquire(session, refusal, words, link.config.search_path)
+        path, run_as = link.config.search_path, link.config.run_as
+        facts = inquire(session, refusal, words, path, run_as)
     shown = discreet(message, refusal, answered, link.hide)
     found = diagnose(script, message, shown, answered, run_state, general_timeout_ms, facts)
     return shown, found
 
 
+def check_role(session: Session, _place: Place, role: str) -> None:
+    """Raise what a run would end with that may not SET ROLE; nothing stays."""
+    try:
+        session.send(first("/* migrator */", *as_role(role)))
+    except ServerError as error:
+        session.tidy()
+        if error.refusal.sqlstate not in ROLE_REFUSED:
+            raise
+        raise explained_role(session, role, error.refusal) from error
+
+
+def explained_role(session: Session, role: str, refusal: Refusal) -> MigratorError:
+    """The refusal of RUN_AS; no transaction is open."""
+    login, there = None, refusal.sqlstate == NO_RIGHT
+    with contextlib.suppress(ServerError, LostError, StoppedError):
+        [(login, there)] = session.send(first("/* migrator */", role_query(role)))
+    return unusable_role(role, refusal, login, there=there, server_version=session.server_version)
+
+
 def inquire(
-    session: Session, refusal: Refusal, words: Names = (), search_path: Sequence[str] = ()
+    session: Session,
+    refusal: Refusal,
+    words: Names = (),
+    search_path: Sequence[str] = (),
+    run_as: str | None = None,
 ) -> Facts:
     """What decides what to do about `refusal`, which left no transaction open."""
     try:
@@ -149,22 +176,23 @@ def inquire(
             timed_out = bool(text) and text != refusal.message
             return Facts((), timed_out, limit_ms, pooled=pid != session.backend_pid)
         if refusal.sqlstate in {NO_RIGHT, *THERE} and words:
-            found = session.send(_look(words, search_path))[0][0]
+            found = session.send(_look(words, search_path, run_as))[0][0]
             return _facts(words, found, session.server_version)
     except (ServerError, LostError, StoppedError):  # a stop is noticed again at once
         pass
     return Facts(words)
 
 
-def _look(words: Names, search_path: Sequence[str]) -> str:
+def _look(words: Names, search_path: Sequence[str], run_as: str | None) -> str:
     wanted = [
         {"place": place, "schema": parts[-2] if len(parts) > 1 else None, "name": parts[-1]}
         for place, parts in enumerate(words[:WORDS])
     ]
     path = ", ".join(map(identifier, search_path))
+    set_path = (f"SET LOCAL search_path TO {path}",) if path else ()
     return LOOK_NAMES.format(
         isolation=ISOLATION,
-        path=f"SET LOCAL search_path TO {path};\n" if path else "",
+        path="".join(f"{line};\n" for line in (*as_role(run_as), *set_path)),
         here=HERE,
         wanted=literal(json.dumps(wanted)),
         privileges=literal(WANTED),

@@ -441,6 +441,10 @@ class Run:
         self.find_sessions(scripts)
         if history.read_only:
             raise self.link.read_only()
+        if (role := self.config.run_as) is not None:
+            from migrator.apply.inquiry import check_role  # for those who use it
+
+            ask(self.link, partial(check_role, role=role))
         if history.complete:
             return
         from migrator.history.create import prepare_history  # seldom needed

@@ -182,6 +182,7 @@ class Flier:
             _chosen(script.lock_timeout_ms, self.link.config.lock_timeout),
             _chosen(script.statement_timeout_ms, self.link.config.statement_timeout),
             self.link.config.search_path,
+            self.link.config.run_as,
         )
 
     def _send(self, script: Script, messages: Iterator[Message]) -> int | None:
@@ -271,10 +272,15 @@ class Flier:
         self, script: Script, message: Message, error: ServerError, answered: int | None
     ) -> MigratorError:
         """What the refusal of a file's statement ends the run with; recorded in the log table."""
-        from migrator.apply.inquiry import explained  # needed only when a statement failed
+        from migrator.apply.inquiry import (
+            explained,  # needed only when a statement failed
+            explained_role,
+        )
         from migrator.history.misfit import is_misfit, misfit, names_ours
 
-        version = script.migration.version
+        version, run_as = script.migration.version, self.link.config.run_as
+        if run_as is not None and message.is_opened(answered):
+            return explained_role(self.link.connect(), run_as, error.refusal)
         general = self.link.config.statement_timeout
         refused = (script, message, error.refusal, answered, self.run_state(), general)
         refusal, found = explained(self.link, self.link.connect(), *refused)

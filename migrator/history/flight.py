@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from migrator.history.fence import DECLARE, Access, Owners, Table, Write
-from migrator.history.place import Limits, Place, marker, settings
+from migrator.history.place import Limits, Place, as_role, marker, settings
 from migrator.history.proof import keep, locks, untouched, writing
 from migrator.history.questions import asked
 from migrator.history.rows import MS, applied
@@ -126,6 +126,10 @@ class Message:
         A file may raise any SQLSTATE, those of ours too. Where nothing is known it is not.
         """
         return results is not None and 0 <= results - self.results_before <= self.statements
+
+    def is_opened(self, results: int | None) -> bool:
+        """Whether a refusal after `results` answers is of our statement right before the file."""
+        return results is not None and results == self.results_before - 1
 
     def is_closed(self, results: int | None) -> bool:
         """Whether a refusal after `results` answers is of our own closing half."""
@@ -268,6 +272,7 @@ def make_flight(
     before = [
         *opening(place, limits, script.migration.version, seen, tables=(*place.tables, *tables)),
         f"SET LOCAL search_path TO {path}",
+        *as_role(limits.run_as),
     ]
     closing = _closing(place, seen, (*(writes or applied(script, place)), *also))
     start = _join(before)

@@ -22,7 +22,7 @@ from migrator.history.flight import (
     still_locked,
     try_lock,
 )
-from migrator.history.place import Limits, Place, marker, settings
+from migrator.history.place import Limits, Place, as_role, marker, settings
 from migrator.history.proof import TAMPERED, keep, remains, untouched, writing
 from migrator.history.questions import asked
 from migrator.history.rows import MS, log_row
@@ -182,8 +182,14 @@ def fail(
 
 
 def atomic(
-    place: Place, version: str, number: int, digest: str, seen: str, way: Way = Way.FORTH
-) -> tuple[str, str]:
+    place: Place,
+    version: str,
+    number: int,
+    digest: str,
+    seen: str,
+    way: Way = Way.FORTH,
+    run_as: str | None = None,
+) -> tuple[list[str], str]:
     """What goes before and after a statement that is committed together with its outcome.
 
     Without BEGIN the whole message is one transaction; the server's ms come back. Refused with
@@ -195,9 +201,20 @@ def atomic(
     checks += _spent(SPENT)
     after = _recording(place, [_outcome(place, version, detail)], checks, SPENT_MS)
     return (
-        f"{statement_marker(place.run_id, version, number)}{kept};\n",
+        [f"{statement_marker(place.run_id, version, number)}{kept}", *as_role(run_as)],
         f"\n;\nSET CONSTRAINTS ALL IMMEDIATE;\n{after}",
     )
+
+
+def take_role(place: Place, role: str) -> str:
+    """Let the session run what follows as `role`; refused with ESCAPED when the lock is not ours.
+
+    For a statement that goes alone: until `drop_role`.
+    """
+    return f"{_message([do(_still_locked(place), DECLARE)])};\nSET ROLE {identifier(role)}"
+
+
+DROP_ROLE = "RESET ROLE"
 
 
 def drop_index(name: str) -> str:

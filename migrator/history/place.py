@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from migrator.history.fence import Table
-from migrator.postgres.quoting import KEEPALIVES, literal
+from migrator.postgres.quoting import KEEPALIVES, identifier, literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,17 @@ class Limits:
     lock_timeout: int = 2000
     statement_timeout: int = 0
     search_path: tuple[str, ...] = ()  #: empty: the login role's own
+    run_as: str | None = None  #: the role of a file's statements; None: the login role
 
 
 def marker(place: Place, what: str) -> str:
     """What each message of a run begins with: by it an observer finds its backend."""
     return f"/* migrator {what}, run {place.run_id} */"
+
+
+def as_role(role: str | None) -> tuple[str, ...]:
+    """What lets the statements behind it run as `role`, until their transaction ends."""
+    return () if role is None else (f"SET LOCAL ROLE {identifier(role)}",)
 
 
 def settings(place: Place, limits: Limits) -> list[str]:

@@ -23,6 +23,7 @@ from migrator.no_transaction.leftover_lock import free_lock, is_left
 from migrator.no_transaction.steps import escaped, outcome_of, tampered
 from migrator.plan.progress import Progress
 from migrator.postgres.session import LostError, ServerError
+from migrator.postgres.url import in_session_mode
 from migrator.sql.script import Script
 
 _T = TypeVar("_T")
@@ -80,6 +81,12 @@ class Hold:
             return self.session.send(take)
 
         [(self._holder,)] = persist(self.link, take_lock, (Cause.FULL, Cause.HELD))
+
+    @property
+    def keeps_session(self) -> bool:
+        """Whether no other client can have the session before we let go of it."""
+        direct = self._holder == self.session.backend_pid
+        return direct or in_session_mode(self.session.target) is not None
 
     @property
     def _outcome(self) -> str:

@@ -47,6 +47,7 @@ from migrator.history.proof import TAMPERED, UNWRITTEN
 from migrator.model import Event
 from migrator.no_transaction.hold import Hold, Rows
 from migrator.no_transaction.look import look
+from migrator.no_transaction.role import Role
 from migrator.no_transaction.settle import (
     Next,
     Sight,
@@ -135,6 +136,7 @@ class _Visit:
         self.version = script.migration.version
         self.hold = Hold(link, script, direction)
         self.place = self.hold.place
+        self.role = Role(self.hold)
         self.seen = ""  #: the head that the history must keep
         self.first = False  #: nothing is recorded yet
         self.lone = 0  #: the number of the statement that did not go in company
@@ -160,6 +162,7 @@ class _Visit:
             self.hold.progress = started
         self.hold.doubt = ""
         check_unchanged(self.script, self.hold.progress)
+        self.role.check()
         self.hold.session.hear = partial(self.link.tell_notice, self.version)
         for step in steps(self.script):
             if step.number not in self.hold.progress.done:
@@ -181,10 +184,13 @@ class _Visit:
         """One statement, from whatever state it was left in."""
         if step.effect.act is Act.SESSION:
             self._try(step, f"{step.text}\n;\n{UTF8}")
+            self.role.heed(step)
             return
         interrupted = self.hold.progress.interrupted
-        if interrupted is not None and self._settled(step, interrupted):
-            return
+        if interrupted is not None:
+            with self.role.kept():
+                if self._settled(step, interrupted):
+                    return
         if step.effect.act is Act.ATOMIC:
             try:
                 self._commit(step)
@@ -192,7 +198,7 @@ class _Visit:
             except _NotInCompanyError:  # what this file does not know of newer servers
                 step = replace(step, effect=Effect(Act.ASK))
                 self.lone = step.number
-        with self.hold.waiting_longer(self._may_wait(step.effect)):
+        with self.role.kept(), self.hold.waiting_longer(self._may_wait(step.effect)):
             self._begin(step)
             self._run(step)
 
@@ -285,10 +291,17 @@ class _Visit:
         """A statement that runs in a transaction, together with its outcome."""
         self.link.tell(Event("statement.started", "info", step.fields))
         before, after = journal.atomic(
-            self.place, self.version, step.number, step.sha256, self.seen, self.way
+            self.place,
+            self.version,
+            step.number,
+            step.sha256,
+            self.seen,
+            self.way,
+            self.role.name,
         )
+        start = "".join(f"{statement};\n" for statement in before)
         with self.hold.committing():
-            rows = self._try(step, before + step.text + after, len(before), 1)
+            rows = self._try(step, start + step.text + after, len(start), len(before))
         self._is_done(step, rows, How.RAN)
 
     def _conclude(self, step: FileStatement, how: How) -> None:
@@ -321,6 +334,8 @@ class _Visit:
             ours = {ESCAPED, UNTRUSTED, UNWRITTEN, TAMPERED}
             if error.refusal.sqlstate in ours and not message.blames_file(answered):
                 raise
+            if self.role.name is not None and message.is_opened(answered):
+                raise self.role.refused(error.refusal) from error
             if error.refusal.sqlstate == LOCK_REFUSED and self._may_wait(step.effect):
                 self.waited = time.monotonic() - began
             if error.refusal.sqlstate in CONTENTION:

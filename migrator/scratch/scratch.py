@@ -83,6 +83,7 @@ def _linked(run: Run, target: Target) -> Iterator[Link]:
         run.config,
         targets=(target,),
         history_readers=(),
+        run_as=None,  # the role may not be there, and the database is the login role's
         on_late=OnLate.APPLY,
         sync_supabase_history=False,
     )

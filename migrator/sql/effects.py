@@ -11,10 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from migrator.sql.statements import OTHER_MODE, Problem, Statement, StatementKind
 
+ROLE_TOKENS = 6  #: up to the name in `SELECT pg_catalog.set_config('role'`
 PART_CHARS = 3  #: of a value that may be a part of a name; a shorter one is one as a whole
 
 
@@ -82,6 +84,17 @@ def effect_of(text: str, kind: StatementKind) -> Effect | None:
         return reader.effect()
     except _UnreadableError:
         return None
+
+
+def sets_role(text: str) -> bool:
+    """Whether a statement that sets the session chooses the role that the next ones run as."""
+    tokens = list(islice(_tokens(text), ROLE_TOKENS))
+    words = [token.text.lower() for token in tokens]
+    if words[:1] in (["set"], ["reset"]):
+        chosen = [word for word in words[1:3] if word not in {"session", "local"}]
+        return chosen[:1] in (["role"], ["authorization"], ["session_authorization"])
+    settings = [token.text.lower() for token in tokens if token.kind == "string"]
+    return settings[:1] in (["role"], ["session_authorization"])
 
 
 def names(text: str) -> list[tuple[str, ...]]:

@@ -146,6 +146,12 @@ def test_the_history_lies_in_its_schema() -> None:
             Limits(search_path=("a", "b")), PLACE, 'SET LOCAL search_path TO "a", "b";', id="path"
         ),
         pytest.param(
+            Limits(run_as='a"b'),
+            PLACE,
+            'SET LOCAL search_path TO DEFAULT;\nSET LOCAL ROLE "a""b";',
+            id="the role, last",
+        ),
+        pytest.param(
             Limits(),
             Place("public", "it's me", RUN_ID, 150018),
             "SET LOCAL application_name = 'it''s me';",

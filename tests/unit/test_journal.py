@@ -22,6 +22,7 @@ from migrator.history.journal import (
     sha256,
     statement_marker,
     take_lock,
+    take_role,
 )
 from migrator.history.place import Limits
 from migrator.history.rows import accept, answer, applied, forget, rename_row
@@ -242,12 +243,20 @@ def test_an_outcome_is_timed_from_its_intent_if_it_ran_here(how: How, timed: boo
 
 def test_a_statement_that_can_commits_with_its_outcome() -> None:
     before, after = atomic(PLACE, "001_a", 1, sha256("SELECT 1"), SEEN)
-    assert before.startswith(statement_marker(RUN_ID, "001_a", 1) + "DO LANGUAGE plpgsql")
+    assert "".join(before).startswith(statement_marker(RUN_ID, "001_a", 1) + "DO LANGUAGE plpgsql")
     assert after.startswith(f"\n;\nSET CONSTRAINTS ALL IMMEDIATE;\n{OURS}")
     assert after.index("MG003") < after.index("'outcome'")
     assert SEEN in after
     assert "BEGIN;" not in after
     assert "COMMIT" not in after
+    with_role, _ = atomic(PLACE, "001_a", 1, sha256("SELECT 1"), SEEN, run_as='a"b')
+    assert with_role == [*before, 'SET LOCAL ROLE "a""b"']
+
+
+def test_a_session_takes_a_role_when_the_lock_is_its_own() -> None:
+    text = take_role(PLACE, 'a"b')
+    assert text.startswith(OURS)
+    assert text.index("MG003") < text.index('END $migrator$;\nSET ROLE "a""b"')
 
 
 def test_a_failure_is_recorded_without_asking_for_the_lock() -> None:
