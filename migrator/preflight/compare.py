@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from migrator.model import Danger
 from migrator.preflight.facts import LOCK_NAMES, NO_WRITES, NOBODY_ELSE, RANK, Fact
+from migrator.preflight.moment import Column, Moment, names_between
 
 ROW_CHANGES = frozenset({"UPDATE", "DELETE", "MERGE"})
 #: Statements that read and write rows; what they read in full is no scan behind a lock of theirs.
@@ -48,37 +49,6 @@ NEW_KEY = re.compile("^validating foreign key constraint ")
 
 
 @dataclass(frozen=True, slots=True)
-class Relation:
-    """A table, a view or an index at one moment."""
-
-    name: str  #: with its schema, as SQL writes it
-    kind: str  #: pg_class.relkind
-    filenode: int | None
-    table: int | None  #: of an index
-    scans: int = 0  #: of this transaction: sequential ones of a table, all of an index
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column at one moment."""
-
-    name: str
-    dropped: bool
-    required: bool  #: NOT NULL, and nothing gives it a value
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """What one question between two statements showed; by oid."""
-
-    relations: Mapping[int, Relation]
-    columns: Mapping[int, Mapping[int, Column]]
-    labels: Mapping[int, tuple[str, str]]  #: of enums: the type, the label
-    locks: Mapping[int, int]  #: the rank of our own strongest
-    counted: bool  #: track_counts is on
-
-
-@dataclass(frozen=True, slots=True)
 class Ran:
     """One statement that has run."""
 
@@ -94,33 +64,6 @@ class Ran:
 
 
 Ranked = tuple[Ran, Moment, Moment]
-
-
-def read_moment(found: Mapping[str, Any], before: Moment | None = None) -> Moment:
-    """The answer to `look_query.MOMENT_QUERY`; to CHANGES_QUERY upon the moment before.
-
-    What is locked and has no row any more was dropped.
-    """
-    locks: dict[int, int] = {}
-    for oid, mode in found["locks"] or ():
-        rank = _rank(mode)
-        locks[oid] = max(rank, locks.get(oid, rank))
-    untouched = {} if before is None else before.relations
-    relations = {oid: known for oid, known in untouched.items() if oid not in locks}
-    known_columns = {} if before is None else before.columns
-    columns = {oid: known for oid, known in known_columns.items() if oid not in locks}
-    columns |= {
-        int(oid): {int(number): Column(*values) for number, values in each.items()}
-        for oid, each in (found["columns"] or {}).items()
-    }
-    relations |= {int(oid): Relation(*values) for oid, values in (found["relations"] or {}).items()}
-    return Moment(
-        relations,
-        columns,
-        {int(oid): (kind, label) for oid, (kind, label) in (found["labels"] or {}).items()},
-        locks,
-        bool(found["counted"]),
-    )
 
 
 def may_rename_schemas(text: str) -> bool:
@@ -144,8 +87,9 @@ def read_facts(start: Moment, steps: Sequence[Ranked]) -> tuple[Fact, ...]:
     """All that the statements of one file did, in their order."""
     end = steps[-1][2] if steps else start
     found: list[tuple[int, Fact]] = []
+    shut_at: dict[int, int] = {}
     for step in steps:
-        said = list(_Statement(start, *step).facts())
+        said = list(_Statement(start, *step, shut_at).facts())
         slow = any(fact.danger in {Danger.SCAN, Danger.REWRITE} for _, fact in said)
         found += [pair for pair in said if not (slow and pair[1].danger is Danger.HELD)]
     kept = (fact for oid, fact in found if not _still_resolves(oid, fact, start, end))
@@ -207,8 +151,15 @@ def renamed(start: Moment, end: Moment) -> tuple[tuple[str, str], ...]:
 class _Statement:
     """One statement between two moments, in a file that began at `start`."""
 
-    def __init__(self, start: Moment, ran: Ran, before: Moment, after: Moment) -> None:
+    def __init__(
+        self, start: Moment, ran: Ran, before: Moment, after: Moment, shut_at: dict[int, int]
+    ) -> None:
+        """`shut_at` has the lines by which relations were shut, by oid; this one is added."""
         self.start, self.ran, self.before, self.after = start, ran, before, after
+        for oid, rank in after.locks.items():
+            if rank == RANK[NOBODY_ELSE]:
+                shut_at.setdefault(oid, ran.line)
+        self.shut_at = shut_at
         self.old = {
             oid: found
             for oid, found in start.relations.items()
@@ -249,6 +200,7 @@ class _Statement:
             lock or (NOBODY_ELSE if ran.alone else ""),
             also=self._shut_to_writers(oid),
             indexes=sum(found.table == oid for found in self.after.relations.values()),
+            names=names_between(self.before, self.after, oid),
             **more,
         )
         return oid, fact
@@ -363,7 +315,8 @@ class _Statement:
         for oid in shut[:1]:
             if read:
                 slow = tuple(self.old[other].name for other in read)
-                yield self._fact(oid, Danger.HELD, reads=slow)
+                oid, fact = self._fact(oid, Danger.HELD, reads=slow)
+                yield oid, replace(fact, names=(("line", str(self.shut_at[oid])),))
         next_ = (
             o for o, rank in self.after.locks.items() if rank == RANK[NOBODY_ELSE] and o not in shut
         )
@@ -395,12 +348,6 @@ def _has(moment: Moment, name: str, columns: set[str]) -> bool:
 
 def _names(columns: Iterable[Column]) -> set[str]:
     return {column.name for column in columns if not column.dropped}
-
-
-def _rank(mode: str) -> int:
-    """Of a mode as pg_locks has it: ShareUpdateExclusiveLock."""
-    words = re.findall("[A-Z][a-z]+", mode.removesuffix("Lock"))
-    return RANK.get(" ".join(words).upper(), 0)
 
 
 def _said(notices: Iterable[str]) -> Iterator[str]:

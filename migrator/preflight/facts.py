@@ -37,6 +37,8 @@ class Fact:
     indexes: int = 0  #: of `relation`
     sure: bool = True  #: False: PostgreSQL's own counters do not show it
     empties: bool = False  #: no row is left in `relation`
+    #: What the statement made or changed of it, by what a remedy calls it: index, constraint, …
+    names: tuple[tuple[str, str], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -52,6 +54,7 @@ class Fact:
             "indexes": self.indexes,
             "sure": self.sure,
             "empties": self.empties,
+            "names": dict(self.names),
         }
 
 
@@ -80,6 +83,7 @@ def as_fact(found: Mapping[str, Any]) -> Fact:
         int(found["indexes"]),
         bool(found["sure"]),
         bool(found["empties"]),
+        tuple((str(name), str(value)) for name, value in found["names"].items()),
     )
 
 

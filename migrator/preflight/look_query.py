@@ -19,14 +19,33 @@ SELECT pg_catalog.json_build_object(
   'relations', (SELECT pg_catalog.json_object_agg(c.oid, pg_catalog.json_build_array(
         pg_catalog.quote_ident(c.nspname) || '.' || pg_catalog.quote_ident(c.relname),
         c.relkind, pg_catalog.pg_relation_filenode(c.oid)::pg_catalog.int8,
-        i.indrelid::pg_catalog.int8, pg_catalog.pg_stat_get_xact_numscans(c.oid)))
+        i.indrelid::pg_catalog.int8, pg_catalog.pg_stat_get_xact_numscans(c.oid),
+        CASE WHEN i.indexprs IS NULL AND i.indpred IS NULL THEN
+          (SELECT coalesce(pg_catalog.string_agg(
+                    pg_catalog.quote_ident(a.attname), ', ' ORDER BY k.at), '')
+             FROM unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k (number, at)
+             JOIN pg_catalog.pg_attribute AS a
+               ON a.attrelid = i.indrelid AND a.attnum = k.number
+            WHERE k.at <= i.indnkeyatts) ELSE '' END,
+        coalesce(i.indisunique, false)))
       FROM ours AS c LEFT JOIN pg_catalog.pg_index AS i ON i.indexrelid = c.oid),
   'columns', (SELECT pg_catalog.json_object_agg(found.oid, found.columns) FROM (
       SELECT a.attrelid AS oid, pg_catalog.json_object_agg(a.attnum, pg_catalog.json_build_array(
           a.attname, a.attisdropped,
-          a.attnotnull AND NOT a.atthasdef AND a.attidentity = '')) AS columns
+          a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', a.attnotnull,
+          pg_catalog.format_type(a.atttypid, a.atttypmod))) AS columns
         FROM pg_catalog.pg_attribute AS a JOIN ours AS c ON c.oid = a.attrelid
        WHERE a.attnum > 0 AND c.relkind NOT IN ('i', 'I') GROUP BY 1) AS found),
+  'constraints', (SELECT pg_catalog.json_object_agg(k.oid, pg_catalog.json_build_array(
+        k.conrelid::pg_catalog.int8, pg_catalog.quote_ident(k.conname), k.contype, k.convalidated,
+        (SELECT coalesce(pg_catalog.string_agg(
+                  pg_catalog.quote_ident(a.attname), ', ' ORDER BY o.at), '')
+           FROM unnest(k.conkey) WITH ORDINALITY AS o (number, at)
+           JOIN pg_catalog.pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = o.number),
+        CASE k.contype WHEN 'f' THEN pg_catalog.pg_get_constraintdef(k.oid) ELSE '' END,
+        k.confrelid::pg_catalog.int8))
+      FROM pg_catalog.pg_constraint AS k JOIN ours AS c ON c.oid = k.conrelid
+     WHERE k.conparentid = 0 AND k.contype <> 't'),
   'labels', (SELECT pg_catalog.json_object_agg(e.oid, pg_catalog.json_build_array(
         pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(t.typname),
         e.enumlabel))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from migrator.model import Danger
 from migrator.preflight.facts import NO_WRITES, NOBODY_ELSE, RANK, Fact
 
@@ -12,68 +14,83 @@ INDEXES = (3_000_000.0, 300_000.0)
 MB = 1024.0 * 1024.0
 PAGE = "docs/best-practices.md"
 
+#: {0} is the relation; the other names are those of `Fact.names`, or NO_NAMES where it has none.
 NOT_NULL_18 = (
-    "Here: `ALTER TABLE {0} ADD CONSTRAINT name NOT NULL column NOT VALID`; in the next file: "
-    "`ALTER TABLE {0} VALIDATE CONSTRAINT name`."
+    "Here: `ALTER TABLE {0} ADD CONSTRAINT {proof} NOT NULL {column} NOT VALID`; in the next file: "
+    "`ALTER TABLE {0} VALIDATE CONSTRAINT {proof}`."
 )
 PROVE_NOT_NULL = (
-    "Here: `ALTER TABLE {0} ADD CONSTRAINT name CHECK (column IS NOT NULL) NOT VALID`; in the "
-    "next file: `ALTER TABLE {0} VALIDATE CONSTRAINT name`; then `SET NOT NULL`, which reads "
-    "nothing any more, and `DROP CONSTRAINT name`."
+    "Here: `ALTER TABLE {0} ADD CONSTRAINT {proof} CHECK ({column} IS NOT NULL) NOT VALID`; in the "
+    "next file: `ALTER TABLE {0} VALIDATE CONSTRAINT {proof}`; then `ALTER TABLE {0} ALTER COLUMN "
+    "{column} SET NOT NULL`, which reads nothing any more, and `DROP CONSTRAINT {proof}`."
 )
 PACKED = "Run `VACUUM {0}` without FULL, or pg_repack; or do it when nobody works."
 REPACK = (
     "Run `REPACK (CONCURRENTLY) {0}` in a no-transaction file; it is not MVCC-safe: to older "
     "snapshots the table looks empty."
 )
+EXCLUSION = (
+    "Do it while nobody writes {0}: an exclusion constraint has neither CONCURRENTLY nor NOT VALID."
+)
 SCANS = {
     "index": (
         "In a file of its own under `-- migrator: no-transaction`: "
-        "`CREATE INDEX CONCURRENTLY name ON {0} (columns)`."
+        "`CREATE {unique}INDEX CONCURRENTLY {index} ON {0} ({columns})`."
     ),
     "reindex": (
         "In a file of its own under `-- migrator: no-transaction`: "
         "`REINDEX TABLE CONCURRENTLY {0}`."
     ),
     "unique": (
-        "First `CREATE UNIQUE INDEX CONCURRENTLY name ON {0} (columns)` in a no-transaction file; "
-        "then `ALTER TABLE {0} ADD CONSTRAINT name UNIQUE USING INDEX name`. A primary key wants "
-        "NOT NULL proved before."
+        "First `CREATE UNIQUE INDEX CONCURRENTLY {constraint} ON {0} ({columns})` in a "
+        "no-transaction file; then `ALTER TABLE {0} ADD CONSTRAINT {constraint} {kind} USING INDEX "
+        "{constraint}`. A primary key wants NOT NULL proved before."
     ),
     "attach": (
         "First a CHECK of the partition's bounds on {0}, NOT VALID, and VALIDATE CONSTRAINT in "
         "the next file; then ATTACH PARTITION reads nothing."
     ),
     "validate": (
-        "Put `ALTER TABLE {0} VALIDATE CONSTRAINT name` into a file of its own: in this one an "
-        "earlier statement holds the table."
+        "Put `ALTER TABLE {table} VALIDATE CONSTRAINT {constraint}` into a file of its own: in "
+        "this one an earlier statement holds the table."
     ),
     "": (
-        "Here: `ALTER TABLE {0} ADD CONSTRAINT name … NOT VALID`; in the next file: "
-        "`ALTER TABLE {0} VALIDATE CONSTRAINT name`."
+        "Here: `ALTER TABLE {table} ADD CONSTRAINT {constraint} {definition} NOT VALID`; in the "
+        "next file: `ALTER TABLE {table} VALIDATE CONSTRAINT {constraint}`."
     ),
 }
 SAFE_WAYS = {
     Danger.HELD: (
-        "Put the statement that shuts {0} into a file of its own, which commits at once, and "
+        "Put the statement that shuts {0}{line} into a file of its own, which commits at once, and "
         "this one into the next."
     ),
     Danger.MASS: (
         "Change the rows in batches, each a transaction of its own, in a no-transaction file."
     ),
     Danger.FAILS: (
-        "Give the column a DEFAULT, or add it without NOT NULL, fill it, and set NOT NULL in a "
-        "later file."
+        "Give {column} a DEFAULT, or `ALTER TABLE {0} ADD COLUMN {column} {type}` without NOT "
+        "NULL, fill it, and set NOT NULL in a later file."
     ),
     Danger.DESTROY: (
         "Drop it one release after the last program that uses it is gone, and keep a copy of "
         "what may be wanted again."
     ),
-    Danger.BREAKS: (
-        "Add the new name beside the old one, and drop the old one in a later release; of a "
-        "table: a view with the old name, in the same file."
-    ),
     Danger.LOCKS: "Lock one busy table a file: put this statement into the next file.",
+}
+#: Of what is renamed, by what it is.
+BREAKS = {
+    "": (
+        "Keep the old name, in the same file: `CREATE VIEW {0} AS SELECT * FROM {new}`; drop the "
+        "view in a later release."
+    ),
+    "column": (
+        "Add the column {new} beside {old}, write both, and drop {old} in a later release, when no "
+        "program uses it."
+    ),
+    "label": (
+        "Add the label {new} beside {old} (`ALTER TYPE {0} ADD VALUE`), and use {old} no more in a "
+        "later release."
+    ),
 }
 ADVICE = {
     "key": "Add `CREATE INDEX ON {0} ({1})`.",
@@ -82,12 +99,13 @@ ADVICE = {
     "open": "Add `ALTER TABLE {0} ENABLE ROW LEVEL SECURITY`, or take the grant back.",
 }
 NEW_COLUMN = (
-    "Add a new column without a default, fill it in batches, and swap the names in a later release."
+    "Add a column beside {column}, without a default: `ALTER TABLE {0} ADD COLUMN {beside} "
+    "{type}`; fill it in batches, and swap the names in a later release."
 )
 REWRITE_REMEDIES = {
     "default": (
-        "Add the column without the default, then `ALTER COLUMN … SET DEFAULT`, and fill the old "
-        "rows in batches."
+        "`ALTER TABLE {0} ADD COLUMN {column} {type}` without the default, then `ALTER COLUMN "
+        "{column} SET DEFAULT …`, and fill the old rows in batches."
     ),
     "refresh": (
         "`REFRESH MATERIALIZED VIEW CONCURRENTLY {0}`, which needs a unique index without a WHERE."
@@ -96,23 +114,58 @@ REWRITE_REMEDIES = {
     "type": NEW_COLUMN,
     "": NEW_COLUMN,
 }
+#: Where the fact names nothing.
+NO_NAMES = {
+    **{"index": "name", "constraint": "name", "definition": "…", "kind": "UNIQUE"},
+    **{"columns": "…", "column": "column", "type": "type", "unique": "", "line": ""},
+}
 
 
 def safe_way(fact: Fact, server_version: int) -> str:
     """The safe way on a server of this version, as SQL where there is one."""
-    text = SAFE_WAYS.get(fact.danger, "")
     if fact.danger is Danger.ADVICE:
         about, _, detail = fact.what.partition(": ")
         return ADVICE[about].format(fact.relation, detail)
+    return _way(fact, server_version).format(fact.relation, **_names(fact))
+
+
+def _way(fact: Fact, server_version: int) -> str:
     if fact.danger is Danger.SCAN:
-        text = SCANS.get(fact.what, SCANS[""])
         if fact.what == "not null":
-            text = NOT_NULL_18 if server_version >= 180000 else PROVE_NOT_NULL
-    elif fact.danger is Danger.REWRITE:
-        text = REWRITE_REMEDIES.get(fact.what, REWRITE_REMEDIES[""])
+            return NOT_NULL_18 if server_version >= 180000 else PROVE_NOT_NULL
+        if fact.what == "unique" and dict(fact.names).get("kind") == "EXCLUDE":
+            return EXCLUSION
+        return SCANS.get(fact.what, SCANS[""])
+    if fact.danger is Danger.REWRITE:
         if fact.what == "vacuum":
-            text = REPACK if server_version >= 190000 else PACKED
-    return text.format(fact.relation)
+            return REPACK if server_version >= 190000 else PACKED
+        return REWRITE_REMEDIES.get(fact.what, REWRITE_REMEDIES[""])
+    if fact.danger is Danger.BREAKS:
+        return BREAKS.get(fact.what.partition(" ")[0], BREAKS[""])
+    return SAFE_WAYS[fact.danger]
+
+
+def _names(fact: Fact) -> dict[str, str]:
+    """The names that a remedy uses, as SQL writes them."""
+    found = {**NO_NAMES, "table": fact.relation, **dict(fact.names)}
+    column = dict(fact.names).get("column", "")
+    if fact.danger is Danger.FAILS and fact.what != column:
+        column, found["type"] = fact.what, NO_NAMES["type"]
+    found["column"] = _quoted(column) or NO_NAMES["column"]
+    found["beside"] = _quoted(f"{column}_new") if column else "name"
+    found["proof"] = _quoted(f"{column}_not_null") if column else "name"
+    found["unique"] = f"{found['unique']} ".lstrip()
+    found["line"] = f" (line {found['line']})" if found["line"] else ""
+    old, _, new = fact.what.partition(" renamed to ")
+    found["old"] = old.partition(" ")[2]
+    found["new"] = new or fact.what.removeprefix("renamed to ")
+    return found
+
+
+def _quoted(name: str) -> str:
+    """A name as SQL writes it."""
+    plain = re.fullmatch("[a-z_][a-z0-9_]*", name)
+    return name if plain or not name else '"' + name.replace('"', '""') + '"'
 
 
 def duration(fact: Fact, size: int | None, rows: int | None) -> tuple[float, float] | None:

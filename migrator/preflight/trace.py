@@ -18,18 +18,17 @@ from migrator.postgres.libpq import Notice
 from migrator.postgres.quoting import CLEAN, identifier
 from migrator.postgres.session import ServerError, Session
 from migrator.preflight.compare import (
-    Moment,
     Ran,
     Ranked,
     makes,
     may_rename_schemas,
     read_advice,
     read_facts,
-    read_moment,
     renamed,
 )
 from migrator.preflight.facts import Fact, Traced
 from migrator.preflight.look_query import CHANGES_QUERY, MOMENT_QUERY, STATE_QUERY
+from migrator.preflight.moment import Moment, read_moment
 from migrator.sql.own_transaction import taken_as_ours
 from migrator.sql.parts import Part, TextReader, lay_out
 from migrator.sql.script import Script

@@ -169,6 +169,39 @@ def test_what_is_allowed_passes_and_an_allow_that_meets_nothing_does_not(
     assert check(large, tmp_path, server).code == 10
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE INDEX orders_cust ON orders (customer_id, id);",
+        "CREATE UNIQUE INDEX ON orders (id, customer_id);",
+        "ALTER TABLE orders ADD CONSTRAINT u UNIQUE (customer_id, id);",
+        "ALTER TABLE orders ADD FOREIGN KEY (customer_id) REFERENCES customers;",
+        "ALTER TABLE orders ALTER COLUMN must2 SET NOT NULL;",
+        "ALTER TABLE orders RENAME TO purchases;",
+    ],
+)
+def test_the_remedy_can_be_typed(
+    large: Database, database: Database, tmp_path: Path, server: Address, sql: str
+) -> None:
+    """Its statements, one after the other, on a database that the earlier files made."""
+    write_folder(tmp_path, {"001_base.sql": BASE, "002_next.sql": sql + "\n"})
+    result = check(large, tmp_path, server, "--json")
+    assert result.code == 17, result.stderr + result.stdout
+    database.query(BASE)
+    for one in found(result):
+        written = re.findall("`([^`]+)`", one["remedy"])
+        statements = [text for text in written if text.split()[0] in {"ALTER", "CREATE"}]
+        assert statements, one["remedy"]
+        if one["class"] == "breaks":
+            database.query(sql)
+        for statement in statements:
+            database.query(statement)
+        drop = r"ALTER TABLE public.orders DROP CONSTRAINT \1"
+        for statement in statements if "KEY" in one["remedy"] else ():
+            if made := re.search(r"VALIDATE CONSTRAINT (\S+)", statement):
+                database.query(made.expand(drop))
+
+
 def test_the_files_that_a_branch_adds_are_checked(tmp_path: Path, server: Address) -> None:
     def git(*words: str) -> None:
         who = ["-c", "user.name=a", "-c", "user.email=a@b"]

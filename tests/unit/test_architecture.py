@@ -70,7 +70,7 @@ PURE = {
     ),
     *("history.at_work", "history.other_histories", "plan.repeatables", "sql.created"),
     *("history.misfit", "preflight.compare", "preflight.facts", "preflight.judge"),
-    *("preflight.look_query", "preflight.texts"),
+    *("preflight.look_query", "preflight.moment", "preflight.texts"),
     *("postgres.connect_failures", "postgres.quoting", "postgres.url", "scratch.snapshot"),
     *(
         "sql.effects",

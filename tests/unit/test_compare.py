@@ -10,18 +10,23 @@ import pytest
 
 from migrator.model import Danger
 from migrator.preflight.compare import (
-    Column,
-    Moment,
     Ran,
-    Relation,
     makes,
     may_rename_schemas,
     read_advice,
     read_facts,
-    read_moment,
     renamed,
 )
 from migrator.preflight.facts import RANK, Fact
+from migrator.preflight.moment import (
+    Column,
+    Constraint,
+    Moment,
+    Relation,
+    bare_name,
+    names_between,
+    read_moment,
+)
 
 ORDERS, ITEMS, KEY, VIEW, SUMS, TOAST_KEY, STATE = 1, 2, 3, 4, 5, 6, 90
 ID, NOTE = Column("id", False, False), Column("note", False, False)
@@ -281,6 +286,7 @@ def test_a_moment_is_read_upon_the_one_before() -> None:
                 "2": ["public.x", "r", 1, None],
             },
             "columns": {"1": {"1": ["id", False, False]}, "2": {"1": ["id", False, False]}},
+            "constraints": {"7": [2, "x_key", "u", True]},
             "labels": {"90": ["public.state", "new"]},
             "locks": [[1, "AccessShareLock"], [1, "AccessExclusiveLock"], [1, "RowShareLock"]],
             "counted": True,
@@ -288,10 +294,12 @@ def test_a_moment_is_read_upon_the_one_before() -> None:
     )
     assert first.locks == {1: RANK[ALL]}
     assert first.labels == {90: ("public.state", "new")}
-    nothing = dict.fromkeys(("relations", "columns", "labels", "locks"))
+    assert first.constraints == {7: Constraint(2, "x_key", "u", True)}
+    nothing = dict.fromkeys(("relations", "columns", "constraints", "labels", "locks"))
     later = read_moment({**nothing, "locks": [[2, "ShareLock"]], "counted": False}, first)
     assert later.relations == {1: Relation("public.orders", "r", 11, None)}
     assert later.columns == {1: {1: ID}}
+    assert later.constraints == {}
     assert not later.counted
 
 
@@ -371,3 +379,39 @@ def test_advice_is_about_the_statement_that_made_the_table_or_its_key() -> None:
     ):
         [fact] = read_advice(state(t1=NEW), with_key, steps)
         assert (fact.line, fact.words) == (line, words)
+
+
+def test_the_names_are_those_of_what_a_statement_made_or_changed() -> None:
+    def names(**changes: Any) -> dict[str, str]:
+        return dict(names_between(START, replace(START, **changes), ORDERS))
+
+    def constraint(*values: Any) -> dict[str, str]:
+        return names(constraints={7: Constraint(*values)})
+
+    index = Relation('public."Odd.i"', "i", 17, ORDERS, 0, "note", unique=True)
+    found = names(relations={**START.relations, 50: index})
+    assert found == {"index": '"Odd.i"', "columns": "note", "unique": "UNIQUE"}
+    assert names(relations={**START.relations, 50: replace(index, unique=False)}).keys() == {
+        *("index", "columns"),
+    }
+    key = constraint(ITEMS, "k", "f", True, "id", "FOREIGN KEY …", ORDERS)
+    assert (key["table"], key["kind"]) == ("public.items", "FOREIGN KEY")
+    assert constraint(ITEMS, "c", "c", True) == {}
+    assert constraint(ORDERS, "n", "n", True) == {}
+    typed = {
+        **START.columns,
+        ORDERS: {1: replace(ID, type="bigint"), 2: replace(NOTE, dropped=True)},
+    }
+    assert names(columns=typed) == {"column": "id", "type": "bigint"}
+
+
+def test_a_constraint_that_becomes_valid_is_named() -> None:
+    kept = Constraint(ORDERS, "c", "c", validated=False)
+    before = replace(START, constraints={7: kept})
+    assert names_between(before, before, ORDERS) == ()
+    after = replace(START, constraints={7: replace(kept, validated=True)})
+    assert dict(names_between(before, after, ORDERS))["constraint"] == "c"
+
+
+def test_a_name_without_its_schema() -> None:
+    assert [bare_name(name) for name in ("a.b", 'a."b.c"', "b", "")] == ["b", '"b.c"', "b", ""]

@@ -139,10 +139,77 @@ def test_a_rewrite_takes_longer_than_a_read_and_indexes_add_to_it() -> None:
 @pytest.mark.parametrize(
     ("danger", "what", "part"),
     [
-        (Danger.REWRITE, "type", "Add a new column without a default"),
+        (Danger.REWRITE, "type", "Add a column beside column, without a default"),
         (Danger.REWRITE, "storage", "Do it while nobody uses public.orders"),
         (Danger.HELD, "", "Put the statement that shuts public.orders into a file of its own"),
     ],
 )
 def test_the_safe_way_names_the_table_where_it_can(danger: Danger, what: str, part: str) -> None:
     assert part in safe_way(replace(FACT, danger=danger, what=what), 150018)
+
+
+@pytest.mark.parametrize(
+    ("danger", "what", "names", "part"),
+    [
+        (
+            Danger.SCAN,
+            "index",
+            {"index": "i", "columns": "a, b"},
+            "CONCURRENTLY i ON public.orders (a, b)",
+        ),
+        (
+            Danger.SCAN,
+            "index",
+            {"index": "i", "unique": "UNIQUE"},
+            "CREATE UNIQUE INDEX CONCURRENTLY i",
+        ),
+        (
+            Danger.SCAN,
+            "unique",
+            {"constraint": "u", "kind": "PRIMARY KEY"},
+            "u PRIMARY KEY USING INDEX u",
+        ),
+        (
+            Danger.SCAN,
+            "unique",
+            {"constraint": "u", "kind": "EXCLUDE"},
+            "while nobody writes public.orders",
+        ),
+        (
+            Danger.SCAN,
+            "validate",
+            {"constraint": "c"},
+            "`ALTER TABLE public.orders VALIDATE CONSTRAINT c`",
+        ),
+        (
+            Danger.SCAN,
+            "foreign key",
+            {"constraint": "k", "table": "public.items"},
+            "TABLE public.items ADD CONSTRAINT k",
+        ),
+        (Danger.SCAN, "not null", {"column": 'A"b'}, '"A""b" SET NOT NULL'),
+        (Danger.REWRITE, "type", {"column": "qty", "type": "bigint"}, "ADD COLUMN qty_new bigint"),
+        (
+            Danger.REWRITE,
+            "default",
+            {"column": "at", "type": "date"},
+            "ADD COLUMN at date` without",
+        ),
+        (Danger.FAILS, "must", {"column": "other", "type": "int"}, "ADD COLUMN must type`"),
+        (Danger.FAILS, "must", {"column": "must", "type": "int"}, "ADD COLUMN must int`"),
+        (Danger.HELD, "", {"line": "2"}, "that shuts public.orders (line 2) into"),
+        (
+            Danger.BREAKS,
+            "renamed to public.o",
+            {},
+            "`CREATE VIEW public.orders AS SELECT * FROM public.o`",
+        ),
+        (Danger.BREAKS, "column a renamed to b", {}, "Add the column b beside a,"),
+        (Danger.BREAKS, "label a renamed to b", {}, "Add the label b beside a "),
+    ],
+)
+def test_the_safe_way_uses_the_names_of_the_file(
+    danger: Danger, what: str, names: dict[str, str], part: str
+) -> None:
+    fact = replace(FACT, danger=danger, what=what, names=tuple(names.items()))
+    assert part in safe_way(fact, 150018)

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from migrator.model import Allow, Danger
-from migrator.preflight.compare import Column, Moment, Ran, Relation, read_facts
+from migrator.preflight.compare import Ran, read_facts
 from migrator.preflight.facts import RANK, Fact, Traced, as_fact
 from migrator.preflight.judge import Size, Sizes, judge_files
+from migrator.preflight.moment import Column, Moment, Relation
 from migrator.preflight.texts import safe_way
 
 TABLE = Relation("public.orders", "r", 1, None)
