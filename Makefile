@@ -138,6 +138,10 @@ bench: $(VENV)/.dev ## measure the job beside psql on a throw-away server; asser
 bench-check: $(VENV)/.dev ## measure what check finds, misses and costs, beside squawk from npm
 	@$(BIN)/python -m bench.check
 
+.PHONY: bench-fleet
+bench-fleet: $(VENV)/.dev ## measure 1,000 databases, beside shell loops around the job and dbmate: ARGS='--databases 100'
+	@$(BIN)/python -m bench.fleet $(ARGS)
+
 .PHONY: image
 image: ## build the image, TARGET=runner for the job alone; BUILD_CA=bundle.pem behind a TLS proxy
 	docker build --tag $(IMAGE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \

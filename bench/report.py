@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from migrator import __version__
+from tests.postgres import binary, run_as_plain_user
+
+
+def title(name: str) -> str:
+    """What was measured, by which releases, and when."""
+    version = run_as_plain_user([str(binary("postgres")), "--version"], directory=Path("/"))
+    facts = (
+        f"migrator {__version__}",
+        f"Python {platform.python_version()}",
+        version.stdout.strip(),
+        f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}",
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+    )
+    return f"# {name}\n\n{', '.join(facts)}.\n"
 
 
 def section(title: str, method: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -7,20 +7,17 @@ printed beside the figures and never enforced.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.ground import Ground
 from bench.measure import FailedError
 from bench.questions import bulk, growth, image, instructions, memory, no_op, scanner, tracking
-from migrator import __version__
-from tests.postgres import NoServerError, Server, binary, run_as_plain_user
+from bench.report import title
+from tests.postgres import NoServerError, Server
 
 
 def main() -> int:
@@ -44,25 +41,13 @@ def _ask(questions: list[Callable[[Ground], str]], place: Path) -> None:
     server = Server.create(place / "server", durable=False)
     server.start()
     try:
-        print(_title(), flush=True)
+        print(title("Bench"), flush=True)
         ground = Ground(server, place)
         for question in questions:
             print(question(ground), flush=True)
     finally:
         server.remove()
     print(f"Measured in {time.monotonic() - started:.0f} s.")
-
-
-def _title() -> str:
-    version = run_as_plain_user([str(binary("postgres")), "--version"], directory=Path("/"))
-    facts = (
-        f"migrator {__version__}",
-        f"Python {platform.python_version()}",
-        version.stdout.strip(),
-        f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}",
-        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-    )
-    return f"# Bench\n\n{', '.join(facts)}.\n"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -109,6 +109,9 @@ Gate = Callable[["Run", Sequence[Script], Sequence[Migration]], None]
 #: (link, script, the history as it was seen, what goes along with the file's row) -> what was done
 Alone = Callable[[Link, Script, Collection[tuple[str, str | None]], Sequence[Write]], Done]
 
+#: (words, environment, where its output goes) -> the number of a process of the same job
+Start = Callable[[Sequence[str], Mapping[str, str], int], int]
+
 
 @dataclass
 class Run:
@@ -122,8 +125,9 @@ class Run:
     #: about; True where nobody does.
     ask: Callable[[str, dict[str, Any]], bool] = field(default=lambda _question, _shown: True)
     gate: Gate | None = None  #: what is pending goes through it once, before the first flight
-    #: What a process of the same job is given: `fleet` starts some.
+    #: What a process of the same job is given, and how one is started: `fleet` starts some.
     environment: Callable[[], dict[str, str]] = dict
+    start: Start = field(default=lambda _words, _environment, _output: 0)
     direction: Direction = field(default_factory=Applying)
     applied: list[Done] = field(default_factory=list)
     rolled_back: list[Done] = field(default_factory=list)

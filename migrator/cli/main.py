@@ -164,7 +164,10 @@ class _Job:
         watch = Watch(config.deadline / 1000 if config.deadline else None)
         link = Link(config, self.run_id, _runner(self.environment), watch, tell)
         link.targets_again = self._targets_again
-        self.run = Run(config, link, self.started_at, alone, self.ask, preflight, self._environment)
+        self.run = Run(
+            *(config, link, self.started_at, alone, self.ask, preflight),
+            *(self._environment, _start),
+        )
         if self.stopped_by:
             watch.stop(self.stopped_by)
         _announce(self.command, config, tell)
@@ -271,6 +274,12 @@ def _drawn(answer: dict[str, Any]) -> dict[str, Any]:
     from migrator.cli.graph import mermaid
 
     return {**answer, "graph": mermaid(answer["graph"])}
+
+
+def _start(words: Sequence[str], environment: Mapping[str, str], output: int) -> int:
+    from migrator.cli.process import start_process  # for `fleet`
+
+    return start_process(main, words, environment, output)
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import selectors
-import subprocess
-import sys
+import signal
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,27 +154,17 @@ class _Processes:
 
     run: Run
     what: str
-    running: dict[int, tuple[Member, subprocess.Popen[bytes], list[bytes]]] = field(
-        default_factory=dict
-    )
+    #: by the end of the pipe that each writes to: whose it is, its number, what it has said
+    running: dict[int, tuple[Member, int, list[bytes]]] = field(default_factory=dict)
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
 
     def __enter__(self) -> _Processes:
-        self._shared = {
-            **self.run.environment(),
-            **{"PYTHONPATH": os.pathsep.join(place or "." for place in sys.path)},
-        }
+        self._shared = self.run.environment()
         return self
 
     def start(self, member: Member) -> None:
         place, end = os.pipe()
-        process = subprocess.Popen(  # noqa: S603 - this interpreter, with this package
-            [sys.executable, "-P", "-m", "migrator", self.what, "--json"],
-            env=environment_of(member, self._shared),
-            stdin=subprocess.DEVNULL,
-            stdout=end,
-            stderr=end,
-        )
+        process = self.run.start([self.what, "--json"], environment_of(member, self._shared), end)
         os.close(end)
         self.running[place] = (member, process, [])
         self._selector.register(place, selectors.EVENT_READ)
@@ -188,17 +177,23 @@ class _Processes:
             if piece := os.read(key.fd, CHUNK):
                 said.append(piece)
                 continue
-            self._selector.unregister(key.fd)
-            del self.running[key.fd]
-            os.close(key.fd)
-            text = b"".join(said).decode(errors="replace")
-            yield read_outcome(member, process.wait(), text)
+            code = self._forget(key.fd, process)
+            yield read_outcome(member, code, b"".join(said).decode(errors="replace"))
 
-    def __exit__(self, *_: object) -> None:
-        for _member, process, _said in self.running.values():
-            process.terminate()
-        for place, (_member, process, _said) in self.running.items():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_SECONDS)
-            os.close(place)
+    def __exit__(self, *_error: object) -> None:
+        for _, started, _ in self.running.values():
+            os.kill(started, signal.SIGTERM)
+        ends = time.monotonic() + STOP_SECONDS
+        while self.running and (left := ends - time.monotonic()) > 0:
+            for key, _ in self._selector.select(left):
+                _member, process, _said = self.running[key.fd]
+                if not os.read(key.fd, CHUNK):
+                    self._forget(key.fd, process)
         self._selector.close()
+
+    def _forget(self, place: int, process: int) -> int:
+        """The exit code of a process that has closed its streams, as a shell has it."""
+        self._selector.unregister(place)
+        del self.running[place]
+        os.close(place)
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])

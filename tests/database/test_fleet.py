@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,8 @@ from tests.conftest import Database
 from tests.job import Job, Result, run_job, until
 
 FILES = {"001_a.sql": "CREATE TABLE a ();", "002_b.sql": "CREATE TABLE b ();"}
+#: Who waits for a lock.
+WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname LIKE %s"
 PASSWORD = "s3cret-of-the-fleet"
 
 
@@ -136,11 +141,66 @@ def test_a_stop_ends_the_processes_too(
     asleep = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname LIKE %s"
     until(lambda: len(database.query(asleep, f"{database.dbname}_%")) == 4)
     arguments = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
-    assert "migrator up --json" in arguments
+    assert "fleet up --targets" in arguments
     assert PASSWORD not in arguments
     job.process.send_signal(signal.SIGTERM)
     assert job.result().code == 23
     until(lambda: not database.query(asleep, f"{database.dbname}_%"))
+
+
+def test_a_process_that_is_killed_is_one_of_the_failures(
+    database: Database, tenants: Sequence[str], tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path / "m", {"001_a.sql": "LOCK held", "002_b.sql": "SELECT 1"})
+    for name in tenants:
+        Database(database.server, name, database.user, database.password).query(
+            "CREATE TABLE held ()"
+        )
+    held = Database(database.server, tenants[1], database.user, database.password)
+    with closing(held.connect()) as other, other.cursor() as cursor:
+        other.autocommit = False
+        cursor.execute("LOCK held")
+        targets = listed(database, tenants, tmp_path)
+        job = Job(None, folder, "fleet", "up", "--targets", targets, LOCK_TIMEOUT="0")
+        children = Path(f"/proc/{job.process.pid}/task/{job.process.pid}/children")
+        until(lambda: len(database.query(WAITING, f"{database.dbname}_%")) == 1)
+        until(lambda: len(children.read_text().split()) == 1)
+        os.kill(int(children.read_text()), signal.SIGKILL)
+        result = job.result()
+    codes = {f"t{n}": 23 if n == 1 else 0 for n in range(5)}
+    assert (result.code, ended(result)) == (23, codes)
+
+
+def test_a_process_has_all_that_it_imports_from_the_first(
+    database: Database, tmp_path: Path
+) -> None:
+    """What is forked would import it once for each database."""
+    write_folder(tmp_path, FILES)
+    script = """
+import os, sys
+from migrator.cli.main import main
+from migrator.cli.process import start_process
+
+def told(words, environment, out, err):
+    before = set(sys.modules)
+    code = main(words, environment, out, err)
+    err.write(" ".join(name for name in set(sys.modules) - before if "." in name))
+    err.flush()
+    return code
+
+os.waitpid(start_process(told, ["up"], dict(os.environ), 2), 0)
+"""
+    settings = {"DATABASE_URL": database.url, "MIGRATIONS_DIR": str(tmp_path)}
+    quiet = {"TERMINATION_LOG": os.devnull, "LOG_FORMAT": "json", "LOG_LEVEL": "error"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PATH": os.environ["PATH"], **settings, **quiet},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    assert database.query("SELECT count(*) FROM schema_migrations") == [(2,)]
 
 
 @pytest.mark.parametrize(
