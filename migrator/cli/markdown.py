@@ -38,29 +38,23 @@ def as_markdown(answer: dict[str, Any]) -> str:
 
 def fleet_as_markdown(answer: dict[str, Any]) -> str:
     """What `fleet` answers: how many at which version, which failed and why, which are behind."""
-    outcomes = answer["outcomes"]
-    counts = ("members", "done", "failed", "behind", "left")
-    rows = [[text(name.replace("_", " ")), str(answer[name])] for name in counts]
-    versions = [[code(v["version"]), str(v["members"])] for v in answer["versions"]]
-    failed = [
-        [code(o["name"]), str(o["exit_code"]), text(o["outcome"]), text(o["error"])]
-        for o in outcomes
-        if o["exit_code"]
-    ]
-    behind = [
-        [code(o["name"]), code(o["current"]), str(len(o["pending"]))]
-        for o in outcomes
-        if o["pending"] and not o["exit_code"]
-    ]
+    failed = [one for one in answer["outcomes"] if one["exit_code"]]
+    done = [one for one in answer["outcomes"] if not one["exit_code"]]
+    behind = [one for one in done if one["pending"]]
+    blocked = [one for one in done if one["verdict"]]
     parts = [
         "# Migrations of the fleet\n",
-        _table(["fact", "value"], rows),
+        _table(("", ""), ([text(name), str(answer[name])] for name in _COUNTS)),
         "## Versions\n",
-        _table(["version", "members"], versions),
+        _table(_VERSION, ([code(v["version"]), str(v["members"])] for v in answer["versions"])),
         "## Failed\n",
-        _table(["member", "code", "outcome", "error"], failed),
+        _table(_FAILED, map(_failed, failed)),
+        "## Would fail\n",
+        _table(_BLOCKED, ([*_who(one), text(one["verdict"])] for one in blocked)),
         "## Behind\n",
-        _table(["member", "version", "pending"], behind),
+        _table(_BEHIND, map(_behind, behind)),
+        "## Not run\n",
+        _table(("member",), ([code(name)] for name in answer["not_run"])),
     ]
     return "\n".join(parts)
 
@@ -107,6 +101,27 @@ _FINDING = ("file", "line", "problem", "what to do")
 _DIRTY = ("version", "done", "interrupted")
 _MIGRATION = ("version", "state", "kind", "applied at", "ms")
 _LOG = ("at", "event", "version", "runner", "ms", "why", "detail")
+
+
+_COUNTS = ("members", "done", "failed", "behind", "left")
+_VERSION = ("version", "members")
+_FAILED = ("member", "version", "code", "outcome", "why", "what to do")
+_BLOCKED = ("member", "version", "why")
+_BEHIND = ("member", "version", "pending", "first of them")
+
+
+def _who(member: dict[str, Any]) -> list[str]:
+    return [code(member["name"]), code(member["current"])]
+
+
+def _failed(member: dict[str, Any]) -> list[str]:
+    why = [text(member[name] or "") for name in ("outcome", "error", "remedy")]
+    return [*_who(member), str(member["exit_code"]), *why]
+
+
+def _behind(member: dict[str, Any]) -> list[str]:
+    pending = member["pending"]
+    return [*_who(member), str(len(pending)), code(pending[0])]
 
 
 def _finding(found: dict[str, Any]) -> list[str]:

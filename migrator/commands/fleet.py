@@ -88,7 +88,7 @@ def fleet(
             level = "error" if outcome.exit_code else "info"
             run.link.tell(Event("member.finished", level, outcome.as_dict()))
     finally:
-        found = summary(outcomes, len(members))
+        found = summary(outcomes, [member.name for member in members])
         run.shown, run.outcome = found, fleet_in_words(found, what)
     code = worst(outcomes)
     if code:

@@ -16,6 +16,7 @@ from migrator.postgres.url import read_url
 WHATS = ("up", "status", "verify")
 #: A result that is no answer of ours: the process was killed, as by the OOM killer; or a bug.
 KILLED, BUG = 23, 1
+WOULD_FAIL = "`up` would end with "  #: so begins the outcome of such a `status`
 #: Of what a process wrote that is no result, so much is kept.
 KEPT_CHARS = 2_000
 
@@ -41,6 +42,7 @@ class Outcome:
     error: str | None = None  #: its message
     remedy: str | None = None
     duration_ms: int = 0
+    verdict: str | None = None  #: what `up` would fail with, as `status` has it
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -53,6 +55,7 @@ class Outcome:
             "error": self.error,
             "remedy": self.remedy,
             "duration_ms": self.duration_ms,
+            "verdict": self.verdict,
         }
 
 
@@ -134,6 +137,7 @@ def read_outcome(member: Member, code: int, text: str) -> Outcome:
             error.get("message"),
             error.get("remedy"),
             result["duration_ms"],
+            result["verdict"] if result["outcome"].startswith(WOULD_FAIL) else None,
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         killed = code < 0 or code > 128
@@ -154,21 +158,24 @@ def worst(outcomes: Sequence[Outcome]) -> int:
     return min((o.exit_code for o in outcomes if o.exit_code), default=0)
 
 
-def summary(outcomes: Sequence[Outcome], all_of_them: int) -> dict[str, Any]:
-    """How many are at which version, which failed and why, which are behind."""
+def summary(outcomes: Sequence[Outcome], names: Sequence[str]) -> dict[str, Any]:
+    """How many are at which version, which failed and why, which are behind, which were not run."""
     failed = [o for o in outcomes if o.exit_code]
-    versions = Counter(o.current or "" for o in outcomes if not o.exit_code)
+    versions = Counter(o.current or "" for o in outcomes if o.current or not o.exit_code)
+    ran = {o.name for o in outcomes}
+    left = [name for name in names if name not in ran]
     return {
-        "members": all_of_them,
+        "members": len(names),
         "done": len(outcomes) - len(failed),
         "failed": len(failed),
-        "left": all_of_them - len(outcomes),
+        "left": len(left),
         "behind": sum(1 for o in outcomes if not o.exit_code and o.pending),
         "versions": [
             {"version": version or None, "members": count}
             for version, count in sorted(versions.items())
         ],
         "outcomes": [o.as_dict() for o in outcomes],
+        "not_run": left,
     }
 
 

@@ -111,6 +111,12 @@ def result(**more: Any) -> str:
             Outcome("a", 15, "1 applied", "002_b", ("002_b",), (), "m", "R.", 7),
             id="failed",
         ),
+        pytest.param(
+            0,
+            result(outcome="`up` would end with 11", verdict="V."),
+            Outcome("a", 0, "`up` would end with 11", "002_b", ("002_b",), (), None, None, 7, "V."),
+            id="would fail",
+        ),
     ],
 )
 def test_the_result_is_the_last_line(code: int, text: str, outcome: Outcome) -> None:
@@ -140,21 +146,66 @@ def test_the_worst_is_what_must_be_fixed_first() -> None:
 
 
 def test_a_summary_says_how_many_are_where() -> None:
-    found = summary([DONE, BEHIND, FAILED, LOCKED, Outcome("e", 0, "")], 6)
+    drifted = Outcome("e", 0, "", None, verdict="`up` would end with 11: changed.")
+    found = summary([DONE, BEHIND, FAILED, LOCKED, drifted], ["a", "b", "c", "d", "e", "f"])
     assert {k: v for k, v in found.items() if k != "outcomes"} == {
-        **{"members": 6, "done": 3, "failed": 2, "left": 1, "behind": 1},
+        **{"members": 6, "done": 3, "failed": 2, "left": 1, "behind": 1, "not_run": ["f"]},
         "versions": [
             {"version": None, "members": 1},
-            {"version": "001_a", "members": 1},
+            {"version": "001_a", "members": 2},
             {"version": "002_b", "members": 1},
         ],
     }
     said = "2 of 6 failed, 3 of 6 done by `up`, 1 behind, 1 left for the next run"
     assert fleet_in_words(found, "up") == said
-    assert fleet_in_words(summary([DONE], 1), "up") == "1 of 1 done by `up`"
-    page = fleet_as_markdown(found)
-    assert "| `c` | 15 | rolled back | no table |" in page
-    assert "| `b` | `001_a` | 1 |" in page
+    assert fleet_in_words(summary([DONE], ["a"]), "up") == "1 of 1 done by `up`"
+    assert fleet_as_markdown(found) == PAGE
+
+
+PAGE = """\
+# Migrations of the fleet
+
+|  |  |
+| --- | --- |
+| members | 6 |
+| done | 3 |
+| failed | 2 |
+| behind | 1 |
+| left | 1 |
+
+## Versions
+
+| version | members |
+| --- | --- |
+|  | 1 |
+| `001_a` | 2 |
+| `002_b` | 1 |
+
+## Failed
+
+| member | version | code | outcome | why | what to do |
+| --- | --- | --- | --- | --- | --- |
+| `c` | `001_a` | 15 | rolled back | no table | Fix it. |
+| `d` |  | 21 | nothing was changed | held |  |
+
+## Would fail
+
+| member | version | why |
+| --- | --- | --- |
+| `e` |  | `up` would end with 11: changed. |
+
+## Behind
+
+| member | version | pending | first of them |
+| --- | --- | --- | --- |
+| `b` | `001_a` | 1 | `002_b` |
+
+## Not run
+
+| member |
+| --- |
+| `f` |
+"""
 
 
 def test_a_failure_is_said_with_its_code_and_remedy() -> None:
