@@ -10,7 +10,7 @@ from typing import Any
 
 from migrator.durations import parse_duration
 from migrator.errors import ConfigError
-from migrator.model import Placeholders
+from migrator.model import Phase, Placeholders
 from migrator.postgres.url import Target, read_environment, read_url
 
 
@@ -177,6 +177,7 @@ SETTINGS = (
     Setting("ON_DRIFT", _choice(OnFinding), "fail", "an applied file has changed: fail or warn"),
     Setting("ON_MISSING", _choice(OnFinding), None, "an applied file is gone: fail or warn"),
     Setting("ON_LATE", _choice(OnLate), "fail", "a late file: fail, apply or skip"),
+    Setting("PHASE", _choice(Phase), None, "which files run: pre, post or all [all; `wait`: pre]"),
     Setting("PREFLIGHT", _choice(Preflight), "warn", "harm to tables in use: off, warn or fail"),
     Setting("PREFLIGHT_SIZE", _size, "10MB", "from this size on a table counts as big"),
     Setting(
@@ -230,6 +231,7 @@ class Config:
     on_drift: OnFinding
     on_missing: OnFinding | None  #: None: fail for what is older than our newest, else warn
     on_late: OnLate
+    phase: Phase | None  #: None: all, and to `wait` the files of the pre phase
     preflight: Preflight
     preflight_size: int  #: bytes
     sync_supabase_history: bool

@@ -20,6 +20,14 @@ class Kind(Enum):
     ADOPTED = "adopted"
 
 
+class Phase(Enum):
+    """When a file runs: before the new code is out, or after; of a run, which of these it runs."""
+
+    PRE = "pre"
+    POST = "post"
+    ALL = "all"
+
+
 class Danger(Enum):
     """The classes of what a statement may do to a table in use."""
 

@@ -34,7 +34,7 @@ from migrator.history.fence import Owners, Write
 from migrator.history.place import Limits, Place
 from migrator.history.read import History, find_run, read_history, read_log
 from migrator.masking import FINDINGS
-from migrator.model import AFTER, BEFORE, Applied, Event, Finding, Migration
+from migrator.model import AFTER, BEFORE, Applied, Event, Finding, Migration, Phase
 from migrator.plan.format_rules import changed_format, format_of
 from migrator.plan.order import Needs
 from migrator.plan.plan import Plan, make_plan, ranked
@@ -47,6 +47,7 @@ from migrator.sql.script import Script
 
 if TYPE_CHECKING:
     from migrator.apply.diagnosis import RunState
+    from migrator.plan.scope import Scope
 
 #: What was not there when it was looked for: a schema, a table or its type.
 DOUBTED = "Compare with the role that runs `up`; only that role's rows can be relied on."
@@ -95,11 +96,12 @@ class View:
         )
 
     def raise_dirty(self) -> None:
-        """DirtyError for all of them."""
+        """DirtyError for all of them, but those that are left for a later run."""
         if self.undoing:
             raise self.undo_error()
-        if self.dirty:
-            raise DirtyError(f"started and not finished: {', '.join(self.dirty)}")
+        deferred = [migration.version for migration in self.decision.deferred]
+        if dirty := [version for version in self.dirty if version not in deferred]:
+            raise DirtyError(f"started and not finished: {', '.join(dirty)}")
 
 
 #: (run, migrations, what was seen): what comes before the first migration that is ever applied
@@ -134,7 +136,9 @@ class Run:
     view: View | None = None  #: the newest look
     passed_over: tuple[Finding, ...] = ()  #: files of the folder that are not run
     hooks: tuple[Migration, ...] = ()  #: of the folder: what runs around its migrations
+    to: str | None = None  #: the last version that is to be applied, where not all are
     pending: tuple[str, ...] = ()  #: what is still to be applied, in order, as far as is known
+    deferred: tuple[str, ...] = ()  #: pending, and left for a later run
     outcome: str | None = None  #: what a command did that applied nothing, in words
     shown: dict[str, Any] = field(default_factory=dict)  #: its answer, even when it is refused
     found: tuple[Finding, ...] = ()  #: what a command found beyond its plan
@@ -198,18 +202,27 @@ class Run:
         policy = Policy(self.config.on_drift, self.config.on_missing, self.config.on_late)
         history = replace(history, rows=ranked(history.rows, migrations))
         plan = make_plan(migrations, history.rows)
-        if plan.late:
-            needs = self._reader.needs(plan.late, migrations)
-            plan = make_plan(migrations, history.rows, needs)
-        decision = decide(plan, policy, self.passed_over)
+        plan, deferred, first = self._reader.narrow(plan, migrations, self._scope)
+        decision = decide(plan, policy, self.passed_over, deferred)
+        if first:
+            decision = replace(decision, failures=(*decision.failures, first))
         if second := second_history(migrations, history.others, *self._where):
             decision = replace(decision, failures=(second, *decision.failures))
         recorded = history.format if history.rows else None
         if changed := changed_format(migrations, recorded, self.config.folder_format):
             decision = replace(decision, failures=(changed, *decision.failures))
         self.view = View(history, plan, decision, format_of(migrations), changed)
-        self.pending = tuple(migration.version for migration in self.view.decision.run)
+        self.pending = tuple(migration.version for migration in decision.run)
+        self.deferred = tuple(migration.version for migration in deferred)
         return self.view
+
+    @property
+    def _scope(self) -> Scope | None:
+        if self.to is None and self.config.phase in (None, Phase.ALL):
+            return None
+        from migrator.plan.scope import Scope  # seldom asked for
+
+        return Scope(self.to, self.config.phase or Phase.ALL)
 
     def doubt(self, distrust: Distrust) -> None:
         """Say once who could have forged what is read here."""
@@ -287,6 +300,10 @@ class Run:
         """What each file requires, the applied ones too."""
         return self._reader.needs(migrations, migrations)
 
+    def posts(self, migrations: Sequence[Migration]) -> frozenset[str]:
+        """Which of them are of the post phase."""
+        return self._reader.posts(migrations)
+
     def script(self, migration: Migration) -> Script | None:
         """A file that `understand` has read and found nothing wrong with."""
         return self._reader.script(migration)
@@ -297,6 +314,11 @@ class Run:
         scripts = self._reader.understand(view.decision, migrations, known)
         self.warn(found for script in scripts for found in script.warnings)
         self.pending = tuple(script.migration.version for script in scripts)
+        if self.config.phase is Phase.PRE:
+            from migrator.plan.scope import pre_warnings  # of this phase alone
+
+            floors = [script.migration.file for script in scripts if script.floor]
+            self.warn(pre_warnings(view.plan, view.decision.deferred, floors))
         if self.hooks and (scripts or self.owed):
             from migrator.apply.hooks import read_hooks  # for folders that have some
 
@@ -485,6 +507,7 @@ def _plan_made(view: View) -> Event:
     fields: dict[str, Any] = {
         "format": view.format,
         "pending": [migration.version for migration in view.decision.run],
+        "deferred": [migration.version for migration in view.decision.deferred],
         "applied_count": len(plan.applied),
         "late": [migration.version for migration in plan.late],
         "held": [migration.version for migration in plan.held],

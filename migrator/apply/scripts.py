@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from migrator.errors import SourceError
+from migrator.errors import PendingError, SourceError
 from migrator.model import Finding, Migration, Placeholders
 from migrator.plan.order import Needs, arrange, unmet
+from migrator.plan.plan import Plan, make_plan
 from migrator.plan.policy import Decision
 from migrator.postgres.stop import Watch
-from migrator.sql.script import Script, read_requirements, understand
+from migrator.sql.script import Script, is_post, read_requirements, understand
+
+if TYPE_CHECKING:
+    from migrator.plan.scope import Scope
 
 
 class ScriptReader:
@@ -19,6 +24,7 @@ class ScriptReader:
         self._watch, self._values = watch, values
         self._scripts: dict[str, Script] = {}
         self._needs: dict[str, tuple[str, ...]] = {}
+        self._posts: dict[str, bool] = {}
 
     def understand(
         self, decision: Decision, folder: Sequence[Migration], known: Sequence[str]
@@ -64,6 +70,46 @@ class ScriptReader:
                 queue += self._needs[version]
         return self._needs
 
+    def posts(self, migrations: Iterable[Migration]) -> frozenset[str]:
+        """Those of the post phase."""
+        found = set()
+        for migration in migrations:
+            if migration.version not in self._posts:
+                with self._watch.thinking():
+                    self._posts[migration.version] = is_post(migration)
+            if self._posts[migration.version]:
+                found.add(migration.version)
+        return frozenset(found)
+
+    def narrow(
+        self, plan: Plan, folder: Sequence[Migration], scope: Scope | None
+    ) -> tuple[Plan, tuple[Migration, ...], PendingError | None]:
+        """The plan by what files say, what is left for a later run, and what fails this one.
+
+        Only where a file is late by its number, or not all of the folder is to run, are files read
+        for it. Raises ConfigError when the scope names what is not there.
+        """
+        posts: frozenset[str] = frozenset()
+        if plan.late:
+            posts = self._late_posts(plan, folder)
+            plan = make_plan(folder, plan.applied, self.needs(plan.late, folder), posts)
+        if scope is None:
+            return plan, (), None
+        from migrator.plan.scope import defer  # seldom asked for
+
+        posts |= self.posts(plan.pending)
+        needs = self.needs(plan.pending, folder) if scope.to else {}
+        return defer(plan, scope, posts, needs, folder)
+
+    def _late_posts(self, plan: Plan, folder: Sequence[Migration]) -> frozenset[str]:
+        """Which late files are of the post phase, and which applied ones behind them."""
+        late = self.posts(plan.late)
+        first = min((m.order for m in plan.late if m.version in late), default=None)
+        if first is None:
+            return late
+        applied = {row.version for row in plan.applied}
+        return late | self.posts(m for m in folder if m.version in applied and m.order > first)
+
     def _unmet(self, decision: Decision, known: set[str]) -> tuple[Finding, ...]:
         """What is wrong with the requirements of all these files, of those with faults too."""
         requirements = {}
@@ -73,7 +119,8 @@ class ScriptReader:
                 found = script.requires if script else read_requirements(migration)
             requirements[migration.version] = found
         skipped = {migration.version for migration in decision.skipped}
-        return unmet(decision.run, requirements, known, skipped)
+        deferred = {migration.version for migration in decision.deferred}
+        return unmet(decision.run, requirements, known, skipped, deferred)
 
 
 def _count(number: int, noun: str) -> str:

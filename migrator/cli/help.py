@@ -41,8 +41,10 @@ CODES = {
 }
 #: What a code means for one command, where that is another thing.
 OF_COMMAND = {
+    ("up", 24): "PHASE=post, and files of the pre phase are pending",
+    ("plan", 24): "PHASE=post, and files of the pre phase are pending",
     ("verify", 0): "nothing is pending, and nothing has changed",
-    ("wait", 0): "the database holds every migration of the folder",
+    ("wait", 0): "the database holds every migration of the folder, or of PHASE",
     ("wait", 12): "this image is too old for the database",
     ("wait", 24): "migrations were still pending after WAIT_TIMEOUT",
     ("rollback", 10): "an undo cannot be run, or what it undoes is required",
@@ -64,9 +66,11 @@ _RUNS = (0, 2, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23)
 PAGES = {
     "up": Page(
         "apply every pending migration (the default)",
-        _RUNS,
+        (*_RUNS, 24),
         (
             ("up", "or `migrator` alone"),
+            ("up --to 5", "no further than number 5"),
+            ("up --phase pre", "what belongs before the new code is out"),
             ("up --on-late apply", "late files too"),
             ("up --lock-timeout 500ms", "a setting as a flag"),
         ),
@@ -78,7 +82,7 @@ PAGES = {
     ),
     "plan": Page(
         "show what `up` would do, and fail where it would",
-        (0, 2, 10, 11, 12, 13, 14, 16, 20, 23),
+        (0, 2, 10, 11, 12, 13, 14, 16, 20, 23, 24),
         (("plan", "what is pending, in order"), ("plan --graph", "as Mermaid, for a page")),
     ),
     "verify": Page(

@@ -136,6 +136,7 @@ def _dirty(row: dict[str, Any]) -> list[str]:
 def _migration(row: dict[str, Any]) -> list[str]:
     state = f"**{row['state']}**" if row["state"] != "applied" else row["state"]
     kind = f"{row.get('kind') or ''}{', floor' if row.get('floor') else ''}"
+    kind += f", {row['phase']}" if row.get("phase") else ""
     spent = row.get("execution_time_ms")
     return [
         code(row["version"]),

@@ -94,7 +94,7 @@ def _connected(fields: Fields, _screen: Screen) -> str:
 def _planned(fields: Fields, _screen: Screen) -> str:
     count, form = fields.pop("applied_count", 0), fields.pop("format", NATIVE)
     said = [] if fields.get("pending") or fields.get("would_undo") else ["nothing to do"]
-    for name in ("pending", "would_undo", "late", "held", "drifted", "missing"):
+    for name in ("pending", "would_undo", "deferred", "late", "held", "drifted", "missing"):
         if found := fields.pop(name, None):
             said.append(f"{len(found)} {'to undo' if name == 'would_undo' else name}: ")
             said[-1] += listed(found)

@@ -47,7 +47,7 @@ def report_of(
         target=run.link.target if run else None,
         applied=tuple(run.applied) if run else (),
         rolled_back=tuple(run.rolled_back) if run else (),
-        pending=run.pending if run else (),
+        pending=(*run.pending, *run.deferred) if run else (),
         current=run.current if run else None,
         findings=findings,
         error=described,
@@ -84,9 +84,10 @@ def _outcome(command: str, run: Run | None, error: Exception | None) -> str:
         return "unknown: a bug in migrator ended the run; see `status`"
     if run and run.outcome:
         return run.outcome
+    later = f"; left for later: {', '.join(run.deferred)}" if run and run.deferred else ""
     if run and command != "up" and run.pending:
-        return f"{len(run.pending)} pending"
-    return f"{len(applied)} applied" if applied else "nothing to do"
+        return f"{len(run.pending)} pending{later}"
+    return (f"{len(applied)} applied" if applied else "nothing to do") + later
 
 
 def _remedy(error: MigratorError, run: Run | None) -> str:

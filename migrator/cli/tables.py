@@ -180,7 +180,9 @@ def _planned(answer: _Answer, screen: Screen, empty: str) -> str:
     if "graph" in answer:
         return visible_text(str(answer["graph"]))
     adopted = _table(answer.get("adoption", []), screen, "")
-    more = _lines(screen, _format(answer), at_work_in_words(answer.get("at_work")))
+    names = ", ".join(answer.get("deferred", ()))
+    later = f"left for later: {names}" if names else ""
+    more = _lines(screen, later, _format(answer), at_work_in_words(answer.get("at_work")))
     return adopted + _table(answer.get("would_apply", []), screen, empty) + more
 
 

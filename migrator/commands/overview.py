@@ -6,7 +6,7 @@ from typing import Any
 
 from migrator.apply.run import Run, View, refuse_started
 from migrator.errors import MigratorError
-from migrator.model import Finding, Migration, Order
+from migrator.model import Finding, Migration, Order, Phase
 from migrator.plan.order import Graph
 
 
@@ -37,10 +37,11 @@ def judged(
 
 
 def graph_of(run: Run, view: View, migrations: tuple[Migration, ...]) -> Graph:
-    return Graph([(row["version"], row["state"]) for row in states(view)], run.needs(migrations))
+    rows = states(run, view)
+    return Graph([(row["version"], row["state"]) for row in rows], run.needs(migrations))
 
 
-def states(view: View) -> list[dict[str, Any]]:
+def states(run: Run, view: View) -> list[dict[str, Any]]:
     """One row for each version in the folder or in the history, in their order."""
     plan = view.plan
     states = {row.version: "applied" for row in plan.applied}
@@ -65,6 +66,7 @@ def states(view: View) -> list[dict[str, Any]]:
             "floor": row.floor or None,
         }
         rows.append((row.order, shown))
+    posts = run.posts((*plan.pending, *plan.held))
     for migration in (*plan.pending, *plan.held):
         if migration.version not in applied:  # a repeatable that ran has its row already
             shown = {
@@ -72,6 +74,8 @@ def states(view: View) -> list[dict[str, Any]]:
                 "state": states[migration.version],
                 "kind": migration.kind.value,
             }
+            if migration.version in posts:
+                shown["phase"] = Phase.POST.value
             rows.append((migration.order, shown))
     return [shown for _, shown in sorted(rows, key=lambda row: row[0])]
 

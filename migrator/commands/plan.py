@@ -11,12 +11,13 @@ from migrator.commands.report_rules import owing
 from migrator.commands.source import read_folder
 from migrator.commands.table import Output
 from migrator.errors import SourceError
-from migrator.model import Migration
+from migrator.model import Migration, Phase
 from migrator.sql.script import Script, has_undo
 
 
-def plan(run: Run, *, graph: bool) -> Output:
+def plan(run: Run, *, to: str | None, graph: bool) -> Output:
     """Show what `up` would do, and fail where it would; changes nothing."""
+    run.to = to
     migrations = read_folder(run)
     view = _foreseen(run, migrations)
     run.warn((*view.decision.warnings, *owing(run.owed)))
@@ -28,6 +29,7 @@ def plan(run: Run, *, graph: bool) -> Output:
     run.shown |= {
         "format": view.format,
         "would_apply": _would_apply(run, view),
+        "deferred": list(run.deferred),
         "at_work": view.history.at_work,
     }
     if graph:
@@ -53,6 +55,7 @@ def _foreseen(run: Run, migrations: tuple[Migration, ...]) -> View:
 def _would_apply(run: Run, view: View) -> list[dict[str, Any]]:
     """A row for each pending file, in the order of a run as far as that is known."""
     files = {migration.version: migration for migration in view.decision.run}
+    posts = run.posts(view.decision.run)
     rows = []
     for version in run.pending:
         script = run.script(files[version])
@@ -62,6 +65,8 @@ def _would_apply(run: Run, view: View) -> list[dict[str, Any]]:
             "statements": script.statements if script else None,
             "undo": has_undo(files[version]),
         }
+        if version in posts:
+            row["phase"] = Phase.POST.value
         rows.append(row)
     return rows
 

@@ -21,7 +21,7 @@ def report(run: Run, *, markdown: bool) -> Output:
     view = run.look(migrations, at_work=True)
     failures, found = judged(run, view, migrations)
     findings = (*view.decision.findings, *found, *owing(run.owed))
-    said = verdict(failures, view.dirty, run.pending, run.owed)
+    said = verdict(failures, view.dirty, run.pending, run.owed, run.deferred)
     run.outcome = said.removesuffix(".")
     log, unseen = _newest_lines(run)
     session = run.link.connect()
@@ -39,7 +39,7 @@ def report(run: Run, *, markdown: bool) -> Output:
         "findings": [finding.as_dict() for finding in findings],
         "at_work": view.history.at_work,
         "dirty": started_rows(view.history.dirty | view.history.undoing, view.dirty + view.undoing),
-        "migrations": states(view),
+        "migrations": states(run, view),
         "graph": graph_of(run, view, migrations),
         "log": log,
         "log_unseen": unseen,

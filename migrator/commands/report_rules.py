@@ -15,8 +15,20 @@ def verdict(
     dirty: Sequence[str],
     pending: Sequence[str],
     owed: str | None = None,
+    deferred: Sequence[str] = (),
 ) -> str:
-    """What the next `up` would come to, in one sentence."""
+    """What the next `up` would come to, and what it would leave for a later one, in words."""
+    dirty = [version for version in dirty if version not in deferred]
+    later = f" Left for later: {', '.join(deferred)}." if deferred else ""
+    return _coming(failures, dirty, pending, owed) + later
+
+
+def _coming(
+    failures: Sequence[MigratorError],
+    dirty: Sequence[str],
+    pending: Sequence[str],
+    owed: str | None,
+) -> str:
     if failures:
         first = failures[0]
         message = "; ".join(failure.message for failure in failures)

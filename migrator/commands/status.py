@@ -16,12 +16,12 @@ def status(run: Run) -> Output:
     failures, run.found = judged(run, view, migrations)
     run.found += tuple(unfinished(view.dirty, view.undoing, view.history.at_work))
     run.found += tuple(owing(run.owed))
-    said = verdict(failures, view.dirty, run.pending, run.owed)
+    said = verdict(failures, view.dirty, run.pending, run.owed, run.deferred)
     if failures:  # the verdict says why
         run.outcome = f"`up` would end with {failures[0].exit_code}"
     return {
         "verdict": said + way_out(failures),
         "format": view.format,
         "at_work": view.history.at_work,
-        "migrations": states(view),
+        "migrations": states(run, view),
     }

@@ -48,11 +48,12 @@ class Command:
         return self.needs_database and not offline
 
 
+_TO = Option("to", "apply up to and with this one", "VERSION")
 COMMANDS = {
-    "up": Command(),
+    "up": Command(options=(_TO,)),
     "status": Command(),
     "plan": Command(
-        options=(Option("graph", "what requires what, as Mermaid, instead of a table"),)
+        options=(_TO, Option("graph", "what requires what, as Mermaid, instead of a table"))
     ),
     "verify": Command(
         options=(Option("base", "compare with this git branch, offline", "REF", offline=True),),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from migrator.apply.run import Run
 from migrator.commands.source import read_full_folder
 from migrator.commands.table import Output
 from migrator.durations import limit_seconds
 from migrator.errors import PendingError, StoppedError
-from migrator.model import Event, Migration
+from migrator.model import Event, Migration, Phase
 from migrator.plan.policy import too_old
 from migrator.postgres.retry import Trouble, retry
 
@@ -15,7 +17,13 @@ LAST_LOOK_SECONDS = 2.0  #: for the look that `wait` takes when its time is up
 
 
 def wait(run: Run) -> Output:
-    """Poll until the database holds every migration of the folder; for an initContainer."""
+    """Poll until the database holds every migration of the folder; for an initContainer.
+
+    Those of the post phase, which belongs after the new code is out, are waited for only where
+    PHASE says so.
+    """
+    phase = run.config.phase or Phase.PRE
+    run.config = replace(run.config, phase=Phase.ALL if phase is Phase.POST else phase)
     _poll(run, read_full_folder(run))
     return {}
 

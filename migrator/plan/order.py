@@ -93,11 +93,12 @@ def unmet(
     requirements: Mapping[str, Sequence[Requirement]],
     known: Collection[str],
     skipped: Collection[str],
+    deferred: Collection[str] = (),
 ) -> tuple[Finding, ...]:
     """All that is wrong with what pending files require, by file.
 
     `known` are the versions of the folder and of the history, `skipped` those that are late and
-    left out.
+    left out, `deferred` those that are left for a later run.
     """
     findings = []
     lines = {
@@ -107,7 +108,7 @@ def unmet(
     }
     for migration in pending:
         for requirement in requirements.get(migration.version, ()):
-            if reason := _unmet(migration, requirement.version, known, skipped):
+            if reason := _unmet(migration, requirement.version, known, skipped, deferred):
                 findings.append(Finding(migration.file, *reason, requirement.line))
     needs = {version: [need.version for need in found] for version, found in requirements.items()}
     files = {migration.version: migration.file for migration in pending}
@@ -124,7 +125,11 @@ def unmet(
 
 
 def _unmet(
-    migration: Migration, need: str, known: Collection[str], skipped: Collection[str]
+    migration: Migration,
+    need: str,
+    known: Collection[str],
+    skipped: Collection[str],
+    deferred: Collection[str],
 ) -> tuple[str, str] | None:
     """Why `migration` cannot require this, and the remedy."""
     if need not in known:
@@ -143,6 +148,12 @@ def _unmet(
         return problem, (
             f"Give --on-late apply (ON_LATE=apply), or {need} a number above the newest applied: "
             f"`new --renumber {need}`."
+        )
+    if need in deferred:
+        problem = f"requires {need}, which is of the post phase and not applied"
+        return problem, (
+            f"Apply that one before: `up --phase all --to {need}`. If this file can wait, give it "
+            "the line `-- migrator: phase post`, too."
         )
     return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from migrator.display import CHECKSUM_DIGITS
@@ -19,7 +19,8 @@ class Plan:
 
     applied: tuple[Applied, ...]  #: all of the history, in order
     pending: tuple[Migration, ...]  #: not in the history, or a repeatable that changed; in order
-    late: tuple[Migration, ...]  #: pending, but its place is before the newest applied
+    #: Pending, but its place is before the newest applied; of the post phase, that of this phase.
+    late: tuple[Migration, ...]
     drifted: tuple[Migration, ...]  #: applied, and the file's text has changed since
     missing: tuple[Applied, ...]  #: applied, no file, older than the folder's newest
     ahead: tuple[Applied, ...]  #: applied, no file, newer than anything in the folder
@@ -43,20 +44,26 @@ class Plan:
 
 
 def make_plan(
-    migrations: Sequence[Migration], history: Sequence[Applied], needs: Needs | None = None
+    migrations: Sequence[Migration],
+    history: Sequence[Applied],
+    needs: Needs | None = None,
+    posts: Collection[str] = (),
 ) -> Plan:
     """Set the folder, in its order, beside the history. Opens and raises nothing.
 
     A row without a checksum, or whose checksum is that of the file's raw bytes (an older job
     wrote those), counts as unchanged. `needs` moves the place of a file behind all that it comes
-    to require: one that waited for a higher number is not late for it.
+    to require: one that waited for a higher number is not late for it. `posts` are versions of the
+    post phase, which may run after all higher ones of the pre phase: only their like makes them
+    late.
     """
     rows = tuple(sorted(history, key=lambda row: row.order))
     migrations = without_covered(migrations, rows)
     recorded = {row.version: row for row in rows}
     files = {migration.version: migration for migration in migrations}
     versioned = [migration for migration in migrations if not migration.repeatable]
-    newest = max((row.order for row in rows if not row.repeatable), default=None)
+    newest = _newest(rows)
+    newest_post = _newest([row for row in rows if row.version in posts]) if posts else None
     # a folder without any file is no older image, but most likely a wrong folder
     last = max((migration.order[:-1] for migration in versioned), default=None)
     absent = [row for row in rows if row.version not in files and not row.repeatable]
@@ -70,9 +77,10 @@ def make_plan(
         late=tuple(
             m
             for m in pending
-            if newest is not None
-            and m.order < newest
-            and _place(m, needs or {}, recorded, files) < newest
+            for bound in [newest_post if m.version in posts else newest]
+            if bound is not None
+            and m.order < bound
+            and place_of(m, needs or {}, recorded, files) < bound
         ),
         drifted=tuple(
             m for m in versioned if m.version in recorded and _differs(m, recorded[m.version])
@@ -85,6 +93,10 @@ def make_plan(
         turned_before=turned_before,
         renamed=_renamed(absent, pending) if absent else {},
     )
+
+
+def _newest(rows: Sequence[Applied]) -> Order | None:
+    return max((row.order for row in rows if not row.repeatable), default=None)
 
 
 def _in_order(
@@ -153,8 +165,8 @@ def _changed(migration: Migration, recorded: Mapping[str, Applied]) -> bool:
     return row is None or row.checksum != migration.checksum
 
 
-def _place(
-    migration: Migration,
+def place_of(
+    migration: Migration | Applied,
     needs: Needs,
     recorded: Mapping[str, Applied],
     files: Mapping[str, Migration],

@@ -26,6 +26,7 @@ class Decision:
 
     run: tuple[Migration, ...]  #: what is to be applied; what it requires may change the order
     skipped: tuple[Migration, ...]  #: late, and left out by the policy
+    deferred: tuple[Migration, ...]  #: pending, and left for a later run: by --to or by the phase
     warnings: tuple[Finding, ...]
     failures: tuple[MigratorError, ...]  #: each with its findings; empty = go
 
@@ -52,7 +53,12 @@ LABELS: dict[type[MigratorError], str] = {
 }
 
 
-def decide(plan: Plan, policy: Policy, passed_over: tuple[Finding, ...] = ()) -> Decision:
+def decide(
+    plan: Plan,
+    policy: Policy,
+    passed_over: tuple[Finding, ...] = (),
+    deferred: tuple[Migration, ...] = (),
+) -> Decision:
     """What to run and what to warn about under `policy`; raises nothing.
 
     `passed_over` are files of the folder that are no migrations, and may be meant to be.
@@ -79,8 +85,8 @@ def decide(plan: Plan, policy: Policy, passed_over: tuple[Finding, ...] = ()) ->
             warnings += found
     warnings += (*_held(plan), *_gone(plan), *plan.turned_before, *passed_over)
     skipped = plan.late if policy.on_late is OnLate.SKIP else ()
-    run = tuple(migration for migration in plan.pending if migration not in skipped)
-    return Decision(run, skipped, tuple(warnings), tuple(failures))
+    run = tuple(migration for migration in plan.pending if migration not in (*skipped, *deferred))
+    return Decision(run, skipped, deferred, tuple(warnings), tuple(failures))
 
 
 def too_old(plan: Plan) -> MissingError:

@@ -85,6 +85,7 @@ def _linked(run: Run, target: Target) -> Iterator[Link]:
         history_readers=(),
         run_as=None,  # the role may not be there, and the database is the login role's
         on_late=OnLate.APPLY,
+        phase=None,
         sync_supabase_history=False,
     )
     link = Link(config, run.link.run_id, run.link.runner, run.link.watch, tell)

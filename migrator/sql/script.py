@@ -9,7 +9,17 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from migrator.durations import parse_duration
-from migrator.model import FLYWAY, NATIVE, Allow, Danger, Finding, Migration, Placeholders
+from migrator.model import (
+    FLYWAY,
+    HOOKS,
+    NATIVE,
+    Allow,
+    Danger,
+    Finding,
+    Migration,
+    Phase,
+    Placeholders,
+)
 from migrator.report import shorten
 
 if TYPE_CHECKING:
@@ -123,6 +133,18 @@ def sets_floor(migration: Migration) -> bool:
     return any(isinstance(found, Directive) and found.text == _FLOOR for found in head)
 
 
+def is_post(migration: Migration) -> bool:
+    """Whether the file is of the post phase, even if it has other faults."""
+    from migrator.sql.scanner import scan
+    from migrator.sql.statements import Directive, Statement
+
+    head = takewhile(lambda found: not isinstance(found, Statement), scan(migration.pieces))
+    return any(
+        isinstance(found, Directive) and found.text.split() == [_PHASE, Phase.POST.value]
+        for found in head
+    )
+
+
 def read_requirements(migration: Migration) -> tuple[Requirement, ...]:
     """What the file requires, even if it has other faults, and even if it is applied."""
     from migrator.sql.parts import lay_out
@@ -145,6 +167,10 @@ def _directives(layout: Layout, migration: Migration) -> tuple[dict[str, int], l
             wrong.append(Problem(directive.line, *reason))
         elif name in _FLAGS and migration.repeatable:
             wrong.append(Problem(directive.line, *_OF_VERSIONED[name]))
+        elif name == _PHASE and (migration.undoes or migration.version in HOOKS.values()):
+            wrong.append(Problem(directive.line, *_OF_MIGRATIONS))
+        elif name == _PHASE:
+            timeouts[name] = 0
         elif name not in _MANY:
             timeouts[name] = 0 if name in _WORDLESS else parse_duration(value)
     return timeouts, wrong
@@ -278,15 +304,20 @@ EMPTY_UNDO = (
 )
 _FLAGS = _ALONE, _FLOOR = "no-transaction", "floor"
 _TIMEOUTS = ("lock-timeout", "statement-timeout")
-_REQUIRES, _PLACEHOLDERS = "requires", "placeholders"
+_REQUIRES, _PLACEHOLDERS, _PHASE = "requires", "placeholders", "phase"
 _WORDLESS = (*_FLAGS, _PLACEHOLDERS)
 _ALLOW = "allow"
 _MANY = (_REQUIRES, _ALLOW)  # these may be given several times
-_KNOWN = (*_WORDLESS, *_TIMEOUTS, *_MANY)
+_KNOWN = (*_WORDLESS, *_TIMEOUTS, *_MANY, _PHASE)
 _OF_VERSIONED = {
     _ALONE: ("a repeatable runs in a transaction", "Make it a versioned migration, NNN_name.sql."),
     _FLOOR: ("a repeatable sets no floor", "Put the line into a versioned migration."),
 }
+
+_OF_MIGRATIONS = (
+    "only a migration has a phase",
+    "Remove the line: a hook runs around each run, and an undo whenever `rollback` comes to it.",
+)
 
 
 def _meant(text: str) -> str | None:
@@ -312,6 +343,10 @@ def _wrong(name: str, value: str, *, late: bool, again: bool) -> tuple[str, str]
         return None if _read_allow(value) else (problem, ALLOW_REMEDY)
     if again:
         return f"the directive {name} is given twice", "Remove one of them."
+    if name == _PHASE:
+        problem = f"the directive {name} takes {Phase.PRE.value} or {Phase.POST.value}"
+        right = value.strip() in (Phase.PRE.value, Phase.POST.value)
+        return None if right else (problem, f"Write {name} {Phase.POST.value}, or remove the line.")
     if name in _WORDLESS:
         return (f"the directive {name} takes no words", f"Write {name} alone.") if value else None
     try:

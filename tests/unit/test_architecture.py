@@ -65,6 +65,7 @@ PURE = {
         "plan.order",
         "plan.plan",
         "plan.policy",
+        "plan.scope",
         "plan.second_history",
         "plan.undo",
     ),

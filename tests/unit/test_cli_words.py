@@ -301,7 +301,7 @@ def test_an_env_file_that_cannot_be_read_is_refused(
 def test_a_bug_of_ours_is_code_1_with_a_traceback_and_without_a_secret(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fails(_run: object) -> NoReturn:
+    def fails(_run: object, **_options: object) -> NoReturn:
         """Fail."""
         raise KeyError(URL, "s3cret")
 

@@ -17,7 +17,7 @@ from migrator.config import (
     read_config,
 )
 from migrator.errors import ConfigError
-from migrator.model import Placeholders
+from migrator.model import Phase, Placeholders
 
 DEFAULTS = {
     "targets": (),
@@ -39,6 +39,7 @@ DEFAULTS = {
     "on_drift": OnFinding.FAIL,
     "on_missing": None,
     "on_late": OnLate.FAIL,
+    "phase": None,
     "preflight": Preflight.WARN,
     "preflight_size": 10 * 1024 * 1024,
     "sync_supabase_history": False,
@@ -81,6 +82,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         pytest.param("ON_MISSING", "fail", OnFinding.FAIL, id="missing files"),
         pytest.param("ON_LATE", "skip", OnLate.SKIP, id="late files"),
         pytest.param("PREFLIGHT", "fail", Preflight.FAIL, id="a gate"),
+        pytest.param("PHASE", "Post", Phase.POST, id="a phase"),
         pytest.param("PREFLIGHT_SIZE", "512 kB", 512 * 1024, id="a size"),
         pytest.param("PREFLIGHT_SIZE", "1048576", 1024 * 1024, id="a size in bytes"),
         pytest.param("SYNC_SUPABASE_HISTORY", "On", True, id="a switch that is on"),
@@ -112,6 +114,7 @@ def test_every_setting_is_read_somewhere_above() -> None:
         pytest.param("ON_DRIFT", "ignore", "fail, warn", id="a choice"),
         pytest.param("ON_LATE", "warn", "fail, apply, skip", id="a choice of another setting"),
         pytest.param("SYNC_SUPABASE_HISTORY", "yes", "on or off", id="a switch"),
+        pytest.param("PHASE", "deploy", "pre, post, all", id="a phase of none"),
         pytest.param("PREFLIGHT", "on", "off, warn, fail", id="a gate"),
         pytest.param("PREFLIGHT_SIZE", "big", "a size, such as 10MB", id="a size"),
         pytest.param("LOG_FORMAT", "xml", "auto, json, text", id="a format"),

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from migrator.model import Allow, Danger, Finding
 from migrator.sql.script import (
     Requirement,
     has_undo,
+    is_post,
     read_requirements,
     sets_floor,
     understand,
@@ -158,6 +162,14 @@ def test_what_cannot_be_read_is_no_empty_text() -> None:
             2,
             "the directive lock-timeout is given twice",
         ),
+        ("-- migrator: phase", 1, "the directive phase takes pre or post"),
+        ("-- migrator: phase all", 1, "the directive phase takes pre or post"),
+        (
+            "-- migrator: phase post\n-- migrator: phase pre\nA;",
+            2,
+            "the directive phase is given twice",
+        ),
+        ("A;\n-- migrator: phase post", 2, "the directive phase comes after"),
         ("A;\n\nB 'C;", 3, "this quoted string is never closed"),
         ("A;\n\\i b.sql", 2, "\\i is a command of psql, not SQL"),
         ("A;\nCOMMIT;", 2, "COMMIT would end or begin a transaction"),
@@ -193,6 +205,28 @@ def test_a_heading_with_a_name_is_a_comment(sql: str) -> None:
 def test_a_slip_of_a_directive_is_asked_about(text: str, meant: str) -> None:
     _, [finding] = understand(a_migration(1, f"{text}\nA;"))
     assert finding.remedy.startswith(f"Did you mean {meant}? This version knows ")
+
+
+@pytest.mark.parametrize(
+    ("sql", "post"),
+    [
+        ("-- migrator: phase post\nA;", True),
+        ("-- why\n/* a */ -- migrator:  phase   post\nA;", True),
+        ("-- migrator: phase pre\nA;", False),
+        ("A;\n-- migrator: phase post\n", False),
+        ("-- migrator: phase post\n\\i other faults\n'", True),
+        ("A;", False),
+        ("", False),
+    ],
+)
+def test_the_phase_is_read_from_the_lines_above_the_first_statement(sql: str, post: bool) -> None:
+    assert is_post(a_migration(7, sql)) is post
+
+
+@pytest.mark.parametrize("values", [{"undoes": True}, {"version": "after"}])
+def test_an_undo_and_a_hook_have_no_phase(values: dict[str, Any]) -> None:
+    script, [finding] = understand(replace(a_migration(7, "-- migrator: phase post\nA;"), **values))
+    assert (script, finding.line, finding.problem) == (None, 1, "only a migration has a phase")
 
 
 @pytest.mark.parametrize("before", ["", "-- migrator: no-transaction\n"])
