@@ -10,31 +10,23 @@ import pytest
 import yaml
 
 from migrator.durations import parse_duration
+from tests.charts import CHART, GOLDEN, IMAGE, MANY, URL, VALUES, golden_file, render_texts, whole
 from tests.manifests import Object, faults
 
 helm = pytest.importorskip("helm_python", reason="the wheels of Helm are for Linux and macOS")
 
-K8S = Path(__file__).parents[2] / "k8s"
-CHART = K8S / "chart"
-IMAGE = {"repository": "registry.example.com/shop/migrator", "tag": "1.4.0"}
-VALUES: dict[str, Any] = {"image": IMAGE, "existingSecret": "shop-app"}
-URL: dict[str, Any] = {"existingSecret": "", "url": "postgresql://ROLE:PASSWORD@HOST/shop"}
-MANY: dict[str, Any] = {
-    "settings": {"LOCK_TIMEOUT": "500ms", "PROGRESS_INTERVAL": 0},
-    "podLabels": {"sidecar.istio.io/inject": "false"},
-    "podAnnotations": {"linkerd.io/inject": "disabled"},
-    "image": {**IMAGE, "pullSecrets": [{"name": "registry"}]},
-    "nodeSelector": {"kubernetes.io/os": "linux"},
-    "tolerations": [{"key": "dedicated", "operator": "Exists"}],
-}
+K8S = CHART.parent
+
+
+def render_all(chart: Path = CHART, revision: int = 1, **values: Any) -> list[Object]:
+    """What Helm makes of the chart."""
+    texts = render_texts(chart, revision, **values).values()
+    return [document for text in texts for document in yaml.safe_load_all(text) if document]
 
 
 def render(chart: Path = CHART, revision: int = 1, **values: Any) -> dict[str, Object]:
-    """What Helm makes of the chart, by kind."""
-    with helm.Chart.load(str(chart)) as loaded:
-        files = loaded.render({**VALUES, **values}, name="shop", revision=revision)
-    made = [o for text in files.values() for o in yaml.safe_load_all(text) if o]
-    return {document["kind"]: document for document in made}
+    """The same by kind."""
+    return {document["kind"]: document for document in render_all(chart, revision, **values)}
 
 
 def hooks(documents: dict[str, Object]) -> dict[str, Object]:
@@ -98,6 +90,37 @@ def test_each_revision_has_a_job_of_its_own() -> None:
     assert first["Job"]["spec"]["ttlSecondsAfterFinished"] > 0
 
 
+@pytest.mark.parametrize("mode", ["hook", "revision"])
+def test_the_post_phase_is_a_plain_job_of_its_own(mode: str) -> None:
+    annotations = {"argocd.argoproj.io/sync-wave": "1"}
+    made = render_all(mode=mode, phase="both", revision=3, postAnnotations=annotations, **MANY)
+    assert [fault for document in made for fault in faults(document)] == []
+    pre, post = (document for document in made if document["kind"] == "Job")
+    assert post["metadata"]["name"] == "shop-migrator-post-3"
+    assert post["metadata"]["annotations"] == annotations
+    assert [phase_of(pre), phase_of(post)] == ["pre", "post"]
+    env = post["spec"]["template"]["spec"]["containers"][0]["env"]
+    env[:] = [v if v["name"] != "PHASE" else {**v, "value": "pre"} for v in env]
+    assert post["spec"] == pre["spec"]
+
+
+def test_without_the_post_phase_there_is_one_job() -> None:
+    assert phase_of(render(phase="pre")["Job"]) == "pre"
+    assert phase_of(render()["Job"]) is None
+    assert [d["kind"] for d in render_all(phase="pre")].count("Job") == 1
+
+
+def phase_of(job: Object) -> str | None:
+    env = job["spec"]["template"]["spec"]["containers"][0]["env"]
+    return next((v["value"] for v in env if v["name"] == "PHASE"), None)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_helm_template_prints_what_it_did(name: str) -> None:
+    """A difference that is meant: `.venv/bin/python -m tests.charts`, and read the diff."""
+    assert golden_file(name).read_text() == whole(**GOLDEN[name])
+
+
 def test_on_openshift_the_cluster_chooses_the_user() -> None:
     assert faults(render(runAsUser=None)["Job"], any_user=True) == []
 
@@ -136,6 +159,7 @@ def problems(**values: Any) -> Iterator[str]:
     ("values", "about"),
     [
         pytest.param({"mode": "job"}, "/mode", id="a mode"),
+        pytest.param({"phase": "post"}, "/phase", id="a phase"),
         pytest.param({"image": {**IMAGE, "tag": "latest"}}, "/image/tag", id="a tag that moves"),
         pytest.param({"existingSecret": ""}, "anyOf", id="no URL"),
         pytest.param({"settings": {"DATABASE_URL": "x"}}, "'DATABASE_URL'", id="a URL in plain"),

@@ -82,9 +82,9 @@ def test_a_kustomization_names_what_exists(file: Path) -> None:
     (document,) = objects(file)
     assert document["kind"] == "Kustomization"
     assert document.keys() <= {
-        *("apiVersion", "kind", "resources", "nameSuffix", "images", "patches"),
+        *("apiVersion", "kind", "resources", "components", "nameSuffix", "images", "patches"),
     }
-    for resource in document["resources"]:
+    for resource in (*document["resources"], *document.get("components", ())):
         target = file.parent / resource
         assert target.is_file() or (target / "kustomization.yaml").is_file()
 

@@ -14,12 +14,14 @@ from tests.manifests import Object, faults
 
 K8S = Path(__file__).parents[2] / "k8s"
 NAMES = sorted(path.parent.name for path in K8S.glob("components/*/kustomization.yaml"))
+PHASES = ("post-phase", "pre-phase")
 #: `existing-secret` and `url-file` are two ways to the one URL.
 TOGETHER = [
     (),
     *combinations(NAMES, 1),
-    tuple(name for name in NAMES if name != "url-file"),
-    tuple(name for name in NAMES if name != "existing-secret"),
+    tuple(name for name in NAMES if name not in {"url-file", "pre-phase"}),
+    tuple(name for name in NAMES if name not in {"existing-secret", "post-phase"}),
+    ("pre-phase", "post-phase"),
 ]
 
 
@@ -42,7 +44,10 @@ def test_what_they_make_is_valid_and_closed_down(
         assert faults(document, any_user="openshift" in components) == []
     assert [d["kind"] for d in made] == ["Job", *["NetworkPolicy"] * ("egress" in components)]
     job = made[0]
-    assert job["metadata"]["name"] == "migrator-0-1-0"
+    is_post = "post-phase" in components
+    assert job["metadata"]["name"] == ("migrator-post-0-1-0" if is_post else "migrator-0-1-0")
+    phase = next((name.partition("-")[0] for name in PHASES if name in components), None)
+    assert phase_of(job) == phase
     pod = job["spec"]["template"]
     (container,) = pod["spec"]["containers"]
     assert container["image"] == "registry.example.com/shop/migrator:0.1.0"
@@ -60,6 +65,36 @@ def test_what_they_make_is_valid_and_closed_down(
     if "egress" in components:
         chosen = made[1]["spec"]["podSelector"]["matchLabels"].items()
         assert chosen <= pod["metadata"]["labels"].items()
+
+
+def phase_of(job: Object) -> str | None:
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    return next((v["value"] for v in container["env"] if v["name"] == "PHASE"), None)
+
+
+def test_the_post_phase_is_a_second_job_of_the_release() -> None:
+    (first,) = kustomize(K8S / "overlays" / "release")
+    (second,) = kustomize(K8S / "overlays" / "post")
+    assert faults(second) == []
+    assert second["metadata"]["name"] == f"{first['metadata']['name']}-post"
+    assert phase_of(second) == "post"
+    pod, other = (job["spec"]["template"]["spec"]["containers"][0] for job in (first, second))
+    assert pod["image"] == other["image"]
+    other["env"] = [variable for variable in other["env"] if variable["name"] != "PHASE"]
+    assert first["spec"] == second["spec"]
+
+
+def test_argo_cd_runs_the_post_phase_as_a_plain_job_behind_the_application() -> None:
+    pre, post = kustomize(K8S / "overlays" / "argocd-phases")
+    assert [faults(job) for job in (pre, post)] == [[], []]
+    assert [job["metadata"]["name"] for job in (pre, post)] == ["migrator", "migrator-post"]
+    assert [phase_of(job) for job in (pre, post)] == ["pre", "post"]
+    assert pre["metadata"]["annotations"]["argocd.argoproj.io/hook"] == "PreSync"
+    assert post["metadata"]["annotations"] == {
+        "argocd.argoproj.io/sync-wave": "1",
+        "argocd.argoproj.io/sync-options": "Force=true,Replace=true",
+    }
+    assert "ttlSecondsAfterFinished" not in post["spec"]
 
 
 def test_argo_cd_runs_the_job_before_a_sync_and_deletes_it_by_itself() -> None:
