@@ -117,6 +117,15 @@ def _size(text: str) -> int:
     return int(found[1]) * factor
 
 
+def _files(text: str) -> int | None:
+    """How many, from 1 on; None for auto."""
+    if text.lower() == "auto":
+        return None
+    if not re.fullmatch(r"[1-9][0-9]{0,2}", text, re.ASCII):
+        raise ValueError("it must be auto or a number from 1 to 999")
+    return int(text)
+
+
 def _text(text: str) -> str:
     return text
 
@@ -167,6 +176,7 @@ SETTINGS = (
     Setting("LOCK_TIMEOUT", parse_duration, "2s", "how long a statement may wait for a table lock"),
     Setting("LOCK_RETRY_TIMEOUT", parse_duration, "5min", "how long to retry a busy migration"),
     Setting("STATEMENT_TIMEOUT", parse_duration, "0", "limit for one statement; 0 = none"),
+    Setting("FILES_PER_FLIGHT", _files, "auto", "how many short files share a message; 1 = none"),
     Setting(
         "PROGRESS_INTERVAL",
         parse_duration,
@@ -226,6 +236,7 @@ class Config:
     lock_timeout: int
     lock_retry_timeout: int
     statement_timeout: int
+    files_per_flight: int | None  #: None: by how many are pending, and how far away the server is
     progress_interval: int
     deadline: int | None
     on_drift: OnFinding

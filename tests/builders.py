@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from migrator.history.flight import Message, head, make_flight
+from migrator.history.flight import Leg, Message, head, make_flight
 from migrator.history.place import Limits, Place
 from migrator.model import Applied, Migration
 from migrator.sql.script import Script, understand
@@ -50,7 +50,7 @@ LIMITS = Limits()
 
 def fly(script: Script, place: Place = PLACE, limits: Limits = LIMITS) -> tuple[Message, ...]:
     """The flight of a script on an empty history."""
-    return tuple(make_flight(script, head([]), place, limits))
+    return tuple(make_flight([Leg(script, head([]))], place, limits))
 
 
 def a_big_script() -> Script:

@@ -71,6 +71,9 @@ class Link:
     _observer: Observer | None = None  #: who looks after the wait at hand, once it is slow
     _unobservable: str | None = None  #: why there is no second connection
     _losses: dict[str, int] = field(default_factory=dict)  #: by version, of the whole run
+    #: What was in a message whose connection was lost: it may arrive yet.
+    in_doubt: set[str] = field(default_factory=set)
+    one_by_one: bool = False  #: each migration is a message of its own from here on
     #: Seconds of tries that tables refused, by what was tried, until it succeeds.
     busy_seconds: dict[str, float] = field(default_factory=dict)
     #: Keeps what is SET on it and the locks it takes; the same as _session, where that will do.
@@ -276,6 +279,7 @@ class Link:
             self._observer = Observer(
                 self.connect, what, rhythm, self.run_id, self.tell, self._unobservable
             )
+        self._observer.what = what
         return self._observer
 
     def end_observer(self) -> None:

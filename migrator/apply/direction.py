@@ -44,11 +44,11 @@ class Applying:
     busy = "{} was rolled back and is not applied"
     failed = "failed"
 
-    def __init__(self, *, owing: bool = False) -> None:
-        self._owing = owing  # the hook after the migrations
+    def __init__(self, *, owing: str | None = None) -> None:
+        self._owing = owing  # the version with which the hook after the migrations is owed
 
     def record(self, script: Script, place: Place, spent_ms: str = MS) -> tuple[Write, ...]:
-        if not self._owing:
+        if script.migration.version != self._owing:
             return applied(script, place, spent_ms)
         from migrator.apply.hooks import owed  # for folders that have hooks
 

@@ -41,6 +41,7 @@ from migrator.plan.plan import Plan, make_plan, ranked
 from migrator.plan.policy import Decision, Policy, decide
 from migrator.plan.progress import Progress
 from migrator.plan.second_history import is_looked_for, second_history
+from migrator.plan.together import count_together, files_per_flight
 from migrator.postgres.session import ServerError, Session
 from migrator.report import Done
 from migrator.sql.script import Script
@@ -149,6 +150,8 @@ class Run:
     _hooks: dict[str, Script] = field(default_factory=dict)  #: understood, by their moments
     _said: set[Finding] = field(default_factory=set)  #: what was warned of
     _warned: bool = False  #: of old transactions, once in a run
+    _owed_with: str | None = None  #: the version with which the hook after the migrations is owed
+    _trip_seconds: float = 0.0  #: that the newest read of the history took, there and back
 
     def __post_init__(self) -> None:
         self.sync = Sync(self.link)
@@ -186,6 +189,7 @@ class Run:
             hooks=bool(self.hooks),
         )
         history = read_tables(self.link, query)
+        self._trip_seconds = self.link.connect().seconds
         self.doubt(history.distrust)
         return self.see(history, migrations)
 
@@ -351,39 +355,66 @@ class Run:
         seen = dict(history.seen())
         if scripts:
             self._run_hook(BEFORE, seen)
-        for step, script in enumerate(scripts, 1):
-            if let_pass := self.allowed.get(script.migration.version):
-                script = replace(script, let_pass=let_pass)
-            check_time(self.link, script, script.migration.version)
-            fields = {
-                "version": script.migration.version,
-                "file": script.migration.file,
-                "step": step,
-                "steps": len(scripts),
-            }
-            self.link.tell(Event("migration.started", "info", fields))
-            owing = step == 1 and AFTER in self._hooks
-            if script.transactional:
-                self.direction = Applying(owing=owing)
-                done = self.fly(script, seen)
-            else:
-                also = (*self.sync.rows(script.migration), *self._owing(owing))
-                done = self.alone(self.link, script, seen.items(), also)
-            seen[script.migration.version] = script.migration.checksum
-            self.applied.append(done)
-            self.link.check_encoding()
-            self.pending = self.pending[1:]
-            fields = {
-                "version": done.version,
-                "file": script.migration.file,
-                "execution_time_ms": done.execution_time_ms,
-            }
-            self.link.tell(Event("migration.applied", "info", fields))
-
+        scripts = tuple(self._with_allowed(script) for script in scripts)
+        owes = scripts and AFTER in self._hooks
+        self._owed_with = scripts[0].migration.version if owes else None
+        self.direction = Applying(owing=self._owed_with)
+        most = files_per_flight(self.config.files_per_flight, len(scripts), self._trip_seconds)
+        start = 0
+        while start < len(scripts):
+            count = 1 if self.link.one_by_one else count_together(scripts[start:], most)
+            self._apply(scripts, range(start, start + count), seen)
+            start += count
         self._run_hook(AFTER, seen)
 
-    def _owing(self, owing: bool) -> tuple[Write, ...]:
-        if not owing:
+    def _with_allowed(self, script: Script) -> Script:
+        let_pass = self.allowed.get(script.migration.version)
+        return replace(script, let_pass=let_pass) if let_pass else script
+
+    def _apply(self, scripts: Sequence[Script], steps: range, seen: Seen) -> None:
+        """Apply those at the places `steps`, which go in one message, and say so of each."""
+        at = steps.start
+        check_time(self.link, scripts[at], scripts[at].migration.version)
+        self._say_started(scripts, at)
+
+        def land(done: Done) -> None:
+            nonlocal at
+            self._finish(scripts[at].migration, done, seen)
+            at += 1
+            if at < steps.stop:
+                self._say_started(scripts, at)
+
+        script = scripts[at]
+        if script.transactional:
+            self._flier(land).fly(scripts[at : steps.stop], seen)
+        else:
+            also = (*self.sync.rows(script.migration), *self._owing(script))
+            land(self.alone(self.link, script, seen.items(), also))
+
+    def _say_started(self, scripts: Sequence[Script], at: int) -> None:
+        fields = {
+            "version": scripts[at].migration.version,
+            "file": scripts[at].migration.file,
+            "step": at + 1,
+            "steps": len(scripts),
+        }
+        self.link.tell(Event("migration.started", "info", fields))
+
+    def _finish(self, migration: Migration, done: Done, seen: Seen) -> None:
+        """Note that a migration is applied, and say so."""
+        seen[migration.version] = migration.checksum
+        self.applied.append(done)
+        self.link.check_encoding()
+        self.pending = self.pending[1:]
+        fields = {
+            "version": done.version,
+            "file": migration.file,
+            "execution_time_ms": done.execution_time_ms,
+        }
+        self.link.tell(Event("migration.applied", "info", fields))
+
+    def _owing(self, script: Script) -> tuple[Write, ...]:
+        if script.migration.version != self._owed_with:
             return ()
         from migrator.apply.hooks import owed
 
@@ -427,9 +458,15 @@ class Run:
             self.link.tell(Event("transaction.open", "warning", found))
 
     def fly(self, script: Script, seen: Seen) -> Done:
-        """One flight, in the run's direction; see `Flier.fly`."""
+        """One flight of one script, in the run's direction; see `Flier.fly`."""
+        landed: list[Done] = []
+        self._flier(landed.append).fly([script], seen)
+        [done] = landed
+        return done
+
+    def _flier(self, landed: Callable[[Done], None]) -> Flier:
         rows = self.view.history.rows if self.view else ()
-        return Flier(self.link, self.sync, self.direction, rows, self._run_state).fly(script, seen)
+        return Flier(self.link, self.sync, self.direction, rows, self._run_state, landed)
 
     def _run_state(self) -> RunState:
         from migrator.apply.diagnosis import RunState  # needed only when a statement failed

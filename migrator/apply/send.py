@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from migrator.apply.database import LOSSES, Link, MovedError
 from migrator.apply.direction import Direction
+from migrator.apply.journey import Journey
 from migrator.apply.supabase_history import Sync
 from migrator.apply.tries import ONCE, REPEATABLE, ask, persist
 from migrator.display import visible
@@ -22,7 +22,7 @@ from migrator.errors import (
     StoppedError,
     UnreachableError,
 )
-from migrator.history.flight import BECAME, MOVED, SIGN, Message, head, log_alone, make_flight
+from migrator.history.flight import BECAME, MOVED, Leg, Message, head, log_alone, make_flight
 from migrator.history.place import Limits, Place
 from migrator.history.read import is_standby
 from migrator.history.rows import log_row
@@ -39,28 +39,6 @@ Seen = dict[str, str | None]  # the history as our next flight must find it
 
 UNENCODABLE = "22P05"  #: a character has no equivalent in the database's encoding
 LOG_SECONDS = 3.0  #: for the row that records a failure; it may be done without
-
-
-class _Closed:
-    """What the closing half of a flight reported of itself, before its COMMIT."""
-
-    def __init__(self, run_id: str) -> None:
-        self._run_id = run_id
-        self.xid: str | None = None  #: its transaction; None: it did not come to its end
-        self.ms: int | None = None
-
-    def hear(self, notice: Notice) -> bool:
-        """Whether a notice is that report."""
-        if not notice.message.startswith(SIGN):
-            return False
-        try:
-            found = json.loads(notice.message.removeprefix(SIGN))
-            if found["run_id"] != self._run_id:
-                return False
-            self.xid, self.ms = str(found["xid"]), found["ms"]
-        except (ValueError, KeyError, TypeError):  # a file says what it likes
-            return False
-        return True
 
 
 def check_time(link: Link, script: Script, called: str) -> None:
@@ -87,36 +65,53 @@ class Flier:
     direction: Direction
     rows: Sequence[Applied]  #: the history as the plan saw it
     run_state: Callable[[], RunState]  #: what the run had done, asked when a statement is refused
+    landed: Callable[[Done], None]  #: takes each migration that is committed
 
-    def fly(self, script: Script, seen: Seen) -> Done:
-        """One flight, sent again when the lock comes free or the connection was lost.
+    def fly(self, scripts: Sequence[Script], seen: Seen) -> None:
+        """Send consecutive scripts, in one message; what is left after trouble one by one.
 
-        Raises MovedError when the history is not `seen`, and what ends the run.
+        Again when the lock comes free or the connection was lost. Each goes to `landed` as soon as
+        it is known to be committed, which puts it into `seen`. Raises MovedError when the history
+        is not `seen`, and what ends the run.
         """
-        migration = script.migration
-        version = migration.version
-        while self.link.losses(version) < LOSSES:
+        journey = Journey(self.link.run_id, scripts, self.landed, alone=self.link.one_by_one)
+        while not journey.is_over:
+            if self.link.losses(journey.version) == LOSSES:
+                raise self._lost_too_often(journey.script)
             try:
-                return Done(version, self._send_when_free(script, seen))
+                self._send_when_free(journey, seen)
             except MovedError:
                 # a lost flight may be started by the server, and commit, only after we have looked
-                if self.link.losses(version) and (done := self._arrived(version)):
-                    return done
-                raise
+                if journey.version not in self.link.in_doubt or not self._find_landed(journey):
+                    raise
             except LostError as error:
                 self.link.lost()
-                self.link.count_loss(version, error)
-            done = self._arrived(version)
-            if done is not None:
-                return done
-        raise StatementError(
+                self.link.count_loss(journey.version, error)
+                self.link.in_doubt.update(journey.under_way)
+                self.link.one_by_one = journey.alone = True
+                self._find_landed(journey)
+
+    def _lost_too_often(self, script: Script) -> StatementError:
+        migration = script.migration
+        return StatementError(
             f"{migration.file}: the connection was lost {LOSSES} times while it ran",
             remedy="See the server's log: the file may crash its backend, or a proxy may cut long "
             "statements.",
-            version=version,
+            version=migration.version,
             file=migration.file,
-            outcome=f"{self._called(version)} was not applied when last looked at; see `status`",
+            outcome=f"{self._called(migration.version)} was not applied when last looked at; "
+            "see `status`",
         )
+
+    def _find_landed(self, journey: Journey) -> bool:
+        """After a lost connection: land what is committed of its message; whether any is."""
+        found = False
+        for version in journey.under_way or (journey.version,):
+            if (done := self._arrived(version)) is None:
+                break
+            journey.land(done.execution_time_ms)
+            found = True
+        return found
 
     def _arrived(self, version: str) -> Done | None:
         """After a lost connection: what our COMMIT left, seen under the lock."""
@@ -157,25 +152,37 @@ class Flier:
             return None
         raise MovedError
 
-    def _send_when_free(self, script: Script, seen: Seen) -> int | None:
-        version, limits = script.migration.version, self._limits(script)
+    def _send_when_free(self, journey: Journey, seen: Seen) -> None:
+        limits = self._limits(journey.script)
 
-        def send() -> int | None:
-            check_time(self.link, script, self._called(version))
-            place = self.link.place_of(self.link.connect())
-            record = self.direction.record(script, place)
-            also = self.direction.also(self.sync, script.migration)
-            tables = self.sync.tables
-            flight = make_flight(script, head(seen.items()), place, limits, also, record, tables)
-            return self._send(script, flight)
+        def send() -> None:
+            check_time(self.link, journey.script, self._called(journey.version))
+            session = self.link.connect()
+            if not session.count_results():  # a leg that is over could not be heard of
+                journey.alone = True
+            place = self.link.place_of(session)
+            legs = self._legs(journey.aboard, seen, place)
+            self._send(journey, make_flight(legs, place, limits, self.sync.tables))
 
-        busy = self.direction.busy.format(version)
+        def version() -> str:
+            return journey.version
+
         try:
-            return persist(self.link, send, ONCE, version, limits.lock_timeout, busy)
+            persist(self.link, send, ONCE, version, limits.lock_timeout, self.direction.busy)
         except SourceError as error:  # the file has changed since it was understood
             self.link.connect().tidy()
-            error.details["outcome"] = f"{self._called(version)} was rolled back"
+            error.details["outcome"] = f"{self._called(journey.version)} was rolled back"
             raise
+
+    def _legs(self, scripts: Sequence[Script], seen: Seen, place: Place) -> list[Leg]:
+        """What each of them needs, when those before it are committed."""
+        legs, expected = [], dict(seen)
+        for script in scripts:
+            record = self.direction.record(script, place)
+            also = self.direction.also(self.sync, script.migration)
+            legs.append(Leg(script, head(expected.items()), record, also))
+            expected[script.migration.version] = script.migration.checksum
+        return legs
 
     def _limits(self, script: Script) -> Limits:
         return Limits(
@@ -185,57 +192,74 @@ class Flier:
             self.link.config.run_as,
         )
 
-    def _send(self, script: Script, messages: Iterator[Message]) -> int | None:
-        """Send one flight; the server's ms for it. Whatever is refused is rolled back."""
-        version = script.migration.version
-        session, closed = self.link.connect(), _Closed(self.link.run_id)
-        session.count_results()
-        session.hear = partial(self._hear, version, closed)
+    def _send(self, journey: Journey, messages: Iterator[Message]) -> None:
+        """Send one flight, and land what is committed. Whatever is refused is rolled back."""
+        session = self.link.connect()
+        session.hear = partial(self._hear, journey)
         rows: list[tuple[Any, ...]] = []
         for message in messages:
+            journey.depart(message)
             try:
-                if message.rows is None:
+                if message.legs:
+                    with session.hearing_commits(partial(self._hear_commit, journey)):
+                        rows = session.send_file(message.sent)
+                elif message.rows is None:
                     rows = session.send_file(message.sent)
                 else:
                     session.copy(message.sent, message.rows)
             except ServerError as error:
-                answered = session.answered
-                if not session.in_transaction and (done := self._committed(version, closed)):
-                    return done.execution_time_ms
-                outcome = f"{self._called(version)} was rolled back"
-                self.link.settle(error, outcome, message, answered)
-                raise self._refused(script, message, error, answered) from error
+                self._after_refusal(journey, error)
+                return
             except StoppedError as error:
-                done, outcome = self._left_by_stop(message, version, closed)
-                if done is not None:
-                    return done.execution_time_ms
-                error.details["outcome"] = outcome
-                raise
+                self._after_stop(journey, error)
+                return
         if rows:
             self.link.read_back(rows[0][0])
-        return closed.ms
+        journey.arrive()
 
-    def _hear(self, version: str, closed: _Closed, notice: Notice) -> None:
-        if not closed.hear(notice):
-            self.link.tell_notice(version, notice)
+    def _hear(self, journey: Journey, notice: Notice) -> None:
+        if not journey.hear(notice):
+            self.link.tell_notice(journey.version, notice)
 
-    def _committed(self, version: str, closed: _Closed) -> Done | None:
+    def _hear_commit(self, journey: Journey) -> int | None:
+        answers = journey.commit()
+        if answers is not None:
+            self.link.watch.restart()
+        return answers
+
+    def _after_refusal(self, journey: Journey, error: ServerError) -> None:
+        """Raise what a refusal means for the run; return when the flight is over, or goes again."""
+        session = self.link.connect()
+        answered, message = session.answered, journey.message
+        if journey.shorten(answered, error.refusal.position):
+            session.tidy()
+            return
+        if not session.in_transaction and (done := self._committed(journey)):
+            journey.land(done.execution_time_ms)
+            return
+        outcome = f"{self._called(journey.version)} was rolled back"
+        journey.most = 1  # what is tried again
+        self.link.settle(error, outcome, message, answered)
+        raise self._refused(journey.script, message, error, answered) from error
+
+    def _committed(self, journey: Journey) -> Done | None:
         """After a refusal that left no transaction open: our flight, if it is committed after all.
 
         Then our own clean-up was refused. How many statements were answered proves nothing, as a
         rule may answer several times for one. The server is asked what became of the transaction;
         None when that was rolled back, or never came to its end.
         """
-        if closed.xid is None:
+        version = journey.version
+        if journey.xid is None:
             return None
         try:
-            committed = self._is_committed(closed)
+            committed = self._is_committed(journey)
         except (ServerError, LostError):
             return self._arrived(version)
         except StoppedError as error:
             with contextlib.suppress(Exception), self.link.watch.cleaning_up():
-                if self._is_committed(closed):
-                    return Done(version, closed.ms)
+                if self._is_committed(journey):
+                    return Done(version, journey.ms)
                 return None
             called = self._called(version)
             error.details["outcome"] = f"unknown: {called} was being committed; see `status`"
@@ -244,28 +268,36 @@ class Flier:
             return None
         with contextlib.suppress(ServerError, StoppedError):  # a stop is heard again at once
             self.link.connect().tidy()
-        return Done(version, closed.ms)
+        return Done(version, journey.ms)
 
-    def _is_committed(self, closed: _Closed) -> bool:
+    def _is_committed(self, journey: Journey) -> bool:
         """What became of a transaction that is over. Needs no reset: each name has its schema."""
-        [(became,)] = self.link.connect().send(BECAME.format(xid=closed.xid))
+        [(became,)] = self.link.connect().send(BECAME.format(xid=journey.xid))
         return bool(became == "committed")
 
-    def _left_by_stop(
-        self, message: Message, version: str, closed: _Closed
-    ) -> tuple[Done | None, str]:
+    def _after_stop(self, journey: Journey, error: StoppedError) -> None:
+        """Land what was committed sooner than stopped; else raise the stop with its outcome."""
+        done, outcome = self._left_by_stop(journey)
+        if done is None:
+            error.details["outcome"] = outcome
+            raise error
+        journey.land(done.execution_time_ms)
+
+    def _left_by_stop(self, journey: Journey) -> tuple[Done | None, str]:
         """What a stopped flight left: our row, if COMMIT was sooner; else the outcome in words."""
+        version, message = journey.version, journey.message
         called = self._called(version)
         rolled_back = f"{called} was rolled back"
         if self.link.connect().alive:
-            if self.link.connect().in_transaction or closed.xid is None:
+            if self.link.connect().in_transaction or journey.xid is None:
                 return None, rolled_back
             with contextlib.suppress(Exception), self.link.watch.cleaning_up():
-                if self._is_committed(closed):
-                    return Done(version, closed.ms), ""
+                if self._is_committed(journey):
+                    return Done(version, journey.ms), ""
                 return None, rolled_back
         if not message.commits:
             return None, f"{called} is not applied: its COMMIT was never sent"
+        called = self._called(" to ".join(dict.fromkeys((version, journey.under_way[-1]))))
         return None, f"unknown: {called} was running, and the server did not answer any more"
 
     def _refused(

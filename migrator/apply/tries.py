@@ -149,7 +149,7 @@ def persist(
     link: Link,
     send: Callable[[], _T],
     rows: Sequence[Cause],
-    what: str = HISTORY,
+    what: str | Callable[[], str] = HISTORY,
     lock_timeout: int = 0,
     outcome: str = "nothing was changed",
     spent: Callable[[], float] = float,
@@ -157,7 +157,8 @@ def persist(
     """Do `send`, and again by these rows of the table.
 
     With BUSY each try that lasts goes along with an observer, who sees what blocks it: a wait for
-    a lock is refused after `lock_timeout` ms. `what`, `outcome` and `spent` are as `_Effort` says.
+    a lock is refused after `lock_timeout` ms. `what`, `outcome` and `spent` are as `_Effort` says;
+    where a message carries several things, `what` is asked for the one under way.
     """
     effort = _Effort(link, what, lock_timeout, outcome, spent)
 
@@ -203,18 +204,19 @@ class _Effort:
 
     LOCK_RETRY_TIMEOUT is for all tries of `what` together, however often another runner takes the
     lock in between; `spent` gives the seconds of it that a try has waited by itself before it was
-    refused. `outcome` is what a BusyError means, in words.
+    refused. `outcome` is what a BusyError means, in words, with {} for it.
     """
 
     def __init__(
         self,
         link: Link,
-        what: str,
+        what: str | Callable[[], str],
         lock_timeout: int,
         outcome: str = "nothing was changed",
         spent: Callable[[], float] = float,
     ) -> None:
-        self._link, self._what, self._outcome, self._spent = link, what, outcome, spent
+        self._link, self._outcome, self._spent = link, outcome, spent
+        self._asked = what
         self._lock_timeout = lock_timeout
         self._waiting: Wait | None = None  #: for the runners' lock
         self._busy_since: float | None = None
@@ -226,6 +228,10 @@ class _Effort:
         self._link.end_observer()
         if kind is None:
             self._link.busy_seconds.pop(self._what, None)
+
+    @property
+    def _what(self) -> str:
+        return self._asked if isinstance(self._asked, str) else self._asked()
 
     def accompanied(self) -> contextlib.AbstractContextManager[None]:
         """One try: within, a wait that lasts has an observer over a second connection.
@@ -326,7 +332,7 @@ class _Effort:
             version=self._what,
             sqlstate=refusal.sqlstate,
             **error.seen,
-            outcome=self._outcome,
+            outcome=self._outcome.format(self._what),
         )
 
 

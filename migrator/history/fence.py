@@ -66,6 +66,7 @@ DECLARE = """  migrator_tables pg_catalog.oid[];
   migrator_before pg_catalog.int8[];
   migrator_now pg_catalog.int8[];
   migrator_rows pg_catalog.int8;
+  migrator_began pg_catalog.timestamptz;
   migrator_ms pg_catalog.int8;
 """
 #: What no file may change of our tables: of rows of pg_class AS c, and of pg_attribute AS a.

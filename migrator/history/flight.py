@@ -1,8 +1,9 @@
 """One migration -> the messages that guard, run and record it; docs/design.md section 4.
 
 A flight is one simple-protocol message, sent without parameters, so that lock, check, body,
-history row and COMMIT travel together and cost one round trip. A long file, or one with rows for a
-COPY, goes in several messages inside the same transaction, between the same guards.
+history row and COMMIT travel together and cost one round trip. Short files may share a message:
+each is a leg of the flight, with a transaction and guards of its own. A long file, or one with rows
+for a COPY, goes in several messages inside the same transaction, between the same guards.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from migrator.history.fence import DECLARE, Access, Owners, Table, Write
 from migrator.history.place import Limits, Place, as_role, marker, settings
-from migrator.history.proof import keep, locks, untouched, writing
+from migrator.history.proof import began, keep, locks, untouched, writing
 from migrator.history.questions import asked
-from migrator.history.rows import MS, applied
+from migrator.history.rows import BEGAN_AT, MS, applied
 from migrator.postgres.quoting import (
     CLEAN,
     HERE,
@@ -82,13 +83,21 @@ STILL_LOCKED = """  IF NOT migrator_held THEN
     RAISE EXCEPTION USING ERRCODE = '{escaped}', MESSAGE = '{message}';
   END IF;
 """
-SPENT = "(extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000)::integer"
+SPENT = "(extract(epoch FROM clock_timestamp() - {since}) * 1000)::integer"
 #: Sent to the client whatever client_min_messages says, and kept by no server log. By the number
 #: of its transaction a flight can be asked for when its answer was lost: no table is needed.
 REPORT = """  RAISE INFO USING MESSAGE = '{sign}' || jsonb_build_object(
     'run_id', {run_id}, 'xid', pg_current_xact_id()::text, 'ms', migrator_ms)::text;
 """
 SIGN = "migrator-flight: "
+#: By it the server hands over the answers that it has kept back: the leg before is committed.
+NEXT = SIGN + "next"
+FLUSH = f"  RAISE INFO USING MESSAGE = '{NEXT}';\n"
+BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+#: What is between two legs, in a transaction of its own, so that the next one begins with the
+#: login's own defaults. It begins at once: behind a statement that took a snapshot outside of one,
+#: BEGIN refuses to set the isolation level where the default is another [M].
+BETWEEN = ("BEGIN", *TAIL, "COMMIT")
 #: How the session reads texts after all: a pooler may have kept a SET of ours from the server.
 ANSWER = "SELECT pg_catalog.current_setting('client_encoding')"
 #: `committed`, `aborted` or `in progress`, for as long as the server remembers.
@@ -108,6 +117,8 @@ class Message:
     column: int = 1
     statements: int = 0  #: how many the part has
     commits: bool = False  #: it ends the flight: the COMMIT is in it
+    results: int = 0  #: how many answers there are up to that of the COMMIT
+    legs: tuple[Message, ...] = ()  #: where there are several: this message as each of them sees it
     rows: Iterator[str] | None = None  #: for the COPY in it; to be read before the next message
     rows_line: int = 0  #: the file's line on which they begin
 
@@ -156,11 +167,14 @@ def opening(
     *,
     tables: Sequence[Table] | None = None,
     owners: Owners = Owners.TRUSTED,
+    behind: bool = False,
 ) -> list[str]:
     """The reset, BEGIN, the limits and the guard; with `seen`, the head that the history must have.
 
     `what` is under way comes first, where pg_stat_activity shows it. The guard takes the runners'
-    lock and asks both questions of `tables`, ours and no other unless they are given.
+    lock and asks both questions of `tables`, ours and no other unless they are given. `behind`
+    another leg of the same message its answers are flushed, and how the session reads text is
+    known.
     """
     chosen = place.tables if tables is None else tables
     checks = ""
@@ -171,12 +185,9 @@ def opening(
         checks += keep(*place.tables, place.run_id)
     if seen is not None:
         checks += head_check(place, seen)
-    return [
-        f"{marker(place, what)} {CLEAN[0]}",
-        *CLEAN[1:],
-        "BEGIN ISOLATION LEVEL READ COMMITTED",
-        *_guarded(place, limits, checks),
-    ]
+    reset, *more = BETWEEN if behind else CLEAN
+    guarded = _guarded(place, limits, checks, FLUSH if behind else "")
+    return [f"{marker(place, what)} {reset}", *more, BEGIN, *guarded]
 
 
 def looking(place: Place, what: str, query: str) -> str:
@@ -195,8 +206,8 @@ def present(place: Place) -> str:
     return PRESENT.format(history=literal(place.history), log=literal(place.log), moved=MOVED)
 
 
-def _guarded(place: Place, limits: Limits, checks: str) -> list[str]:
-    guard = do(try_lock(place, "pg_try_advisory_xact_lock") + checks, DECLARE)
+def _guarded(place: Place, limits: Limits, checks: str, before: str = "") -> list[str]:
+    guard = do(before + try_lock(place, "pg_try_advisory_xact_lock") + checks, DECLARE)
     return [HERE, *(f"SET LOCAL {value}" for value in settings(place, limits)), guard]
 
 
@@ -251,43 +262,83 @@ def _lock_of(schema: str) -> str:
     return OUR_LOCK.format(high=high, low=low)
 
 
-def make_flight(
-    script: Script,
-    seen: str,
-    place: Place,
-    limits: Limits,
-    also: Sequence[Write] = (),
-    writes: Sequence[Write] | None = None,
-    tables: Sequence[Table] = (),
-) -> Iterator[Message]:
-    """The messages that guard, run and record `script` when the history's head is `seen`.
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One migration of a flight."""
 
-    Without `writes` the migration is recorded as applied; `also` go with that, into `tables`. The
-    messages are made one by one, so that a large file is never held whole. Raises what reading the
-    file again does.
+    script: Script
+    seen: str  #: the head that the history must have
+    writes: Sequence[Write] | None = None  #: None: it is recorded as applied
+    also: Sequence[Write] = ()  #: go with that
+
+
+def make_flight(
+    legs: Sequence[Leg], place: Place, limits: Limits, tables: Sequence[Table] = ()
+) -> Iterator[Message]:
+    """The messages that guard, run and record one migration, or the one message for several.
+
+    Each of several is `whole`. They write into `tables` beside ours. The messages are made one by
+    one, so that a large file is never held whole. Raises what reading the file again does.
     """
     from migrator.sql.parts import TextReader  # a run with nothing pending does not need it
 
-    path = ", ".join(identifier(name) for name in limits.search_path) or "DEFAULT"
-    before = [
-        *opening(place, limits, script.migration.version, seen, tables=(*place.tables, *tables)),
-        f"SET LOCAL search_path TO {path}",
-        *as_role(limits.run_as),
-    ]
-    closing = _closing(place, seen, (*(writes or applied(script, place)), *also))
-    start = _join(before)
-    reader = TextReader(script.pieces)
-    if script.whole:
-        end = "\n;\n" + _join(closing)
-        yield replace(_part(reader, script.parts[0], start, end, len(before)), commits=True)
+    if all(leg.script.whole for leg in legs):
+        yield _join_legs(legs, place, limits, tables)
         return
+    [leg] = legs
+    script, before = leg.script, _before(leg, place, limits, tables)
+    reader = TextReader(script.pieces)
     mark = marker(place, script.migration.version) + " "
-    yield Message(start.encode(), len(before))
+    yield Message(_join(before).encode(), len(before))
     for part in script.parts:
         yield _part(reader, part, mark, "" if part.data else f"\n;\n{UTF8}")
     # what the file says by then is read by the settings that it may have left
-    last = [do(in_utf8(RECODED)), *closing]
+    last = [do(in_utf8(RECODED)), *_closing(leg, place), *_ENDING]
     yield Message((mark + _join(last)).encode(), 1, commits=True)
+
+
+def _join_legs(
+    legs: Sequence[Leg], place: Place, limits: Limits, tables: Sequence[Table]
+) -> Message:
+    from migrator.sql.parts import TextReader
+
+    found: list[Message] = []
+    answers = length = 0
+    for leg in legs:
+        before = _before(leg, place, limits, tables, behind=bool(found))
+        closing = _closing(leg, place, behind=bool(found))
+        ending = _ENDING if leg is legs[-1] else ()
+        [whole], reader = leg.script.parts, TextReader(leg.script.pieces)
+        end = "\n;\n" + _join((*closing, *ending))
+        message = _part(reader, whole, _join(before), end, answers + len(before))
+        answers += len(before) + message.statements + len(closing)
+        found.append(
+            replace(
+                message,
+                body_starts=length + message.body_starts,
+                body_ends=length + message.body_ends,
+                results=answers,
+                commits=True,
+            )
+        )
+        length += message.body_ends + len(end)
+    if len(found) == 1:
+        return found[0]
+    sent = b"".join(message.sent for message in found)
+    views = tuple(replace(message, sent=sent) for message in found)
+    return replace(views[0], legs=views)
+
+
+def _before(
+    leg: Leg, place: Place, limits: Limits, tables: Sequence[Table], *, behind: bool = False
+) -> list[str]:
+    path = ", ".join(identifier(name) for name in limits.search_path) or "DEFAULT"
+    version, all_tables = leg.script.migration.version, (*place.tables, *tables)
+    return [
+        *opening(place, limits, version, leg.seen, tables=all_tables, behind=behind),
+        f"SET LOCAL search_path TO {path}",
+        *as_role(limits.run_as),
+    ]
 
 
 def log_alone(place: Place, line: Write) -> str:
@@ -301,12 +352,16 @@ def log_alone(place: Place, line: Write) -> str:
     )
 
 
-def _closing(place: Place, seen: str, writes: Sequence[Write]) -> list[str]:
+def _closing(leg: Leg, place: Place, *, behind: bool = False) -> list[str]:
+    """What follows the file, up to the COMMIT."""
     history, log = place.tables
+    writes = (*(leg.writes or applied(leg.script, place)), *leg.also)
     record = (
         still_locked(place, "the file ended its own transaction")
-        + untouched(history, log, place.run_id, head_query(place.history), seen)
-        + f"  {MS} := {SPENT};\n"
+        + untouched(history, log, place.run_id, head_query(place.history), leg.seen)
+        # behind another leg the transaction's own time is that of the message
+        + began(place.run_id, "clock_timestamp()" if behind else "transaction_timestamp()")
+        + f"  {MS} := {SPENT.format(since=BEGAN_AT)};\n"
         + writing(history, log, writes, known=True)
         + REPORT.format(sign=SIGN, run_id=literal(place.run_id))
     )
@@ -317,9 +372,10 @@ def _closing(place: Place, seen: str, writes: Sequence[Write]) -> list[str]:
         HERE,
         do(record, DECLARE),
         "COMMIT",
-        *TAIL,
-        ANSWER,
     ]
+
+
+_ENDING = (*TAIL, ANSWER)
 
 
 def _part(

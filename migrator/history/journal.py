@@ -198,7 +198,7 @@ def atomic(
     detail = {"statement": number, "sha256": digest, "how": How.RAN.value, **_said(way)}
     kept = do(KEPT.format(keep=keep(*place.tables, place.run_id, count=False)), KEPT_DECLARE)
     checks = untouched(*place.tables, place.run_id, head_query(place.history), seen)
-    checks += _spent(SPENT)
+    checks += _spent(SPENT.format(since="transaction_timestamp()"))
     after = _recording(place, [_outcome(place, version, detail)], checks, SPENT_MS)
     return (
         [f"{statement_marker(place.run_id, version, number)}{kept}", *as_role(run_as)],

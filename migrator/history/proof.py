@@ -36,12 +36,21 @@ SHAPE = """(SELECT {classes}
       FROM pg_attribute AS a
      WHERE a.attrelid IN (migrator_history, migrator_log) AND a.attnum > 0)"""
 #: It begins with the run's id, which no file knows: what a file SETs there is no answer of ours.
+#: Of when the file began there is no other record: all flights of a message have the
+#: transaction_timestamp() of the first [M].
 KEEP = """  migrator_kept := set_config('migrator.before', {run_id} || {state}::text || ' '
-    || coalesce(migrator_rows::text, '') || ' ' || {shape}, true);
+    || coalesce(migrator_rows::text, '') || ' '
+    || extract(epoch FROM clock_timestamp())::text || ' ' || {shape}, true);
 """
 KEEP_COUNT = """  IF current_setting('track_counts') <> 'on' THEN
     migrator_rows := (SELECT count(*) FROM {log});
   END IF;
+"""
+#: When what `keep` kept was kept; `lost`, another time, where a file has lost that.
+BEGAN = """  migrator_began := CASE
+    WHEN starts_with(current_setting('migrator.before', true), {run_id}) THEN
+      to_timestamp(split_part(current_setting('migrator.before', true), ' ', 3)::float8)
+    ELSE {lost} END;
 """
 RIGHTS = """(has_table_privilege(migrator_history, 'INSERT')
      AND has_table_privilege(migrator_log, 'INSERT')
@@ -82,7 +91,8 @@ UNTOUCHED = """  migrator_now := {state};
     END IF;
     IF migrator_altered THEN
       IF substr(migrator_kept, length(split_part(migrator_kept, ' ', 1))
-           + length(split_part(migrator_kept, ' ', 2)) + 3) IS DISTINCT FROM {shape} THEN
+           + length(split_part(migrator_kept, ' ', 2))
+           + length(split_part(migrator_kept, ' ', 3)) + 4) IS DISTINCT FROM {shape} THEN
         RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'truncated or altered';
       END IF;
     END IF;
@@ -166,6 +176,11 @@ def keep(history: Table, log: Table, run_id: str, *, count: bool = True) -> str:
         return KEEP_COUNT.format(log=log.quoted) + kept
     look_up = LOOK_UP.format(history=_catalog_oid(history), log=_catalog_oid(log))
     return look_up + KEEP.format(state=_STATE, shape=_SHAPE, run_id=literal(run_id))
+
+
+def began(run_id: str, lost: str) -> str:
+    """A statement of a block that finds when the file began; where it lost that, `lost`."""
+    return BEGAN.format(run_id=literal(run_id), lost=lost)
 
 
 def remains(history: Table, log: Table) -> str:

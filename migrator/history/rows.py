@@ -17,21 +17,23 @@ if TYPE_CHECKING:
     from migrator.plan.undo import Origin
     from migrator.sql.script import Script
 
-MS = "migrator_ms"  #: SPENT, in the block that records a flight
+#: In the block that records a flight: when the file began, and the ms that it took since.
+BEGAN_AT, MS = "migrator_began", "migrator_ms"
+NOW = "CURRENT_TIMESTAMP"
 RECORD = """INSERT INTO {history}
-    (version, execution_time_ms, checksum, rollback_sql, kind, run_id, floor)
-VALUES ({version}, {spent}, {checksum}, {rollback_sql}, 'versioned', {run_id}, {floor})"""
+    (version, applied_at, execution_time_ms, checksum, rollback_sql, kind, run_id, floor)
+VALUES ({version}, {began}, {spent}, {checksum}, {rollback_sql}, 'versioned', {run_id}, {floor})"""
 RECORD_NOT_RUN = """INSERT INTO {history} (version, checksum, rollback_sql, kind, run_id, floor)
 VALUES {rows}"""
 #: No ON CONFLICT: a table that an older job left may lack the key. The lock replaces it.
 RECORD_REPEATABLE = """IF EXISTS (SELECT FROM {history} WHERE version = {version}) THEN
     UPDATE {history}
-       SET applied_at = CURRENT_TIMESTAMP, execution_time_ms = {spent}, checksum = {checksum},
+       SET applied_at = {began}, execution_time_ms = {spent}, checksum = {checksum},
            kind = 'repeatable', run_id = {run_id}
      WHERE version = {version};
   ELSE
-    INSERT INTO {history} (version, execution_time_ms, checksum, kind, run_id)
-    VALUES ({version}, {spent}, {checksum}, 'repeatable', {run_id});
+    INSERT INTO {history} (version, applied_at, execution_time_ms, checksum, kind, run_id)
+    VALUES ({version}, {began}, {spent}, {checksum}, 'repeatable', {run_id});
   END IF"""
 RECORD_LOG = """INSERT INTO {log} (run_id, version, event, runner, detail)
 VALUES ({run_id}, {version}, {event}, {runner}, {detail})"""
@@ -55,6 +57,7 @@ def applied(script: Script, place: Place, spent_ms: str = MS) -> tuple[Write, ..
     row = (RECORD_REPEATABLE if migration.repeatable else RECORD).format(
         history=place.history,
         version=version,
+        began=BEGAN_AT if spent_ms == MS else NOW,
         spent=spent_ms,
         checksum=checksum,
         rollback_sql=literal(migration.rollback_sql),
@@ -88,6 +91,7 @@ def record(place: Place, migration: Migration, spent_ms: str, *, floor: bool) ->
     text = RECORD.format(
         history=place.history,
         version=literal(migration.version),
+        began=NOW,
         spent=spent_ms,
         checksum=literal(migration.checksum),
         rollback_sql=literal(migration.rollback_sql),

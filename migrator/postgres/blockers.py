@@ -173,7 +173,8 @@ class Observer:
         `unavailable` says why there is no second connection, if that is known already.
         """
         self.unavailable = unavailable
-        self._session, self._what, self._rhythm, self._tell = session, what, rhythm, tell
+        self.what = what  #: whose statement it is that is under way
+        self._session, self._rhythm, self._tell = session, rhythm, tell
         query = look_query(session().server_version, run_id)
         limit = "SET LOCAL statement_timeout = 4000"
         self._query = first("/* migrator observes */", limit, query)
@@ -277,7 +278,7 @@ class Observer:
 
     def _say(self, found: dict[str, Any], waited: float) -> None:
         self._tell_at = waited + self._rhythm.progress
-        fields = {"version": self._what, "running_ms": round(waited * 1000), **found}
+        fields = {"version": self.what, "running_ms": round(waited * 1000), **found}
         self._tell(Event("migration.progress", "info", fields))
 
     def _failed(self, error: Exception, waited: float) -> None:

@@ -40,6 +40,7 @@ FUNCTIONS = {
         ),
         "libpq holds all rows of a file's SELECT in memory",
     ),
+    "PQcmdStatus": "each migration is a message of its own",
     "PQsetChunkedRowsMode": "they come one by one, which takes longer",
 }
 PIECES = frozenset({9, 12})  # PGRES_SINGLE_TUPLE, PGRES_TUPLES_CHUNK
@@ -204,6 +205,9 @@ class ResultCounter:
         self._read: Callable[[int, bool], Value | None] | None = None
         self._pieces: list[Value] = []  #: of the statement that is being answered; two at most
         self.value: Value | None = None  #: what the last statement answered in pieces, if just that
+        #: Called when the server has answered COMMIT; the right count by then, None for any.
+        self.committed: Callable[[], int | None] | None = None
+        self._tag: Callable[[int], bytes] | None = None
 
     def watch(self, connection: Any) -> None:
         """Count what `connection` answers from here on, where the hook is available."""
@@ -220,11 +224,17 @@ class ResultCounter:
         _keep(hook)
         self._watching = bool(register(connection.pgconn_ptr, hook, b"migrator", None))
         self._read = _piece_reader() if self._watching else None
+        self._tag = _tag_reader() if self._watching else None
 
     @property
     def takes_rows(self) -> bool:
         """Whether rows may come in pieces."""
         return self._read is not None
+
+    @property
+    def hears_commits(self) -> bool:
+        """Whether `committed` is called: by the server's own word, which no file can say for it."""
+        return self._tag is not None
 
     def reset(self) -> None:
         self._count = 0
@@ -243,6 +253,9 @@ class ResultCounter:
             self._count += 1
             self.value = self._pieces[0] if len(self._pieces) == 1 else None
             self._pieces = []
+            if self._tag and self.committed and self._tag(info) == b"COMMIT":
+                right = self.committed()
+                self._count = self._count if right is None else right
         return 1
 
     def _is_piece(self, info: int) -> bool:
@@ -257,6 +270,22 @@ class ResultCounter:
 
 #: One value as text, None for NULL; empty for anything else.
 Value = tuple[()] | tuple[str | None]
+
+
+def _tag_reader() -> Callable[[int], bytes] | None:
+    """Reads what the statement was whose answer an event is about, as the server calls it."""
+    import ctypes
+
+    pointer = ctypes.c_void_p
+    tag = function("PQcmdStatus", ctypes.c_char_p, pointer)
+    if tag is None:
+        return None
+
+    def read(info: int) -> bytes:
+        answer: bytes = tag(pointer.from_address(info + ctypes.sizeof(pointer)).value)
+        return answer
+
+    return read
 
 
 def _piece_reader() -> Callable[[int, bool], Value | None] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -80,13 +81,31 @@ class Session:
         self.hear: Callable[[Notice], None] = connection.early.append  #: what the server says
         connection.hear = lambda notice: self.hear(notice)
         self.spoken = False  #: the server has answered a message
+        self.seconds = 0.0  #: that the last message took
         self.target = target
         self.server_version: int = connection.info.server_version
         self.backend_pid: int = connection.info.backend_pid  #: the pooler's, where there is one
 
-    def count_results(self) -> None:
-        """From here on `answered` is known, where libpq's functions can be reached."""
+    def count_results(self) -> bool:
+        """From here on `answered` is known, where libpq's functions can be reached.
+
+        Whether `hearing_commits` is of any use, too.
+        """
         self._results.watch(self._connection)
+        return self._results.hears_commits
+
+    @contextlib.contextmanager
+    def hearing_commits(self, committed: Callable[[], int | None]) -> Iterator[None]:
+        """Within, `committed` is called for each COMMIT that the server answers.
+
+        It gives how many answers there were by then, as a rule may answer several times for one
+        statement; None leaves the count as it is.
+        """
+        self._results.committed = committed
+        try:
+            yield
+        finally:
+            self._results.committed = None
 
     def send(self, text: str | bytes) -> list[tuple[Any, ...]]:
         """Send one message; the rows of its last statement.
@@ -143,10 +162,12 @@ class Session:
         """Do what sends `text`; what goes wrong becomes an error of ours."""
         self._results.reset()
         refusal: Exception | None = None
+        began = time.monotonic()
         try:
             execute()
         except psycopg2.Error as caught:
             refusal = caught
+        self.seconds = time.monotonic() - began
         error = self._watch.take_failure() or refusal
         if error is None:
             self.spoken = True

@@ -83,6 +83,7 @@ class Watch:
         self._failure: Exception | None = None
         self._state = State.WAITING
         self._companion: tuple[float, Callable[[], Companion]] | None = None
+        self._began = 0.0  # the wait at hand (time.monotonic)
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
         extensions.set_wait_callback(self.wait)
@@ -210,6 +211,10 @@ class Watch:
             self._failure = error
             _shut_down(connection)
 
+    def restart(self) -> None:
+        """Within a wait: what is waited for from here on is another thing."""
+        self._began = time.monotonic()
+
     def take_failure(self) -> Exception | None:
         """Why the last wait ended the connection, None if it did not."""
         failure, self._failure = self._failure, None
@@ -280,14 +285,14 @@ class Watch:
 
     def _until(self, connection: Any, busy: Callable[[], Ends | None]) -> None:
         """Wait as long as `busy` names what to read from or write to; a stop cancels it."""
-        began = time.monotonic()
+        self._began = time.monotonic()
         canceller: Canceller | None = None
         try:
             while (ends := busy()) is not None:
                 reading, writing = ends
                 seconds = 0.05 if canceller else 60.0
                 if not (canceller or self._state in CLEANS_UP):
-                    reads, writes, seconds = self._go_along(began)
+                    reads, writes, seconds = self._go_along()
                     reading = [*reading, self._woken, *reads]
                     writing = [*writing, *writes]
                 select.select(reading, writing, [], self._shortest(seconds))
@@ -304,13 +309,13 @@ class Watch:
             if canceller:
                 canceller.end()
 
-    def _go_along(self, began: float) -> tuple[list[Any], list[Any], float]:
+    def _go_along(self) -> tuple[list[Any], list[Any], float]:
         """A step of the companion, once it is time for him; see `Companion.step`."""
         if self._companion is None or self._state in CONNECTS:
             return [], [], 60.0
         after, get = self._companion
-        left = began + after - time.monotonic()
-        return ([], [], left) if left > 0 else get().step(began)
+        left = self._began + after - time.monotonic()
+        return ([], [], left) if left > 0 else get().step(self._began)
 
     def _shortest(self, seconds: float) -> float:
         seconds = min(seconds, 60.0)  # select takes no infinity

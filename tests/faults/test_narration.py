@@ -71,6 +71,23 @@ def test_a_slow_statement_is_told_of_with_what_it_waits_for(
     assert [blocker["application_name"] for blocker in line["blockers"]] == ["the-holder"]
 
 
+def test_a_notice_behind_another_statement_is_told_at_once(
+    database: Database, tmp_path: Path
+) -> None:
+    """Nothing but the notice wakes the run: lines of progress are off, and so are limits."""
+    early = (
+        "CREATE TABLE t (id int); DO $$ BEGIN RAISE WARNING 'first'; END $$;\n"
+        "SELECT pg_sleep(0.3); DO $$ BEGIN RAISE WARNING 'early'; END $$;\n"
+    )
+    wait = "SELECT pg_advisory_xact_lock_shared(7)"
+    folder = write_folder(tmp_path, {"001_a.sql": early + wait})
+    with held(database) as let_go:
+        job = Job(database.url, folder, LOCK_TIMEOUT="0", PROGRESS_INTERVAL="0")
+        job.hear("migration.notice", timeout=20, notice="early")
+        let_go()
+        assert job.result().code == 0
+
+
 @pytest.mark.parametrize(
     ("statement", "progress"),
     [

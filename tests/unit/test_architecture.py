@@ -82,7 +82,15 @@ PURE = {
         "sql.sensitive",
     ),
     *("sql.envsub", "sql.filled", "sql.placeholders"),
-    *("plan.bases", "plan.widths", "sql.marks", "sql.statements", "sql.text", "sql.window"),
+    *(
+        "plan.bases",
+        "plan.together",
+        "plan.widths",
+        "sql.marks",
+        "sql.statements",
+        "sql.text",
+        "sql.window",
+    ),
 }
 
 #: What climbs, and what will end it: nothing. This list only shrinks.

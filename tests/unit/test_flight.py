@@ -13,6 +13,7 @@ import pytest
 from migrator.history import flight
 from migrator.history.fence import Table, Write
 from migrator.history.flight import (
+    Leg,
     head,
     holder_query,
     lock_key,
@@ -45,7 +46,7 @@ def test_a_flight_is_this_text() -> None:
     sql = "CREATE TABLE app.orders (id int);\nINSERT INTO app.orders VALUES (7);\n"
     script = a_script(sql, rollback_sql="DROP TABLE app.orders;\n")
     seen = head([("006_before", "c0ffee")])
-    (message,) = make_flight(script, seen, PLACE, Limits(search_path=("app", 'odd"name')))
+    (message,) = make_flight([Leg(script, seen)], PLACE, Limits(search_path=("app", 'odd"name')))
     assert message.text == WHOLE
     assert message.body == sql
 
@@ -60,7 +61,7 @@ def test_a_first_message_is_known_by_how_it_begins() -> None:
 
 def test_what_goes_with_the_row_is_written_before_the_commit() -> None:
     also = Write("SELECT 'also'", None)
-    (message,) = make_flight(a_script("SELECT 1"), HEAD, PLACE, LIMITS, [also])
+    (message,) = make_flight([Leg(a_script("SELECT 1"), HEAD, also=[also])], PLACE, LIMITS)
     closing = message.text[message.body_ends :]
     assert closing.index("'applied'") < closing.index("SELECT 'also';") < closing.index("COMMIT;")
 
@@ -244,7 +245,7 @@ def test_the_messages_of_a_long_body_are_made_one_by_one() -> None:
     script, _ = understand(a_migration(1, pieces=Pieces()))
     assert script
     taken.clear()
-    messages = make_flight(script, HEAD, PLACE, LIMITS)
+    messages = make_flight([Leg(script, HEAD)], PLACE, LIMITS)
     next(messages)
     assert not taken
     next(messages)
@@ -253,7 +254,7 @@ def test_the_messages_of_a_long_body_are_made_one_by_one() -> None:
 
 def test_the_rows_of_a_copy_follow_its_message() -> None:
     sql = "CREATE TABLE t (a int); COPY t FROM stdin;\n1\n2\n\\.\nSELECT 1;\n"
-    flight = make_flight(a_script(sql), HEAD, PLACE, LIMITS)
+    flight = make_flight([Leg(a_script(sql), HEAD)], PLACE, LIMITS)
     told = [
         (message.body, message.line, message.column, message.statements, rows)
         for message in flight
@@ -300,7 +301,9 @@ def test_a_repeatable_replaces_its_row_and_adds_to_the_log() -> None:
         message.text.index('INSERT INTO "public".schema_migrations_log'),
     )
     assert update < insert < line
-    row = f"VALUES ('R__totals', migrator_ms, '{checksum}', 'repeatable', '{RUN_ID}')"
+    row = (
+        f"VALUES ('R__totals', migrator_began, migrator_ms, '{checksum}', 'repeatable', '{RUN_ID}')"
+    )
     assert row in message.text[insert:line]
 
 

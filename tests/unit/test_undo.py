@@ -17,7 +17,7 @@ from migrator.errors import (
     SourceError,
 )
 from migrator.history.fence import Write
-from migrator.history.flight import ESCAPED, make_flight
+from migrator.history.flight import ESCAPED, Leg, make_flight
 from migrator.history.rows import undone
 from migrator.model import Applied, Kind, Migration
 from migrator.plan.progress import Progress, Way
@@ -512,8 +512,8 @@ SELECT '{RUN_ID}', version, 'rolled_back', 'migrator/pod-1', jsonb_build_object(
 def test_an_undo_flies_like_a_migration_and_takes_the_row_away() -> None:
     script = a_step().script
     record, also = undone(script, PLACE, Origin.STORED), [Write("SELECT 'also'", None)]
-    (message,) = make_flight(script, "seen", PLACE, LIMITS, also, record)
-    (forth,) = make_flight(script, "seen", PLACE, LIMITS)
+    (message,) = make_flight([Leg(script, "seen", record, also)], PLACE, LIMITS)
+    (forth,) = make_flight([Leg(script, "seen")], PLACE, LIMITS)
     start = message.body_starts
     assert message.text[:start] == forth.text[:start]
     assert RECORDED in message.text
