@@ -195,6 +195,33 @@ def test_an_idempotent_file_can_run_twice(after: Database) -> None:
     assert (after.query(columns), after.query("SELECT * FROM coupons")) == once
 
 
+def test_a_release_with_two_phases(database: Database, tmp_path: Path) -> None:
+    """The commands of the page, in their order; both applications work until the last phase."""
+    [part] = [part for part in REST if part.startswith("Expand and contract\n")]
+    commands = re.findall(r"^migrator (\w.*?) +# ", part, re.MULTILINE)
+    assert len(commands) == 6
+    files = files_of("Expand and contract")
+    before = write_folder(tmp_path / "before", {"001_step.sql": SETUP})
+    release = write_folder(tmp_path / "release", files)
+    assert run_job(database.url, before).code == 0
+    old = "INSERT INTO customers (email, name) VALUES ('old', 'Old') RETURNING name"
+    new = "INSERT INTO customers (email, full_name) VALUES ('new', 'New') RETURNING full_name"
+    applied: list[str] = []
+    for command in commands[:-1]:
+        if command == commands[-2]:
+            assert database.query(old) == [("Old",)]
+            assert database.query(new) == [("New",)]
+            both = "SELECT count(*) FROM customers WHERE name IS DISTINCT FROM full_name"
+            assert database.query(both) == [(0,)]
+            assert run_job(database.url, before, "wait").code == 0
+        result = run_job(database.url, release, *command.split())
+        assert result.code == 0, result.stderr
+        applied += result.applied
+    assert [f"{version}.sql" for version in applied] == list(files)[1:]
+    assert database.query(new) == [("New",)]
+    assert run_job(database.url, before, commands[-1]).code == 12
+
+
 def test_if_not_exists_compares_names_and_nothing_else(after: Database) -> None:
     after.query("CREATE TABLE coupons (other integer)")
     after.query("CREATE TABLE IF NOT EXISTS coupons (code text PRIMARY KEY)")
