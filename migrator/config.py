@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import combinations
 from typing import Any
 
 from migrator.durations import parse_duration
@@ -130,6 +131,12 @@ def _text(text: str) -> str:
     return text
 
 
+def _folders(text: str) -> str:
+    folders_of(text)
+    return text
+
+
+COLON = ":"  #: divides the folders in MIGRATIONS_DIR
 #: What FOLDER_FORMAT may be; the tools are those of folder/formats/table.py.
 FOLDER_FORMATS = (
     *("auto", "native", "atlas", "dbmate", "diesel", "drizzle", "flyway", "golang-migrate"),
@@ -158,7 +165,7 @@ def _format(text: str) -> str:
 
 
 SETTINGS = (
-    Setting("MIGRATIONS_DIR", _text, "migrations", "the folder of SQL files"),
+    Setting("MIGRATIONS_DIR", _folders, "migrations", "the folder of SQL files, or FOLDER:FOLDER"),
     Setting("FOLDER_FORMAT", _format, "auto", "whose rules the folder follows: native, or a tool"),
     Setting(
         "PLACEHOLDERS_DIR",
@@ -255,6 +262,25 @@ class Config:
     def secrets(self) -> tuple[str, ...]:
         targets = self.targets if self.shadow is None else (*self.targets, self.shadow)
         return tuple(dict.fromkeys(word for target in targets for word in target.secrets))
+
+
+def folders_of(places: str) -> tuple[str, ...]:
+    """The folders that MIGRATIONS_DIR names. Raises ValueError where that cannot be meant."""
+    if COLON not in places:
+        return (places,)
+    names = [name.strip() for name in places.split(COLON)]
+    if not all(names):
+        raise ValueError("a colon divides two folders, and one of them has no name")
+    folders = tuple(name.rstrip("/") or "/" for name in names)
+    for one, other in combinations((f"{name.rstrip('/')}/" for name in folders), 2):
+        if one.startswith(other) or other.startswith(one):
+            raise ValueError(f"{one} and {other} hold the same files")
+    return folders
+
+
+def first_folder(places: str) -> str:
+    """Where `new` writes, and where the facts of `check --write` lie."""
+    return folders_of(places)[0]
 
 
 def read_config(environment: Mapping[str, str], flags: Mapping[str, str] | None = None) -> Config:

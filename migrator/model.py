@@ -160,6 +160,11 @@ class Migration:
         return self.pieces if self.whole is None else self.whole
 
     @property
+    def undo_file(self) -> str:
+        """The file that holds its undo, or would."""
+        return self.undo_from[0] if self.undo_from else f"{self.file.removesuffix('.sql')}.down.sql"
+
+    @property
     def repeatable(self) -> bool:
         """It runs again whenever its checksum changes."""
         return is_repeatable(self.version)

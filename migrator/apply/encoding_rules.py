@@ -32,9 +32,8 @@ def find_strange(migration: Migration, encoding: str) -> Strange | None:
         codecs.lookup(encoding)
     except LookupError:
         return None
-    undo = migration.file.removesuffix(".sql") + ".down.sql"
     found = _first(migration.file, migration.pieces, encoding)
-    return found or _first(undo, (migration.rollback_sql or "",), encoding)
+    return found or _first(migration.undo_file, (migration.rollback_sql or "",), encoding)
 
 
 def _first(file: str, pieces: Iterable[str], encoding: str) -> Strange | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from migrator.apply.run import Run
 from migrator.cli.small_files import write_at_once
+from migrator.config import first_folder
 from migrator.errors import (
     DriftError,
     LateError,
@@ -97,10 +98,11 @@ def _remedy(error: MigratorError, run: Run | None) -> str:
     return error.remedy
 
 
-def _in_image(folder: str) -> bool:
+def _in_image(places: str) -> bool:
     """Whether the folder is a part of our image: what is mounted lies on another device."""
     try:
-        return (ROOT / ".image").exists() and Path(folder).stat().st_dev == ROOT.stat().st_dev
+        folder = Path(first_folder(places))
+        return (ROOT / ".image").exists() and folder.stat().st_dev == ROOT.stat().st_dev
     except OSError:
         return False
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+from migrator.config import COLON
 from migrator.errors import ConfigError, MigratorError
 from migrator.model import Danger, Migration
 from migrator.preflight.facts import Traced
@@ -114,7 +115,8 @@ def _annotation(level: str, one: _Found, folder: str) -> str:
 
 
 def _path(folder: str, one: _Found) -> str:
-    return f"{folder.rstrip('/')}/{one['file']}".removeprefix("./")
+    path = one["file"] if COLON in folder else f"{folder.rstrip('/')}/{one['file']}"
+    return str(path).removeprefix("./")
 
 
 def _result(level: str, one: _Found, folder: str) -> _Found:

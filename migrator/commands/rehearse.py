@@ -118,12 +118,12 @@ def _there_and_back(
     findings: list[Finding],
 ) -> Snapshot:
     """Undo and apply again the last of these; add what differs, return what there is then."""
-    up, down = migrations[-1].file, f"{migrations[-1].version}.down.sql"
+    up, down = migrations[-1].file, migrations[-1].undo_file
     roll_back(trial, migrations, Wish(steps=1), Origin.STORED, sure=True)
-    findings += _compare(down, before, _look(trial), f"before {up}", f"after {down}")
+    findings += _compare(down, DOWN, before, _look(trial), f"before {up}", f"after {down}")
     trial.apply_pending(migrations)
     again = _look(trial)
-    findings += _compare(up, made, again, "the first time", "the second time")
+    findings += _compare(up, UP, made, again, "the first time", "the second time")
     return again
 
 
@@ -131,9 +131,10 @@ def _look(trial: Run) -> Snapshot:
     return ask(trial.link, partial(read_snapshot, rows=True))
 
 
-def _compare(file: str, first: Snapshot, second: Snapshot, before: str, now: str) -> list[Finding]:
-    remedy = (DOWN if file.endswith(".down.sql") else UP).format(file)
+def _compare(
+    file: str, remedy: str, first: Snapshot, second: Snapshot, before: str, now: str
+) -> list[Finding]:
     return [
-        Finding(file, difference.in_words(before, now), remedy)
+        Finding(file, difference.in_words(before, now), remedy.format(file))
         for difference in differences(first, second)
     ]

@@ -5,21 +5,30 @@ from __future__ import annotations
 import re
 
 from migrator.apply.run import Run
+from migrator.config import COLON
 from migrator.errors import ConfigError, SourceError
-from migrator.folder.read import read_source
+from migrator.folder.read import Source, read_source
 from migrator.model import Event, Migration
 
 
 def read_folder(run: Run) -> tuple[Migration, ...]:
     """The folder; one without a single migration is warned about."""
     with run.link.watch.thinking():
-        source = read_source(run.config.migrations_dir, run.config.folder_format)
+        source = _read(run.config.migrations_dir, run.config.folder_format)
     migrations, run.passed_over, run.hooks = source.migrations, source.warnings, source.hooks
     if not migrations:
         run.link.tell(
             Event("source.empty", "warning", {"migrations_dir": run.config.migrations_dir})
         )
     return migrations
+
+
+def _read(places: str, wanted: str) -> Source:
+    if COLON not in places:
+        return read_source(places, wanted)
+    from migrator.folder.several import read_sources  # for those who have several
+
+    return read_sources(places, wanted)
 
 
 def read_full_folder(run: Run) -> tuple[Migration, ...]:

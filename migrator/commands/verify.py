@@ -7,7 +7,7 @@ from dataclasses import replace
 from migrator.apply.run import Run, View
 from migrator.commands.source import read_full_folder
 from migrator.commands.table import Output
-from migrator.config import OnFinding, OnLate
+from migrator.config import COLON, OnFinding, OnLate, folders_of
 from migrator.errors import LateError, PendingError
 from migrator.model import Migration
 from migrator.plan.plan import behind
@@ -45,7 +45,9 @@ def _verify_base(run: Run, ref: str) -> Output:
     from migrator.folder.git import read_names_at
 
     migrations = read_full_folder(run)
-    found = behind(migrations, read_names_at(run.config.migrations_dir, ref))
+    places = run.config.migrations_dir
+    folders = folders_of(places) if COLON in places else ()
+    found = behind(migrations, read_names_at(places, ref), folders)
     if found:
         files = ", ".join(finding.file for finding in found)
         raise LateError(

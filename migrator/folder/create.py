@@ -9,9 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from migrator.config import first_folder, folders_of
 from migrator.errors import ConfigError
 from migrator.folder.names import JOURNAL, versions
-from migrator.folder.read import read_names, read_source
+from migrator.folder.read import read_names
+from migrator.folder.several import read_sources
 from migrator.folder.version_rules import find_version
 from migrator.model import NATIVE, Migration, number_of, rank_of
 
@@ -26,9 +28,11 @@ _DOWN = "-- Undoes {}. Say here what data is lost.\n-- Without a statement there
 
 
 def create(
-    folder: str, name: str, today: datetime, wanted: str = "auto", *, repeatable: bool
+    places: str, name: str, today: datetime, wanted: str = "auto", *, repeatable: bool
 ) -> Made:
     """The next migration's file and its .down.sql, or a repeatable's file; in the folder's format.
+
+    Of several folders they go into the first, and come after the files of all.
 
     Raises ConfigError for a name that no migration may have and for a file that cannot be created,
     SourceError for a folder that cannot be used.
@@ -39,10 +43,10 @@ def create(
             f"{name} cannot be a migration's name",
             remedy="Use lower-case letters, digits and _, such as add_orders.",
         )
-    place = Path(folder)
+    place = Path(first_folder(places))
     with _writing(place):
         place.mkdir(parents=True, exist_ok=True)
-    found = read_source(folder, wanted).migrations
+    found = read_sources(places, wanted).migrations
     form = _format(found, wanted)
     if form == NATIVE and wanted == "auto" and (place / JOURNAL).exists():
         form = "drizzle"  # its generator goes on keeping the journal
@@ -65,31 +69,35 @@ def create(
     return [str(place / file) for file in texts], done
 
 
-def version_in(folder: str, version: str) -> str:
+def version_in(places: str, version: str) -> str:
     """The version of the folder's file that `version` or its number names; else ConfigError.
 
     Only names count: `new --renumber` exists for two files with one number.
     """
-    names = read_names(folder)
+    names = [name for folder in folders_of(places) for name in read_names(folder)]
     others = _foreign(_stems(names))
     version = find_version(version.removesuffix(".sql"), others)
     if version not in others:
         raise ConfigError(
-            f"there is no {version} in {folder}",
+            f"there is no {version} in {places}",
             remedy=f"Name one that is: {others[-1]}." if others else "The folder has none.",
         )
     return version
 
 
-def rename(folder: str, version: str, today: datetime) -> Made:
+def rename(places: str, version: str, today: datetime) -> Made:
     """Give a file of the folder, and its .down.sql, the next number: the files, and the version.
 
-    Raises ConfigError if it cannot.
+    Of several folders it is the next of all; the last one that has the version is meant. Raises
+    ConfigError if it cannot.
     """
-    place, names = Path(folder), read_names(folder)
+    listed = {folder: read_names(folder) for folder in folders_of(places)}
+    folder = [folder for folder, names in listed.items() if version in _stems(names).values()][-1]
+    place, names = Path(folder), listed[folder]
+    everywhere = [name for each in listed.values() for name in each]
     if version not in versions(names):
-        return _rename_foreign(place, names, version, today)
-    others = [other for other in versions(names) if other != version]
+        return _rename_foreign(place, names, everywhere, version, today)
+    others = [other for other in versions(everywhere) if other != version]
     target = _next(others, version.partition("_")[2], today)
     endings = [ending for ending in (".sql", ".down.sql") if f"{version}{ending}" in names]
     for ending in endings:
@@ -99,7 +107,9 @@ def rename(folder: str, version: str, today: datetime) -> Made:
     return made, target
 
 
-def _rename_foreign(place: Path, names: Sequence[str], version: str, today: datetime) -> Made:
+def _rename_foreign(
+    place: Path, names: Sequence[str], everywhere: Sequence[str], version: str, today: datetime
+) -> Made:
     """The same for a name that only another tool's folder has; a folder is renamed as a whole.
 
     Raises ConfigError where the tool itself must write the names.
@@ -111,7 +121,8 @@ def _rename_foreign(place: Path, names: Sequence[str], version: str, today: date
         )
     stems = _stems(names)
     letter, number = _split(version)
-    taken = [_split(stem)[1] + "_" for stem in _foreign(stems) if stem != version]
+    others = _foreign(_stems(everywhere))
+    taken = [_split(stem)[1] + "_" for stem in others if stem != version]
     target = letter + _next(taken, "", today).removesuffix("_") + version[len(letter + number) :]
     made = []
     for name in sorted(name for name, stem in stems.items() if stem == version):

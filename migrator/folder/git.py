@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import subprocess
 
+from migrator.config import COLON, folders_of
 from migrator.errors import ConfigError
 
 
-def read_names_at(folder: str, ref: str) -> list[str]:
-    """The files that `folder` has in the git revision `ref`, as paths below it.
+def read_names_at(places: str, ref: str) -> list[str]:
+    """The files that a folder has in the git revision `ref`, as paths below it.
+
+    Of several folders each path begins with its own.
 
     Raises ConfigError when git, the repository or the revision is not available. A folder that
     the revision lacks has no files.
     """
     if ref.startswith("-"):
         raise ConfigError(f"--base {ref} is no revision", remedy="Name a branch: origin/main.")
-    _git(folder, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}", ref=ref)
-    listed = _git(folder, "ls-tree", "-r", "-z", "--name-only", ref, ref=ref)
-    return [name for name in listed.split("\0") if name]
+    found = []
+    for folder in folders_of(places):
+        _git(folder, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}", ref=ref)
+        listed = _git(folder, "ls-tree", "-r", "-z", "--name-only", ref, ref=ref)
+        start = f"{folder}/" if COLON in places else ""
+        found += [f"{start}{name}" for name in listed.split("\0") if name]
+    return found
 
 
 def _git(folder: str, *words: str, ref: str) -> str:

@@ -114,13 +114,16 @@ def ranked(rows: tuple[Applied, ...], migrations: Sequence[Migration]) -> tuple[
     return tuple(replace(row, rank=ranks.get(row.version)) for row in rows)
 
 
-def behind(migrations: Sequence[Migration], base: Sequence[str]) -> tuple[Finding, ...]:
+def behind(
+    migrations: Sequence[Migration], base: Sequence[str], folders: Sequence[str] = ()
+) -> tuple[Finding, ...]:
     """Which of `migrations` are not among the files of another branch, and are older than its
-    newest: once that branch is deployed, they are late. Paths begin below the folder.
+    newest: once that branch is deployed, they are late. Paths begin below the folder; of several
+    `folders` with its name.
     """
     if any(":" in migration.version for migration in migrations):
-        return _behind_by_path(migrations, base)
-    newest = max(map(_number_at, base), default=(-1,))
+        return _behind_by_path(migrations, base, folders)
+    newest = max((_number_at(_below(path, folders)) for path in base), default=(-1,))
     return tuple(
         Finding(
             migration.file,
@@ -135,15 +138,23 @@ def behind(migrations: Sequence[Migration], base: Sequence[str]) -> tuple[Findin
     )
 
 
-def _behind_by_path(migrations: Sequence[Migration], base: Sequence[str]) -> tuple[Finding, ...]:
+def _below(path: str, folders: Sequence[str]) -> str:
+    folder = next((folder for folder in folders if path.startswith(f"{folder}/")), None)
+    return path if folder is None else path.removeprefix(f"{folder}/")
+
+
+def _behind_by_path(
+    migrations: Sequence[Migration], base: Sequence[str], folders: Sequence[str]
+) -> tuple[Finding, ...]:
     """The same of files that run in the order of their paths, with several migrations in each."""
-    newest = max((path for path in base if path.lower().endswith(".sql")), default="")
+    paths = (_below(path, folders) for path in base)
+    newest = max((path for path in paths if path.lower().endswith(".sql")), default="")
     files = dict.fromkeys(migration.file for migration in migrations)
     problem = f"is new, and its path comes before {newest}, which the branch has"
     return tuple(
         Finding(file, problem, "Give it a path that comes after that one.")
         for file in files
-        if file < newest and file not in base
+        if _below(file, folders) < newest and file not in base
     )
 
 

@@ -240,8 +240,9 @@ def _down(row: Applied, text: str, named: Migration | None) -> Migration:
 
     `named` is the file of the version; any other file of its folder where there is none.
     """
-    own = named.undo_from if named and named.version == row.version else None
-    file, first_line = own or (f"{row.version}.down.sql", 1)
+    file, first_line = f"{row.version}.down.sql", 1
+    if named and named.version == row.version:
+        file, first_line = named.undo_file, named.undo_from[1] if named.undo_from else 1
     return Migration(
         version=row.version,
         number=row.number,
@@ -267,7 +268,7 @@ def _place(row: Applied, files: Mapping[str, Migration]) -> tuple[str, str]:
     """The file that holds the undo, or would, and how it is written there."""
     file = files.get(row.version)
     if file is None or file.format == NATIVE:
-        name = f"{row.version}.down.sql"
+        name = file.undo_file if file else f"{row.version}.down.sql"
         return name, f"Write {name}"
     return file.file, f"Write its undo as {file.format} has it"
 

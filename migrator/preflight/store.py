@@ -12,6 +12,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from migrator.config import first_folder
 from migrator.errors import ConfigError
 from migrator.history.flight import head
 from migrator.model import Migration
@@ -19,13 +20,17 @@ from migrator.preflight.facts import Traced, as_file, as_traced
 from migrator.preflight.values_rules import UNSURE, digest_of_values
 from migrator.sql.script import Script
 
-FOLDER = ".preflight"  #: in the folder of migrations, where no file of it is taken for one
+FOLDER = ".preflight"  #: in the first folder of migrations, where no file of it is one
 BYTES = 5_000_000  #: that are read of a facts file
 
 
 def place_of_facts(folder: str, migration: Migration) -> Path:
     """Where the facts of a migration lie."""
-    return Path(folder, FOLDER, migration.version.replace("/", "~") + ".json")
+    return _facts(folder) / (migration.version.replace("/", "~") + ".json")
+
+
+def _facts(places: str) -> Path:
+    return Path(first_folder(places), FOLDER)
 
 
 def head_before(migrations: Sequence[Migration], migration: Migration) -> str:
@@ -38,7 +43,7 @@ def read_stored(
     folder: str, migrations: Sequence[Migration], wanted: Iterable[Script]
 ) -> Iterator[Traced]:
     """The facts of those of `wanted` that have valid ones."""
-    if not Path(folder, FOLDER).is_dir():
+    if not _facts(folder).is_dir():
         return
     for script in wanted:
         migration, values = script.migration, digest_of_values(script)
@@ -77,9 +82,9 @@ def write_stored(
     """
     files = {script.migration.version: script for script in scripts}
     try:
-        Path(folder, FOLDER).mkdir(exist_ok=True)
+        _facts(folder).mkdir(exist_ok=True)
         kept = {place_of_facts(folder, migration) for migration in migrations}
-        for path in Path(folder, FOLDER).glob("*.json"):
+        for path in _facts(folder).glob("*.json"):
             if path not in kept:
                 path.unlink()
         for one in traced:
@@ -89,7 +94,7 @@ def write_stored(
             _replace(place_of_facts(folder, migration), json.dumps(found, indent=1) + "\n")
     except OSError as error:
         raise ConfigError(
-            f"the facts cannot be written into {folder}/{FOLDER}: {error.strerror}",
+            f"the facts cannot be written into {_facts(folder)}: {error.strerror}",
             remedy="Run `check --write` where the folder may be written: at the build of the "
             "image, or in CI.",
         ) from error

@@ -81,8 +81,9 @@ def understand(
 
     layout = lay_out(migration.pieces)
     pieces, filled = migration.pieces, _filled(migration, layout.directives, values)
-    if wrong := [*(filled.problems if filled else ()), *_undo_problems(migration, values)]:
-        return None, _findings(migration, wrong)
+    unfilled = _findings(migration, filled.problems) if filled else ()
+    if unfilled := (*unfilled, *_undo_problems(migration, values)):
+        return None, unfilled
     if filled is not None:
         layout, pieces = lay_out(filled), filled
     flags = {directive.text for directive in layout.directives}
@@ -190,7 +191,7 @@ def _filled(
     return filled or None
 
 
-def _undo_problems(migration: Migration, values: Placeholders | None) -> Iterator[Problem]:
+def _undo_problems(migration: Migration, values: Placeholders | None) -> Iterator[Finding]:
     """What is wrong with the placeholders of the undo, which is understood when it is to run."""
     text = migration.rollback_sql or ""
     if "$" not in text or not (migration.placeholders or _PLACEHOLDERS in text):
@@ -198,8 +199,9 @@ def _undo_problems(migration: Migration, values: Placeholders | None) -> Iterato
     from migrator.sql.parts import lay_out
 
     filled = _filled(replace(migration, pieces=(text,)), lay_out((text,)).directives, values)
-    for problem in filled.problems if filled else ():
-        yield replace(problem, problem=f"its undo: {problem.problem}")
+    file, first_line = migration.undo_file, (migration.undo_from or ("", 1))[1]
+    of_undo = replace(migration, file=file, first_line=first_line)
+    yield from _findings(of_undo, filled.problems if filled else ())
 
 
 def _two_ways(migration: Migration, marks: Sequence[Placed], statements: int) -> Iterator[Problem]:

@@ -263,3 +263,29 @@ def test_a_folder_of_values_that_cannot_be_read_is_named(tmp_path: Path) -> None
     assert (found.code, "not UTF-8" in found.error["message"]) == (2, True)
     found = run_job(None, folder, "verify", "--base", "HEAD", PLACEHOLDERS_DIR=f"{values}/none")
     assert (found.code, "PLACEHOLDERS_DIR" in found.error["message"]) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("files", "place"),
+    [
+        (
+            {"001_a.sql": "SELECT 1;\n", "001_a.down.sql": f"{HEAD}SELECT 1;\nSELECT ${{no}};\n"},
+            ("001_a.down.sql", 3),
+        ),
+        (
+            {
+                "1_a.sql": "-- +goose Up\n-- +goose ENVSUB ON\nSELECT 1;\n"
+                "-- +goose Down\nSELECT '${no}';\n"
+            },
+            ("1_a.sql", 5),
+        ),
+    ],
+    ids=["a file of its own", "the file of both"],
+)
+def test_what_an_undo_lacks_is_said_of_the_file_that_holds_it(
+    database: Database, tmp_path: Path, files: dict[str, str], place: tuple[str, int]
+) -> None:
+    refused = run_job(database.url, write_folder(tmp_path, files))
+    assert refused.code == 10
+    [finding] = refused.report["findings"]
+    assert (finding["file"], finding["line"]) == place

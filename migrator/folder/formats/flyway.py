@@ -226,7 +226,10 @@ def _refused(file: str, settings: Mapping[str, str]) -> Iterator[Finding]:
         if key in _HONOURED and value.lower() not in ("true", "false"):
             yield Finding(file, f"sets {key} to {value!r}", "Write true or false.")
         elif key == "locations" and "," in value:
-            remedy = "Put the files into one folder, and remove the others from the line."
+            remedy = (
+                "Name the folders in --migrations-dir FOLDER:FOLDER (MIGRATIONS_DIR), and remove "
+                "the line."
+            )
             yield Finding(file, "names several locations, and one folder is read", remedy)
         elif not _is_harmless(key, value):
             remedy = _REMEDIES.get(key, "Name and write the files as without it; remove the line.")
