@@ -59,7 +59,7 @@ status: $(VENV)/.runtime ## show what is applied, pending, changed or missing th
 plan: $(VENV)/.runtime ## show what migrate would apply, without doing it
 history: $(VENV)/.runtime ## show what was done to the database, when and by which runner
 report: $(VENV)/.runtime ## show all that is known, for an incident: ARGS=--markdown
-verify: $(VENV)/.runtime ## fail unless all is applied and nothing has drifted
+verify: $(VENV)/.runtime ## fail unless all is applied and nothing has drifted; ARGS=--schema compares the database
 rollback: $(VENV)/.runtime ## undo the last run, or ARGS='--to 002_seed_data'
 repair: $(VENV)/.runtime ## record what you know: ARGS='--done 003_orders --reason "seen in psql"'
 baseline: $(VENV)/.runtime ## record files as applied: ARGS='--at 002_seed_data --check'

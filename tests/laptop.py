@@ -32,6 +32,8 @@ JOB = [sys.executable, "entrypoint.py"]
 READS = frozenset({"status", "verify", "plan", "history", "report", "wait"})
 #: These run on SHADOW_DATABASE_URL.
 ON_SCRATCH = frozenset({"rehearse", "check"})
+#: These need a scratch database beside the one that they are about.
+COMPARE = ({"baseline", "--check"}, {"verify", "--schema"})
 #: These take something away, and are for a database of one's own.
 LOCAL_ONLY = frozenset({"redo", "reset"})
 REFUSED, STOPPED = 2, 23  # the job's own codes for a wrong call, and for a "no"
@@ -185,8 +187,8 @@ def _do(
 
 
 def _job(command: list[str], environment: dict[str, str], file: list[str]) -> int:
-    """The job; `baseline --check` with a server to compare on, where none is named."""
-    compares = {"baseline", "--check"} <= set(command)
+    """The job; what compares with what files make has a server for it, where none is named."""
+    compares = any(pair <= set(command) for pair in COMPARE)
     if compares and not read_settings(environment, file[-1] if file else None, {}).shadow:
         return scratch(command, environment)
     return obey(command, environment)

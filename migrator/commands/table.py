@@ -56,7 +56,11 @@ COMMANDS = {
         options=(_TO, Option("graph", "what requires what, as Mermaid, instead of a table"))
     ),
     "verify": Command(
-        options=(Option("base", "compare with this git branch, offline", "REF", offline=True),),
+        options=(
+            Option("base", "compare with this git branch, offline", "REF", offline=True),
+            Option("schema", "compare the database with what its applied files make elsewhere"),
+            Option("ignore", "names that others own, 'cron,public.events_*'", "NAMES"),
+        ),
     ),
     "wait": Command(),
     "rollback": Command(

@@ -1,4 +1,7 @@
-"""`verify`: a gate that fails unless all is well; with --base, without a database."""
+"""`verify`: a gate that fails unless all is well; with --base, without a database.
+
+With --schema the live catalog is compared with what the applied files make.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +11,66 @@ from migrator.apply.run import Run, View
 from migrator.commands.source import read_full_folder
 from migrator.commands.table import Output
 from migrator.config import COLON, OnFinding, OnLate, folders_of
-from migrator.errors import LateError, PendingError
-from migrator.model import Migration
+from migrator.errors import ConfigError, DriftError, LateError, PendingError
+from migrator.model import Event, Migration
 from migrator.plan.plan import behind
 from migrator.sql.script import Script
 
 
-def verify(run: Run, *, base: str | None) -> Output:
+def verify(run: Run, *, base: str | None, schema: bool, ignore: str | None) -> Output:
     """Fail unless all is applied and nothing has drifted, whatever the policies let pass.
 
     With --base, offline: fail when the folder has a file that is older than the newest of REF.
+    With --schema: fail when the database holds anything else than the applied files make.
     """
+    if ignore is not None and not schema:
+        raise ConfigError("--ignore goes with --schema", remedy="Write `verify --schema` too.")
     if base is not None:
         return _verify_base(run, base)
     late = OnLate.APPLY if run.config.on_late is OnLate.SKIP else run.config.on_late
     run.config = replace(run.config, on_drift=OnFinding.FAIL, on_late=late)
-    _check_pending(run, read_full_folder(run))
+    migrations = read_full_folder(run)
+    view, _ = _check_pending(run, migrations)
+    if schema and view.rows:
+        _verify_schema(run, view, migrations, ignore)
     if run.pending:
         raise PendingError(f"pending: {', '.join(run.pending)}")
     if run.owed:
         raise PendingError(f"owed: {run.owed}, which has not run since migrations were applied")
-    return {}
+    return run.shown
+
+
+def _verify_schema(
+    run: Run, view: View, migrations: tuple[Migration, ...], ignore: str | None
+) -> None:
+    """DriftError when the database is not what its applied files make."""
+    from migrator.adopt.tools import TRACKERS
+    from migrator.scratch.drift import compare_live
+    from migrator.scratch.drift_rules import split_patterns
+
+    tables = {tracker.table for tracker in TRACKERS.values()}
+    drift = compare_live(run, view, migrations, ignored=split_patterns(ignore), tables=tables)
+    run.shown = {"differences": drift.as_dicts()}
+    for level, texts in (("warning", drift.warned), ("info", drift.usual)):
+        for problem in texts:
+            fields = {"file": "the database", "problem": problem, "remedy": NOT_COUNTED}
+            run.link.tell(Event("plan.warning", level, fields))
+    findings = drift.as_findings()
+    if findings:
+        raise DriftError(
+            f"the database is not what its applied files make: {len(findings)} differences",
+            findings=findings,
+            remedy=TAKE_BACK,
+        )
+    run.outcome = "the database holds what its applied files make"
+
+
+NOT_COUNTED = "See whether it is meant; it does not fail `verify --schema`."
+TAKE_BACK = (
+    "Put what is meant into a migration that also runs where it is there already, and take the "
+    "rest back. What others own is left out by its name or its schema: "
+    "`verify --schema --ignore NAMES`."
+)
 
 
 def _check_pending(run: Run, migrations: tuple[Migration, ...]) -> tuple[View, tuple[Script, ...]]:

@@ -37,7 +37,9 @@ SEE_LOCK = """SELECT count(*) FROM pg_catalog.pg_locks
 
 NAME_IT = (
     "Set SHADOW_DATABASE_URL to a server where the role may create a database, or to an empty "
-    "database. `make rehearse` and `make baseline` start a server of their own without it."
+    "database: postgresql://USER:PASSWORD@HOST:PORT/postgres. These start a server of their own "
+    "without it: `make rehearse`, `make check-migrations`, `make verify ARGS=--schema`, and "
+    "`make baseline`."
 )
 
 

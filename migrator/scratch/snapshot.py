@@ -12,6 +12,8 @@ CIRCUMSTANCES = frozenset({"owner", "grants", "version", "schema"})
 #: What a platform adds to a schema of the user's.
 PLATFORM = frozenset({"default privileges", "extension"})
 VALUE_CHARS = 200  #: of a fact, in a sentence
+#: Whose definitions are never shown: a body, or an argument, may hold a password or a key.
+BODIES = frozenset({"function", "procedure", "trigger"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,11 @@ class Difference:
             return f"{name} is there {before}, and not {after}"
         if self.change is Change.NEW:
             return f"{name} is there {after}, and not {before}"
-        facts = "; ".join(_fact(word, old, new, before, after) for word, old, new in self.facts)
-        return f"{name} differs: {facts}"
+        facts = (
+            _fact(word, old, new, before, after) if fact_is_shown(self.item.kind, word) else word
+            for word, old, new in self.facts
+        )
+        return f"{name} differs: {'; '.join(facts)}"
 
     @property
     def of_circumstance(self) -> bool:
@@ -61,6 +66,11 @@ class Difference:
         if self.change is Change.CHANGED:
             return all(word in CIRCUMSTANCES for word, _, _ in self.facts)
         return self.change is Change.NEW and self.item.kind in PLATFORM
+
+
+def fact_is_shown(kind: str, word: str) -> bool:
+    """Whether the values of a fact may be shown."""
+    return word != "definition" or kind not in BODIES
 
 
 def make_snapshot(rows: Iterable[Sequence[Any]]) -> Snapshot:

@@ -99,7 +99,12 @@ PARTS = (
  WHERE {ours:t:typnamespace} AND t.typtype IN ('e', 'd', 'r')""",
     """SELECT CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate'
                       ELSE 'function' END,
-       p.pronamespace::regnamespace::text, NULL, p.oid::regprocedure::text,
+       p.pronamespace::regnamespace::text,
+       (SELECT coalesce((SELECT rngtypid FROM pg_range WHERE rngmultitypid = refobjid),
+                        refobjid)::regtype::text FROM pg_depend  -- a range makes some
+         WHERE classid = 'pg_proc'::regclass AND objid = p.oid AND deptype = 'i'
+           AND refclassid = 'pg_type'::regclass),
+       p.oid::regprocedure::text,
        jsonb_build_object(
          'owner', {role:p.proowner}, 'grants', {grants:p.proacl:f:p.proowner},
          'definition', CASE WHEN p.prokind <> 'a' THEN pg_get_functiondef(p.oid)
