@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.conftest import Database, MakePgBouncer
 
+#: How many files a message may carry, and a folder's length that makes several messages of most.
+FILES, LENGTH = ("1", "8", "16"), 20
 WAYS = ("direct", "session", "transaction", "transaction, pool of one")
 
 

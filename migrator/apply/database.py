@@ -73,6 +73,7 @@ class Link:
     _losses: dict[str, int] = field(default_factory=dict)  #: by version, of the whole run
     #: What was in a message whose connection was lost: it may arrive yet.
     in_doubt: set[str] = field(default_factory=set)
+    cut_by: str | None = None  #: the limit of a pooler by which the newest loss came
     one_by_one: bool = False  #: each migration is a message of its own from here on
     #: Seconds of tries that tables refused, by what was tried, until it succeeds.
     busy_seconds: dict[str, float] = field(default_factory=dict)
@@ -155,9 +156,13 @@ class Link:
 
     def count_loss(self, version: str, error: LostError) -> None:
         """One more, said."""
+        from migrator.postgres.connect_failures import pooler_limit  # seldom needed
+
         losses = self._losses[version] = self.losses(version) + 1
+        self.cut_by = pooler_limit(str(error))
         fields = {"version": version, "losses": losses, "error": str(error), "reason": "lost"}
-        self.tell(Event("migration.retry", "warning", fields))
+        more = {"limit": self.cut_by} if self.cut_by else {}
+        self.tell(Event("migration.retry", "warning", fields | more))
 
     def lost(self) -> None:
         """The session is of no more use; the next one is opened when needed.

@@ -92,11 +92,16 @@ class Flier:
                 self._find_landed(journey)
 
     def _lost_too_often(self, script: Script) -> StatementError:
-        migration = script.migration
+        migration, limit = script.migration, self.link.cut_by
+        remedy = (
+            "See the server's log: the file may crash its backend, or a proxy may cut long "
+            "statements."
+        )
+        if limit:
+            remedy = f"Set DIRECT_URL to go around the pooler, whose {limit} cut it; or raise that."
         return StatementError(
             f"{migration.file}: the connection was lost {LOSSES} times while it ran",
-            remedy="See the server's log: the file may crash its backend, or a proxy may cut long "
-            "statements.",
+            remedy=remedy,
             version=migration.version,
             file=migration.file,
             outcome=f"{self._called(migration.version)} was not applied when last looked at; "

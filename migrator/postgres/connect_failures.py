@@ -203,6 +203,16 @@ def wants_room(message: str) -> bool:
     return bool(re.search(FULL_UP, message))
 
 
+#: How PgBouncer ends a session at work by a limit of its own [M: 1.18].
+POOLER_LIMIT = re.compile(r"FATAL:  (query|transaction) timeout")
+
+
+def pooler_limit(message: str) -> str | None:
+    """The setting of PgBouncer by which a session at work was ended; None where it was not."""
+    found = POOLER_LIMIT.fullmatch(message.strip())
+    return f"{found[1]}_timeout" if found else None
+
+
 def judge(message: str, target: Target, *, only_ipv6: bool = False) -> Failure:
     """The verdict on a failed connect to `target`, by the text the driver gave."""
     if NO_ROUTE.search(message) and only_ipv6:

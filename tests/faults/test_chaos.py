@@ -15,7 +15,7 @@ from tests.builders import write_folder
 from tests.conftest import Database, MakePgBouncer
 from tests.gate import ADVISORY
 from tests.job import Job, until
-from tests.ways import WAYS, way_to
+from tests.ways import FILES, WAYS, way_to
 
 RUNNERS, LENGTH = 8, 50
 #: At so many of the first forty a runner is killed, half of them with their migration at work.
@@ -98,15 +98,18 @@ def more(database: Database, before: int) -> list[tuple[int]]:
     return found if found[0][0] > before else []
 
 
+@pytest.mark.parametrize("files", FILES)
 @pytest.mark.parametrize("way", WAYS)
-def test_chaos(database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str) -> None:
+def test_chaos(
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str, files: str
+) -> None:
     seed = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(2**32))
     print(f"CHAOS_SEED={seed}")  # pytest shows it when the test fails
     url = way_to(database, pgbouncer, way)
     folder = write_folder(tmp_path, steps())
 
     def start(place: int) -> Job:
-        return Job(url, folder, HOSTNAME=f"tester-{place}")
+        return Job(url, folder, HOSTNAME=f"tester-{place}", FILES_PER_FLIGHT=files)
 
     harm = wreak_havoc(database, start, random.Random(seed))  # noqa: S311
     assert harm["ended"] > 5, harm

@@ -19,7 +19,7 @@ from tests.builders import chain, write_folder
 from tests.conftest import Database, MakePgBouncer, MakeProxy
 from tests.gate import GATE, WAITS, assert_applied_once, files_with_gate, gate
 from tests.job import Job, run_job, until
-from tests.ways import WAYS, way_to
+from tests.ways import FILES, LENGTH, WAYS, way_to
 
 #: Once it has asked something: a backend that is ended before that is no connection yet.
 WAITER = """
@@ -27,18 +27,19 @@ SELECT pid FROM pg_stat_activity WHERE application_name = 'migrator/tester' AND 
 """
 
 
+@pytest.mark.parametrize("files", FILES)
 @pytest.mark.parametrize("way", WAYS)
 def test_eight_runners_apply_each_migration_once_and_in_order(
-    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str, files: str
 ) -> None:
     url = way_to(database, pgbouncer, way)
-    folder = write_folder(tmp_path, chain(12))
+    folder = write_folder(tmp_path, chain(LENGTH))
     with closing(database.connect()) as holder:
         holder.cursor().execute(f"SELECT pg_advisory_lock({lock_key('public')})")
-        jobs = [Job(url, folder) for _ in range(8)]
+        jobs = [Job(url, folder, FILES_PER_FLIGHT=files) for _ in range(8)]
         for job in jobs:  # else one could be through before the others have begun
             job.hear("lock.waiting")
-    assert_applied_once(database, [job.result() for job in jobs], 12)
+    assert_applied_once(database, [job.result() for job in jobs], LENGTH)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -25,7 +25,7 @@ from tests.job import Job, Result, run_job, until
 from tests.outage import dropped
 from tests.postgres import Server
 from tests.proxy import Cut
-from tests.ways import WAYS, way_to
+from tests.ways import FILES, LENGTH, WAYS, way_to
 
 Ask = Callable[[str], list[tuple[Any, ...]]]
 
@@ -59,9 +59,10 @@ def test_killed_before_it_sends(
     assert (result.code, result.applied) == (0, ["002_step", "003_step"])
 
 
+@pytest.mark.parametrize("files", FILES)
 @pytest.mark.parametrize("way", WAYS)
 def test_killed_in_the_body(
-    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str, files: str
 ) -> None:
     """The orphan still waits at the gate: the server ends it by itself, or the pooler has it
     ended, and the next run finds nothing half done.
@@ -69,7 +70,7 @@ def test_killed_in_the_body(
     url = way_to(database, pgbouncer, way)
     folder = write_folder(tmp_path, files_with_gate(3, at=2))
     with gate(database):
-        job = Job(url, folder, LOCK_TIMEOUT="0")  # the gate is a lock
+        job = Job(url, folder, LOCK_TIMEOUT="0", FILES_PER_FLIGHT=files)  # the gate is a lock
         until(lambda: database.query(WAITS))
         kill(job)
         until(lambda: not database.query(WAITS))  # client_connection_check_interval
@@ -165,6 +166,7 @@ def test_a_connection_cut_while_commit_hangs_is_settled_by_looking_under_the_loc
     assert recorded(database) == ["000_a", "001_step", "002_step"]
 
 
+@pytest.mark.parametrize("files", FILES)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("moment", list(Cut))
 def test_a_connection_cut_at_the_flight_is_settled_by_looking(
@@ -174,14 +176,17 @@ def test_a_connection_cut_at_the_flight_is_settled_by_looking(
     tmp_path: Path,
     moment: Cut,
     way: str,
+    files: str,
 ) -> None:
     """COMMIT is part of the message: it is cut before it is forwarded, behind it, and answered."""
     url = way_to(database, pgbouncer, way)
     cutter = proxy(url)
-    cutter.cut_at(b"CREATE TABLE t2", moment)
-    result = run_job(cutter.through(url), write_folder(tmp_path, chain(3)))
+    cutter.cut_at(b"CREATE TABLE t2 ", moment)
+    folder = write_folder(tmp_path, chain(LENGTH))
+    result = run_job(cutter.through(url), folder, FILES_PER_FLIGHT=files)
     assert [line["reason"] for line in result.of("migration.retry")] == ["lost"]
-    assert_applied_once(database, [result], 3)
+    assert_applied_once(database, [result], LENGTH)
+    assert recorded(database) == [f"{n:03}_step" for n in range(1, LENGTH + 1)]
 
 
 def test_a_connection_cut_at_a_commit_of_its_own_message_is_settled_by_looking(

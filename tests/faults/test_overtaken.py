@@ -11,17 +11,18 @@ from tests.builders import chain, write_folder
 from tests.conftest import Database, MakePgBouncer, MakeProxy
 from tests.gate import GATE, WAITS, assert_applied_once, files_with_gate, gate
 from tests.job import Job, run_job, until
-from tests.ways import WAYS, way_to
+from tests.ways import FILES, WAYS, way_to
 
 
+@pytest.mark.parametrize("files", FILES)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_runner_that_is_frozen_in_a_body_finds_its_work_done(
-    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str, files: str
 ) -> None:
     url = way_to(database, pgbouncer, way)
     folder = write_folder(tmp_path, files_with_gate(4, at=2))
     with gate(database):
-        frozen = Job(url, folder, LOCK_TIMEOUT="0")
+        frozen = Job(url, folder, LOCK_TIMEOUT="0", FILES_PER_FLIGHT=files)
         ((pid,),) = until(lambda: database.query(WAITS))
         frozen.process.send_signal(signal.SIGSTOP)
         database.query("SELECT pg_terminate_backend(%s)", pid)
@@ -79,6 +80,7 @@ def test_a_runner_that_is_frozen_outside_a_transaction_loses_its_session_and_goe
     assert database.query(f"{done} ORDER BY id") == [("2",), ("3",), ("4",)]
 
 
+@pytest.mark.parametrize("files", FILES)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("needle", [b"CREATE TABLE t1 ", b"CREATE TABLE t3 "])
 def test_a_flight_that_is_late_on_the_way_is_refused_by_its_guard(
@@ -88,13 +90,14 @@ def test_a_flight_that_is_late_on_the_way_is_refused_by_its_guard(
     tmp_path: Path,
     needle: bytes,
     way: str,
+    files: str,
 ) -> None:
     """The message is sent, and reaches the server when another runner has done all of it."""
     url = way_to(database, pgbouncer, way)
     held = proxy(url)
     held.hold_at(needle)
     folder = write_folder(tmp_path, chain(4))
-    late = Job(held.through(url), folder)
+    late = Job(held.through(url), folder, FILES_PER_FLIGHT=files)
     until(lambda: held.holding)
     other = run_job(url, folder)
     held.let_go()
