@@ -185,6 +185,9 @@ SETTINGS = (
     Setting("STATEMENT_TIMEOUT", parse_duration, "0", "limit for one statement; 0 = none"),
     Setting("FILES_PER_FLIGHT", _files, "auto", "how many short files share a message; 1 = none"),
     Setting(
+        "BATCH_TIME", parse_duration, "200ms", "how long a batch of a file in batches may last"
+    ),
+    Setting(
         "PROGRESS_INTERVAL",
         parse_duration,
         "10s",
@@ -244,6 +247,7 @@ class Config:
     lock_retry_timeout: int
     statement_timeout: int
     files_per_flight: int | None  #: None: by how many are pending, and how far away the server is
+    batch_time: int
     progress_interval: int
     deadline: int | None
     on_drift: OnFinding

@@ -85,7 +85,7 @@ def _check_readable(spot: ForeignTable, found: dict[str, Any]) -> None:
 MADE = """SELECT min(n.nspname || '.' || c.relname)
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p') AND n.nspname IN ({schemas})
-   AND (n.nspname <> {ours} OR c.relname NOT IN ('schema_migrations', 'schema_migrations_log'))
+   AND (n.nspname <> {ours} OR c.relname !~ '^schema_migrations(_log|_cursor)?$')
    AND NOT EXISTS (SELECT FROM pg_depend AS d
                     WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
                       AND d.deptype = 'e')"""

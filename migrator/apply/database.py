@@ -154,6 +154,10 @@ class Link:
         """How often a connection was lost while `version` ran."""
         return self._losses.get(version, 0)
 
+    def forget_losses(self, version: str) -> None:
+        """Count anew: what was committed since is lost no more."""
+        self._losses.pop(version, None)
+
     def count_loss(self, version: str, error: LostError) -> None:
         """One more, said."""
         from migrator.postgres.connect_failures import pooler_limit  # seldom needed

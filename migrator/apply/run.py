@@ -35,6 +35,7 @@ from migrator.history.place import Limits, Place
 from migrator.history.read import History, find_run, read_history, read_log
 from migrator.masking import FINDINGS
 from migrator.model import AFTER, BEFORE, Applied, Event, Finding, Migration, Phase
+from migrator.plan.batching_rules import changed_midway
 from migrator.plan.format_rules import changed_format, format_of
 from migrator.plan.order import Needs
 from migrator.plan.plan import Plan, make_plan, ranked
@@ -87,6 +88,11 @@ class View:
             row.version for row in self.history.rows if row.version in self.history.undoing
         )
 
+    @property
+    def batching(self) -> tuple[str, ...]:
+        """Pending versions of which some batches are committed, in order."""
+        return tuple(m.version for m in self.plan.pending if m.version in self.history.batching)
+
     def undo_error(self) -> DirtyError:
         """What keeps `up` from running anything while there are such."""
         return DirtyError(
@@ -105,6 +111,8 @@ class View:
             raise DirtyError(f"started and not finished: {', '.join(dirty)}")
 
 
+#: (run, a file in batches, the history as it was seen) -> what was done
+Batched = Callable[["Run", Script, Seen], Done]
 #: (run, migrations, what was seen): what comes before the first migration that is ever applied
 Before = Callable[["Run", tuple[Migration, ...], View], None]
 #: (run, what is pending, the folder): raises what keeps that from being sent
@@ -124,6 +132,7 @@ class Run:
     link: Link
     started_at: datetime
     alone: Alone  #: how a file is applied that cannot run in a transaction
+    batched: Batched  #: how one is applied, or undone, in many small transactions
     #: Puts a question to the person at a terminal, with the answer of the command that it is
     #: about; True where nobody does.
     ask: Callable[[str, dict[str, Any]], bool] = field(default=lambda _question, _shown: True)
@@ -385,8 +394,10 @@ class Run:
                 self._say_started(scripts, at)
 
         script = scripts[at]
-        if script.transactional:
-            self._flier(land).fly(scripts[at : steps.stop], seen)
+        if script.batches is not None:
+            land(self.batched(self, script, seen))
+        elif script.transactional:
+            self.flier(land).fly(scripts[at : steps.stop], seen)
         else:
             also = (*self.sync.rows(script.migration), *self._owing(script))
             land(self.alone(self.link, script, seen.items(), also))
@@ -460,11 +471,12 @@ class Run:
     def fly(self, script: Script, seen: Seen) -> Done:
         """One flight of one script, in the run's direction; see `Flier.fly`."""
         landed: list[Done] = []
-        self._flier(landed.append).fly([script], seen)
+        self.flier(landed.append).fly([script], seen)
         [done] = landed
         return done
 
-    def _flier(self, landed: Callable[[Done], None]) -> Flier:
+    def flier(self, landed: Callable[[Done], None]) -> Flier:
+        """Who sends the run's flights, in its direction."""
         rows = self.view.history.rows if self.view else ()
         return Flier(self.link, self.sync, self.direction, rows, self._run_state, landed)
 
@@ -558,9 +570,12 @@ def _plan_made(view: View) -> Event:
 
 
 def refuse_started(scripts: tuple[Script, ...], view: View) -> None:
-    """What began outside a transaction cannot go on inside one."""
+    """What began outside a transaction cannot go on inside one; nor batches with another text."""
     for script in scripts:
         version = script.migration.version
+        began = view.history.batching.get(version)
+        if began is not None and began.batches != script.migration.checksum:
+            raise changed_midway(script.migration)
         if script.transactional and version in view.dirty:
             raise DirtyError(
                 f"{script.migration.file}: it began as a no-transaction file and is not finished, "

@@ -22,7 +22,17 @@ from migrator.errors import (
     StoppedError,
     UnreachableError,
 )
-from migrator.history.flight import BECAME, MOVED, Leg, Message, head, log_alone, make_flight
+from migrator.history.flight import (
+    BECAME,
+    MOVED,
+    NOTHING_MORE,
+    Around,
+    Leg,
+    Message,
+    head,
+    log_alone,
+    make_flight,
+)
 from migrator.history.place import Limits, Place
 from migrator.history.read import is_standby
 from migrator.history.rows import log_row
@@ -66,6 +76,7 @@ class Flier:
     rows: Sequence[Applied]  #: the history as the plan saw it
     run_state: Callable[[], RunState]  #: what the run had done, asked when a statement is refused
     landed: Callable[[Done], None]  #: takes each migration that is committed
+    around: Around = NOTHING_MORE  #: of each flight
 
     def fly(self, scripts: Sequence[Script], seen: Seen) -> None:
         """Send consecutive scripts, in one message; what is left after trouble one by one.
@@ -158,7 +169,7 @@ class Flier:
         raise MovedError
 
     def _send_when_free(self, journey: Journey, seen: Seen) -> None:
-        limits = self._limits(journey.script)
+        limits = self.limits(journey.script)
 
         def send() -> None:
             check_time(self.link, journey.script, self._called(journey.version))
@@ -185,11 +196,12 @@ class Flier:
         for script in scripts:
             record = self.direction.record(script, place)
             also = self.direction.also(self.sync, script.migration)
-            legs.append(Leg(script, head(expected.items()), record, also))
+            legs.append(Leg(script, head(expected.items()), record, also, self.around))
             expected[script.migration.version] = script.migration.checksum
         return legs
 
-    def _limits(self, script: Script) -> Limits:
+    def limits(self, script: Script) -> Limits:
+        """Those of the file, or the run's."""
         return Limits(
             _chosen(script.lock_timeout_ms, self.link.config.lock_timeout),
             _chosen(script.statement_timeout_ms, self.link.config.statement_timeout),

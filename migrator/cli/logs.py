@@ -23,7 +23,10 @@ NOTICED = {"migration.notice": "version", "connection.notice": "target"}
 #: How many notices of one migration and level are shown; the rest is counted.
 NOTICES = 200
 #: Events that come while a file is still under way.
-WITHIN = {"statement.started", "statement.done", "statement.settled", "migration.retry"}
+WITHIN = {
+    *("statement.started", "statement.done", "statement.settled", "batch.progress"),
+    "migration.retry",
+}
 
 
 def make_tell(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 from migrator import __version__
 from migrator.apply.database import Link
 from migrator.apply.run import Run
+from migrator.batches.door import batched
 from migrator.cli.logs import make_tell
 from migrator.cli.result import report_of, tell_end, write_termination_log
 from migrator.cli.small_files import read_small, read_url_file
@@ -165,7 +166,7 @@ class _Job:
         link = Link(config, self.run_id, _runner(self.environment), watch, tell)
         link.targets_again = self._targets_again
         self.run = Run(
-            *(config, link, self.started_at, alone, self.ask, preflight),
+            *(config, link, self.started_at, alone, batched, self.ask, preflight),
             *(self._environment, _start),
         )
         if self.stopped_by:

@@ -170,6 +170,21 @@ def _progress(fields: Fields, _screen: Screen) -> str:
     return ", ".join((*said, spent(running_ms // 1000 * 1000 or running_ms)))
 
 
+def _walked(fields: Fields, _screen: Screen) -> str:
+    """004_fill: 1,200,000 rows, 60 %, 88,000 a second, 9 s left."""
+    said = f"{fields.pop('version')}: {fields.pop('rows'):,} rows"
+    fields.pop("batches")
+    if (percent := fields.pop("percent", None)) is not None:
+        said += f", {percent} %"
+    if (speed := fields.pop("rows_per_second", None)) is not None:
+        said += f", {speed:,} a second"
+    if (left := fields.pop("seconds_left", None)) is not None:
+        said += f", {spent(left * 1000)} left"
+    if waiting := fields.pop("waiting", None):
+        said += ", waits for a lock" if waiting == "lock" else ", waits for a standby"
+    return said
+
+
 def _how_far(found: Fields) -> str:
     """building index on orders, 24 % (529 of 2,206 blocks)."""
     command, phase = str(found.get("command")), str(found.get("phase") or "").partition(":")[0]
@@ -307,6 +322,7 @@ _EVENTS: dict[str, tuple[str, Callable[[Fields, Screen], str]]] = {
     "statement.started": ("statement", _statement),
     "statement.done": ("done", _statement),
     "statement.settled": ("settled", _settled),
+    "batch.progress": ("batches", _walked),
     "migration.applied": ("applied", _ended),
     "hook.done": ("hook", _ended),
     "undo.started": ("started", _undo),

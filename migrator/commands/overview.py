@@ -36,6 +36,22 @@ def judged(
     return tuple(failures), found
 
 
+def half_done_files(run: Run, view: View) -> tuple[Finding, ...]:
+    """A finding for each file of which some batches are committed: how far it has come."""
+    if not view.batching:
+        return ()
+    from migrator.batches.look import advances  # for such files alone
+
+    known = advances(run, view.batching)
+    said = {version: f": {advance.words}" for version, advance in known.items()}
+    return tuple(
+        Finding(
+            f"{v}.sql", f"is started and not finished{said.get(v, '')}", "Run `up`; it goes on."
+        )
+        for v in view.batching
+    )
+
+
 def graph_of(run: Run, view: View, migrations: tuple[Migration, ...]) -> Graph:
     rows = states(run, view)
     return Graph([(row["version"], row["state"]) for row in rows], run.needs(migrations))

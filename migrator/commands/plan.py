@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from migrator.apply.run import Run, View
-from migrator.commands.overview import graph_of
+from migrator.apply.run import Run, View, refuse_started
+from migrator.commands.overview import graph_of, half_done_files
 from migrator.commands.report_rules import owing
 from migrator.commands.source import read_folder
 from migrator.commands.table import Output
@@ -20,7 +20,7 @@ def plan(run: Run, *, to: str | None, graph: bool) -> Output:
     run.to = to
     migrations = read_folder(run)
     view = _foreseen(run, migrations)
-    run.warn((*view.decision.warnings, *owing(run.owed)))
+    run.warn((*view.decision.warnings, *half_done_files(run, view), *owing(run.owed)))
     wrong: SourceError | None = None
     try:
         run.understand(view, migrations)
@@ -38,7 +38,9 @@ def plan(run: Run, *, to: str | None, graph: bool) -> Output:
     if wrong:
         raise wrong
     view.raise_dirty()
-    run.foresee(view.history, tuple(_scripts(run, view)))
+    scripts = tuple(_scripts(run, view))
+    refuse_started(scripts, view)
+    run.foresee(view.history, scripts)
     return run.shown
 
 

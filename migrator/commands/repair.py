@@ -7,11 +7,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from migrator.apply.tries import ONCE, persist, read_tables, until_unmoved
-from migrator.commands.repair_rules import Claim, Known, afterwards, assume, given_answer, resolve
+from migrator.commands.repair_rules import (
+    Claim,
+    Known,
+    afterwards,
+    assume,
+    given_answer,
+    in_batches,
+    resolve,
+)
 from migrator.commands.source import read_folder
 from migrator.commands.table import Output
 from migrator.errors import StoppedError, UnreachableError
-from migrator.history.fence import Owners
+from migrator.history.fence import Owners, Table
 from migrator.history.flight import head, opening, write
 from migrator.history.place import Limits
 from migrator.history.undo_texts import read_kept
@@ -46,7 +54,7 @@ def _record(
     history = view.history
     run.prepare(history, Owners.OF_SCHEMA)
     place, seen = run.link.place_of(run.link.connect()), head(history.seen())
-    known = Known(migrations, view.plan, history.dirty, place, history.undoing)
+    known = Known(migrations, view.plan, history.dirty, place, history.undoing, history.batching)
     claim = resolve(known, given)
     known = replace(known, again=_again(run, migrations, claim, history))
     assumed = assume(known, claim)
@@ -58,7 +66,12 @@ def _record(
     }
     run.link.tell(Event("repair.assuming", "warning", fields | assumed.fields))
     limits, what = Limits(run.config.lock_timeout), f"repair {claim.version}"
-    begin = opening(place, limits, what, seen, owners=Owners.OF_SCHEMA)
+    tables: tuple[Table, ...] = place.tables
+    if in_batches(known, claim.version):
+        from migrator.batches.cursor import cursor_table  # for such files alone
+
+        tables = (*tables, cursor_table(place))
+    begin = opening(place, limits, what, seen, tables=tables, owners=Owners.OF_SCHEMA)
     record = write(place, assumed.records)
     send = partial(_send, run, ";\n".join((*begin, record, "COMMIT", *TAIL)))
     try:

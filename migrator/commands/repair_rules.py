@@ -58,6 +58,7 @@ class Known:
     dirty: Mapping[str, Progress]  #: what has started and is not in the history
     place: Place
     undoing: Mapping[str, Progress] = field(default_factory=dict)  #: whose undo has started
+    batching: Mapping[str, Progress] = field(default_factory=dict)  #: some batches are committed
     again: Sequence[str] = ()  #: repeatables that run again, if nothing of the version is left
 
 
@@ -92,10 +93,10 @@ def resolve(known: Known, claim: Claim) -> Claim:
     """
     applied = [row.version for row in known.plan.applied]
     files = [migration.version for migration in known.migrations]
-    started = [*known.dirty, *known.undoing]
+    started = [*known.dirty, *known.undoing, *known.batching]
     candidates = {
         Answer.APPLIED: [*files, *known.undoing],
-        Answer.NOT_APPLIED: [*applied, *known.dirty],
+        Answer.NOT_APPLIED: [*applied, *known.dirty, *known.batching],
         Answer.DONE: started,
         Answer.RETRY: started,
         Answer.ACCEPT: applied,
@@ -143,19 +144,35 @@ _Ruled = tuple[list[Write], dict[str, str]]  # the changes of the history, and w
 
 def _applied(known: Known, claim: Claim) -> _Ruled:
     if claim.version in known.undoing:  # it is recorded, and its undo is given up
-        return _run_again(known, claim), {}
+        return [*_without_cursor(known, claim), *_run_again(known, claim)], {}
     _check_versioned(known, claim.version)
     migration = _pending(known, claim.version)
     floor = sets_floor(migration)
-    return [rows.record(known.place, migration, "NULL", floor=floor)], {}
+    row = rows.record(known.place, migration, "NULL", floor=floor)
+    return [row, *_without_cursor(known, claim)], {}
+
+
+def in_batches(known: Known, version: str) -> bool:
+    """Whether some batches of it, or of its undo, are committed."""
+    found = known.batching.get(version) or known.undoing.get(version)
+    return found is not None and found.batches is not None
+
+
+def _without_cursor(known: Known, claim: Claim) -> list[Write]:
+    """What is committed of its batches counts no more."""
+    if not in_batches(known, claim.version):
+        return []
+    from migrator.batches.cursor import ended  # for such files alone
+
+    return [ended(known.place, claim.version, rows=None)]
 
 
 def _not_applied(known: Known, claim: Claim) -> _Ruled:
     recorded = any(row.version == claim.version for row in known.plan.applied)
-    if not recorded and claim.version not in known.dirty:
+    if not recorded and claim.version not in {*known.dirty, *known.batching}:
         raise _unfitting(f"{claim.version} is neither applied nor started")
     forgotten = [rows.forget(known.place, claim.version)] if recorded else []
-    return [*forgotten, *_run_again(known, claim)], {}
+    return [*forgotten, *_without_cursor(known, claim), *_run_again(known, claim)], {}
 
 
 def _run_again(known: Known, claim: Claim) -> list[Write]:
@@ -198,7 +215,7 @@ def _renamed(known: Known, claim: Claim) -> _Ruled:
     if claim.version in known.undoing:
         raise _unfitting(f"the undo of {claim.version} was started and is not finished")
     migration = _pending(known, claim.new)
-    if claim.new in known.dirty:
+    if claim.new in {*known.dirty, *known.batching}:
         raise _unfitting(f"{claim.new} was started as a migration of its own")
     if row.checksum not in (migration.checksum, migration.raw_checksum):
         raise ConfigError(

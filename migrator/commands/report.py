@@ -6,7 +6,7 @@ from typing import Any
 
 from migrator import __version__
 from migrator.apply.run import Run
-from migrator.commands.overview import graph_of, judged, log_line, states
+from migrator.commands.overview import graph_of, half_done_files, judged, log_line, states
 from migrator.commands.report_rules import owing, started_rows, verdict, way_out
 from migrator.commands.source import read_folder
 from migrator.commands.table import Output
@@ -20,7 +20,7 @@ def report(run: Run, *, markdown: bool) -> Output:
     migrations = read_folder(run)
     view = run.look(migrations, at_work=True)
     failures, found = judged(run, view, migrations)
-    findings = (*view.decision.findings, *found, *owing(run.owed))
+    findings = (*view.decision.findings, *found, *half_done_files(run, view), *owing(run.owed))
     said = verdict(failures, view.dirty, run.pending, run.owed, run.deferred)
     run.outcome = said.removesuffix(".")
     log, unseen = _newest_lines(run)

@@ -13,6 +13,7 @@ from migrator.apply.tries import read_tables, until_unmoved
 from migrator.commands.rollback_rules import (
     DEPENDED_ON,
     dependents,
+    half_done,
     remedy,
     remedy_for,
     what_it_means,
@@ -102,6 +103,8 @@ def _plan(
     run.warn(plan.warnings)
     plan.raise_failures()
     check_started(plan, wish, history.undoing)
+    if plan.steps and history.batching:
+        raise half_done(history.batching)
     return plan
 
 
@@ -166,6 +169,8 @@ def _pending(
 
 
 def _undo(run: Run, step: UndoStep, seen: Seen) -> Done:
+    if step.script.batches:
+        return run.batched(run, step.script, seen)
     if step.script.transactional:
         return run.fly(step.script, seen)
     also = run.direction.also(run.sync, step.script.migration)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from migrator.errors import DirtyError
 from migrator.history.flight import ESCAPED
 from migrator.plan.undo import Origin, UndoStep
 from migrator.sql.created import Created, created
@@ -20,6 +21,17 @@ def remedy(step: UndoStep) -> str:
     return (
         "This is the undo as it was stored: clear away what is in its way and run again, or "
         f"fix {file} and run `rollback --from-files`."
+    )
+
+
+def half_done(versions: Collection[str]) -> DirtyError:
+    """Nothing is undone below batches of which some are committed."""
+    names, first = ", ".join(versions), next(iter(versions))
+    return DirtyError(
+        f"applied in part, in batches: {names}",
+        remedy="Run `up`, which finishes it, and then run again. To give it up, once nothing of it "
+        f"is left or is to be undone: `repair --not-applied {first} --reason WHY`.",
+        outcome="nothing was undone",
     )
 
 
@@ -52,10 +64,10 @@ def remedy_for(step: UndoStep, found: Sequence[tuple[str, Created]]) -> str:
 def what_it_means(
     step: UndoStep, sqlstate: str | None, untried: Sequence[str], outcome: str | None = None
 ) -> str:
-    """The state of the database after a refused undo; of a no-transaction one `outcome` is it."""
+    """The state after a refused undo; of one that commits in parts `outcome` is it."""
     version = step.row.version
     said = f"the undo of {version} was rolled back, and {version} is still applied"
-    if not step.script.transactional and outcome:
+    if outcome and (step.script.batches or not step.script.transactional):
         said = outcome
     elif sqlstate == ESCAPED:
         said = (

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from migrator.apply.run import Run
+from migrator.commands.overview import half_done_files
 from migrator.commands.source import read_full_folder
 from migrator.commands.table import Output
 from migrator.durations import limit_seconds
 from migrator.errors import PendingError, StoppedError
-from migrator.model import Event, Migration, Phase
+from migrator.model import Event, Finding, Migration, Phase
 from migrator.plan.policy import too_old
 from migrator.postgres.retry import Trouble, retry
 
@@ -48,8 +49,12 @@ def _poll(run: Run, migrations: tuple[Migration, ...]) -> None:
         owed = [run.owed] if run.owed else []
         return [*run.pending, *(run.view.undoing if run.view else ()), *owed]
 
+    found: tuple[Finding, ...] = ()
+
     def look() -> None:
+        nonlocal found
         view = run.look(migrations)
+        found = half_done_files(run, view)
         if view.plan.below_floor:
             raise too_old(view.plan)
         for error in filter(None, (view.second, view.changed)):
@@ -65,6 +70,7 @@ def _poll(run: Run, migrations: tuple[Migration, ...]) -> None:
         if isinstance(error, StoppedError) and watch.stopped_by != "WAIT_TIMEOUT":
             raise
         what = f"still pending after WAIT_TIMEOUT: {', '.join(lacking())}"
+        what = "; ".join([what, *(f"{one.file} {one.problem}" for one in found)])
         if run.view is None:
             what = "the history could not be read within WAIT_TIMEOUT"
         raise PendingError(

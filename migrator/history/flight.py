@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from migrator.history.fence import DECLARE, Access, Owners, Table, Write
 from migrator.history.place import Limits, Place, as_role, marker, settings
@@ -147,6 +147,17 @@ class Message:
         return results is not None and results - self.results_before > self.statements
 
 
+class Around(NamedTuple):
+    """What a flight does beyond a usual one."""
+
+    before: Sequence[str] = ()  #: statements behind the guard, which may refuse as it does
+    checks: str = ""  #: statements of the closing block, before anything is written
+    tables: Sequence[Table] = ()  #: that they read or write, beside ours
+
+
+NOTHING_MORE = Around()
+
+
 def lock_key(schema: str) -> int:
     """The advisory lock's key, frozen: two releases in one cluster must exclude each other."""
     digest = hashlib.sha256(f"migrator:{schema}".encode()).digest()
@@ -190,13 +201,15 @@ def opening(
     return [f"{marker(place, what)} {reset}", *more, BEGIN, *guarded]
 
 
-def looking(place: Place, what: str, query: str) -> str:
+def looking(place: Place, what: str, query: str, tables: Sequence[Table] = ()) -> str:
     """`query` under the runners' lock, when our tables run no code of others; its rows come back.
+
+    Nor do `tables`, which it reads beside ours.
 
     Refused with HELD while another holds the lock, with MOVED where the tables are not there.
     """
     checks = present(place)
-    checks += asked(place.tables, place.server_version, Access.READ, Owners.ANY)
+    checks += asked((*place.tables, *tables), place.server_version, Access.READ, Owners.ANY)
     begin = (f"{marker(place, what)} {CLEAN[0]}", *CLEAN[1:], ISOLATION)
     return ";\n".join((*begin, *_guarded(place, Limits(), checks), query))
 
@@ -270,6 +283,7 @@ class Leg:
     seen: str  #: the head that the history must have
     writes: Sequence[Write] | None = None  #: None: it is recorded as applied
     also: Sequence[Write] = ()  #: go with that
+    around: Around = NOTHING_MORE
 
 
 def make_flight(
@@ -333,9 +347,11 @@ def _before(
     leg: Leg, place: Place, limits: Limits, tables: Sequence[Table], *, behind: bool = False
 ) -> list[str]:
     path = ", ".join(identifier(name) for name in limits.search_path) or "DEFAULT"
-    version, all_tables = leg.script.migration.version, (*place.tables, *tables)
+    version, around = leg.script.migration.version, leg.around
+    all_tables = (*place.tables, *tables, *around.tables)
     return [
         *opening(place, limits, version, leg.seen, tables=all_tables, behind=behind),
+        *around.before,
         f"SET LOCAL search_path TO {path}",
         *as_role(limits.run_as),
     ]
@@ -359,6 +375,7 @@ def _closing(leg: Leg, place: Place, *, behind: bool = False) -> list[str]:
     record = (
         still_locked(place, "the file ended its own transaction")
         + untouched(history, log, place.run_id, head_query(place.history), leg.seen)
+        + leg.around.checks
         # behind another leg the transaction's own time is that of the message
         + began(place.run_id, "clock_timestamp()" if behind else "transaction_timestamp()")
         + f"  {MS} := {SPENT.format(since=BEGAN_AT)};\n"

@@ -200,7 +200,10 @@ class History:
     columns: frozenset[str] = frozenset()  #: that the table has
     #: No-transaction migrations that began and did not finish; none where the log cannot be read.
     dirty: dict[str, Progress] = field(default_factory=dict)
-    undoing: dict[str, Progress] = field(default_factory=dict)  #: the same of their undos
+    #: The same of their undos, and of undos in batches.
+    undoing: dict[str, Progress] = field(default_factory=dict)
+    #: Files in batches of which some are committed; none where the log cannot be read.
+    batching: dict[str, Progress] = field(default_factory=dict)
     distrust: Distrust = field(default_factory=Distrust)  #: who may have forged what is here
     #: What other histories hold, where this one is empty: schema, version, checksum.
     others: dict[str, dict[str, str | None]] = field(default_factory=dict)
@@ -297,6 +300,7 @@ def _understood(answer: dict[str, Any], distrust: Distrust, readers: Sequence[st
     columns = answer.get("columns", {})
     started = fold(read_lines(answer["journal"])) if distrust.believable else {}
     recorded = {row[0] for row in answer["rows"]}
+    forth = {v: p for v, p in started.items() if p.way is Way.FORTH and v not in recorded}
     return History(
         rows=tuple(sorted((_applied(row) for row in answer["rows"]), key=_order)),
         schema_exists=answer["schema_exists"],
@@ -306,8 +310,9 @@ def _understood(answer: dict[str, Any], distrust: Distrust, readers: Sequence[st
         readers_lacking=tuple(answer.get("readers_lacking", readers)),
         read_only=answer["read_only"],
         columns=frozenset(columns),
-        dirty={v: p for v, p in started.items() if p.way is Way.FORTH and v not in recorded},
+        dirty={v: p for v, p in forth.items() if p.batches is None},
         undoing={v: p for v, p in started.items() if p.way is Way.BACK and v in recorded},
+        batching={v: p for v, p in forth.items() if p.batches is not None},
         distrust=distrust,
         others=others(answer.get("others", {})),
         at_work=worker(answer),

@@ -6,6 +6,7 @@ outcome                     it is done; nothing is interrupted
 failed, rollback_failed     with `undone` nothing is left of it; else as before
 repaired: done, retry       the interrupted one is done, or may run again
 repaired otherwise, applied, rolled_back      a clean journal
+batching                    the first batch of a file is committed; the cursor says how many more
 intent or outcome of the other way            a clean journal of that way, then as above
 """
 
@@ -21,7 +22,8 @@ INTENT, OUTCOME, FAILED, REPAIRED = "intent", "outcome", "failed", "repaired"
 ROLLED_BACK, ROLLBACK_FAILED = "rolled_back", "rollback_failed"
 FORGOTTEN = "forgotten"  #: of a repeatable that is pending again; the journal reads no such line
 HOOK, HOOK_OWED, HOOK_FAILED = "hook", "hook_owed", "hook_failed"  #: the journal reads none
-EVENTS = (INTENT, OUTCOME, FAILED, REPAIRED, "applied", ROLLED_BACK, ROLLBACK_FAILED)
+BATCHING = "batching"  #: of a file in batches
+EVENTS = (INTENT, OUTCOME, FAILED, REPAIRED, "applied", ROLLED_BACK, ROLLBACK_FAILED, BATCHING)
 
 
 class Answer(Enum):
@@ -80,10 +82,11 @@ class Progress:
     spent_ms: int = 0
     interrupted: Intent | None = None
     way: Way = Way.FORTH
+    batches: str | None = None  #: of a file in batches: the checksum of its text when it began
 
     @property
     def started(self) -> bool:
-        return bool(self.done) or self.interrupted is not None
+        return bool(self.done) or self.interrupted is not None or self.batches is not None
 
     def undone(self, number: int) -> Progress:
         """After a refusal of statement `number` that left nothing: of no other it says anything."""
@@ -110,6 +113,8 @@ def _after(progress: Progress, line: Line) -> Progress:
     number = int(detail.get("statement", 0))
     if line.event in {INTENT, OUTCOME} and Way(detail.get("way", "forth")) is not progress.way:
         progress = Progress(way=Way(detail.get("way", "forth")))  # the other one is over
+    if line.event == BATCHING:
+        return Progress(way=Way(detail.get("way", "forth")), batches=detail["checksum"])
     spent, way = progress.spent_ms, progress.way
     if line.event == INTENT:
         intent = Intent(

@@ -34,6 +34,7 @@ def count_together(scripts: Sequence[Script], most: int) -> int:
 
 def _may_share(script: Script) -> bool:
     own_limits = (script.lock_timeout_ms, script.statement_timeout_ms)
-    if not (script.transactional and script.whole) or own_limits != (None, None):
+    alone = not script.transactional or script.batches is not None
+    if alone or not script.whole or own_limits != (None, None):
         return False
     return script.parts[-1].end <= FILE_CHARS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -18,6 +19,7 @@ from migrator.errors import (
 )
 from migrator.folder.version_rules import find_version
 from migrator.model import NATIVE, Applied, Finding, Kind, Migration, Placeholders
+from migrator.plan.batching_rules import changed_midway
 from migrator.plan.progress import Progress
 from migrator.plan.repeatables import Again, announced, pending_again
 from migrator.sql.script import Script, holds_statement, read_requirements, understand
@@ -167,7 +169,11 @@ def check_started(plan: UndoPlan, wish: Wish, started: Mapping[str, Progress]) -
         )
     for step in plan.steps:
         version, file = step.row.version, step.script.migration.file
-        if step.script.transactional and version in started:
+        began = started.get(version)
+        if began is not None and began.batches is not None:
+            if began.batches != step.script.migration.checksum:
+                raise changed_midway(step.script.migration)
+        elif step.script.transactional and began is not None:
             raise DirtyError(
                 f"{file}: it began as a no-transaction file and is not finished, and now it is "
                 "none",
@@ -236,10 +242,11 @@ def _undo_text(text: str | None) -> str | None:
 
 
 def _down(row: Applied, text: str, named: Migration | None) -> Migration:
-    """The undo of `row` as something that flies; its checksums are of no use to anybody.
+    """The undo of `row` as something that flies.
 
     `named` is the file of the version; any other file of its folder where there is none.
     """
+    checksum = hashlib.sha256(text.encode()).hexdigest()
     file, first_line = f"{row.version}.down.sql", 1
     if named and named.version == row.version:
         file, first_line = named.undo_file, named.undo_from[1] if named.undo_from else 1
@@ -248,8 +255,8 @@ def _down(row: Applied, text: str, named: Migration | None) -> Migration:
         number=row.number,
         file=file,
         pieces=(text,),
-        checksum="",
-        raw_checksum="",
+        checksum=checksum,
+        raw_checksum=checksum,
         placeholders=named.placeholders if named else None,
         undoes=True,
         first_line=first_line,

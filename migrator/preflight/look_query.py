@@ -12,7 +12,7 @@ OWN_RELATIONS = r"""(SELECT c.*, n.nspname FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
      AND c.oid >= 16384 AND c.relkind IN ('r', 'p', 'm', 'v', 'f', 'i', 'I')
-     AND c.relname NOT IN ('schema_migrations', 'schema_migrations_log'))"""
+     AND c.relname !~ '^schema_migrations(_log|_cursor)?$')"""
 _MOMENT = """/* migrator looks at what a statement did */
 WITH ours AS MATERIALIZED {ours}
 SELECT pg_catalog.json_build_object(

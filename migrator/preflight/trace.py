@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from migrator.apply.diagnosis import RunState
 from migrator.apply.inquiry import explained
 from migrator.apply.run import Run
 from migrator.history.flight import Message
 from migrator.history.place import Limits, marker, settings
+from migrator.model import Danger
 from migrator.postgres.libpq import Notice
 from migrator.postgres.quoting import CLEAN, identifier
 from migrator.postgres.session import ServerError, Session
@@ -50,6 +52,8 @@ def trace(trial: Run, scripts: Sequence[Script]) -> Iterator[Traced]:
         facts, creates, renames = file.trace()
         before, state = state, session.send(STATE_QUERY)[0][0]
         migration = script.migration
+        if script.batches is not None:  # no more rows than those of a batch are changed at once
+            facts = tuple(fact for fact in facts if fact.danger is not Danger.MASS)
         found = (*facts, *read_advice(before, state, file.steps))
         yield Traced(migration.version, migration.file, found, creates, renames)
 
@@ -67,9 +71,10 @@ class _File:
     def trace(self) -> tuple[tuple[Fact, ...], tuple[str, ...], tuple[tuple[str, str], ...]]:
         """The facts, what the file made and what it renamed."""
         session, script = self.session, self.script
+        opening = self._opening()
         session.count_results()
         session.listen(self._hear)
-        session.send(self._opening())
+        session.send(opening)
         start = before = self._look()
         try:
             for part, message, kind in self._messages():
@@ -103,6 +108,10 @@ class _File:
             *(f"SET {local}{value}" for value in settings(self.place, limits)),
             *([f"SET {local}search_path TO {path}"] if path else []),
         ]
+        if script.batches is not None:
+            from migrator.batches.look import whole_table  # for such files alone
+
+            lines += whole_table(self.link, script, replace(limits, search_path=config.search_path))
         return ";\n".join(lines)
 
     def _look(self, before: Moment | None = None) -> Moment:

@@ -98,7 +98,7 @@ def _linked(run: Run, target: Target) -> Iterator[Link]:
 
 
 def _run_on(run: Run, link: Link) -> Run:
-    return Run(link.config, link, run.started_at, run.alone)
+    return Run(link.config, link, run.started_at, run.alone, run.batched)
 
 
 def _create(given: Link, name: str) -> None:

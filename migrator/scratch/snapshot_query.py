@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from migrator.batches.cursor import cursor_table
 from migrator.history.place import Place, marker
 from migrator.postgres.quoting import first, literal
 from migrator.postgres.session import Session
@@ -172,7 +173,8 @@ ROW_COUNTS = """SELECT 'rows', c.relnamespace::regnamespace::text, c.oid::regcla
 QUERY = """SELECT coalesce(jsonb_agg(jsonb_build_array(kind, schema, part_of, name, facts)), '[]')
   FROM ({parts}) AS item (kind, schema, part_of, name, facts)
  WHERE coalesce(part_of, name) NOT IN (coalesce(to_regclass({history})::text, ''),
-                                       coalesce(to_regclass({log})::text, ''))"""
+                                       coalesce(to_regclass({log})::text, ''),
+                                       coalesce(to_regclass({cursor})::text, ''))"""
 
 USER_OBJECT = r"""{0}.{1}::regnamespace::text <> 'information_schema'
    AND {0}.{1}::regnamespace::text !~ '^pg_'
@@ -205,6 +207,7 @@ def snapshot_query(place: Place, *, rows: bool = False) -> str:
         parts="\nUNION ALL\n".join(_filled(part) for part in parts),
         history=literal(place.history),
         log=literal(place.log),
+        cursor=literal(cursor_table(place).quoted),
     )
     return first(marker(place, "looks at the catalog"), query)
 

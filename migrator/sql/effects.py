@@ -109,6 +109,11 @@ def names(text: str) -> list[tuple[str, ...]]:
     return found
 
 
+def strings(text: str) -> list[str]:
+    """The bodies of a statement's strings, in their order."""
+    return [token.text for token in _tokens(text) if token.kind == "string"]
+
+
 def alone_refusals(statements: Iterable[tuple[Statement, str]]) -> Iterator[Problem]:
     """Why a file that runs outside a transaction cannot hold these statements, with their texts."""
     for statement, text in statements:

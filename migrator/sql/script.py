@@ -23,6 +23,7 @@ from migrator.model import (
 from migrator.report import shorten
 
 if TYPE_CHECKING:
+    from migrator.sql.batched import Batches
     from migrator.sql.filled import Filled
     from migrator.sql.marks import Placed
     from migrator.sql.parts import Layout, Part
@@ -54,6 +55,7 @@ class Script:
     warnings: tuple[Finding, ...] = ()  #: what it does otherwise than a reader may expect
     let_pass: Sequence[dict[str, Any]] = ()  #: what the gate found, and `allows` allow
     filled: Filled | None = None  #: the text with values in it, where it has placeholders
+    batches: Batches | None = None  #: under a `-- migrator: batches` line
 
     @property
     def pieces(self) -> Iterable[str]:
@@ -91,11 +93,14 @@ def understand(
     alone = alone or (not migration.repeatable and only_alone(layout.special, layout.statements))
     layout = layout if alone else taken_as_ours(layout, pieces)
     timeouts, wrong = _directives(layout, migration)
+    batches = _batches(layout.directives)
     wrong += [*layout.problems, *(alone_refusals(texts(pieces)) if alone else [])]
     wrong += [] if alone else refusals(layout.special)
     wrong += _two_ways(migration, layout.marks, layout.statements)
     if alone and filled is not None:
         wrong += recorded_secrets(texts(pieces), filled.secrets)
+    if batches is not None:
+        wrong += _of_batches(batches, layout, pieces, alone=alone)
     if wrong:
         return None, _findings(migration, wrong, filled)
     empty = not layout.statements
@@ -109,7 +114,8 @@ def understand(
     warnings += (Finding(migration.file, *EMPTY_OF_OTHERS),) if empty else ()
     warnings += _of_liquibase(migration)
     floor, more = _FLOOR in flags, (allows, warnings)
-    return Script(migration, *parts, *limits, not alone, requires, floor, *more, filled=filled), ()
+    made = Script(migration, *parts, *limits, not alone, requires, floor, *more, filled=filled)
+    return made if batches is None else replace(made, batches=batches), ()
 
 
 def has_undo(migration: Migration) -> bool:
@@ -166,14 +172,14 @@ def _directives(layout: Layout, migration: Migration) -> tuple[dict[str, int], l
         late = layout.begins is not None and directive.start > layout.begins
         if reason := _wrong(name, value, late=late, again=name in timeouts):
             wrong.append(Problem(directive.line, *reason))
-        elif name in _FLAGS and migration.repeatable:
+        elif name in _OF_VERSIONED and migration.repeatable:
             wrong.append(Problem(directive.line, *_OF_VERSIONED[name]))
         elif name == _PHASE and (migration.undoes or migration.version in HOOKS.values()):
             wrong.append(Problem(directive.line, *_OF_MIGRATIONS))
-        elif name == _PHASE:
-            timeouts[name] = 0
+        elif name == _BATCHES and migration.version in HOOKS.values():
+            wrong.append(Problem(directive.line, *_OF_FILES))
         elif name not in _MANY:
-            timeouts[name] = 0 if name in _WORDLESS else parse_duration(value)
+            timeouts[name] = 0 if name not in _TIMEOUTS else parse_duration(value)
     return timeouts, wrong
 
 
@@ -270,6 +276,29 @@ def _allow(directive: Directive, filled: Filled | None) -> Allow | None:
     return Allow(line, *found) if found else None
 
 
+def _batches(directives: Iterable[Directive]) -> Batches | None:
+    """What the line `-- migrator: batches` says, where there is one that can be read."""
+    for directive in directives:
+        name, _, value = directive.text.replace("\t", " ").partition(" ")
+        if name == _BATCHES:
+            from migrator.sql.batched import read_batches  # for such files alone
+
+            return read_batches(value, directive.line)
+    return None
+
+
+def _of_batches(
+    batches: Batches, layout: Layout, pieces: Iterable[str], *, alone: bool
+) -> Iterator[Problem]:
+    from migrator.sql.batched import OF_ALONE, batch_problems  # for such files alone
+    from migrator.sql.statements import Problem
+
+    if alone:
+        yield Problem(batches.line, *OF_ALONE)
+    else:
+        yield from batch_problems(batches, layout, pieces)
+
+
 def _findings(
     migration: Migration, problems: Iterable[Problem], filled: Filled | None = None
 ) -> tuple[Finding, ...]:
@@ -309,16 +338,27 @@ _TIMEOUTS = ("lock-timeout", "statement-timeout")
 _REQUIRES, _PLACEHOLDERS, _PHASE = "requires", "placeholders", "phase"
 _WORDLESS = (*_FLAGS, _PLACEHOLDERS)
 _ALLOW = "allow"
+_BATCHES = "batches"
 _MANY = (_REQUIRES, _ALLOW)  # these may be given several times
-_KNOWN = (*_WORDLESS, *_TIMEOUTS, *_MANY, _PHASE)
+_KNOWN = (*_WORDLESS, *_TIMEOUTS, *_MANY, _PHASE, _BATCHES)
 _OF_VERSIONED = {
     _ALONE: ("a repeatable runs in a transaction", "Make it a versioned migration, NNN_name.sql."),
     _FLOOR: ("a repeatable sets no floor", "Put the line into a versioned migration."),
+    _BATCHES: (
+        "a repeatable runs in one transaction",
+        "Make it a versioned migration, NNN_name.sql.",
+    ),
 }
 
 _OF_MIGRATIONS = (
     "only a migration has a phase",
     "Remove the line: a hook runs around each run, and an undo whenever `rollback` comes to it.",
+)
+
+
+_OF_FILES = (
+    "a hook runs in one transaction",
+    "Put the batches into a migration of its own.",
 )
 
 
@@ -345,10 +385,8 @@ def _wrong(name: str, value: str, *, late: bool, again: bool) -> tuple[str, str]
         return None if _read_allow(value) else (problem, ALLOW_REMEDY)
     if again:
         return f"the directive {name} is given twice", "Remove one of them."
-    if name == _PHASE:
-        problem = f"the directive {name} takes {Phase.PRE.value} or {Phase.POST.value}"
-        right = value.strip() in (Phase.PRE.value, Phase.POST.value)
-        return None if right else (problem, f"Write {name} {Phase.POST.value}, or remove the line.")
+    if name in (_BATCHES, _PHASE):
+        return _wrong_value(name, value)
     if name in _WORDLESS:
         return (f"the directive {name} takes no words", f"Write {name} alone.") if value else None
     try:
@@ -356,3 +394,14 @@ def _wrong(name: str, value: str, *, late: bool, again: bool) -> tuple[str, str]
     except ValueError as error:
         return f"{name}: {error}", "Correct the duration."
     return None
+
+
+def _wrong_value(name: str, value: str) -> tuple[str, str] | None:
+    """As `_wrong`, of directives that take words of their own."""
+    if name == _PHASE:
+        problem = f"the directive {name} takes {Phase.PRE.value} or {Phase.POST.value}"
+        right = value.strip() in (Phase.PRE.value, Phase.POST.value)
+        return None if right else (problem, f"Write {name} {Phase.POST.value}, or remove the line.")
+    from migrator.sql.batched import BATCHES_REMEDY, BATCHES_TAKE, read_batches
+
+    return None if read_batches(value, 1) else (BATCHES_TAKE, BATCHES_REMEDY)

@@ -17,8 +17,8 @@ HALL = "hall"  #: records, errors and words that every room uses: files that lie
 #: The rooms in the order of a run; a file uses its own room and those below it. A file beside the
 #: rooms has a place of its own here, or it is one of the hall.
 ROOMS = (
-    *("__main__", "cli", "commands", "adopt", "preflight", "scratch", "no_transaction"),
-    *("apply", "history"),
+    *("__main__", "cli", "commands", "adopt", "preflight", "scratch", "batches"),
+    *("no_transaction", "apply", "history"),
     *("plan", "folder", "sql", "config", "postgres", HALL),
 )
 IN_HALL = {"display", "durations", "errors", "masking", "model", "report"}
@@ -28,6 +28,7 @@ PURE = {
     *IN_HALL,
     *("adopt.message", "adopt.rules", "adopt.tools", "apply.diagnosis", "apply.remedies"),
     "folder.names",
+    *("batches.cursor", "batches.message"),
     *("cli.cells", "cli.env_file", "cli.graph", "cli.help", "cli.markdown", "cli.phrases"),
     *("cli.tables", "cli.terminal", "cli.words", "commands.table", "config"),
     *(
@@ -74,6 +75,7 @@ PURE = {
     *("preflight.look_query", "preflight.moment", "preflight.texts"),
     *("postgres.connect_failures", "postgres.quoting", "postgres.url", "scratch.snapshot"),
     *(
+        "sql.batched",
         "sql.effects",
         "sql.own_transaction",
         "sql.parts",

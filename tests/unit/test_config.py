@@ -34,6 +34,7 @@ DEFAULTS = {
     "lock_timeout": 2_000,
     "lock_retry_timeout": 300_000,
     "statement_timeout": 0,
+    "batch_time": 200,
     "files_per_flight": None,
     "progress_interval": 10_000,
     "deadline": None,

@@ -113,6 +113,19 @@ EVENTS = [
         "forgotten: R__v, which ran after 002_b; the next `up` runs it again",
     ),
     (
+        "batch.progress",
+        {
+            **{"version": "004_f", "rows": 1200000, "batches": 88, "percent": 60},
+            **{"rows_per_second": 88000, "seconds_left": 9, "waiting": "lag"},
+        },
+        "batches: 004_f: 1,200,000 rows, 60 %, 88,000 a second, 9 s left, waits for a standby",
+    ),
+    (
+        "batch.progress",
+        {"version": "004_f", "rows": 1200, "batches": 1, "waiting": "lock"},
+        "batches: 004_f: 1,200 rows, waits for a lock",
+    ),
+    (
         "lock.waiting",
         {"holder": {"pid": 7, "application_name": "migrator/x"}, "waited_ms": 61_000},
         "waiting: for the lock, which migrator/x (pid 7) holds, for 1 min 1 s",

@@ -23,7 +23,7 @@ PAGE = TROUBLESHOOTING.read_text()
 FAULTS = [
     *("Competition", "Overtaken", "Killed", "Lost packets", "Cut at COMMIT"),
     *("A body that crashes its backend", "Stop", "Dead network", "Deadline"),
-    *("Busy tables", "Blockers", "Narration", "Timeouts"),
+    *("Busy tables", "Blockers", "Narration", "Timeouts", "Batches"),
 ]
 HARD = table(PAGE, "Hard connections")
 

@@ -1,0 +1,22 @@
+"""What the committed batches of a file forbid."""
+
+from __future__ import annotations
+
+from migrator.errors import DriftError
+from migrator.model import Migration
+
+
+def changed_midway(migration: Migration) -> DriftError:
+    """The file, or the undo, has changed since its first batch was committed."""
+    version = migration.version
+    again = "let all of the new text run from the start, once that does no harm: "
+    again += f"`repair --not-applied {version} --reason WHY`."
+    if migration.undoes:
+        again = "give the undo up, once all of the migration is there again: "
+        again += f"`repair --applied {version} --reason WHY`."
+    return DriftError(
+        f"{migration.file}: it has changed since its first batch was committed",
+        remedy=f"Restore the file, and run again: it goes on where it was. Or {again}",
+        version=version,
+        file=migration.file,
+    )
