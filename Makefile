@@ -77,6 +77,10 @@ rehearse: $(VENV)/.runtime ## prove the undo of each migration on a throw-away s
 check-migrations: $(VENV)/.runtime ## show what pending files would do to tables in use: ARGS='--base origin/main'
 	@$(LAPTOP) check $(ARGS)
 
+.PHONY: schema
+schema: $(VENV)/.runtime ## write schema.sql, what the migrations make, for review: needs pg_dump
+	@$(LAPTOP) dump $(ARGS)
+
 .PHONY: new
 new: export NAME := $(NAME)
 new: $(VENV)/.runtime ## create the next migration: NAME='add orders', or ARGS='--renumber 003'

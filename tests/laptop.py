@@ -31,7 +31,7 @@ JOB = [sys.executable, "entrypoint.py"]
 #: These change nothing.
 READS = frozenset({"status", "verify", "plan", "history", "report", "wait"})
 #: These run on SHADOW_DATABASE_URL.
-ON_SCRATCH = frozenset({"rehearse", "check"})
+ON_SCRATCH = frozenset({"rehearse", "check", "dump"})
 #: These need a scratch database beside the one that they are about.
 COMPARE = ({"baseline", "--check"}, {"verify", "--schema"})
 #: These take something away, and are for a database of one's own.

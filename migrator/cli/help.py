@@ -44,6 +44,8 @@ OF_COMMAND = {
     ("up", 24): "PHASE=post, and files of the pre phase are pending",
     ("plan", 24): "PHASE=post, and files of the pre phase are pending",
     ("verify", 0): "nothing is pending, and nothing has changed",
+    ("verify", 11): "an applied file has changed; --schema: the database",
+    ("verify", 15): "--schema: PostgreSQL refused a statement on the scratch database",
     ("wait", 0): "the database holds every migration of the folder, or of PHASE",
     ("wait", 12): "this image is too old for the database",
     ("wait", 24): "migrations were still pending after WAIT_TIMEOUT",
@@ -54,6 +56,7 @@ OF_COMMAND = {
     ("rehearse", 10): "an undo is not the whole way back; each difference is listed",
     ("check", 0): "nothing would stop `up` under PREFLIGHT=fail",
     ("check", 15): "PostgreSQL refused a statement on the scratch database",
+    ("dump", 15): "PostgreSQL refused a statement on the scratch database",
     ("baseline", 11): "--check: the database is not what the files make",
     ("baseline", 15): "--check: PostgreSQL refused a statement on the scratch database",
     ("adopt", 11): "what the tool ran is not what the file says",
@@ -87,10 +90,12 @@ PAGES = {
     ),
     "verify": Page(
         "fail unless all is applied and nothing has changed",
-        (0, 2, 10, 11, 12, 13, 14, 16, 20, 23, 24),
+        (0, 2, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24),
         (
             ("verify", "a gate that changes nothing"),
             ("verify --base origin/main", "a pull request, without a database"),
+            ("verify --schema", "was the database changed by hand?"),
+            ("verify --schema --ignore cron", "without what others own"),
         ),
     ),
     "wait": Page(
@@ -121,6 +126,11 @@ PAGES = {
             ("check --base origin/main", "the new files of a branch"),
             ("check --format github", "as annotations of a pull request"),
         ),
+    ),
+    "dump": Page(
+        "write schema.sql, what the files make, for review",
+        (0, 2, 10, 15, 16, 20, 21, 22, 23),
+        (("dump", "needs SHADOW_DATABASE_URL, pg_dump, and no DATABASE_URL"),),
     ),
     "baseline": Page(
         "record files as applied without running them",

@@ -208,6 +208,7 @@ _ANSWERS: dict[str, Callable[[_Answer, Screen], str]] = {
     "rollback": _undone,
     "rehearse": lambda answer, screen: _table(answer["rehearsed"], screen),
     "check": _checked,
+    "dump": lambda answer, _screen: f"{words(answer['schema'])}\n",
     "history": lambda answer, screen: _log(answer.get("log", []), screen),
     "report": lambda answer, screen: (
         visible_text(answer["markdown"]) if "markdown" in answer else _whole(answer, screen)

@@ -12,6 +12,7 @@ from migrator.commands.check_rules import (
     formatted,
     refused,
 )
+from migrator.commands.dump import warn_of_schema
 from migrator.commands.source import read_full_folder
 from migrator.commands.table import Output
 from migrator.errors import MigratorError, PolicyError
@@ -62,6 +63,7 @@ def check_pending(
     try:
         with scratch_run(run) as trial:
             traced, scripts, version = trace_wanted(trial, migrations, wanted, lacking=write)
+            warn_of_schema(run, trial)
     except MigratorError as error:
         error.details["outcome"] = SCRATCH_ALONE
         run.shown = refused(error, run.config.migrations_dir, style)

@@ -83,6 +83,7 @@ COMMANDS = {
         ),
         needs_database=False,
     ),
+    "dump": Command(needs_database=False),
     "baseline": Command(
         options=(
             Option("at", "the newest migration that the database holds already", "VERSION"),
