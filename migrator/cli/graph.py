@@ -18,7 +18,9 @@ COLOURS = {
 
 
 def mermaid(graph: Graph) -> str:
-    """A Mermaid flowchart of the versions, in their order; an arrow means "requires".
+    """A Mermaid flowchart of the versions in the direction of time.
+
+    An arrow leads from what is required to what requires it.
 
     What is applied and has no part in any requirement is left out.
     """
@@ -33,7 +35,7 @@ def mermaid(graph: Graph) -> str:
         lines.append(f'  {names[version]}["{_label(version)}<br/>{state}"]:::{state}')
     for version in shown:
         for need in dict.fromkeys(needs.get(version, ())):
-            lines.append(f"  {names[version]} --> {names[need]}")
+            lines.append(f"  {names[need]} --> {names[version]}")
     used = set(shown.values())
     lines += [f"  classDef {state} {look}" for state, look in COLOURS.items() if state in used]
     return "\n".join(lines) + "\n"

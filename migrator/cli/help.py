@@ -85,8 +85,12 @@ PAGES = {
     ),
     "plan": Page(
         "show what `up` would do, and fail where it would",
-        (0, 2, 10, 11, 12, 13, 14, 16, 20, 23, 24),
-        (("plan", "what is pending, in order"), ("plan --graph", "as Mermaid, for a page")),
+        (0, 2, 10, 11, 12, 13, 14, 16, 17, 20, 23, 24),
+        (
+            ("plan", "what is pending, in order, and what it would do to tables in use"),
+            ("plan --sql", "the statements themselves"),
+            ("plan --graph", "as Mermaid, for a page"),
+        ),
     ),
     "verify": Page(
         "fail unless all is applied and nothing has changed",
@@ -148,7 +152,11 @@ PAGES = {
     "report": Page(
         "show the whole state, for an incident or a pull request",
         _LOOKS,
-        (("report", "as text"), ("report --markdown", "as a page")),
+        (
+            ("report", "as text"),
+            ("report --markdown", "as a page"),
+            ("report --markdown --pending", "as a comment of a pull request"),
+        ),
     ),
     "repair": Page(
         "record what a person knows about one migration",

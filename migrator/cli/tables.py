@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from migrator.cli.cells import Screen, cells, pad, wrapped
+from migrator.cli.dangers import dangers_text
 from migrator.cli.phrases import COLOUR_OF, spent, words
 from migrator.display import visible, visible_text
 from migrator.model import NATIVE
@@ -129,7 +130,7 @@ def _checked(answer: _Answer, screen: Screen) -> str:
     """What `check` found, the worst first; or the same as a program wants it."""
     if "formatted" in answer:
         return visible_text(str(answer["formatted"]))
-    parts = (("", "findings"), ("advice: ", "advice"), ("allowed: ", "allowed"))
+    parts = (("", "findings"), ("", "advice"), ("allowed: ", "allowed"))
     lines = [
         f"{screen.place(one['file'])}:{one['line']}: {said}{one['class']}: {one['message']}. "
         + (f"Reason: {one['reason']}." if "reason" in one else one["remedy"])
@@ -158,6 +159,7 @@ def _whole(answer: _Answer, screen: Screen) -> str:
         _lines(screen, answer["verdict"], at_work_in_words(answer["at_work"])),
         _table(answer["migrations"], screen),
         _findings(answer, screen),
+        dangers_text(answer.get("preflight"), screen),
         _table(answer["dirty"], screen, ""),
         _lines(screen, unseen) if unseen else _log(answer["log"], screen),
     ]
@@ -179,11 +181,35 @@ def _findings(answer: _Answer, screen: Screen) -> str:
 def _planned(answer: _Answer, screen: Screen, empty: str) -> str:
     if "graph" in answer:
         return visible_text(str(answer["graph"]))
+    if "sql" in answer:
+        return "\n".join(_statements(file) for file in answer["sql"]) or empty
     adopted = _table(answer.get("adoption", []), screen, "")
     names = ", ".join(answer.get("deferred", ()))
     later = f"left for later: {names}" if names else ""
     more = _lines(screen, later, _format(answer), at_work_in_words(answer.get("at_work")))
-    return adopted + _table(answer.get("would_apply", []), screen, empty) + more
+    table = _table(answer.get("would_apply", []), screen, empty, _BESIDE)
+    harm = dangers_text(answer.get("preflight"), screen)
+    return adopted + table + more + (harm and f"\n{harm}")
+
+
+def _statements(file: _Answer) -> str:
+    """A file as it would be sent, statement by statement."""
+    lines = [f"-- {file['file']}\n"]
+    for text in file["sql"]:
+        written = text.strip().expandtabs(4)
+        lines.append(visible_text(written if written.endswith(";") else f"{written};") + "\n")
+    return "".join(lines)
+
+
+#: What `plan` says of a file below its row: what is not so of most.
+_BESIDE: dict[str, Callable[[Any], str]] = {
+    "transaction": lambda found: "outside of a transaction" if found is False else "",
+    "repeatable": lambda found: "repeatable" if found else "",
+    "requires": lambda found: f"requires {words(found)}" if found else "",
+    "locks": lambda found: (
+        "locks " + ", ".join(f"{words(name)} ({lock})" for name, lock in found) if found else ""
+    ),
+}
 
 
 def _format(answer: _Answer) -> str:

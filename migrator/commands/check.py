@@ -20,7 +20,7 @@ from migrator.folder.git import read_names_at
 from migrator.model import Migration
 from migrator.preflight.facts import Traced
 from migrator.preflight.judge import SMALL, UNMEASURED, Judged, Sizes, advisable, judge_files
-from migrator.preflight.live import Measures, look_at
+from migrator.preflight.live import Measures, Writes, count_writes, look_at
 from migrator.preflight.store import lacking_facts, write_stored
 from migrator.preflight.trace import trace
 from migrator.scratch.scratch import scratch_run
@@ -60,6 +60,7 @@ def check_pending(
     refused with on the scratch database.
     """
     wanted = _wanted(run, migrations, base, every=every)
+    before = count_writes(run.link) if run.config.targets else None
     try:
         with scratch_run(run) as trial:
             traced, scripts, version = trace_wanted(trial, migrations, wanted, lacking=write)
@@ -72,7 +73,7 @@ def check_pending(
         write_stored(run.config.migrations_dir, migrations, traced, scripts)
         traced = tuple(one for one in traced if one.version in wanted)
         scripts = tuple(one for one in scripts if one.migration.version in wanted)
-    judged = _judged(run, traced, scripts, version, every=every, small=small)
+    judged = _judged(run, traced, scripts, version, before, every=every, small=small)
     run.shown = answer_of(traced, judged) | formatted(judged, run.config.migrations_dir, style)
     run.outcome = f"{len(traced)} checked; {SCRATCH_ALONE}"
     if judged.findings:
@@ -122,16 +123,20 @@ def _judged(
     traced: tuple[Traced, ...],
     scripts: Sequence[Script],
     version: int,
+    before: Writes | None,
     *,
     every: bool,
     small: bool,
 ) -> Judged:
+    """`before` are the writes that were counted before the trace, which takes a while."""
     allows = {script.migration.file: script.allows for script in scripts}
     if run.config.targets:
         seen = look_at(run.link, traced, scripts)
     else:
         sizes = Sizes({}, SMALL if small else UNMEASURED)
-        seen = Measures(sizes, supabase=False, granted=(), server_version=version)
+        seen = Measures(sizes, False, (), version, Writes(0, {}))
     useful = advisable(traced, supabase=seen.supabase, granted=seen.granted)
     limit = run.config.preflight_size
-    return judge_files(useful, seen.sizes, limit, allows, seen.server_version, apart=every)
+    rates = before.rates_until(seen.writes) if before else {}
+    sizes = seen.sizes.with_writes(rates)
+    return judge_files(useful, sizes, limit, allows, seen.server_version, apart=every)

@@ -8,21 +8,26 @@ from migrator.apply.run import Run, View, refuse_started
 from migrator.errors import MigratorError
 from migrator.model import Finding, Migration, Order, Phase
 from migrator.plan.order import Graph
+from migrator.sql.script import Script
 
 
 def judged(
     run: Run, view: View, migrations: tuple[Migration, ...]
-) -> tuple[tuple[MigratorError, ...], tuple[Finding, ...]]:
-    """All that `up` would fail with, and what the files have to it beyond the plan."""
+) -> tuple[tuple[MigratorError, ...], tuple[Finding, ...], tuple[Script, ...]]:
+    """All that `up` would fail with, what the files have to it beyond the plan, and the scripts.
+
+    These are none where `up` would not come to run them.
+    """
     if run.config.adopt is not None and not view.history.started:
         from migrator.adopt.adopt import foresee_adoption  # once in the life of a database
 
         try:
             view = foresee_adoption(run, migrations, view)
         except MigratorError as error:
-            return (error,), error.findings
+            return (error,), error.findings, ()
     failures = list(view.decision.failures)
     found: tuple[Finding, ...] = ()
+    scripts: tuple[Script, ...] = ()
     if view.undoing:
         failures.append(view.undo_error())
     try:
@@ -33,7 +38,7 @@ def judged(
     except MigratorError as error:
         failures.append(error)
         found = error.findings
-    return tuple(failures), found
+    return tuple(failures), found, () if failures else scripts
 
 
 def half_done_files(run: Run, view: View) -> tuple[Finding, ...]:

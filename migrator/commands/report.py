@@ -10,20 +10,32 @@ from migrator.commands.overview import graph_of, half_done_files, judged, log_li
 from migrator.commands.report_rules import owing, started_rows, verdict, way_out
 from migrator.commands.source import read_folder
 from migrator.commands.table import Output
+from migrator.config import Preflight
 from migrator.errors import AccessError
 
 REPORT_LINES = 20  #: of the log that are shown
 
 
-def report(run: Run, *, markdown: bool) -> Output:
-    """Show the whole state, for a pull request or an incident; changes nothing."""
+def report(run: Run, *, markdown: bool, pending: bool) -> Output:
+    """Show the whole state, for a pull request or an incident; changes nothing.
+
+    With --pending: what is to be applied, and what is in its way.
+    """
     migrations = read_folder(run)
     view = run.look(migrations, at_work=True)
-    failures, found = judged(run, view, migrations)
+    failures, found, scripts = judged(run, view, migrations)
+    preflight: dict[str, Any] | None = None
+    if scripts and run.config.preflight is not Preflight.OFF:
+        from migrator.preflight.gate import look_ahead  # only where something is pending
+
+        ahead = look_ahead(run, scripts, migrations)
+        preflight = ahead.as_dict()
+        failures = (ahead.refusal,) if ahead.refusal else ()
     findings = (*view.decision.findings, *found, *half_done_files(run, view), *owing(run.owed))
     said = verdict(failures, view.dirty, run.pending, run.owed, run.deferred)
     run.outcome = said.removesuffix(".")
-    log, unseen = _newest_lines(run)
+    log, unseen = ([], None) if pending else _newest_lines(run)
+    rows = [row for row in states(run, view) if not pending or row["state"] != "applied"]
     session = run.link.connect()
     server = divmod(session.server_version, 10_000)
     return {
@@ -37,9 +49,10 @@ def report(run: Run, *, markdown: bool) -> Output:
         "newest": run.current,
         "verdict": said + way_out(failures),
         "findings": [finding.as_dict() for finding in findings],
+        "preflight": preflight,
         "at_work": view.history.at_work,
         "dirty": started_rows(view.history.dirty | view.history.undoing, view.dirty + view.undoing),
-        "migrations": states(run, view),
+        "migrations": rows,
         "graph": graph_of(run, view, migrations),
         "log": log,
         "log_unseen": unseen,

@@ -13,7 +13,7 @@ def status(run: Run) -> Output:
     """Show every migration and its state, and what is wrong; changes nothing."""
     migrations = read_folder(run)
     view = run.look(migrations, at_work=True)
-    failures, run.found = judged(run, view, migrations)
+    failures, run.found, _ = judged(run, view, migrations)
     run.found += tuple(unfinished(view.dirty, view.undoing, view.history.at_work))
     run.found += (*half_done_files(run, view), *owing(run.owed))
     said = verdict(failures, view.dirty, run.pending, run.owed, run.deferred)

@@ -53,7 +53,11 @@ COMMANDS = {
     "up": Command(options=(_TO,)),
     "status": Command(),
     "plan": Command(
-        options=(_TO, Option("graph", "what requires what, as Mermaid, instead of a table"))
+        options=(
+            _TO,
+            Option("graph", "what requires what, as Mermaid, instead of a table"),
+            Option("sql", "the statements themselves, instead of a table"),
+        )
     ),
     "verify": Command(
         options=(
@@ -91,7 +95,12 @@ COMMANDS = {
         ),
     ),
     "history": Command(options=(Option("limit", "so many of the newest lines [50]", "NUMBER"),)),
-    "report": Command(options=(Option("markdown", "as a page of Markdown"),)),
+    "report": Command(
+        options=(
+            Option("markdown", "as a page of Markdown"),
+            Option("pending", "of what is pending alone, for a comment"),
+        )
+    ),
     "repair": Command(
         options=(
             Option("applied", "all of this migration has taken effect", "VERSION"),

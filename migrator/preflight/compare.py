@@ -148,6 +148,20 @@ def renamed(start: Moment, end: Moment) -> tuple[tuple[str, str], ...]:
     )
 
 
+def shut_by(start: Moment, steps: Sequence[Ranked]) -> tuple[tuple[str, str], ...]:
+    """What the file shut to writers, at least, of what was there before it; the strongest lock."""
+    found: dict[int, int] = {}
+    for _, before, after in steps:
+        gone = before.relations.keys() - after.relations.keys()
+        for oid, rank in {**after.locks, **dict.fromkeys(gone, RANK[NOBODY_ELSE])}.items():
+            if rank >= NO_WRITES and oid in start.relations:
+                found[oid] = max(rank, found.get(oid, rank))
+    named = ((start.relations[oid], rank) for oid, rank in found.items())
+    return tuple(
+        sorted((one.name, LOCK_NAMES[rank]) for one, rank in named if one.kind not in "iI")
+    )
+
+
 class _Statement:
     """One statement between two moments, in a file that began at `start`."""
 

@@ -67,6 +67,8 @@ class Traced:
     facts: tuple[Fact, ...]
     creates: tuple[str, ...] = ()  #: relations that were not there before it
     renames: tuple[tuple[str, str], ...] = ()  #: before, after
+    #: Relations that were there before and are shut to writers, at least, with the strongest lock.
+    locks: tuple[tuple[str, str], ...] = ()
 
 
 def as_fact(found: Mapping[str, Any]) -> Fact:
@@ -106,6 +108,7 @@ def as_file(
         "facts": [fact.as_dict() for fact in traced.facts],
         "creates": list(traced.creates),
         "renames": [list(pair) for pair in traced.renames],
+        "locks": [list(pair) for pair in traced.locks],
     }
 
 
@@ -126,4 +129,5 @@ def as_traced(
         tuple(map(as_fact, found["facts"])),
         tuple(map(str, found["creates"])),
         tuple((str(old), str(new)) for old, new in found["renames"]),
+        tuple((str(name), str(lock)) for name, lock in found["locks"]),
     )

@@ -11,7 +11,15 @@ from typing import Any
 
 from migrator.model import Allow, Danger, Finding
 from migrator.preflight.facts import Fact, Traced
-from migrator.preflight.texts import duration, message_of, safe_way
+from migrator.preflight.texts import (
+    duration,
+    how_long,
+    measure,
+    message_of,
+    safe_way,
+    shut_out,
+    what_it_does,
+)
 
 #: Whether a danger counts by the size of the table; the others count as soon as there is a row.
 BY_SIZE = frozenset({Danger.REWRITE, Danger.SCAN, Danger.MASS, Danger.LOCKS, Danger.HELD})
@@ -29,6 +37,7 @@ class Size:
     rows: int | None = None  #: as PostgreSQL estimates it
     toast: int = 0  #: bytes that a rewrite writes besides
     filled: bool = True  #: False: it has no row
+    writes: float | None = None  #: rows a second, seen between two looks; None: not looked at
 
     def at_least(self, limit: int, *, toast: bool = False) -> bool:
         """Whether it counts as big; what is unknown does."""
@@ -48,6 +57,12 @@ class Sizes:
     #: Rows that a statement changes by the live planner, by file and line; with the whole table's.
     changes: Mapping[tuple[str, int], int] = field(default_factory=dict)
 
+    def with_writes(self, rates: Mapping[str, float]) -> Sizes:
+        """The same, with the rows that are written in a second."""
+        known = {name: rate for name, rate in rates.items() if name in self.by_name}
+        changed = {name: replace(self.by_name[name], writes=rate) for name, rate in known.items()}
+        return replace(self, by_name={**self.by_name, **changed})
+
     def of(self, name: str) -> Size | None:
         return self.by_name.get(name, self.otherwise)
 
@@ -64,6 +79,8 @@ class Hazard:
     size: Size
     message: str
     remedy: str
+    changed: int | None = None  #: rows that change, as the live planner expects
+    seconds: tuple[float, float] | None = None  #: at best and at worst
 
     def as_dict(self) -> dict[str, Any]:
         """As `check --json` has it."""
@@ -74,6 +91,17 @@ class Hazard:
             "relation": self.fact.relation,
             "message": self.message,
             "remedy": self.remedy,
+        }
+
+    def as_row(self) -> dict[str, Any]:
+        """The same with the message in its parts, for a table."""
+        size = self.size
+        return {
+            **self.as_dict(),
+            "does": what_it_does(self.fact, self.changed),
+            "size": measure(size.bytes, size.rows, size.writes),
+            "shut_out": shut_out(self.fact),
+            "how_long": how_long(self.seconds) if self.seconds else "",
         }
 
     def as_finding(self) -> Finding:
@@ -249,8 +277,8 @@ def _hazard(file: str, fact: Fact, sizes: Sizes, server_version: int) -> Hazard:
     worked = slow if fact.danger is Danger.HELD else size
     taken = duration(fact, worked.bytes, worked.rows)
     rows = sizes.changed_rows(file, fact.line)
-    message = message_of(fact, size.bytes, size.rows, taken, rows)
-    return Hazard(file, fact, size, message, safe_way(fact, server_version))
+    message = message_of(fact, size.bytes, size.rows, taken, rows, size.writes)
+    return Hazard(file, fact, size, message, safe_way(fact, server_version), rows, taken)
 
 
 def _bytes(size: Size) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -32,7 +32,22 @@ ESTIMATED = """CASE WHEN c.relkind = 'p' THEN
     (SELECT coalesce(sum(l.relpages), 0) FROM pg_partition_tree(c.oid) AS t
        JOIN pg_class AS l ON l.oid = t.relid) ELSE c.relpages END
   * current_setting('block_size')::int8"""
+#: Rows that were inserted, updated and deleted since the server began to count.
+_COUNTED = """pg_stat_get_tuples_inserted({0}) + pg_stat_get_tuples_updated({0})
+    + pg_stat_get_tuples_deleted({0})"""
+ROWS_WRITTEN = f"""CASE WHEN c.relkind = 'p' THEN
+    (SELECT coalesce(sum({_COUNTED.format("t.relid")}), 0) FROM pg_partition_tree(c.oid) AS t
+      WHERE t.isleaf) ELSE {_COUNTED.format("c.oid")} END"""  # noqa: S608
+WRITES_QUERY = f"""SELECT jsonb_build_object(
+  'at', extract(epoch FROM clock_timestamp()),
+  'written', (SELECT coalesce(jsonb_object_agg(
+        quote_ident(n.nspname) || '.' || quote_ident(c.relname), {ROWS_WRITTEN}), '{{{{}}}}')
+      FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+     WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+       AND ({{names}} IS NULL OR c.oid IN (SELECT to_regclass(w.name)
+             FROM jsonb_array_elements_text({{names}}) AS w (name)))))"""  # noqa: S608
 SIZES = """SELECT jsonb_build_object(
+  'at', extract(epoch FROM clock_timestamp()),
   'supabase', (SELECT count(*) = 2 FROM pg_roles WHERE rolname IN ('anon', 'authenticated')),
   'granted', (SELECT coalesce(jsonb_agg(DISTINCT r.rolname), '[]')
       FROM pg_default_acl AS d CROSS JOIN LATERAL aclexplode(d.defaclacl) AS g
@@ -46,7 +61,7 @@ SIZES = """SELECT jsonb_build_object(
              JOIN pg_class AS l ON l.oid = t.relid WHERE t.isleaf)
           WHEN c.reltuples >= 0 THEN c.reltuples END,
         (SELECT t.relpages FROM pg_class AS t WHERE t.oid = c.reltoastrelid)
-          * current_setting('block_size')::int8)), '{{}}')
+          * current_setting('block_size')::int8, {written})), '{{}}')
       FROM jsonb_array_elements_text({names}) AS w (name)
       JOIN pg_class AS c ON c.oid = to_regclass(w.name)),
   'types', (SELECT coalesce(jsonb_agg(w.name), '[]')
@@ -55,7 +70,24 @@ SIZES = """SELECT jsonb_build_object(
 NO_WRITING = "SET LOCAL transaction_read_only = on"
 LOCK_MS = 1_000  #: that the measuring of a table may wait
 EXPLAIN_MS = 2_000  #: that the planner may take
+SEEN_SECONDS = 1.0  #: sessions report what they wrote once a second: what is shorter proves nothing
 DML = frozenset({"UPDATE", "DELETE", "MERGE", "WITH"})
+
+
+@dataclass(frozen=True, slots=True)
+class Writes:
+    """What the server had counted at one moment, by table."""
+
+    at: float  #: seconds, by the server's clock
+    written: Mapping[str, int]
+
+    def rates_until(self, later: Writes) -> dict[str, float]:
+        """Rows a second; none where the time between is too short to say."""
+        seconds = later.at - self.at
+        if seconds < SEEN_SECONDS:
+            return {}
+        both = self.written.keys() & later.written.keys()
+        return {name: max(0, later.written[name] - self.written[name]) / seconds for name in both}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +98,23 @@ class Measures:
     supabase: bool
     granted: tuple[str, ...]  #: the API's roles to whom a new table is granted by default
     server_version: int
+    writes: Writes  #: as they were counted then
+
+
+def count_writes(link: Link, names: Collection[str] | None = None) -> Writes:
+    """One look at the counters of these tables, or of all."""
+    wanted = "NULL::jsonb" if names is None else literal(json.dumps(list(names))) + "::jsonb"
+
+    def look(session: Session, place: Place) -> Writes:
+        try:
+            query = WRITES_QUERY.format(names=wanted)
+            found = session.send(first(marker(place, "counts writes"), query))[0][0]
+        except ServerError:
+            session.tidy()
+            return Writes(0, {})  # no more than a figure is lost
+        return Writes(float(found["at"]), found["written"])
+
+    return ask(link, look)
 
 
 def look_at(link: Link, traced: Sequence[Traced], scripts: Sequence[Script]) -> Measures:
@@ -75,7 +124,8 @@ def look_at(link: Link, traced: Sequence[Traced], scripts: Sequence[Script]) -> 
     # what a pending file renames is asked for by both names
     names += [old for one in traced for old, _ in one.renames]
     found = ask(link, partial(_measure, names=names))
-    by_name = {name: _size(*values) for name, values in found["relations"].items()}
+    by_name = {name: _size(*values[:4]) for name, values in found["relations"].items()}
+    written = {name: values[4] for name, values in found["relations"].items()}
     by_name |= {name: Size(0) for name in found["types"]}
     texts_of = {script.migration.file: script for script in scripts}
     changes: dict[tuple[str, int], int] = {}
@@ -87,7 +137,8 @@ def look_at(link: Link, traced: Sequence[Traced], scripts: Sequence[Script]) -> 
                 changes |= {} if rows is None else {(one.file, fact.line): rows}
     sizes = Sizes(by_name, changes=changes)
     version = link.connect().server_version
-    return Measures(sizes, found["supabase"], tuple(found["granted"]), version)
+    writes = Writes(float(found["at"]), written)
+    return Measures(sizes, found["supabase"], tuple(found["granted"]), version, writes)
 
 
 def _measure(session: Session, place: Place, names: Iterable[str]) -> dict[str, Any]:
@@ -96,7 +147,7 @@ def _measure(session: Session, place: Place, names: Iterable[str]) -> dict[str, 
     limit = f"SET LOCAL lock_timeout = {LOCK_MS}"
     for way in (MEASURED, ESTIMATED):
         try:
-            query = SIZES.format(bytes=way, names=wanted)
+            query = SIZES.format(bytes=way, names=wanted, written=ROWS_WRITTEN)
             found: dict[str, Any] = session.send(first(mark, limit, query))[0][0]
             return found
         except ServerError:

@@ -65,7 +65,7 @@ SAFE_WAYS = {
         "this one into the next."
     ),
     Danger.MASS: (
-        "Change the rows in batches, each a transaction of its own, in a no-transaction file."
+        "Change the rows in batches: a file of its own with `-- migrator: batches {0} by KEY`."
     ),
     Danger.FAILS: (
         "Give {column} a DEFAULT, or `ALTER TABLE {0} ADD COLUMN {column} {type}` without NOT "
@@ -188,19 +188,24 @@ def message_of(
     rows: int | None,
     seconds: tuple[float, float] | None,
     changed: int | None = None,
+    writes: float | None = None,
 ) -> str:
     """What the statement does to which table, who is shut out, and for how long about."""
-    does = f"{fact.words} {_does(fact, size, rows, changed)}"
+    found = measure(size, rows, writes)
+    does = what_it_does(fact, changed, f"{fact.relation} ({found})" if found else fact.relation)
     if fact.danger is Danger.MASS:
-        return does + (f", for about {_range(seconds)}" if seconds else "")
-    shut = _shut(fact)
-    if fact.danger in {Danger.REWRITE, Danger.SCAN, Danger.HELD}:
-        return f"{does}: {shut}, " + (f"for about {_range(seconds)}" if seconds else "meanwhile")
+        return does + (f", for {how_long(seconds)}" if seconds else "")
+    if shut := shut_out(fact):
+        return f"{does}: {shut}, " + (f"for {how_long(seconds)}" if seconds else "meanwhile")
     return does
 
 
-def _does(fact: Fact, size: int | None, rows: int | None, changed: int | None) -> str:
-    table = f"{fact.relation}{_measure(size, rows)}"
+def what_it_does(fact: Fact, changed: int | None = None, table: str | None = None) -> str:
+    """What the statement does to its relation, which may be given with its size."""
+    return f"{fact.words} {_does(fact, changed, table or fact.relation)}"
+
+
+def _does(fact: Fact, changed: int | None, table: str) -> str:
     maybe = "" if fact.sure else "may "
     others = ", ".join(fact.reads)
     if fact.danger is Danger.REWRITE:
@@ -236,7 +241,10 @@ def _broken(fact: Fact) -> str:
     return f"of {fact.relation}: {fact.what}; programs that run now find the old name no more"
 
 
-def _shut(fact: Fact) -> str:
+def shut_out(fact: Fact) -> str:
+    """Who has to wait meanwhile; empty where it is over at once, or rows alone are locked."""
+    if fact.danger not in {Danger.REWRITE, Danger.SCAN, Danger.HELD}:
+        return ""
     rank = RANK.get(fact.lock, RANK[NOBODY_ELSE])
     who = "nobody reads or writes it" if rank == RANK[NOBODY_ELSE] else "nobody writes it"
     if rank < NO_WRITES:
@@ -244,12 +252,15 @@ def _shut(fact: Fact) -> str:
     return who + (f", nor {', '.join(fact.also)}" if fact.also else "")
 
 
-def _measure(size: int | None, rows: int | None) -> str:
+def measure(size: int | None, rows: int | None, writes: float | None = None) -> str:
+    """How large a table is and how often it is written; empty where that is not known."""
     if size is None:
         return ""
     found = [f"{size / MB:.0f} MB" if size >= MB else f"{size / 1024:.0f} kB"]
     found += [f"{_count(rows)} rows"] if rows is not None else []
-    return f" ({', '.join(found)})"
+    if writes is not None:
+        found.append(f"about {writes:,.0f} writes a second" if writes >= 1 else "few writes")
+    return ", ".join(found)
 
 
 def _count(number: int) -> str:
@@ -258,11 +269,12 @@ def _count(number: int) -> str:
     return f"{number:,}"
 
 
-def _range(seconds: tuple[float, float]) -> str:
+def how_long(seconds: tuple[float, float]) -> str:
+    """A range that is an estimate, and says so."""
     low, high = seconds
     if high < 1:
-        return "a second"
-    return f"{_seconds(low)} to {_seconds(high)}"
+        return "about a second"
+    return f"about {_seconds(low)} to {_seconds(high)}"
 
 
 def _seconds(value: float) -> str:

@@ -27,8 +27,9 @@ from migrator.preflight.compare import (
     read_advice,
     read_facts,
     renamed,
+    shut_by,
 )
-from migrator.preflight.facts import Fact, Traced
+from migrator.preflight.facts import Traced
 from migrator.preflight.look_query import CHANGES_QUERY, MOMENT_QUERY, STATE_QUERY
 from migrator.preflight.moment import Moment, read_moment
 from migrator.sql.own_transaction import taken_as_ours
@@ -49,13 +50,20 @@ def trace(trial: Run, scripts: Sequence[Script]) -> Iterator[Traced]:
     state = session.send(STATE_QUERY)[0][0]
     for script in scripts:
         file = _File(trial, script)
-        facts, creates, renames = file.trace()
+        start, end = file.trace()
         before, state = state, session.send(STATE_QUERY)[0][0]
-        migration = script.migration
+        migration, steps = script.migration, file.steps
+        facts = read_facts(start, steps)
         if script.batches is not None:  # no more rows than those of a batch are changed at once
             facts = tuple(fact for fact in facts if fact.danger is not Danger.MASS)
-        found = (*facts, *read_advice(before, state, file.steps))
-        yield Traced(migration.version, migration.file, found, creates, renames)
+        yield Traced(
+            migration.version,
+            migration.file,
+            (*facts, *read_advice(before, state, steps)),
+            makes(start, end),
+            renamed(start, end),
+            shut_by(start, steps),
+        )
 
 
 class _File:
@@ -68,8 +76,8 @@ class _File:
         self.notices: list[str] = []
         self.steps: list[Ranked] = []
 
-    def trace(self) -> tuple[tuple[Fact, ...], tuple[str, ...], tuple[tuple[str, str], ...]]:
-        """The facts, what the file made and what it renamed."""
+    def trace(self) -> tuple[Moment, Moment]:
+        """The moments before and after the file; what lies between is in `steps`."""
         session, script = self.session, self.script
         opening = self._opening()
         session.count_results()
@@ -87,7 +95,7 @@ class _File:
             with contextlib.suppress(ServerError):
                 session.tidy()
             session.hear = lambda _notice: None
-        return read_facts(start, self.steps), makes(start, end), renamed(start, end)
+        return start, end
 
     def _opening(self) -> str:
         """As a flight begins, without the runners' lock: nobody else is in this database."""

@@ -8,6 +8,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -319,3 +320,81 @@ def test_on_supabase_a_table_without_row_level_security_is_advice(
     write_folder(tmp_path, {"001_a.sql": "CREATE TABLE a (id bigint PRIMARY KEY);\n" + rls})
     result = run_job(supabase.url, tmp_path, "check", "--json", **settings)
     assert (result.code, json.loads(result.stdout)["advice"]) == (0, []), result.stdout
+
+
+def advice(result: Result) -> list[str]:
+    assert result.code == 0, result.stderr + result.stdout
+    return [one["message"] for one in json.loads(result.stdout)["advice"]]
+
+
+def test_a_table_that_no_client_may_read_is_advice_by_the_live_default_privileges(
+    supabase: Database, tmp_path: Path
+) -> None:
+    """Those of the role that deploys: what a new table is granted there is in pg_default_acl."""
+    rls = "CREATE TABLE a (id bigint PRIMARY KEY);\nALTER TABLE a ENABLE ROW LEVEL SECURITY;\n"
+    write_folder(tmp_path, {"001_a.sql": rls})
+    settings = {"SHADOW_DATABASE_URL": supabase.url.replace(supabase.dbname, "postgres")}
+
+    def said() -> list[str]:
+        return advice(run_job(supabase.url, tmp_path, "check", "--json", **settings))
+
+    change = "ALTER DEFAULT PRIVILEGES IN SCHEMA public {} ON TABLES {} anon, authenticated"
+    supabase.query(f"{change.format('REVOKE ALL', 'FROM')}, service_role")
+    assert said() == [
+        "CREATE TABLE makes public.a, which no role of the Data API may read or write by default"
+    ]
+    supabase.query(change.format("GRANT SELECT", "TO"))
+    assert said() == []
+
+
+def test_a_grant_without_row_level_security_is_advice(supabase: Database, tmp_path: Path) -> None:
+    """Of a new table and of one that was there before."""
+    files = {
+        "001_a.sql": "CREATE TABLE a (id bigint PRIMARY KEY);\n",
+        "002_b.sql": "GRANT SELECT ON a TO anon, authenticated;\n",
+        "003_c.sql": "CREATE TABLE c (id int);\nGRANT SELECT ON c TO anon;\n",
+    }
+    settings = {"SHADOW_DATABASE_URL": supabase.url.replace(supabase.dbname, "postgres")}
+    write_folder(tmp_path, files)
+    result = run_job(supabase.url, tmp_path, "check", "--json", **settings)
+    said = [text for text in advice(result) if "grants" in text]
+    assert [text.partition(" grants ")[2] for text in said] == [
+        "public.a to anon, authenticated, without row level security",
+        "public.c to anon, without row level security",
+    ]
+
+
+def test_a_foreign_key_is_advice_unless_an_index_begins_with_its_columns(
+    tmp_path: Path, server: Address
+) -> None:
+    key = "CREATE TABLE fresh (a int, b bigint REFERENCES customers);\n"
+    write_folder(tmp_path, {"001_base.sql": BASE, "002_next.sql": key})
+    [said] = advice(check(None, tmp_path, server, "--json", "--assume-small"))
+    assert "makes a foreign key of public.fresh (b) that no index begins with" in said
+    for index, found in (("a, b", 1), ("b) WHERE (a > 0", 1), ("b, a", 0)):
+        write_folder(tmp_path, {"002_next.sql": f"{key}CREATE INDEX ON fresh ({index});\n"})
+        result = check(None, tmp_path, server, "--json", "--assume-small")
+        assert len(advice(result)) == found, index
+
+
+def test_a_finding_says_how_often_the_table_is_written(
+    large: Database, tmp_path: Path, server: Address
+) -> None:
+    """Seen between two looks, with the trace between them."""
+    sql = "SELECT pg_sleep(1.5);\nCREATE INDEX orders_cust ON orders (customer_id);\n"
+    write_folder(tmp_path, {"001_base.sql": BASE, "002_next.sql": sql})
+    done = Event()
+
+    def write() -> None:
+        while not done.is_set():
+            large.query("UPDATE orders SET note = note WHERE id <= 100")
+
+    writer = Thread(target=write)
+    writer.start()
+    try:
+        result = check(large, tmp_path, server, "--json")
+    finally:
+        done.set()
+        writer.join()
+    [one] = found(result)
+    assert re.search(r"\(\d+ MB, 20,000 rows, about [\d,]+ writes a second\)", one["message"])

@@ -64,9 +64,10 @@ def test_looking_changes_nothing(database: Database, tmp_path: Path, command: st
 def test_plan_shows_what_up_would_do(database: Database, tmp_path: Path) -> None:
     folder = write_folder(tmp_path, TWO)
     answer = json.loads(run_job(database.url, folder, "plan", "--json").stdout)
+    usual = {"transaction": True, "repeatable": False, "requires": [], "locks": None}
     assert answer["would_apply"] == [
-        {"version": "001_a", "file": "001_a.sql", "statements": 1, "undo": True},
-        {"version": "002_b", "file": "002_b.sql", "statements": 2, "undo": False},
+        {"version": version, "file": f"{version}.sql", "statements": count, "undo": undo, **usual}
+        for version, count, undo in (("001_a", 1, True), ("002_b", 2, False))
     ]
     assert run_job(database.url, folder).code == 0
     assert run_job(database.url, folder, "plan").stdout == "nothing to do\n"

@@ -286,3 +286,49 @@ def test_the_facts_cannot_be_written_where_the_folder_cannot(folder: Path, serve
     (folder / ".preflight").write_text("a file in the way")
     result = facts(folder, server, code=2)
     assert "`check --write`" in result.error["remedy"]
+
+
+def test_plan_and_report_show_what_up_would_judge(
+    database: Database, folder: Path, server: Address
+) -> None:
+    table = {"003_c.sql": "-- migrator: requires 002_index\nCREATE TABLE c (id int);\n"}
+    facts(write_folder(folder, {**INDEX, **table}), server)
+    settings = {"PREFLIGHT_SIZE": LIMIT}
+    result = run_job(database.url, folder, "plan", "--json", PREFLIGHT="fail", **settings)
+    answer = json.loads(result.stdout)
+    [one] = answer["preflight"]["findings"]
+    assert (result.code, one["file"], one["line"]) == (17, "002_index.sql", 2)
+    assert one["does"] == "CREATE INDEX reads all of public.a behind SHARE"
+    assert (one["shut_out"], one["how_long"]) == ("nobody writes it", "about a second")
+    assert one["size"].endswith("5,000 rows")
+    index, fresh = answer["would_apply"]
+    assert (index["locks"], index["requires"]) == ([["public.a", "SHARE"]], [])
+    assert (fresh["locks"], fresh["requires"]) == ([], ["002_index"])
+    for command, words in (("plan", ()), ("report", ()), ("report", ("--markdown",))):
+        result = run_job(database.url, folder, command, *words, **settings)
+        assert result.code == 0, result.stderr
+        text = " ".join(result.stdout.split())
+        assert "002_index.sql:2" in text
+        assert "nobody writes it, for about a second" in text
+        assert "`CREATE INDEX CONCURRENTLY a_note ON public.a (note)`" in text
+        off = run_job(database.url, folder, command, *words, PREFLIGHT="off", **settings)
+        assert "CONCURRENTLY" not in off.stdout
+    report = run_job(database.url, folder, "report", "--json", PREFLIGHT="fail", **settings)
+    assert "`up` would end with 17" in json.loads(report.stdout)["verdict"]
+
+
+def test_plan_shows_the_statements_without_secrets(
+    database: Database, folder: Path, tmp_path: Path
+) -> None:
+    values = tmp_path / "values"
+    values.mkdir()
+    (values / "word").write_text("hunter2")
+    text = f"{FILLED}CREATE TABLE c (id int); COMMENT ON TABLE c IS '${{word}}'"
+    write_folder(folder, {"002_c.sql": f"{text};\nCREATE ROLE x PASSWORD 'hunter3';\n"})
+    settings = {"PLACEHOLDERS_DIR": str(values)}
+    for words in ((), ("--json",)):
+        result = run_job(database.url, folder, "plan", "--sql", *words, **settings)
+        assert result.code == 0, result.stderr
+        assert "CREATE TABLE c (id int)" in result.stdout
+        assert "CREATE ROLE x" in result.stdout
+        assert "hunter" not in result.stdout

@@ -95,4 +95,4 @@ def test_a_reader_of_the_history_is_told_that_the_log_is_not_shown(
 def test_a_database_without_a_history_has_a_report_too(database: Database, tmp_path: Path) -> None:
     result = run_job(database.url, write_folder(tmp_path, FILES), "report", "--markdown")
     assert result.code == 0
-    assert "`up` would apply 001\\_a, 002\\_b, 004\\_d." in result.stdout
+    assert "`up` would apply 001_a, 002_b, 004_d." in result.stdout

@@ -29,7 +29,15 @@ PURE = {
     *("adopt.message", "adopt.rules", "adopt.tools", "apply.diagnosis", "apply.remedies"),
     "folder.names",
     *("batches.cursor", "batches.message"),
-    *("cli.cells", "cli.env_file", "cli.graph", "cli.help", "cli.markdown", "cli.phrases"),
+    *(
+        "cli.cells",
+        "cli.dangers",
+        "cli.env_file",
+        "cli.graph",
+        "cli.help",
+        "cli.markdown",
+        "cli.phrases",
+    ),
     *("cli.tables", "cli.terminal", "cli.words", "commands.table", "config"),
     *(
         f"folder.formats.{file}"

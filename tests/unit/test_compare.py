@@ -16,6 +16,7 @@ from migrator.preflight.compare import (
     read_advice,
     read_facts,
     renamed,
+    shut_by,
 )
 from migrator.preflight.facts import RANK, Fact
 from migrator.preflight.moment import (
@@ -415,3 +416,12 @@ def test_a_constraint_that_becomes_valid_is_named() -> None:
 
 def test_a_name_without_its_schema() -> None:
     assert [bare_name(name) for name in ("a.b", 'a."b.c"', "b", "")] == ["b", '"b.c"', "b", ""]
+
+
+def test_what_a_file_shuts_to_writers_is_named_with_its_strongest_lock() -> None:
+    first = moment({ORDERS: "SHARE", KEY: ALL, ITEMS: WRITES})
+    dropped = moment({ORDERS: ALL}, gone=[ITEMS], upon=first)
+    steps = [(Ran(1, ""), START, first), (Ran(2, ""), first, dropped)]
+    assert shut_by(START, steps[:1]) == (("public.orders", "SHARE"),)
+    assert shut_by(START, steps) == (("public.items", ALL), ("public.orders", ALL))
+    assert shut_by(START, []) == ()

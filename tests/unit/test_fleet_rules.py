@@ -165,13 +165,11 @@ def test_a_summary_says_how_many_are_where() -> None:
 PAGE = """\
 # Migrations of the fleet
 
-|  |  |
-| --- | --- |
-| members | 6 |
-| done | 3 |
-| failed | 2 |
-| behind | 1 |
-| left | 1 |
+- members: 6
+- done: 3
+- failed: 2
+- behind: 1
+- left: 1
 
 ## Versions
 

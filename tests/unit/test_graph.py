@@ -22,9 +22,9 @@ def test_a_picture_shows_states_and_what_requires_what() -> None:
         '  m2["003_c<br/>pending"]:::pending\n'
         '  m3["R__a<br/>held"]:::held\n'
         '  m4["000_x<br/>unknown"]:::unknown\n'
-        "  m2 --> m1\n"
-        "  m2 --> m4\n"
-        "  m3 --> m2\n"
+        "  m1 --> m2\n"
+        "  m4 --> m2\n"
+        "  m2 --> m3\n"
         f"  classDef applied {COLOURS['applied']}\n"
         f"  classDef pending {COLOURS['pending']}\n"
         f"  classDef held {COLOURS['held']}\n"
