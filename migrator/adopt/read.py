@@ -13,13 +13,14 @@ from migrator.adopt.message import (
     foreign_holder_query,
     rows_query,
 )
+from migrator.adopt.readings import Row
 from migrator.adopt.rules import (
     ForeignTable,
     choose_spot,
     choose_tool,
     nothing_left,
 )
-from migrator.adopt.tools import Row, Tracker
+from migrator.adopt.tools import Tracker
 from migrator.errors import AccessError
 from migrator.history.distrust import UNTRUSTED, Distrust, explain
 from migrator.history.fence import DECLARE, Access

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from migrator.adopt.tools import Entry, Reading, Tracker, slug
+from migrator.adopt.readings import Entry, Reading, slug
+from migrator.adopt.tools import Tracker
 from migrator.errors import ConfigError, DirtyError, DriftError, MigratorError, MissingError
 from migrator.history.fence import Table
 from migrator.model import NATIVE, Applied, Finding, Kind, Migration, rank_of

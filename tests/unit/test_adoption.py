@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from migrator.adopt.evidence import Evidence
 from migrator.adopt.message import (
     adopting,
     digest_query,
     foreign_holder_query,
 )
+from migrator.adopt.readings import Entry, Reading
 from migrator.adopt.rules import (
     Adoption,
     ForeignTable,
@@ -21,7 +23,7 @@ from migrator.adopt.rules import (
     make_adoption,
     nothing_left,
 )
-from migrator.adopt.tools import TRACKERS, Entry, Evidence, Reading, Tracker
+from migrator.adopt.tools import TRACKERS, Tracker
 from migrator.errors import ConfigError, DirtyError, DriftError, MigratorError, MissingError
 from migrator.history.fence import Write
 from migrator.history.flight import head

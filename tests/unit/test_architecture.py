@@ -26,7 +26,8 @@ IN_HALL = {"display", "durations", "errors", "masking", "model", "report"}
 #: The files that touch nothing outside and use only each other. So does every NAME_rules.py.
 PURE = {
     *IN_HALL,
-    *("adopt.message", "adopt.rules", "adopt.tools", "apply.diagnosis", "apply.remedies"),
+    *("adopt.evidence", "adopt.keys", "adopt.message", "adopt.readings", "adopt.rules"),
+    *("adopt.tools", "apply.diagnosis", "apply.remedies"),
     "folder.names",
     *("batches.cursor", "batches.message"),
     *(

@@ -7,16 +7,9 @@ from typing import Any
 
 import pytest
 
-from migrator.adopt.tools import (
-    TRACKERS,
-    Entry,
-    Evidence,
-    Reading,
-    flyway_checksum,
-    slug,
-    statements_of,
-    tracker,
-)
+from migrator.adopt.evidence import Evidence, flyway_checksum, statements_of
+from migrator.adopt.readings import Entry, Reading, slug
+from migrator.adopt.tools import TRACKERS, tracker
 from migrator.errors import ConfigError
 from tests.builders import a_migration
 
