@@ -147,8 +147,18 @@ FOLDER_FORMATS = (
 
 #: What ADOPT may be beside auto; the tools are those of adopt/tools.py.
 ADOPTABLE = (
-    *("dbmate", "diesel", "drizzle", "flyway", "golang-migrate", "goose", "graphile-migrate"),
-    *("micrate", "node-pg-migrate", "prisma", "sql-migrate", "sqlx", "supabase", "tern"),
+    *("atlas", "dbmate", "diesel", "drizzle", "flyway", "golang-migrate", "goose"),
+    *(
+        "graphile-migrate",
+        "liquibase",
+        "micrate",
+        "node-pg-migrate",
+        "prisma",
+        "sql-migrate",
+        "sqlx",
+        "supabase",
+        "tern",
+    ),
 )
 
 

@@ -6,6 +6,7 @@ The tables are those of the tools' sources and of histories that the tools made 
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import zlib
@@ -88,6 +89,25 @@ def drizzle(tags: Sequence[str]) -> str:
     return json.dumps({"version": "7", "dialect": "postgresql", "entries": entries})
 
 
+def running(names: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """Atlas's hash of each file, which is over all files up to it."""
+    one, found = hashlib.sha256(), []
+    for name, text in zip(names, texts, strict=True):
+        one.update(name.encode() + text.encode())
+        found.append(base64.b64encode(one.digest()).decode())
+    return found
+
+
+def atlas_sum(names: Sequence[str], texts: Sequence[str]) -> str:
+    """atlas.sum of these files."""
+    hashes = running(names, texts)
+    lines = [f"{name} h1:{hashed}" for name, hashed in zip(names, hashes, strict=True)]
+    whole = hashlib.sha256("".join(line.replace(" h1:", "") for line in lines).encode())
+    return "\n".join([f"h1:{base64.b64encode(whole.digest()).decode()}", *lines, ""])
+
+
+ATLAS = ("20240101000000_one.sql", "20240102000000_create-two.sql", "20240103000000_three.sql")
+RUNNING = running(ATLAS, TEXTS)
 COMMITTED, HASHES = graphile(TEXTS)
 OWN_SCHEMA = {"MIGRATIONS_SCHEMA": "migrator"}  # where the tool's table has the name of ours
 STEMS = ("001_one", "002_create-two", "003_three")
@@ -286,6 +306,52 @@ LEFT = {
         "checksum, installed_by, execution_time, success) VALUES "
         f"(1, '1', 'One', 'SQL', 'V1__One.sql', {crc(ONE)}, 'me', 1, true), "
         f"(2, '1.1', 'Create two', 'SQL', 'V1.1__Create_two.sql', {crc(TWO)}, 'me', 1, true);",
+        "equal",
+    ),
+    "liquibase": Left(
+        named(
+            ("001_one.sql", "sub/002_create-two.sql", "sub/003_three.sql"),
+            [
+                f"--liquibase formatted sql\n--changeset alice:{number}\n{up}--rollback {down}"
+                for number, (up, down) in enumerate(zip(TEXTS, DROPS, strict=True), 1)
+            ],
+        ),
+        ("001_one:alice:1", "sub/002_create-two:alice:2", "sub/003_three:alice:3"),
+        "CREATE TABLE databasechangelog (id varchar(255) NOT NULL, author varchar(255) NOT NULL, "
+        "filename varchar(255) NOT NULL, dateexecuted timestamp NOT NULL, "
+        "orderexecuted int NOT NULL, exectype varchar(10) NOT NULL, md5sum varchar(35), "
+        "description varchar(255), comments varchar(255), tag varchar(255), "
+        "liquibase varchar(20), contexts varchar(255), labels varchar(255), "
+        "deployment_id varchar(10));\n"
+        "INSERT INTO databasechangelog (id, author, filename, dateexecuted, orderexecuted, "
+        "exectype, md5sum) VALUES "
+        "('1', 'alice', 'classpath:db/changelog/001_one.sql', now(), 1, 'EXECUTED', '9:x'), "
+        "('2', 'alice', 'db/changelog/sub/002_create-two.sql', now(), 2, 'RERAN', '9:y');\n"
+        "CREATE TABLE databasechangeloglock (id int PRIMARY KEY, locked boolean NOT NULL, "
+        "lockgranted timestamp, lockedby varchar(255));\n"
+        "INSERT INTO databasechangeloglock VALUES (1, false, NULL, NULL);",
+        "not provable",
+    ),
+    "atlas": Left(
+        {**named(ATLAS, TEXTS), "atlas.sum": atlas_sum(ATLAS, TEXTS)},
+        (ATLAS[0][:-4], ATLAS[1][:-4], ATLAS[2][:-4]),
+        "CREATE SCHEMA atlas_schema_revisions;\n"
+        "CREATE TABLE atlas_schema_revisions.atlas_schema_revisions ("
+        "version varchar PRIMARY KEY, description varchar NOT NULL, "
+        "type bigint NOT NULL DEFAULT 2, applied bigint NOT NULL DEFAULT 0, "
+        "total bigint NOT NULL DEFAULT 0, executed_at timestamptz NOT NULL, "
+        "execution_time bigint NOT NULL, error text, error_stmt text, hash varchar NOT NULL, "
+        "partial_hashes jsonb, operator_version varchar NOT NULL);\n"
+        "INSERT INTO atlas_schema_revisions.atlas_schema_revisions VALUES "
+        + ", ".join(
+            f"('{version}', '{name}', 2, 1, 1, now(), 1, NULL, NULL, '{hashed}', NULL, 'v')"
+            for version, name, hashed in (
+                ("20240101000000", "one", RUNNING[0]),
+                ("20240102000000", "create-two", RUNNING[1]),
+                (".atlas_cloud_identifier", "", ""),
+            )
+        )
+        + ";",
         "equal",
     ),
 }

@@ -191,9 +191,12 @@ class _Adopting:
 
     def _at_work(self, found: Any) -> LockedError:
         holder = as_holder(found)
+        remedy = f"Let {self.tool.name} end and keep its jobs from starting, then run again."
+        if self.tool.release:
+            remedy += f" Where it was killed: `{self.tool.release}`."
         return LockedError(
             f"{self.tool.name} is at work: its lock is held by {describe(holder)}",
-            remedy=f"Let {self.tool.name} end and keep its jobs from starting, then run again.",
+            remedy=remedy,
             holder=holder,
         )
 

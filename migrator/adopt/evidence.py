@@ -5,6 +5,7 @@ The facts are from the tools' own sources; docs/adopting.md says what each of th
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import zlib
@@ -14,12 +15,14 @@ from typing import Any
 
 from migrator.model import Migration
 
+RUNNING = "running SHA-256"  #: over all files up to this one, as Atlas has it: see `running_hashes`
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What a tool kept of the text that it ran."""
 
-    kind: str  #: CRC32, SHA-256, SHA-384, sha1 or statements
+    kind: str  #: CRC32, SHA-256, SHA-384, sha1, statements or RUNNING
     value: int | str | tuple[str, ...]
 
     def fits(self, migration: Migration) -> bool:
@@ -80,6 +83,27 @@ def _same_statements(migration: Migration, value: Iterable[str]) -> bool:
     return statements_of((ran,)) == statements_of(migration.text)
 
 
+def running_hashes(migrations: Iterable[Migration]) -> dict[str, tuple[str, ...]]:
+    """By version what Atlas's hash may be: over name and bytes of each file up to it.
+
+    The files are in the order of their names; line ends may be of either kind.
+    """
+    sums = [(end, hashlib.sha256()) for end in ("\n", "\r\n")]
+    found = {}
+    for migration in sorted(migrations, key=_file_name):
+        skipped = next(iter(migration.text), "").startswith("-- atlas:sum ignore")
+        for end, one in sums:
+            one.update(_file_name(migration).encode())
+            for piece in () if skipped else migration.text:
+                one.update(piece.replace("\r\n", "\n").replace("\n", end).encode())
+        found[migration.version] = tuple(base64.b64encode(one.digest()).decode() for _, one in sums)
+    return found
+
+
+def _file_name(migration: Migration) -> str:
+    return migration.file.rpartition("/")[2]
+
+
 _FITS: dict[str, Callable[[Migration, Any], bool]] = {
     "CRC32": lambda migration, value: flyway_checksum(migration.text) == value,
     "SHA-256": lambda migration, value: value in _hashes(migration),
@@ -88,4 +112,5 @@ _FITS: dict[str, Callable[[Migration, Any], bool]] = {
     ),
     "sha1": _same_sha1,
     "statements": _same_statements,
+    RUNNING: lambda migration, value: False,  # of one file alone it says nothing
 }

@@ -60,6 +60,8 @@ def adopting(
     if tracker.lock is not None:
         key = tracker.lock(spot.schema, spot.table, spot.database)
         statements.append(do(_try_lock(key)))
+    if tracker.lock_table is not None:
+        statements.append(do(_free(Table(spot.schema, tracker.lock_table), place), DECLARE))
     check = HEAD_CHECK.format(query=digest_query(spot), head=digest, moved=MOVED)
     statements += [SAME_CLOCK, do(asked_of(spot, place) + check, DECLARE)]
     writes = [
@@ -107,6 +109,27 @@ def _log(match: Match, migration: Migration, spot: ForeignTable, place: Place) -
     }
     known = {name: value for name, value in detail.items() if value is not None}
     return log_row(place, migration.version, "adopted", known)
+
+
+#: A lock that is a row: it cannot be taken while ours is held on its table.
+FREE = """  IF to_regclass({name}) IS NOT NULL THEN
+{asked}    IF has_table_privilege({name}, 'UPDATE') THEN
+      LOCK TABLE {table} IN SHARE MODE;
+    END IF;
+    IF EXISTS (SELECT FROM {table} AS t WHERE t.locked) THEN
+      RAISE EXCEPTION USING ERRCODE = '{held}', MESSAGE = 'the other tool is at work',
+        DETAIL = (SELECT jsonb_build_object('who', min(t.lockedby)) FROM {table} AS t
+                   WHERE t.locked)::text;
+    END IF;
+  END IF;
+"""
+
+
+def _free(table: Table, place: Place) -> str:
+    """Statements of a block that raise FOREIGN_HELD while the row says that the tool is at work."""
+    asks = asked([table], place.server_version, Access.READ, Owners.ANY)
+    name = literal(table.quoted)
+    return FREE.format(name=name, asked=asks, table=table.quoted, held=FOREIGN_HELD)
 
 
 def _try_lock(key: int) -> str:

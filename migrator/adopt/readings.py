@@ -8,10 +8,14 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-from migrator.adopt.evidence import Evidence
+from migrator.adopt.evidence import RUNNING, Evidence
+from migrator.folder.formats.liquibase import changeset_version
 from migrator.model import Finding, number_of
 
 Row = Mapping[str, Any]  #: one row of such a table, by column
+#: Bits of the type of a revision of Atlas's.
+_BASELINE, _RESOLVED = 1, 4
+_PATH_START = re.compile(r"\A(?:classpath:)?(?:\./|/)*")  #: of a path of Liquibase's
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,7 @@ class Entry:
     name: str | None = None  #: `slug` of its name; None where that tool keeps none
     evidence: Evidence | None = None
     at: str | None = None  #: when, as the database printed it
+    changeset: str | None = None  #: its version, by the path that the tool has of its file
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class Reading:
     repeatable: tuple[str, ...] = ()  #: what ran whenever it had changed; it has no version
     dirty: tuple[Finding, ...] = ()  #: what began and failed, or was given up
     mark: bool = False  #: the newest number is all that the tool keeps
+    doubts: tuple[Finding, ...] = ()  #: what it calls applied and never ran
 
 
 def slug(name: str) -> str:
@@ -205,6 +211,43 @@ def read_sqlx(rows: Sequence[Row]) -> Reading:
     remedy = "Bring the database in order, and delete or correct its row"
     dirty = tuple(_dirty(str(row["version"]), "failed", remedy) for row in failed)
     return Reading(entries, dirty=dirty)
+
+
+def read_liquibase(rows: Sequence[Row]) -> Reading:
+    """Identity is path, id and author; the form of the text that its MD5 is of has changed."""
+    live: dict[str, Entry] = {}
+    dirty, doubts = [], []
+    for row in sorted(rows, key=lambda row: row["orderexecuted"]):
+        path, identity, author = (row[name] for name in ("filename", "id", "author"))
+        key, kind = f"{path}::{identity}::{author}", row["exectype"]
+        if kind == "FAILED":
+            dirty.append(_dirty(key, "failed", "Correct the changeset, run `liquibase update`"))
+        elif kind != "SKIPPED":
+            version = changeset_version(_PATH_START.sub("", path), author, identity)
+            live[key] = Entry(key, None, at=row.get("dateexecuted"), changeset=version)
+        if kind == "MARK_RAN":
+            problem = "was marked as run by Liquibase, which never ran it"
+            doubts.append(Finding(key, problem, "See whether the database has what it makes."))
+    return Reading(tuple(live.values()), dirty=tuple(dirty), doubts=tuple(doubts))
+
+
+def read_atlas(rows: Sequence[Row]) -> Reading:
+    """A baseline stands for all files up to it; a revision that was resolved counts as applied."""
+    entries, dirty, bases = [], [], []
+    for row in sorted(rows, key=lambda row: row["version"]):
+        version, kind = row["version"], row["type"]
+        number = _plain(version)
+        if version.startswith("."):  # what Atlas Cloud keeps of itself
+            continue
+        if kind & _BASELINE:
+            bases.append(number or 0)
+            continue
+        if not kind & _RESOLVED and (row["error"] or row["applied"] < row["total"]):
+            remedy = "Bring the database in order, and `atlas migrate set VERSION`"
+            dirty.append(_dirty(version, "is applied in part", remedy))
+        name, evidence = slug(row["description"] or "") or None, Evidence(RUNNING, row["hash"])
+        entries.append(Entry(version, number, name, evidence, row.get("executed_at")))
+    return Reading(tuple(entries), max(bases, default=None), dirty=tuple(dirty))
 
 
 def read_seed(rows: Sequence[Row]) -> Reading:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from migrator.adopt.evidence import RUNNING, running_hashes
 from migrator.adopt.readings import Entry, Reading, slug
 from migrator.adopt.tools import Tracker
 from migrator.errors import ConfigError, DirtyError, DriftError, MigratorError, MissingError
@@ -49,6 +50,7 @@ class Adoption:
     repeatable: tuple[str, ...]
     failures: tuple[MigratorError, ...] = ()
     mark: bool = False  #: the tool keeps its newest version alone
+    doubts: tuple[Finding, ...] = ()  #: what the tool calls applied and never ran
 
     def holes(self) -> tuple[Finding, ...]:
         """What the tool's history cannot say, or says that it never ran."""
@@ -67,7 +69,8 @@ class Adoption:
             found.append(Finding(self.tool, problem, remedy))
         problem = f"{self.tool} has applied a newer one, and never this one"
         remedy = "Give --on-late apply or --on-late skip (ON_LATE), or `new --renumber VERSION`."
-        return (*found, *(Finding(m.file, problem, remedy) for m in self._late))
+        late = (Finding(m.file, problem, remedy) for m in self._late)
+        return (*found, *self.doubts, *late)
 
     @property
     def _late(self) -> tuple[Migration, ...]:
@@ -188,6 +191,7 @@ def choose_tool(
 #: folder of another service would fit as well.
 UNPROVED = {
     **{tool: (tool,) for tool in ("dbmate", "diesel", "golang-migrate", "goose", "micrate")},
+    "liquibase": ("liquibase",),
     **{tool: (tool, NATIVE) for tool in ("node-pg-migrate", "sql-migrate", "tern")},
 }
 
@@ -234,7 +238,8 @@ def _spot(
 
 def _schemas_of(tracker: Tracker, found: Mapping[str, Any], ours: str) -> list[str]:
     """Where its table is looked for, in this order."""
-    path = [tracker.schema] if tracker.schema else [*found["path"], "public"]
+    usual = [*found["path"], "public", *tracker.schemas]
+    path = [tracker.schema] if tracker.schema else usual
     return sorted(dict.fromkeys(path), key=lambda schema: schema == ours)
 
 
@@ -270,8 +275,13 @@ def make_adoption(
         ]
     matches: list[Match] = []
     taken: dict[str, str] = {}
+    passed = list(reading.repeatable)
+    repeatables = [migration for migration in migrations if migration.repeatable]
     for entry in entries:
         migration = _file_of(entry, versioned, taken)
+        if migration is None and entry.changeset and _changeset(entry.changeset, repeatables):
+            passed.append(entry.key)
+            continue
         if migration is not None and migration.version in taken:
             migration = None
         if migration is None:
@@ -284,10 +294,11 @@ def make_adoption(
         matches.append(Match(entry, migration, _content(entry, migration), known, agreed))
     adoption = Adoption(
         tool,
-        tuple(sorted(matches, key=_order)),
+        tuple(_chained(sorted(matches, key=_order), versioned)),
         tuple(m for m in migrations if m.version not in taken and m.version not in recorded),
-        reading.repeatable,
+        tuple(passed),
         mark=reading.mark,
+        doubts=reading.doubts,
     )
     return replace(adoption, failures=_failures(adoption, reading, versioned, history))
 
@@ -306,6 +317,8 @@ def _file_of(
     the only one of that name for an entry without a number. One that has neither is known by its
     content, the first file that no other entry has `taken`.
     """
+    if entry.changeset is not None:
+        return _changeset(entry.changeset, migrations)
     if entry.number is None and entry.name is None:
         free = (m for m in migrations if m.version not in taken)
         return next((m for m in free if _content(entry, m) is Content.EQUAL), None)
@@ -318,6 +331,49 @@ def _file_of(
     equal = [m for m in alike if _content(entry, m) is Content.EQUAL]
     found = equal or (alike if entry.number is None else [])
     return found[0] if len(found) == 1 else None
+
+
+def _changeset(version: str, migrations: Sequence[Migration]) -> Migration | None:
+    """The changeset of this author and id in the file of this path, which may have other folders
+    above it here; None where several have the same end.
+    """
+    path, _, name = version.partition(":")
+    found = []
+    for migration in migrations:
+        own, _, named = migration.version.removeprefix("R__").partition(":")
+        if named == name and own == path:
+            return migration
+        if named == name and (own.endswith(f"/{path}") or path.endswith(f"/{own}")):
+            found.append(migration)
+    return found[0] if len(found) == 1 else None
+
+
+def _chained(matches: Sequence[Match], migrations: Sequence[Migration]) -> list[Match]:
+    """The same, where a hash is over all files up to its own: the first that does not fit differs.
+
+    Of those behind it nothing is proved. A file may have been added since, or have run later.
+    """
+    if not any(m.entry.evidence and m.entry.evidence.kind == RUNNING for m in matches):
+        return list(matches)
+    whole, broken, found = running_hashes(migrations), False, []
+    for match in matches:
+        evidence, migration = match.entry.evidence, match.migration
+        if evidence is None or migration is None:
+            found.append(match)
+            continue
+        fits = evidence.value in whole[migration.version]
+        if not (fits or broken):
+            ran = [m.migration for m in matches if m.migration and _ran_before(m, match)]
+            fits = evidence.value in running_hashes(ran)[migration.version]
+        content = Content.NOT_PROVABLE if broken else Content.DIFFERS
+        found.append(replace(match, content=Content.EQUAL if fits else content))
+        broken = broken or not fits
+    return found
+
+
+def _ran_before(one: Match, other: Match) -> bool:
+    """Whether it is no later than the other; what a baseline covers has no time."""
+    return one.entry.at is None or other.entry.at is None or one.entry.at <= other.entry.at
 
 
 def _name(migration: Migration) -> str:
@@ -404,6 +460,10 @@ def _without_file(entry: Entry, tool: str, migrations: Sequence[Migration]) -> F
     ]
     if alike:
         problem += f" ({', '.join(alike)} is not shown to be it)"
+    if entry.changeset is not None:
+        path, identity, author = entry.key.split("::", 2)
+        remedy = f"Put it there as it ran: `--changeset {author}:{identity}` in {path}."
+        return Finding(entry.key, problem, remedy)
     what = f"NNN_{entry.name}.sql" if entry.name else "NNN_name.sql"
     number = "a number" if entry.number is None else f"the number {entry.number}"
     return Finding(entry.key, problem, f"Put the file that ran there as {what}, with {number}.")

@@ -10,6 +10,7 @@ from migrator.adopt.keys import fixed_key, flyway_key, golang_migrate_key, sqlx_
 from migrator.adopt.readings import (
     Reading,
     Row,
+    read_atlas,
     read_dbmate,
     read_diesel,
     read_drizzle,
@@ -17,6 +18,7 @@ from migrator.adopt.readings import (
     read_golang_migrate,
     read_goose,
     read_graphile_migrate,
+    read_liquibase,
     read_node_pg_migrate,
     read_prisma,
     read_seed,
@@ -40,7 +42,10 @@ class Tracker:
     exact: bool = False  #: it has no other column
     schema: str | None = None  #: where it always lies; None: in the search_path
     not_beside: str | None = None  #: a table beside it that says it is some other tool's
+    schemas: tuple[str, ...] = ()  #: where it may lie beside the search_path
     lock: Callable[[str, str, str], int] | None = None  #: (schema, table, database) -> its key
+    lock_table: str | None = None  #: beside its table: with a column `locked` that says so
+    release: str | None = None  #: what frees a lock that outlives its holder
 
     def fits(self, columns: Mapping[str, str]) -> bool:
         """Whether a table with these columns (and their types) is this tool's."""
@@ -177,6 +182,29 @@ TRACKERS = {
             read_graphile_migrate,
             schema="graphile_migrate",
             lock=fixed_key(4727445306447283),
+        ),
+        Tracker(
+            "liquibase",
+            "databasechangelog",
+            {
+                **dict.fromkeys(("id", "author", "filename", "exectype"), _WORDS),
+                "orderexecuted": "integer",
+            },
+            read_liquibase,
+            others=("dateexecuted",),
+            lock_table="databasechangeloglock",
+            release="liquibase release-locks",
+        ),
+        Tracker(
+            "atlas",
+            "atlas_schema_revisions",
+            {
+                **dict.fromkeys(("version", "description", "error", "hash"), _WORDS),
+                **dict.fromkeys(("type", "applied", "total"), "bigint"),
+            },
+            read_atlas,
+            others=("executed_at",),
+            schemas=("atlas_schema_revisions",),
         ),
         Tracker(
             "seed",

@@ -13,7 +13,7 @@ from migrator.config import ADOPTABLE
 from migrator.history.flight import lock_key
 from tests.conftest import Database, MakePgBouncer
 from tests.job import Job, Result, run_job, until
-from tests.switching import LEFT, Left
+from tests.switching import ATLAS, LEFT, TEXTS, Left, atlas_sum, running
 
 ADOPTED = 'SELECT version, kind FROM {}.schema_migrations ORDER BY version COLLATE "C"'
 THREE_THERE = "SELECT to_regclass('three') IS NOT NULL"
@@ -110,6 +110,28 @@ REFUSED = {
         "UPDATE drizzle.__drizzle_migrations SET hash = 'x' WHERE id = 2",
         12,
     ),
+    "Liquibase has failed": (
+        "liquibase",
+        "UPDATE databasechangelog SET exectype = 'FAILED' WHERE id = '2'",
+        14,
+    ),
+    "Liquibase ran a changeset of XML": (
+        "liquibase",
+        "INSERT INTO databasechangelog (id, author, filename, dateexecuted, orderexecuted, "
+        "exectype) VALUES ('9', 'bob', 'db/changelog/master.xml', now(), 9, 'EXECUTED')",
+        12,
+    ),
+    "Atlas has applied a part": (
+        "atlas",
+        "UPDATE atlas_schema_revisions.atlas_schema_revisions SET total = 2",
+        14,
+    ),
+    "Atlas ran another text": (
+        "atlas",
+        "UPDATE atlas_schema_revisions.atlas_schema_revisions SET hash = 'x' "
+        "WHERE description = 'create-two'",
+        11,
+    ),
     "a row without a file": ("dbmate", "INSERT INTO schema_migrations VALUES ('20230101')", 12),
 }
 
@@ -129,7 +151,8 @@ def test_what_is_not_proved_or_not_clean_stops_the_run_and_writes_nothing(
         assert is_untouched(database)
     said = run_job(database.url, folder, "status", **left.settings, ADOPT="auto")
     assert (said.code, f"`up` would end with {code}" in said.stdout) == (0, True)
-    assert "version" in run_job(database.url, folder, **left.settings, ADOPT="auto").stdout
+    said = run_job(database.url, folder, **left.settings, ADOPT="auto")
+    assert left.versions[0] in said.stdout
 
 
 def test_what_a_high_water_mark_cannot_say_is_named(database: Database, tmp_path: Path) -> None:
@@ -306,3 +329,79 @@ def test_a_file_that_came_after_adoption_is_no_part_of_it(
     (folder / "00004_four.sql").write_text("-- +goose Up\nCREATE TABLE four ();\n")
     done = run_job(database.url, folder, ADOPT="auto")
     assert done.applied == ["00004_four"]
+
+
+def test_a_row_that_says_that_liquibase_is_at_work_is_believed(
+    database: Database, tmp_path: Path
+) -> None:
+    left = LEFT["liquibase"]
+    database.query(left.sql)
+    database.query("UPDATE databasechangeloglock SET locked = true, lockedby = 'ci-7 (10.0.0.7)'")
+    folder = left.lay(tmp_path / "m")
+    refused = run_job(database.url, folder, ADOPT="auto")
+    assert refused.code == 21
+    assert "held by ci-7 (10.0.0.7)" in refused.error["message"]
+    assert "`liquibase release-locks`" in refused.error["remedy"]
+    database.query("DROP TABLE databasechangeloglock")
+    assert run_job(database.url, folder, ADOPT="auto").code == 0
+
+
+def test_what_liquibase_marked_as_run_is_named_and_what_runs_on_change_runs_again(
+    database: Database, tmp_path: Path
+) -> None:
+    left = LEFT["liquibase"]
+    database.query(left.sql)
+    database.query("UPDATE databasechangelog SET exectype = 'MARK_RAN' WHERE id = '1'")
+    database.query(
+        "INSERT INTO databasechangelog (id, author, filename, dateexecuted, orderexecuted, "
+        "exectype) VALUES ('v', 'alice', 'db/changelog/views.sql', now(), 5, 'EXECUTED'),"
+        " ('none', 'alice', 'db/changelog/views.sql', now(), 6, 'SKIPPED')"
+    )
+    folder = left.lay(tmp_path / "m")
+    (folder / "views.sql").write_text(
+        "--liquibase formatted sql\n--changeset alice:v runOnChange:true\n"
+        "CREATE OR REPLACE VIEW v AS SELECT 1;\n"
+    )
+    done = run_job(database.url, folder, "--json", ADOPT="liquibase")
+    assert (done.code, done.applied) == (0, [left.versions[2], "R__views:alice:v"]), done.stderr
+    said = [line["problem"] for line in done.of("plan.warning")]
+    assert any("was marked as run by Liquibase, which never ran it" in one for one in said)
+
+
+@pytest.mark.parametrize("kind", ["baseline", "late in the folder", "late and applied"])
+def test_the_hashes_of_atlas_prove_what_ran_whatever_came_late(
+    database: Database, tmp_path: Path, kind: str
+) -> None:
+    left = LEFT["atlas"]
+    database.query(left.sql)
+    folder = left.lay(tmp_path / "m")
+    table = "atlas_schema_revisions.atlas_schema_revisions"
+    names, texts = list(ATLAS), list(TEXTS)
+    if kind == "baseline":
+        database.query(f"DELETE FROM {table} WHERE description = 'one'")
+        database.query(
+            f"INSERT INTO {table} VALUES "
+            "('20240101000000', 'base', 1, 0, 0, now(), 0, NULL, NULL, '', NULL, 'v')"
+        )
+    else:
+        names.insert(1, "20240101120000_late.sql")
+        texts.insert(1, "SELECT 1;\n")
+        (folder / names[1]).write_text(texts[1])
+        (folder / "atlas.sum").write_text(atlas_sum(names, texts))
+    if kind == "late and applied":
+        hashed = running(names[:2], texts[:2])[1]
+        database.query(
+            f"INSERT INTO {table} VALUES ('20240101120000', 'late', 2, 1, 1, "
+            f"now() + interval '1 h', 1, NULL, NULL, '{hashed}', NULL, 'v')"
+        )
+    done = run_job(database.url, folder, "--json", ADOPT="atlas", ON_LATE="apply")
+    assert (done.code, left.versions[2] in done.applied) == (0, True), done.stderr
+    proved = [row["content"] for row in rows(done) if row["state"] == "adopted"]
+    assert (
+        proved
+        == {
+            "baseline": ["not provable", "equal"],
+            "late in the folder": ["equal", "equal"],
+            "late and applied": ["equal", "equal", "equal"],
+        }[kind]
+    )

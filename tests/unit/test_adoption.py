@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from migrator.adopt.evidence import Evidence
+from migrator.adopt.evidence import RUNNING, Evidence
 from migrator.adopt.message import (
     adopting,
     digest_query,
@@ -513,3 +515,83 @@ def test_who_is_at_work_is_asked_where_the_tool_takes_a_lock(name: str) -> None:
     assert (asked == "NULL", "pg_locks" in asked) == (
         (True, False) if tracker.lock is None else (False, True)
     )
+
+
+def test_a_lock_that_is_a_row_is_looked_at_before_the_rows_are() -> None:
+    spot = ForeignTable("liquibase", "app", "databasechangelog", ("id",), "shop")
+    text = adopting(adopt(Entry("1", 1)), TRACKERS["liquibase"], spot, PLACE, Limits(), ("", "d"))
+    parts = [
+        """IF to_regclass('"app"."databasechangeloglock"') IS NOT NULL""",
+        """LOCK TABLE "app"."databasechangeloglock" IN ACCESS SHARE MODE;""",
+        """LOCK TABLE "app"."databasechangeloglock" IN SHARE MODE;""",
+        "ERRCODE = 'MG004'",
+        """LOCK TABLE "app"."databasechangelog" IN ACCESS SHARE MODE;""",
+    ]
+    places = [text.index(part) for part in parts]
+    assert places == sorted(places)
+
+
+CHANGESETS = tuple(
+    a_migration(version)
+    for version in ("db/a:al:1", "x/db/a:al:2", "y/db/a:al:2", "db/a:bo:1", "R__v:al:1")
+)
+
+
+@pytest.mark.parametrize(
+    ("changeset", "version"),
+    [
+        ("db/a:al:1", "db/a:al:1"),
+        ("main/db/a:al:1", "db/a:al:1"),
+        ("a:bo:1", "db/a:bo:1"),
+        ("x/db/a:al:2", "x/db/a:al:2"),
+        ("db/a:al:2", None),
+        ("other/a:al:1", None),
+        ("bdb/a:al:1", None),
+    ],
+)
+def test_a_changeset_is_found_by_the_end_of_its_path(changeset: str, version: str | None) -> None:
+    entry = Entry("db/a.sql::1::al", None, changeset=changeset)
+    adoption = adopt(entry, files=CHANGESETS)
+    [match] = adoption.matches
+    assert (match.migration and match.migration.version) == version
+    if version is None:
+        [finding] = refused(adoption).findings
+        assert finding.remedy == "Put it there as it ran: `--changeset al:1` in db/a.sql."
+
+
+def test_a_changeset_that_runs_whenever_it_changed_is_passed_over() -> None:
+    doubt = Finding("x", "y", "Z.")
+    entry = Entry("db/v.sql::1::al", None, changeset="db/v:al:1")
+    adoption = adopt(entry, files=CHANGESETS, doubts=(doubt,))
+    assert (adoption.matches, adoption.repeatable) == ((), ("db/v.sql::1::al",))
+    assert doubt in adoption.holes()
+
+
+def ran(number: int, *texts: str, at: str | None = None) -> Entry:
+    """What Atlas keeps of the last of the FILES, whose texts were these."""
+    names = (m.file for m in FILES)
+    joined = "".join(f"{name}{text}" for name, text in zip(names, texts, strict=False))
+    hashed = base64.b64encode(hashlib.sha256(joined.encode()).digest()).decode()
+    return Entry(str(number), number, evidence=Evidence(RUNNING, hashed), at=at)
+
+
+def test_of_hashes_over_all_files_the_first_that_does_not_fit_is_blamed() -> None:
+    one, two, three = ("".join(m.pieces) for m in FILES)
+    proved = [ran(1, one), ran(2, one, two), ran(3, one, two, three)]
+    assert {m.content.value for m in adopt(*proved).matches} == {"equal"}
+    broken = [ran(1, one), ran(2, one, "x"), ran(3, one, "x", three)]
+    found = [m.content.value for m in adopt(*broken).matches]
+    assert found == ["equal", "differs", "not provable"]
+    assert [finding.file for finding in refused(adopt(*broken)).findings] == [FILES[1].file]
+    lacking = adopt(*proved[:2], Entry("9", 9, evidence=Evidence(RUNNING, "x")), up_to=0)
+    assert [m.content.value for m in lacking.matches] == ["equal", "equal", "not provable"]
+
+
+def test_a_file_that_came_late_breaks_no_chain() -> None:
+    one, _, three = ("".join(m.pieces) for m in FILES)
+    hashed = hashlib.sha256(f"{FILES[0].file}{one}{FILES[2].file}{three}".encode()).digest()
+    last = Entry("3", 3, evidence=Evidence(RUNNING, base64.b64encode(hashed).decode()), at="1")
+    never = adopt(ran(1, one, at="0"), last)
+    assert [m.content.value for m in never.matches] == ["equal", "equal"]
+    late = adopt(ran(1, one, at="0"), ran(2, *("".join(m.pieces) for m in FILES[:2]), at="2"), last)
+    assert [m.content.value for m in late.matches] == ["equal", "equal", "equal"]

@@ -110,7 +110,7 @@ def test_every_setting_is_read_somewhere_above() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "part"),
     [
-        pytest.param("ADOPT", "yoyo", "one of auto, dbmate", id="a tool that is not known"),
+        pytest.param("ADOPT", "yoyo", "one of auto, atlas", id="a tool that is not known"),
         pytest.param("FOLDER_FORMAT", "yoyo", "one of auto, ", id="a format of no tool"),
         pytest.param("CONNECT_TIMEOUT", "soon", "write 500ms, 2s", id="a duration"),
         pytest.param("LOCK_TIMEOUT", "5", "write 500ms, 2s", id="a duration without a unit"),

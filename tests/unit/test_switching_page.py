@@ -18,8 +18,9 @@ HEADINGS = {tool: tool for tool in LEFT} | {
     "drizzle": "Drizzle",
     "diesel": "Diesel",
     "flyway": "Flyway",
+    "liquibase": "Liquibase",
+    "atlas": "Atlas",
 }
-WITHOUT = {"micrate"}  #: of a tool that no one section is for
 
 
 def section(tool: str) -> str:
@@ -35,7 +36,7 @@ def environment(tool: str) -> dict[str, str]:
     return dict(word.split("=") for word in second.removeprefix("ENV ").split())
 
 
-@pytest.mark.parametrize("tool", sorted({*ADOPTABLE} - WITHOUT))
+@pytest.mark.parametrize("tool", ADOPTABLE)
 def test_a_section_has_three_lines_the_old_command_and_the_way_back(tool: str) -> None:
     settings = environment(tool)
     assert settings["ADOPT"] == tool

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from typing import Any
 
 import pytest
 
-from migrator.adopt.evidence import Evidence, flyway_checksum, statements_of
+from migrator.adopt.evidence import (
+    RUNNING,
+    Evidence,
+    flyway_checksum,
+    running_hashes,
+    statements_of,
+)
 from migrator.adopt.readings import Entry, Reading, slug
 from migrator.adopt.tools import TRACKERS, tracker
 from migrator.errors import ConfigError
@@ -413,7 +420,7 @@ def test_tables_of_one_name_are_told_apart_by_their_columns(
     assert [name for name, one in TRACKERS.items() if one.fits(columns)] == tools
 
 
-@pytest.mark.parametrize("name", [None, "liquibase"])
+@pytest.mark.parametrize("name", [None, "yoyo"])
 def test_an_unknown_tool_is_refused_with_the_list_of_those_known(name: str | None) -> None:
     assert tracker("flyway") is TRACKERS["flyway"]
     with pytest.raises(ConfigError) as caught:
@@ -511,3 +518,61 @@ def test_sha1_is_over_the_hash_before_and_the_body(previous: str, before: str) -
     assert not Evidence("sha1", "sha1:0").fits(a_migration(1, text))
     allowed = text.replace("\n\n", "\n--! AllowInvalidHash\n\n")
     assert Evidence("sha1", "sha1:0").fits(a_migration(1, allowed))
+
+
+def changeset(number: int, path: str, kind: str = "EXECUTED", **also: Any) -> dict[str, Any]:
+    row = {"id": "1", "author": "al ice", "filename": path, "orderexecuted": number}
+    return {**row, "exectype": kind, "dateexecuted": f"day {number}", **also}
+
+
+def test_a_changeset_of_liquibase_is_its_path_author_and_id() -> None:
+    reading = read(
+        "liquibase",
+        changeset(3, "classpath:/db/b.sql", "RERAN"),
+        changeset(1, "./db/a.sql", "MARK_RAN", id="x:1"),
+        changeset(2, "db/c.sql", "SKIPPED"),
+        changeset(4, "db/d.xml", "FAILED"),
+        changeset(5, "./db/a.sql", id="x:1"),
+    )
+    assert [(entry.key, entry.changeset, entry.at) for entry in reading.entries] == [
+        ("./db/a.sql::x:1::al ice", "db/a:al_ice:x_1", "day 5"),
+        ("classpath:/db/b.sql::1::al ice", "db/b:al_ice:1", "day 3"),
+    ]
+    assert [finding.file for finding in reading.dirty] == ["db/d.xml::1::al ice"]
+    assert [finding.file for finding in reading.doubts] == ["./db/a.sql::x:1::al ice"]
+
+
+def revision(version: str, kind: int = 2, **also: Any) -> dict[str, Any]:
+    row = {"version": version, "description": "Add users", "type": kind, "applied": 1, "total": 1}
+    return {**row, "error": None, "hash": "h=", "executed_at": None, **also}
+
+
+def test_a_revision_of_atlas_may_be_a_baseline_or_resolved() -> None:
+    reading = read(
+        "atlas",
+        revision("3", 4, error="said", applied=0),
+        revision("2", description=""),
+        revision("4", total=2),
+        revision("5", error="said"),
+        revision("1", 1),
+        revision("one", 3),
+        revision(".atlas_cloud_identifier"),
+    )
+    found = [(entry.key, entry.number, entry.name) for entry in reading.entries]
+    assert found == [("2", 2, None), *((n, int(n), "add_users") for n in "345")]
+    assert reading.up_to == 1
+    assert [finding.file for finding in reading.dirty] == ["4", "5"]
+    assert read("atlas").up_to is None
+
+
+def test_the_running_hash_goes_over_names_and_texts_and_leaves_out_what_says_so() -> None:
+    one = a_migration("1_a", "SELECT 1;\n", file="dir/1_a.sql")
+    two = a_migration("2_b", "-- atlas:sum ignore\nSELECT 2;\n", file="dir/2_b.sql")
+    found = running_hashes([two, one])
+
+    def of(text: str) -> str:
+        return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+    assert found["1_a"] == (of("1_a.sqlSELECT 1;\n"), of("1_a.sqlSELECT 1;\r\n"))
+    assert found["2_b"][0] == of("1_a.sqlSELECT 1;\n2_b.sql")
+    assert not Evidence(RUNNING, found["1_a"][0]).fits(one)
