@@ -215,9 +215,8 @@ def _first() -> str:
                 (
                     ("COMMAND --help", "its options, examples and exit codes; or --version"),
                     ("help settings", "DATABASE_URL, timeouts, policies; each but URLs is a flag"),
-                    ("--json", "answer with one JSON object on stdout"),
+                    ("--json", "one JSON object on stdout; --color auto, always or never"),
                     ("--env-file PATH", "settings and URL of a .env file; the environment wins"),
-                    ("--color WHEN", "auto, always or never; NO_COLOR is honoured"),
                 ),
             ),
             "",
