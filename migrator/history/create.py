@@ -11,7 +11,7 @@ from migrator.history.access import no_access
 from migrator.history.fence import DECLARE, Access, Owners
 from migrator.history.flight import opening, write
 from migrator.history.misfit import is_misfit, misfit
-from migrator.history.place import Limits, Place
+from migrator.history.place import Limits, Place, left_alive
 from migrator.history.questions import asked
 from migrator.history.read import History
 from migrator.history.rows import log_row
@@ -133,7 +133,7 @@ def prepare_history(
     statements += [HERE, do(check, DECLARE)]
     if history.exists and not history.complete and coming:
         statements += ["SAVEPOINT trial", _trial(place, coming), "ROLLBACK TO trial"]
-    statements += [write(place, [line]), "COMMIT" if keep else "ROLLBACK"]
+    statements += [write(place, [line]), "COMMIT" if keep else "ROLLBACK", *left_alive(place)]
     try:
         session.send(";\n".join(statements))
     except ServerError as error:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from migrator.history.fence import DECLARE, Access, Owners, Table, Write
-from migrator.history.place import Limits, Place, as_role, marker, settings
+from migrator.history.place import Limits, Place, as_role, left_alive, marker, settings
 from migrator.history.proof import began, keep, locks, untouched, writing
 from migrator.history.questions import asked
 from migrator.history.rows import BEGAN_AT, MS, applied
@@ -307,7 +307,7 @@ def make_flight(
     for part in script.parts:
         yield _part(reader, part, mark, "" if part.data else f"\n;\n{UTF8}")
     # what the file says by then is read by the settings that it may have left
-    last = [do(in_utf8(RECODED)), *_closing(leg, place), *_ENDING]
+    last = [do(in_utf8(RECODED)), *_closing(leg, place), *_ending(place)]
     yield Message((mark + _join(last)).encode(), 1, commits=True)
 
 
@@ -321,7 +321,7 @@ def _join_legs(
     for leg in legs:
         before = _before(leg, place, limits, tables, behind=bool(found))
         closing = _closing(leg, place, behind=bool(found))
-        ending = _ENDING if leg is legs[-1] else ()
+        ending = _ending(place) if leg is legs[-1] else ()
         [whole], reader = leg.script.parts, TextReader(leg.script.pieces)
         end = "\n;\n" + _join((*closing, *ending))
         message = _part(reader, whole, _join(before), end, answers + len(before))
@@ -392,7 +392,8 @@ def _closing(leg: Leg, place: Place, *, behind: bool = False) -> list[str]:
     ]
 
 
-_ENDING = (*TAIL, ANSWER)
+def _ending(place: Place) -> tuple[str, ...]:
+    return (*TAIL, *left_alive(place), ANSWER)
 
 
 def _part(

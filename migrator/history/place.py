@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from migrator.history.fence import Table
-from migrator.postgres.quoting import KEEPALIVES, identifier, literal
+from migrator.postgres.quoting import KEEPALIVES, identifier, keepalives, literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,9 @@ class Place:
     runner: str  #: application_name, migrator/<pod or host>
     run_id: str
     server_version: int  #: as libpq gives it, 150018
+    #: Of the protocol; None where nothing is to be left in the session.
+    backend_pid: int | None = None
+    traceparent: str | None = None  #: by it the server's log leads to the trace
 
     @property
     def tables(self) -> tuple[Table, Table]:
@@ -46,12 +49,18 @@ class Limits:
 
 def marker(place: Place, what: str) -> str:
     """What each message of a run begins with: by it an observer finds its backend."""
-    return f"/* migrator {what}, run {place.run_id} */"
+    trace = "" if place.traceparent is None else f", traceparent={place.traceparent}"
+    return f"/* migrator {what}, run {place.run_id}{trace} */"
 
 
 def as_role(role: str | None) -> tuple[str, ...]:
     """What lets the statements behind it run as `role`, until their transaction ends."""
     return () if role is None else (f"SET LOCAL ROLE {identifier(role)}",)
+
+
+def left_alive(place: Place) -> list[str]:
+    """What the last message of a transaction leaves in the session, which is idle from there on."""
+    return [] if place.backend_pid is None else [keepalives(place.backend_pid)]
 
 
 def settings(place: Place, limits: Limits) -> list[str]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.builders import write_folder
 from tests.conftest import Database
-from tests.job import Job, until
+from tests.job import Job, run_job, until
+from tests.wire import Query, Wire
 
 FILES = {"001_a.sql": "CREATE TABLE t ();"}
 SLOW = {"001_a.sql": "SELECT pg_advisory_xact_lock_shared(7);"}
@@ -67,3 +69,76 @@ def test_what_is_idle_is_kept_alive(
         until(lambda: all_are_kept_alive(database, 1))
         job.process.terminate()
         job.result()
+
+
+MANY = {
+    "001_a.sql": "CREATE TABLE t (a int);",
+    "001_a.down.sql": "DROP TABLE t;",
+    "002_b.sql": "COPY t FROM stdin;\n1\n\\.\n",
+    "002_b.down.sql": "DELETE FROM t;",
+    "003_c.sql": "-- migrator: no-transaction\nCREATE INDEX CONCURRENTLY t_a ON t (a);",
+    "003_c.down.sql": "-- migrator: no-transaction\nDROP INDEX CONCURRENTLY t_a;",
+    "004_d.sql": "SELECT pg_sleep(1.5);",
+    "004_d.down.sql": "SELECT 1;",
+}
+FORGETS = ("RESET ALL", "COMMIT")  #: the latter what was set LOCAL
+KEEPS = ("SET LOCAL tcp_keepalives_idle", "SET tcp_keepalives_idle", "('tcp_keepalives_idle'")
+NEEDS_UP = ("status", "wait", "verify", "report --markdown", "rollback --steps 4 --yes")
+
+
+def unkept(queries: Sequence[Query]) -> list[str]:
+    """The messages after which a session is idle without the server's keepalives."""
+    kept: dict[int, bool] = {}
+    found = []
+    for query in queries:
+        forgets, keeps = (
+            max(query.text.rfind(word) for word in words) for words in (FORGETS, KEEPS)
+        )
+        if "RESET ALL" in query.text or keeps >= 0:
+            kept[query.connection] = keeps > forgets
+        if not kept.get(query.connection):
+            found.append(query.text[:200])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("words", "sessions"),
+    [
+        pytest.param("up", 2, id="up: its own, the observer's"),
+        *(pytest.param(words, 1, id=words.partition(" ")[0]) for words in NEEDS_UP),
+        pytest.param("baseline --at 003_c", 1, id="baseline"),
+        pytest.param("rehearse", 3, id="rehearse: the shadow's, the scratch database's"),
+        pytest.param("check", 3, id="check: its own, the shadow's, the scratch database's"),
+        pytest.param("fleet up --databases {dbname}", 3, id="fleet: its list, and as up"),
+    ],
+)
+def test_every_session_of_every_command_is_left_with_keepalives(
+    words: str, sessions: int, database: Database, tmp_path: Path
+) -> None:
+    """A flight sets its own until it ends; what comes after it is idle, and so is what waits."""
+    folder = write_folder(tmp_path, MANY)
+    if words in NEEDS_UP:
+        assert run_job(database.url, folder, "up").code == 0
+    wire = Wire(database.server)
+    with closing_wire(wire):
+        settings = {
+            "PROGRESS_INTERVAL": "500ms",
+            "SHADOW_DATABASE_URL": wire.through(database.server.url("postgres")),
+        }
+        result = run_job(
+            wire.through(database.url),
+            folder,
+            *words.format(dbname=database.dbname).split(),
+            **settings,
+        )
+    assert result.code in {0, 17}, result.stderr
+    assert unkept(wire.queries) == []
+    assert len({query.connection for query in wire.queries}) >= sessions
+
+
+@contextmanager
+def closing_wire(wire: Wire) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        wire.stop()
