@@ -5,6 +5,7 @@
 #   docker build --target runner .    the job alone, for a team that brings a folder of its own
 #
 # Behind a proxy that inspects TLS, add `--secret id=ca,src=bundle.pem`: pip trusts it, nothing keeps it.
+# `--build-arg EXTRAS=otel` adds OpenTelemetry's SDK, for traces.
 # The label of the revision comes from `--build-arg REVISION=…`, or by itself with BUILDX_GIT_LABELS=1.
 
 FROM debian:trixie-slim AS build
@@ -38,12 +39,20 @@ RUN mkdir -p /rootfs/usr/bin /rootfs/usr/lib \
     # character sets of East Asia; the job reads UTF-8
  && rm -f _codecs_* _multibytecodec.*
 
+# What an extra needs of the library beyond that.
+ARG EXTRAS=
+RUN case "$EXTRAS" in \
+      '') ;; \
+      otel) cd /usr/lib/python3.13 && cp -R --parents http ssl.py lib-dynload/_ssl.* /rootfs/usr/lib/python3.13/ ;; \
+      *) echo "EXTRAS=$EXTRAS: there is otel" >&2; exit 1 ;; \
+    esac
+
 # Packages by hash, wheels only: nothing of a package runs while it is installed.
-COPY requirements.txt /
+COPY requirements.txt requirements-otel.txt /
 RUN --mount=type=secret,id=ca,required=false \
     if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
  && { python3 -m pip install --root-user-action=ignore --disable-pip-version-check --no-cache-dir \
-        --no-compile --only-binary=:all: --require-hashes --target=/rootfs/app --requirement=/requirements.txt \
+        --no-compile --only-binary=:all: --require-hashes --target=/rootfs/app --requirement="/requirements${EXTRAS:+-$EXTRAS}.txt" \
         2>&1 | tee /pip.txt \
       || { ! grep --quiet CERTIFICATE_VERIFY_FAILED /pip.txt \
            || printf '\n%s\n%s\n' 'A proxy that inspects TLS? Give pip its certificate: BUILD_CA=/path/to/bundle.pem' \

@@ -147,9 +147,9 @@ bench-fleet: $(VENV)/.dev ## measure 1,000 databases, beside shell loops around 
 	@$(BIN)/python -m bench.fleet $(ARGS)
 
 .PHONY: image
-image: ## build the image, TARGET=runner for the job alone; BUILD_CA=bundle.pem behind a TLS proxy
+image: ## build the image, TARGET=runner for the job alone, EXTRAS=otel for traces; BUILD_CA=bundle.pem behind a TLS proxy
 	docker build --tag $(IMAGE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
-	  $(if $(TARGET),--target $(TARGET)) $(if $(BUILD_CA),--secret id=ca$(comma)src=$(BUILD_CA)) .
+	  $(if $(EXTRAS),--build-arg EXTRAS=$(EXTRAS)) $(if $(TARGET),--target $(TARGET)) $(if $(BUILD_CA),--secret id=ca$(comma)src=$(BUILD_CA)) .
 
 .PHONY: image-size
 image-size: image ## its bytes: uncompressed, and compressed about as a registry keeps it
@@ -166,7 +166,9 @@ lock: $(VENV)/.dev ## pin every package with its hashes, for the image and for d
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --custom-compile-command 'make lock' \
 	  --python-version 3.11 pyproject.toml --output-file requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --custom-compile-command 'make lock' \
-	  --python-version 3.11 --extra dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
+	  --python-version 3.11 --extra dev --extra otel --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-strip-extras --custom-compile-command 'make lock' \
+	  --python-version 3.11 --extra otel --constraint requirements-dev.txt pyproject.toml --output-file requirements-otel.txt
 
 .PHONY: clean
 clean: ## remove what make made

@@ -6,6 +6,7 @@ The rooms, in the order of a run. A file uses its own room and those below it.
 
 __main__        `migrator` and `python -m migrator`
 cli             words -> command; terminal, JSON lines, exit code
+telemetry       events -> the spans of a trace, sent when the run is over
 commands        one function for each command, and the rules beside it
 adopt           the histories of other tools, and taking one over
 preflight       what pending files do to tables in use, and whether it matters

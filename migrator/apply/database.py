@@ -67,6 +67,7 @@ class Link:
     runner: str  #: application_name, migrator/<pod or host>
     watch: Watch
     tell: Tell
+    traceparent: str | None = None  #: of the run's span, for its messages
     _session: Session | None = None
     _observer: Observer | None = None  #: who looks after the wait at hand, once it is slow
     _unobservable: str | None = None  #: why there is no second connection
@@ -147,7 +148,8 @@ class Link:
     def place_of(self, session: Session) -> Place:
         """Where in that session's database the history lies, and who asks."""
         return Place(
-            self.config.migrations_schema, self.runner, self.run_id, session.server_version
+            *(self.config.migrations_schema, self.runner, self.run_id),
+            *(session.server_version, session.backend_pid, self.traceparent),
         )
 
     def losses(self, version: str) -> int:

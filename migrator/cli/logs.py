@@ -7,7 +7,7 @@ import os
 import select
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from migrator.config import LogFormat, LogLevel
@@ -33,12 +33,13 @@ def make_tell(
     stream: TextIO,
     log_format: LogFormat,
     level: LogLevel,
-    run_id: str,
+    ids: Mapping[str, str],
     hide: Hider,
     screen: Callable[[], Screen],
 ) -> Tell:
     """A `tell` that writes each event of at least `level` to `stream`, as JSON on one line each.
 
+    `ids` are on each JSON line: of the run, and of its trace.
     `screen` says what text is made for, as it is by now. An event below the level costs nothing;
     of a file's notices one line says how many they were.
     """
@@ -50,7 +51,7 @@ def make_tell(
         handler: logging.Handler = LineHandler(unhurried, screen)
     else:
         handler = logging.StreamHandler(cast(TextIO, unhurried))
-        handler.setFormatter(_json_formatter(run_id))
+        handler.setFormatter(_json_formatter(ids))
     logger = logging.Logger("migrator", level.value.upper())
     logger.addHandler(handler)
     levels = logging.getLevelNamesMapping()
@@ -105,7 +106,7 @@ class _Notices:
         yield event
 
 
-def _json_formatter(run_id: str) -> logging.Formatter:
+def _json_formatter(ids: Mapping[str, str]) -> logging.Formatter:
     from pythonjsonlogger.json import JsonFormatter  # dear to import, and not needed for text
 
     class Formatter(JsonFormatter):
@@ -115,7 +116,7 @@ def _json_formatter(run_id: str) -> logging.Formatter:
                 "timestamp": log_data["timestamp"].isoformat(timespec="milliseconds"),
                 "level": log_data["levelname"].lower(),
                 "event": log_data["message"],
-                "run_id": run_id,
+                **ids,
                 **fields,
             }
 

@@ -43,6 +43,7 @@ from migrator.preflight.door import preflight
 
 if TYPE_CHECKING:
     from migrator.cli.cells import Screen
+    from migrator.telemetry.trace import Trace
 
 TERMINATION_LOG = "/dev/termination-log"
 ANSWER_LOOK_SECONDS = 0.2  #: how often a wait for an answer looks whether the run was stopped
@@ -127,6 +128,9 @@ class _Job:
         self.run_id = _uuid()
         self.environment, self.stdout, self.stderr = environment, stdout, stderr
         self.hide = Hider()
+        self.trace = _trace(environment, self.run_id)
+        if self.trace:
+            self.hide.secrets += self.trace.secrets
         self.tell: Tell | None = None  #: made when the settings are known, or at the end
         self.termination_log = (
             environment.get("MIGRATOR_TERMINATION_LOG")
@@ -165,6 +169,7 @@ class _Job:
         watch = Watch(config.deadline / 1000 if config.deadline else None)
         link = Link(config, self.run_id, _runner(self.environment), watch, tell)
         link.targets_again = self._targets_again
+        link.traceparent = self.trace.context.traceparent if self.trace else None
         self.run = Run(
             *(config, link, self.started_at, alone, batched, self.ask, preflight),
             *(self._environment, _start),
@@ -250,11 +255,17 @@ class _Job:
             from migrator.cli.tables import as_text
 
             self._print(as_text(self.command, answer, result, self._screen(self.stdout)))
+        if self.trace and (failed := self.trace.send(lambda: self.stopped_by)):
+            tell(failed)
         return report.exit_code
 
     def _make_tell(self, log_format: LogFormat, level: LogLevel) -> Tell:
         screen = partial(self._screen, self.stderr)
-        return make_tell(self.stderr, log_format, level, self.run_id, self.hide, screen)
+        ids = {"run_id": self.run_id}
+        if self.trace:
+            ids["trace_id"] = self.trace.context.trace_id
+        tell = make_tell(self.stderr, log_format, level, ids, self.hide, screen)
+        return self.trace.listening(tell) if self.trace else tell
 
     def _screen(self, stream: TextIO) -> Screen:
         from migrator.cli.screens import screen_of  # for text alone
@@ -281,6 +292,15 @@ def _start(words: Sequence[str], environment: Mapping[str, str], output: int) ->
     from migrator.cli.process import start_process  # for `fleet`
 
     return start_process(main, words, environment, output)
+
+
+def _trace(environment: Mapping[str, str], run_id: str) -> Trace | None:
+    """What is to be traced; most runs are not, and read nothing of it."""
+    if not any(name == "TRACEPARENT" or name.startswith("OTEL_") for name in environment):
+        return None
+    from migrator.telemetry.trace import start_trace
+
+    return start_trace(environment, run_id)
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

@@ -280,6 +280,10 @@ def _says(text: str) -> Callable[[Fields, Screen], str]:
     return say
 
 
+def _untraced(fields: Fields, _screen: Screen) -> str:
+    return f"no trace was sent: {words(fields.pop('error'))}. {words(fields.pop('remedy'))}"
+
+
 def _member(fields: Fields, _screen: Screen) -> str:
     """The end of one member of a fleet; a failure with its code and what to do."""
     name, ended = words(fields.pop("name")), fields.pop("exit_code")
@@ -334,5 +338,6 @@ _EVENTS: dict[str, tuple[str, Callable[[Fields, Screen], str]]] = {
     "migrations.waiting": ("waiting", _polled),
     "member.finished": ("member", _member),
     "lines.lost": ("warning", _says("{lines} lines before were lost")),
+    "telemetry.failed": ("warning", _untraced),
     "termination_log.failed": ("warning", _says("{path} could not be written")),
 }

@@ -38,7 +38,10 @@ _NEWEST = """SELECT jsonb_build_object('application_name', l.runner, 'version', 
     ) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
   FROM (SELECT * FROM {log} ORDER BY id DESC LIMIT 1) AS l
  WHERE l.event IN ('intent', 'outcome')"""
-_FLIGHT = re.compile(r"/\* migrator (?P<version>.{1,300}), run (?P<run_id>[0-9a-f-]{36}) \*/")
+_FLIGHT = re.compile(
+    r"/\* migrator (?P<version>.{1,300}), run (?P<run_id>[0-9a-f-]{36})"
+    r"(?:, traceparent=[0-9a-f-]{55})? \*/"
+)
 _STATEMENT = re.compile(r"/\* migrator:(?P<run_id>[0-9a-f-]{36}):(?P<version>.{1,300}):\d+ \*/")
 
 

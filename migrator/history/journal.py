@@ -53,6 +53,11 @@ def statement_marker(run_id: str, version: str, number: int) -> str:
     return f"/* migrator:{run_id}:{version}:{number} */ "
 
 
+def traced(traceparent: str | None) -> str:
+    """A comment behind that marker, which another run must find as it is."""
+    return "" if traceparent is None else f"/* traceparent={traceparent} */ "
+
+
 def sha256(text: str) -> str:
     """Of a statement's text, 64 hex digits."""
     return hashlib.sha256(text.encode()).hexdigest()
@@ -200,8 +205,9 @@ def atomic(
     checks = untouched(*place.tables, place.run_id, head_query(place.history), seen)
     checks += _spent(SPENT.format(since="transaction_timestamp()"))
     after = _recording(place, [_outcome(place, version, detail)], checks, SPENT_MS)
+    mark = statement_marker(place.run_id, version, number)
     return (
-        [f"{statement_marker(place.run_id, version, number)}{kept}", *as_role(run_as)],
+        [f"{mark}{traced(place.traceparent)}{kept}", *as_role(run_as)],
         f"\n;\nSET CONSTRAINTS ALL IMMEDIATE;\n{after}",
     )
 

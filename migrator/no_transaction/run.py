@@ -42,7 +42,7 @@ from migrator.history import journal
 from migrator.history.distrust import UNTRUSTED
 from migrator.history.fence import Write
 from migrator.history.flight import ESCAPED, MOVED, Message, head
-from migrator.history.journal import statement_marker
+from migrator.history.journal import statement_marker, traced
 from migrator.history.proof import TAMPERED, UNWRITTEN
 from migrator.model import Event
 from migrator.no_transaction.hold import Hold, Rows
@@ -281,6 +281,7 @@ class _Visit:
     def _run(self, step: FileStatement) -> None:
         """The statement itself, which has an intent; then its outcome."""
         prefix = statement_marker(self.link.run_id, self.version, step.number)
+        prefix += traced(self.link.traceparent)
         self._try(step, f"{prefix}{step.text}", len(prefix))
         verdict = confirm(step.effect, look(self.hold.session, step.effect))
         if verdict.next is Next.ASK:

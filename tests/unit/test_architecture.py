@@ -17,8 +17,8 @@ HALL = "hall"  #: records, errors and words that every room uses: files that lie
 #: The rooms in the order of a run; a file uses its own room and those below it. A file beside the
 #: rooms has a place of its own here, or it is one of the hall.
 ROOMS = (
-    *("__main__", "cli", "commands", "adopt", "preflight", "scratch", "batches"),
-    *("no_transaction", "apply", "history"),
+    *("__main__", "cli", "telemetry", "commands", "adopt", "preflight", "scratch"),
+    *("batches", "no_transaction", "apply", "history"),
     *("plan", "folder", "sql", "config", "postgres", HALL),
 )
 IN_HALL = {"display", "durations", "errors", "masking", "model", "report"}
@@ -111,11 +111,16 @@ CLIMBS: dict[tuple[str, str], str] = {}
 OUTSIDE = frozenset(
     """
     asyncio glob io multiprocessing os pathlib random secrets select shutil signal socket
-    subprocess sys tempfile threading time uuid psycopg2 pythonjsonlogger tenacity
+    subprocess sys tempfile threading time uuid psycopg2 pythonjsonlogger tenacity opentelemetry
     """.split()  # noqa: SIM905 - a list would take a line for each word
 )
 #: Packages that one room alone imports.
-RESERVED = {"psycopg2": "postgres", "tenacity": "postgres", "pythonjsonlogger": "cli"}
+RESERVED = {
+    "psycopg2": "postgres",
+    "tenacity": "postgres",
+    "pythonjsonlogger": "cli",
+    "opentelemetry": "telemetry",
+}
 PACKAGE = Path(migrator.__file__).parent
 
 

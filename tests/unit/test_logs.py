@@ -37,7 +37,9 @@ def told(
 ) -> str:
     stream = stream or io.StringIO()
     screen = screen or Screen(moving=stream.isatty())
-    tell = make_tell(stream, log_format, level, "run-1", hide or Hider(), lambda: screen)
+    tell = make_tell(
+        stream, log_format, level, {"run_id": "run-1"}, hide or Hider(), lambda: screen
+    )
     for event in events:
         tell(event)
     return stream.getvalue()

@@ -290,6 +290,11 @@ EVENTS = [
     ),
     ("lines.lost", {"lines": 3}, "warning: 3 lines before were lost"),
     (
+        "telemetry.failed",
+        {"error": "no answer within 2 s", "remedy": "Check it."},
+        "warning: no trace was sent: no answer within 2 s. Check it.",
+    ),
+    (
         "termination_log.failed",
         {"path": "/p", "error": "read-only"},
         "warning: /p could not be written, error read-only",
