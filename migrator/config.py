@@ -197,6 +197,7 @@ SETTINGS = (
     Setting(
         "BATCH_TIME", parse_duration, "200ms", "how long a batch of a file in batches may last"
     ),
+    Setting("MAX_LAG", _size, "0", "a file in batches waits for standbys further behind; 0 = off"),
     Setting(
         "PROGRESS_INTERVAL",
         parse_duration,
@@ -258,6 +259,7 @@ class Config:
     statement_timeout: int
     files_per_flight: int | None  #: None: by how many are pending, and how far away the server is
     batch_time: int
+    max_lag: int  #: bytes
     progress_interval: int
     deadline: int | None
     on_drift: OnFinding

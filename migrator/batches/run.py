@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 from migrator.apply.database import MovedError
@@ -41,6 +42,7 @@ from migrator.batches.message import (
     read_cursors,
 )
 from migrator.batches.pace_rules import FIRST_ROWS, Advance, next_size, pause_seconds
+from migrator.batches.throttle import Throttle
 from migrator.errors import AccessError, MigratorError
 from migrator.history.access import no_access
 from migrator.history.fence import Write
@@ -48,7 +50,7 @@ from migrator.history.flight import looking
 from migrator.history.place import Limits, Place
 from migrator.history.rows import MS
 from migrator.model import Event, Migration
-from migrator.plan.batching_rules import changed_midway
+from migrator.plan.batching_rules import changed_midway, renamed_midway
 from migrator.postgres.quoting import literal
 from migrator.postgres.refusal import NO_RIGHT
 from migrator.postgres.session import ServerError, Session
@@ -83,15 +85,24 @@ class _Step:
     """The direction of one batch: what it records, and by what it is known to be done."""
 
     def __init__(
-        self, direction: Direction, before: Cursor | None, after: Cursor, *, is_last: bool
+        self,
+        direction: Direction,
+        before: Cursor | None,
+        after: Cursor,
+        again: Callable[[], None],
+        *,
+        is_last: bool,
     ) -> None:
         self._direction, self._before, self._after = direction, before, after
-        self._is_last = is_last
+        self._is_last, self._again, self._tried = is_last, again, False
         self.way, self.failed = direction.way, direction.failed
         self.called = f"a batch of {direction.called}"
         self.busy = "a batch of {} was rolled back"
 
     def record(self, script: Script, place: Place, spent_ms: str = MS) -> tuple[Write, ...]:
+        if self._tried:
+            self._again()
+        self._tried = True
         if not self._is_last:
             return moved(place, self._before, self._after, self.way)
         if self._before is None:
@@ -130,6 +141,7 @@ class _Walk:
         self.walked = Walked("", "", "", None)
         self.cursors: dict[str, Cursor] | None = None  #: all rows; None: there is no table
         self.size = batches.size or FIRST_ROWS
+        self.throttle = Throttle(self.link, script.migration.file)
         self.began: tuple[float, int] | None = None  #: when, and the rows at that time
         self.said = 0.0  #: when progress was reported last
 
@@ -181,7 +193,8 @@ class _Walk:
         """One batch; what was done in all once it is the last."""
         before = self.cursor
         after = self._after(before, bounds)
-        step = _Step(self.direction, before, after, is_last=bounds.is_last)
+        waits = partial(self._report, "lock")
+        step = _Step(self.direction, before, after, waits, is_last=bounds.is_last)
         place = self.link.place_of(self.link.connect())
         head = None if self.cursors is None else cursor_head(self.cursors.values())
         self.began = self.began or (time.monotonic(), before.rows if before else 0)
@@ -201,6 +214,7 @@ class _Walk:
             self.size = next_size(self.size, spent, self.config.batch_time)
         self._report()
         self.link.watch.sleep(pause_seconds(spent))
+        self.throttle.hold(partial(self._report, "lag"))
         return None
 
     def _after(self, before: Cursor | None, bounds: Bounds) -> Cursor:
@@ -245,6 +259,10 @@ class _Walk:
             return read_cursors(place, ROWS.format(cursor=cursor_table(place).quoted), self.limits)
 
         self.cursors = {row[0]: Cursor(*row) for row in self._ask(text)}
+        migration = self.script.migration
+        for cursor in self.cursors.values() if self.cursor is None else ():
+            if cursor.checksum == migration.checksum:
+                raise renamed_midway(migration, cursor.version)
 
     def _bounds(self) -> Bounds:
         check_time(self.link, self.script, self.version)

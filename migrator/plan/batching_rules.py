@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from migrator.errors import DriftError
+from migrator.errors import DirtyError, DriftError
 from migrator.model import Migration
 
 
@@ -17,6 +17,18 @@ def changed_midway(migration: Migration) -> DriftError:
     return DriftError(
         f"{migration.file}: it has changed since its first batch was committed",
         remedy=f"Restore the file, and run again: it goes on where it was. Or {again}",
+        version=version,
+        file=migration.file,
+    )
+
+
+def renamed_midway(migration: Migration, before: str) -> DirtyError:
+    """The text is that of a version of which some batches are committed."""
+    version = migration.version
+    return DirtyError(
+        f"{migration.file}: its text is that of {before}, of which some batches are committed",
+        remedy=f"Give the file its old name, {before}, and run again: it goes on where it was. To "
+        f"let all of it run from the start: `repair --not-applied {before} --reason WHY`.",
         version=version,
         file=migration.file,
     )

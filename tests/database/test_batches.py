@@ -128,6 +128,20 @@ def test_a_text_that_changed_midway_is_drift(
     assert database.query(WALKED) == [(1, ROWS)]
 
 
+def test_a_file_that_was_renamed_midway_does_not_start_again(
+    database: Database, tmp_path: Path
+) -> None:
+    folder = half_done(database, tmp_path)
+    database.query(OPEN)
+    (folder / "002_fill.sql").rename(folder / "003_fill.sql")
+    result = run_job(database.url, folder)
+    assert (result.code, result.applied) == (14, []), result.stderr
+    assert "its text is that of 002_fill" in result.error["message"]
+    (folder / "003_fill.sql").rename(folder / "002_fill.sql")
+    assert run_job(database.url, folder).code == 0
+    assert database.query(WALKED) == [(1, ROWS)]
+
+
 def test_a_person_may_let_all_of_it_run_again_or_none(database: Database, tmp_path: Path) -> None:
     folder = half_done(database, tmp_path)
     database.query(OPEN)

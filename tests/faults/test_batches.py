@@ -5,16 +5,25 @@ from __future__ import annotations
 import os
 import random
 import signal
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.builders import write_folder
-from tests.conftest import Database, MakePgBouncer, MakeProxy
+from tests.conftest import (
+    Database,
+    MakePgBouncer,
+    MakeProxy,
+    MakeServer,
+    create_database,
+    in_charge,
+)
 from tests.database.test_batches import CURSOR, HALF, OPEN, WALKED, a_table, an_update, half_done
 from tests.gate import ADVISORY
 from tests.job import Job, Listener, run_job, run_listening, until
+from tests.postgres import binary, run_as_plain_user
 from tests.proxy import Cut
 from tests.ways import WAYS, way_to
 
@@ -117,10 +126,12 @@ def test_a_locked_row_is_waited_for_batch_by_batch(database: Database, tmp_path:
     connection.autocommit = False
     connection.cursor().execute("SELECT FROM t WHERE id = 750 FOR UPDATE")
     listener = Listener("migration.retry", connection.rollback)
-    result = run_listening(listener, database.url, folder, LOCK_TIMEOUT="200ms")
+    limits = {"LOCK_TIMEOUT": "200ms", "PROGRESS_INTERVAL": "1ms"}
+    result = run_listening(listener, database.url, folder, **limits)
     connection.close()
     assert result.code == 0, result.stderr
     assert result.of("migration.retry")[0]["reason"] == "busy"
+    assert "lock" in [line.get("waiting") for line in result.of("batch.progress")]
     assert database.query(WALKED) == [(1, 1000)]
 
 
@@ -146,3 +157,48 @@ def test_another_runner_may_go_on_in_the_middle(database: Database, tmp_path: Pa
     result = run_listening(listener, database.url, folder, PROGRESS_INTERVAL="1ms")
     assert result.code == 0, result.stderr
     assert database.query(WALKED) == [(1, ROWS)]
+
+
+@pytest.fixture
+def replicated(own_server: MakeServer) -> tuple[Database, Database]:
+    """A database, and the same on a standby."""
+    primary, copy = own_server(), own_server()
+    primary.start()
+    with (primary.data / "pg_hba.conf").open("a") as file:
+        file.write("host replication all 127.0.0.1/32 trust\n")
+    in_charge(primary).query("SELECT pg_reload_conf()")
+    database = create_database(primary)
+    words = [str(binary("pg_basebackup")), "-h", primary.host, "-p", str(primary.port), "-R"]
+    words += ["-U", primary.superuser, "-c", "fast", "-S", "copy", "-C"]
+    copy.start()
+    copy.stop()
+    run_as_plain_user(
+        ["sh", "-c", 'rm -r "$0" && "$@"', str(copy.data), *words, "-D", str(copy.data)],
+        directory=copy.directory,
+    )
+    copy.start()
+    return database, replace(database, server=copy)
+
+
+def test_a_standby_that_is_behind_is_waited_for(
+    replicated: tuple[Database, Database], tmp_path: Path
+) -> None:
+    database, standby = replicated
+    folder = write_folder(tmp_path, FILES)
+    standby.as_superuser().query("SELECT pg_wal_replay_pause()")
+    limits = {"MAX_LAG": "100kB", "PROGRESS_INTERVAL": "10ms"}
+    job = Job(database.as_superuser().url, folder, **limits)
+    job.hear("batch.progress", waiting="lag")
+    ((walked,),) = database.query("SELECT rows FROM schema_migrations_cursor")
+    assert walked < ROWS
+    standby.as_superuser().query("SELECT pg_wal_replay_resume()")
+    result = job.result()
+    assert result.code == 0, result.stderr
+    assert database.query(WALKED) == [(1, ROWS)]
+
+
+def test_where_nobody_can_be_seen_that_is_said_once(database: Database, tmp_path: Path) -> None:
+    result = run_job(database.url, write_folder(tmp_path, FILES), MAX_LAG="1kB")
+    assert result.code == 0, result.stderr
+    [line] = result.of("plan.warning")
+    assert "neither a standby nor a slot can be seen" in line["problem"]

@@ -8,13 +8,14 @@ import pytest
 
 from migrator.batches.cursor import Cursor, cursor_head, ended, moved
 from migrator.batches.facts_rules import check_walked
+from migrator.batches.lag_rules import furthest_behind
 from migrator.batches.message import Bounds, Walked, around, find_bounds, find_walked
 from migrator.batches.pace_rules import Advance, next_size, pause_seconds
 from migrator.commands.repair_rules import Claim, Known, assume
 from migrator.commands.rollback_rules import half_done
 from migrator.errors import DirtyError, DriftError, SourceError
 from migrator.history.place import Limits
-from migrator.plan.batching_rules import changed_midway
+from migrator.plan.batching_rules import changed_midway, renamed_midway
 from migrator.plan.plan import make_plan
 from migrator.plan.progress import Answer, Line, Progress, Way, fold
 from migrator.plan.undo import Origin, UndoPlan, UndoStep, Wish, check_started
@@ -173,6 +174,12 @@ def test_what_has_changed_midway_says_how_it_can_go_on() -> None:
     assert "`repair --applied 001_step" in changed_midway(a_migration(1, undoes=True)).remedy
 
 
+def test_a_file_that_was_renamed_midway_gets_its_old_name_back() -> None:
+    error = renamed_midway(a_migration(2), "001_step")
+    assert "its text is that of 001_step" in error.message
+    assert "`repair --not-applied 001_step" in error.remedy
+
+
 def test_nothing_is_undone_below_what_is_half_done() -> None:
     error = half_done({"007_orders": Progress(batches="c0ffee")})
     assert isinstance(error, DirtyError)
@@ -205,3 +212,26 @@ def test_an_answer_takes_the_cursor_away(answer: Answer) -> None:
     undone = Known([migration], make_plan([migration], [row]), {}, PLACE, undoing=begun)
     found = assume(undone, Claim(answer, "007_orders", "tested"))
     assert any("DELETE" in write.sql and "cursor" in write.sql for write in found.records)
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        pytest.param([], None, id="nobody"),
+        pytest.param([("standby", "a", None)], None, id="one whose place is not shown"),
+        pytest.param(
+            [("standby", "a", 5), ("standby", "b", 9), ("slot", "s", 99)],
+            ("standby b", 9),
+            id="a standby's slot says less than the standby",
+        ),
+        pytest.param(
+            [("standby", "a", None), ("slot", "s", 7), ("slot", "u", None)],
+            ("slot s", 7),
+            id="slots, where standbys are not shown",
+        ),
+    ],
+)
+def test_the_furthest_behind_is_waited_for(
+    rows: list[tuple[str, str, int | None]], found: tuple[str, int] | None
+) -> None:
+    assert furthest_behind(rows) == found

@@ -35,6 +35,7 @@ DEFAULTS = {
     "lock_retry_timeout": 300_000,
     "statement_timeout": 0,
     "batch_time": 200,
+    "max_lag": 0,
     "files_per_flight": None,
     "progress_interval": 10_000,
     "deadline": None,
