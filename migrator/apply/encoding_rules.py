@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from migrator.errors import SourceError
 from migrator.model import Migration
 
 #: Where Python calls an encoding otherwise than PostgreSQL does.
@@ -34,6 +35,16 @@ def find_strange(migration: Migration, encoding: str) -> Strange | None:
         return None
     found = _first(migration.file, migration.pieces, encoding)
     return found or _first(migration.undo_file, (migration.rollback_sql or "",), encoding)
+
+
+def refuse_encoding(files: Sequence[str], encoding: str | None) -> None:
+    """Names with other letters than ASCII are compared, and sorted, as UTF-8 alone."""
+    if encoding != "UTF8":
+        raise SourceError(
+            f"the database's encoding is {encoding}, and these names have letters that are not "
+            f"ASCII: {', '.join(files)}",
+            remedy="Rename them with a to z, or use a database whose encoding is UTF8.",
+        )
 
 
 def _first(file: str, pieces: Iterable[str], encoding: str) -> Strange | None:

@@ -348,8 +348,13 @@ class Run:
     def find_sessions(self, scripts: tuple[Script, ...]) -> None:
         """Have what the scripts need, before the first of them is sent.
 
-        Raises ConfigError when a no-transaction file has no session of its own to run on.
+        Raises ConfigError when a no-transaction file has no session of its own to run on, and
+        SourceError for a name that is not recorded alike in every encoding.
         """
+        if odd := [s.migration.file for s in scripts if not s.migration.version.isascii()]:
+            from migrator.apply.encoding_rules import refuse_encoding  # seldom needed
+
+            refuse_encoding(odd, self.link.connect().status("server_encoding"))
         if not all(script.transactional for script in scripts):
             own_session(self.link)
 

@@ -10,7 +10,15 @@ from functools import partial
 from typing import TypeVar
 
 from migrator.folder.formats.deciding_rules import UnfitReadingError, bars_ours, same
-from migrator.folder.formats.format import OUTSIDE, Cut, Format, Pick, Read, WrongTextError
+from migrator.folder.formats.format import (
+    OUTSIDE,
+    Cut,
+    Format,
+    Pick,
+    Read,
+    WrongTextError,
+    composed,
+)
 from migrator.folder.formats.refused import find_refused
 from migrator.folder.formats.table import OWN_FORMAT, find_formats, named_format
 from migrator.folder.names import passed_over
@@ -207,7 +215,7 @@ def _migration(form: Format, pick: Pick, texts: _Texts) -> Migration:
     if pick.down_alone and undo is not None:
         undo = f"{OUTSIDE}\n{undo}"
     return Migration(
-        version=pick.version,
+        version=composed(pick.version),
         number=number_of(pick.version),
         file=pick.up,
         pieces=pieces,

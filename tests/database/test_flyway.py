@@ -105,7 +105,7 @@ def test_a_database_with_a_history_passes_the_baseline_over(
         pytest.param({"V2__x.sql": "-- ${name}\n"}, "V2__x.sql", 1, id="a placeholder"),
         pytest.param(
             {"V2__x.sql": "SELECT 1;", "U2__x.sql": "\nSELECT '${name}';"},
-            "V2__x.sql",
+            "U2__x.sql",
             2,
             id="a placeholder in an undo",
         ),

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg2
 import pytest
 
+from migrator.adopt.tools import TRACKERS
 from tests.builders import chain, write_folder
 from tests.conftest import (
     Database,
@@ -25,9 +26,15 @@ from tests.job import Job, Result, run_job, until
 from tests.outage import dropped
 from tests.postgres import Server
 from tests.proxy import Cut
+from tests.switching import LEFT
 from tests.ways import FILES, LENGTH, WAYS, way_to
 
 Ask = Callable[[str], list[tuple[Any, ...]]]
+
+
+#: Backends that a runner of this database has.
+AT_WORK = """SELECT count(*) FROM pg_stat_activity
+ WHERE datname = current_database() AND application_name LIKE 'migrator/%'"""
 
 
 def kill(job: Job) -> Result:
@@ -342,3 +349,32 @@ def test_what_a_crash_took_with_it_is_made_anew(own_server: MakeServer, tmp_path
     assert (result.code, result.applied) == (0, ["001_a", "002_b"]), result.stderr
     assert flag.exists()
     assert len(result.of("history.prepared")) == 2  # the first had not reached the disk
+
+
+@pytest.mark.parametrize("tool", ["goose", "liquibase", "prisma"])
+def test_killed_while_it_adopts_all_is_adopted_or_nothing(
+    database: Database, proxy: MakeProxy, tmp_path: Path, tool: str
+) -> None:
+    """The message is at the server and waits for a table: the orphan ends, or goes on to COMMIT."""
+    left = LEFT[tool]
+    database.query(left.sql)
+    folder, table = left.lay(tmp_path / "m"), TRACKERS[tool].table
+    held = proxy(database.url)
+    held.hold_at(b"/* migrator adopts the history of")
+    job = Job(held.through(database.url), folder, ADOPT=tool)
+    until(lambda: held.holding)
+    with closing(database.connect()) as other, other.cursor() as cursor:
+        other.autocommit = False
+        cursor.execute(f"LOCK TABLE {table}")
+        held.let_go()
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        until(lambda: database.query(waits) == [(1,)])
+        kill(job)
+        other.rollback()
+    until(lambda: database.query(AT_WORK) == [(0,)])
+    kept = database.query("SELECT count(*) FROM schema_migrations WHERE kind = 'adopted'")
+    assert kept in ([(0,)], [(2,)])
+    result = run_job(database.url, folder, ADOPT=tool)
+    assert (result.code, result.applied) == (0, [left.versions[2]]), result.stderr
+    rows = database.query("SELECT version, kind FROM schema_migrations WHERE kind = 'adopted'")
+    assert sorted(rows) == [(version, "adopted") for version in sorted(left.versions[:2])]

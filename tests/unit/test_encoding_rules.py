@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.apply.encoding_rules import find_strange
+from migrator.apply.encoding_rules import find_strange, refuse_encoding
+from migrator.errors import SourceError
 from tests.builders import a_migration
 
 ARROW = "→"
@@ -30,3 +31,9 @@ def test_it_is_found(
     found = find_strange(a_migration(1, pieces=pieces, rollback_sql=undo), encoding)
     assert (str(found) if found else None) == where
     assert found is None or found.char == ARROW
+
+
+def test_names_with_other_letters_need_a_database_in_utf8() -> None:
+    refuse_encoding(["1_ä.sql"], "UTF8")
+    with pytest.raises(SourceError, match=r"is LATIN1, and these names .*: 1_ä\.sql, 2_ß\.sql"):
+        refuse_encoding(["1_ä.sql", "2_ß.sql"], "LATIN1")

@@ -10,7 +10,7 @@ import pytest
 from migrator.config import FOLDER_FORMATS
 from migrator.errors import SourceError
 from migrator.folder import foreign
-from migrator.folder.formats.format import OUTSIDE, Cut, Pick, WrongTextError
+from migrator.folder.formats.format import OUTSIDE, Cut, Pick, WrongTextError, composed
 from migrator.folder.formats.table import FORMATS, find_formats, named_format
 from migrator.folder.read import read_source
 from migrator.plan.plan import behind
@@ -429,3 +429,8 @@ def test_drizzle_1_has_a_folder_for_each_migration() -> None:
 def test_goose_demands_its_up() -> None:
     with pytest.raises(WrongTextError, match="which goose demands"):
         named_format("goose").cut("CREATE TABLE a ();\n")
+
+
+def test_an_accented_letter_of_a_version_is_one_character() -> None:
+    assert composed("1_e\u0301") == "1_\u00e9"
+    assert composed("1_e") == "1_e"

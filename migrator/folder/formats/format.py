@@ -19,7 +19,7 @@ Read = Callable[[str], str]
 #: What takes the place of a mark by which a tool leaves out its transaction.
 OUTSIDE = "-- migrator: no-transaction"
 #: What no version may hold: it is part of comments, of log lines and of what people type.
-_UNFIT = re.compile(r"[^\w.+@ -]", re.ASCII)
+_UNFIT = re.compile(r"[^\w.+@ -]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def numbered(form: Format, picks: Iterable[Pick]) -> tuple[list[Pick], list[Find
     keys.sort(key=lambda pair: pair[0])
     findings = []
     for _, pick in keys:
-        if unfit := _UNFIT.search(pick.version):
+        if unfit := _UNFIT.search(composed(pick.version)):
             problem = f"the name holds {unfit[0]!r}, which no version may hold"
             findings.append(Finding(pick.up, problem, "Rename it with letters, digits and _."))
     for ((number_before, _), before), ((number, _), pick) in pairwise(keys):
@@ -142,6 +142,15 @@ def numbered(form: Format, picks: Iterable[Pick]) -> tuple[list[Pick], list[Find
                 )
             )
     return [pick for _, pick in keys], findings
+
+
+def composed(version: str) -> str:
+    """The version as it is recorded: an accented letter is one character on every system."""
+    if version.isascii():
+        return version
+    import unicodedata  # dear to import, and seldom needed
+
+    return unicodedata.normalize("NFC", version)
 
 
 def fitting(pattern: str, names: Iterable[str]) -> Iterator[str]:
