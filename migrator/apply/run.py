@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from migrator.apply.database import Link, MovedError
 from migrator.apply.direction import Applying, Direction
 from migrator.apply.scripts import ScriptReader
-from migrator.apply.send import Flier, Seen, check_time
+from migrator.apply.send import Flier, check_time
 from migrator.apply.supabase_history import Sync
 from migrator.apply.tries import (
     HISTORY,
@@ -33,6 +33,7 @@ from migrator.history.distrust import Distrust
 from migrator.history.fence import Owners, Write
 from migrator.history.place import Limits, Place
 from migrator.history.read import History, find_run, read_history, read_log
+from migrator.history.seen import Seen
 from migrator.masking import FINDINGS
 from migrator.model import AFTER, BEFORE, Applied, Event, Finding, Migration, Phase
 from migrator.plan.batching_rules import changed_midway
@@ -366,7 +367,7 @@ class Run:
             if not self._warned:
                 self._warned = True
                 self._warn_of_open_transactions()
-        seen = dict(history.seen())
+        seen = Seen(history.seen())
         if scripts:
             self._run_hook(BEFORE, seen)
         scripts = tuple(self._with_allowed(script) for script in scripts)
@@ -376,7 +377,9 @@ class Run:
         most = files_per_flight(self.config.files_per_flight, len(scripts), self._trip_seconds)
         start = 0
         while start < len(scripts):
-            count = 1 if self.link.one_by_one else count_together(scripts[start:], most)
+            count = (
+                1 if self.link.one_by_one else count_together(scripts[start : start + most], most)
+            )
             self._apply(scripts, range(start, start + count), seen)
             start += count
         self._run_hook(AFTER, seen)

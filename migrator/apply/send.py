@@ -29,13 +29,13 @@ from migrator.history.flight import (
     Around,
     Leg,
     Message,
-    head,
     log_alone,
     make_flight,
 )
 from migrator.history.place import Limits, Place
 from migrator.history.read import is_standby
 from migrator.history.rows import log_row
+from migrator.history.seen import Seen
 from migrator.model import Applied
 from migrator.postgres.libpq import Notice
 from migrator.postgres.session import LostError, ServerError, Session
@@ -44,8 +44,6 @@ from migrator.sql.script import Script
 
 if TYPE_CHECKING:
     from migrator.apply.diagnosis import RunState
-
-Seen = dict[str, str | None]  # the history as our next flight must find it
 
 UNENCODABLE = "22P05"  #: a character has no equivalent in the database's encoding
 LOG_SECONDS = 3.0  #: for the row that records a failure; it may be done without
@@ -192,13 +190,17 @@ class Flier:
 
     def _legs(self, scripts: Sequence[Script], seen: Seen, place: Place) -> list[Leg]:
         """What each of them needs, when those before it are committed."""
-        legs, expected = [], dict(seen)
-        for script in scripts:
-            record = self.direction.record(script, place)
-            also = self.direction.also(self.sync, script.migration)
-            legs.append(Leg(script, head(expected.items()), record, also, self.around))
-            expected[script.migration.version] = script.migration.checksum
-        return legs
+        heads = seen.heads([script.migration for script in scripts])
+        return [
+            Leg(
+                script,
+                expected,
+                self.direction.record(script, place),
+                self.direction.also(self.sync, script.migration),
+                self.around,
+            )
+            for script, expected in zip(scripts, heads, strict=True)
+        ]
 
     def limits(self, script: Script) -> Limits:
         """Those of the file, or the run's."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from migrator.apply.run import Run
-    from migrator.apply.send import Seen
+    from migrator.history.seen import Seen
     from migrator.report import Done
     from migrator.sql.script import Script
 

@@ -20,7 +20,7 @@ from typing import Any, cast
 from migrator.apply.database import MovedError
 from migrator.apply.direction import Direction
 from migrator.apply.run import Run
-from migrator.apply.send import Flier, Seen, check_time
+from migrator.apply.send import Flier, check_time
 from migrator.apply.supabase_history import Sync
 from migrator.apply.tries import REPEATABLE, persist
 from migrator.batches.cursor import (
@@ -49,6 +49,7 @@ from migrator.history.fence import Write
 from migrator.history.flight import looking
 from migrator.history.place import Limits, Place
 from migrator.history.rows import MS
+from migrator.history.seen import Seen
 from migrator.model import Event, Migration
 from migrator.plan.batching_rules import changed_midway, renamed_midway
 from migrator.postgres.quoting import literal

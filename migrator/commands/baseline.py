@@ -16,6 +16,7 @@ from migrator.errors import ConfigError, DriftError, MigratorError
 from migrator.history.fence import Write
 from migrator.history.place import Place
 from migrator.history.rows import MS
+from migrator.history.seen import Seen
 from migrator.model import Event, Finding, Migration
 from migrator.scratch.platform_rules import in_one_line, of_platform
 from migrator.scratch.scratch import scratch_run
@@ -67,7 +68,7 @@ def declare(run: Run, migrations: tuple[Migration, ...], at: str, *, check: bool
         run.direction = _Declaring(chosen)
         run.prepare(view.history, coming=chosen)
         run.sync.look()
-        run.fly(_nothing(chosen[-1]), dict(view.history.seen()))
+        run.fly(_nothing(chosen[-1]), Seen(view.history.seen()))
         fields = {"version": chosen[-1].version, "count": len(chosen)}
         run.link.tell(Event("history.baselined", "info", fields))
         return [migration.version for migration in chosen]

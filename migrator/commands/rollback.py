@@ -8,7 +8,7 @@ from typing import Any
 
 from migrator.apply.direction import Applying, Undoing
 from migrator.apply.run import Run, View
-from migrator.apply.send import Seen, check_time
+from migrator.apply.send import check_time
 from migrator.apply.tries import read_tables, until_unmoved
 from migrator.commands.rollback_rules import (
     DEPENDED_ON,
@@ -22,6 +22,7 @@ from migrator.commands.source import above_zero, read_folder
 from migrator.commands.table import Output
 from migrator.errors import ConfigError, MigratorError, StatementError, StoppedError
 from migrator.history.read import History
+from migrator.history.seen import Seen
 from migrator.history.undo_texts import read_kept
 from migrator.model import Applied, Event, Migration
 from migrator.no_transaction.run import apply_alone
@@ -129,7 +130,7 @@ def _agree(
 def _undo_all(
     run: Run, migrations: tuple[Migration, ...], plan: UndoPlan, history: History
 ) -> None:
-    seen = dict(history.seen())
+    seen = Seen(history.seen())
     run.sync.look()
     for number, step in enumerate(plan.steps, 1):
         version, file = step.row.version, step.script.migration.file
@@ -147,7 +148,8 @@ def _undo_all(
                 _name_repeatables(error, step, [m for m in migrations if m.version in ran])
             raise
         gone = {version, *step.again}
-        seen = {known: checksum for known, checksum in seen.items() if known not in gone}
+        for version in gone & seen.keys():
+            del seen[version]
         run.rolled_back.append(done)
         run.link.check_encoding()
         run.pending = _pending(

@@ -212,3 +212,14 @@ def test_a_prepared_transaction_that_holds_the_lock_is_named(
     finally:
         cursor.execute("ROLLBACK PREPARED 'left behind'")
         connection.close()
+
+
+@pytest.mark.parametrize("default", ["on", "off"])
+def test_a_file_has_the_logins_own_check_of_functions(
+    database: Database, tmp_path: Path, default: str
+) -> None:
+    """Our own blocks turn it off for themselves."""
+    database.query(f"ALTER DATABASE {database.dbname} SET check_function_bodies = {default}")
+    broken = "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1 +; END'"
+    result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": broken}))
+    assert result.code == (15 if default == "on" else 0), result.stderr

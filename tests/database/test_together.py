@@ -213,9 +213,8 @@ def test_a_lock_that_is_refused_is_tried_again_from_there(
     with closing(database.connect()) as holder:
         holder.cursor().execute("BEGIN; LOCK TABLE busy")
         job = Job(database.url, folder, FILES_PER_FLIGHT=TOGETHER, LOCK_TIMEOUT="500ms")
-        retry = job.hear("migration.retry")
+        retry = job.hear("migration.retry", lambda line: line.get("blockers"))
         assert (retry["version"], retry["sqlstate"]) == ("003_x", "55P03")
-        assert retry["blockers"]
         assert len(applied(database)) == 2
         holder.cursor().execute("ROLLBACK")
         result = job.result()

@@ -95,6 +95,7 @@ PURE = {
     *("sql.envsub", "sql.filled", "sql.placeholders"),
     *(
         "plan.bases",
+        "history.seen",
         "plan.together",
         "plan.widths",
         "sql.marks",
