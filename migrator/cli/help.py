@@ -120,7 +120,7 @@ PAGES = {
     "rehearse": Page(
         "prove each undo on a scratch database",
         (0, 2, 10, 15, 16, 20, 21, 22, 23),
-        (("rehearse", "needs SHADOW_DATABASE_URL, and no DATABASE_URL"),),
+        (("rehearse", "needs SHADOW_DATABASE_URL; DATABASE_URL gives sizes"),),
     ),
     "check": Page(
         "show what pending files would do to tables in use",

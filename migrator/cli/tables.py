@@ -140,6 +140,12 @@ def _checked(answer: _Answer, screen: Screen) -> str:
     return _lines(screen, *lines)
 
 
+def _locks(found: Sequence[Mapping[str, str]] | None) -> str:
+    """What an undo shuts to writers."""
+    said = ", ".join(f"{one['relation']} {one['lock']}" for one in found or ())
+    return visible(f"the undo locks {said}") if said else ""
+
+
 def _log(lines: list[_Answer], screen: Screen) -> str:
     said: dict[str, Callable[[Any], str]] = {
         "run_id": lambda _: "",
@@ -232,7 +238,9 @@ _ANSWERS: dict[str, Callable[[_Answer, Screen], str]] = {
     "up": lambda answer, screen: _table(answer.get("adoption", []), screen, ""),
     "adopt": lambda answer, screen: _table(answer.get("adoption", []), screen),
     "rollback": _undone,
-    "rehearse": lambda answer, screen: _table(answer["rehearsed"], screen),
+    "rehearse": lambda answer, screen: _table(
+        answer["rehearsed"], screen, below={"undo_locks": _locks}
+    ),
     "check": _checked,
     "dump": lambda answer, _screen: f"{words(answer['schema'])}\n",
     "history": lambda answer, screen: _log(answer.get("log", []), screen),

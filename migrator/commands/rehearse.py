@@ -1,4 +1,7 @@
-"""The proof of undo: each migration up, down and up again, on a scratch database."""
+"""The proof of undo: each migration up, down and up again, on a scratch database.
+
+Each undo is traced as `check` traces a file: what it would lock is a part of the answer.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,20 @@ from typing import Any
 
 from migrator.apply.run import Run
 from migrator.apply.tries import ask
-from migrator.commands.rollback import roll_back
+from migrator.commands.rollback import plan_undo, roll_back
 from migrator.commands.source import read_full_folder
 from migrator.commands.table import Output
-from migrator.errors import MigratorError, SourceError
-from migrator.model import Event, Finding, Migration
+from migrator.errors import AccessError, MigratorError, SourceError, UnreachableError
+from migrator.model import Danger, Event, Finding, Migration
 from migrator.plan.undo import Origin, Wish
+from migrator.preflight.facts import Traced
+from migrator.preflight.judge import judge_files
+from migrator.preflight.live import look_at
+from migrator.preflight.trace import trace
 from migrator.scratch.scratch import scratch_run
 from migrator.scratch.snapshot import Snapshot, differences
 from migrator.scratch.snapshot_query import read_snapshot
-from migrator.sql.script import has_undo
+from migrator.sql.script import Script, has_undo
 
 UP, DOWN = "Fix {0}, so that it makes the same again.", "Fix {0}, so that it undoes the whole."
 
@@ -41,9 +48,10 @@ def rehearse_all(run: Run, migrations: tuple[Migration, ...]) -> list[dict[str, 
     migration or an undo from running, with the differences up to there.
     """
     findings: list[Finding] = []
+    undos: list[tuple[Traced, Script]] = []
     with scratch_run(run) as trial:
         try:
-            rows = list(_rehearse_each(run, trial, migrations, findings))
+            rows = list(_rehearse_each(run, trial, migrations, findings, undos))
         except MigratorError as error:
             error.findings = (*error.findings, *findings)
             error.details["outcome"] = "nothing but a scratch database was touched"
@@ -51,11 +59,49 @@ def rehearse_all(run: Run, migrations: tuple[Migration, ...]) -> list[dict[str, 
     if findings:
         files = ", ".join(dict.fromkeys(finding.file for finding in findings))
         raise SourceError(f"an undo is not the whole way back: {files}", findings=findings)
+    if run.config.targets and undos:
+        run.warn(_harm(run, undos))
     return rows
 
 
+def _undo_locks(
+    trial: Run, migrations: tuple[Migration, ...], undos: list[tuple[Traced, Script]]
+) -> list[dict[str, str]] | None:
+    """What the undo of the last of these shuts to writers; None of one outside a transaction."""
+    [script] = plan_undo(trial, migrations, Wish(steps=1), Origin.STORED).scripts
+    if not script.transactional:
+        return None
+    [traced] = trace(trial, [script], keep=False)
+    undos.append((traced, script))
+    return [{"relation": name, "lock": lock} for name, lock in traced.locks]
+
+
+def _harm(run: Run, undos: list[tuple[Traced, Script]]) -> Iterator[Finding]:
+    """What the undos would do to live tables beyond what an undo is for; it fails nothing."""
+    traced = [one for one, _ in undos]
+    scripts = [script for _, script in undos]
+    allows = {script.migration.file: script.allows for script in scripts}
+    try:
+        seen = look_at(run.link, traced, scripts)
+    except (UnreachableError, AccessError) as error:
+        yield Finding("rehearse", f"the sizes of tables are not known: {error.message}", UNSIZED)
+        return
+    limit, version = run.config.preflight_size, seen.server_version
+    judged = judge_files(traced, seen.sizes, limit, allows, version, apart=True)
+    yield from (h.as_finding() for h in judged.counted if h.fact.danger not in MEANT)
+
+
+UNSIZED = "The undos are proved all the same; without DATABASE_URL nothing is asked."
+#: An undo takes things away.
+MEANT = frozenset({Danger.DESTROY, Danger.BREAKS})
+
+
 def _rehearse_each(
-    run: Run, trial: Run, migrations: tuple[Migration, ...], findings: list[Finding]
+    run: Run,
+    trial: Run,
+    migrations: tuple[Migration, ...],
+    findings: list[Finding],
+    undos: list[tuple[Traced, Script]],
 ) -> Iterator[dict[str, Any]]:
     view = trial.look(migrations)
     migrations = tuple(script.migration for script in trial.understand(view, migrations))
@@ -69,12 +115,14 @@ def _rehearse_each(
         if has_undo(migration):
             made = _there_and_back(trial, until_here, before, made, findings)
             result = "undone and made again" if len(findings) == known else "differs"
-        row = {"version": migration.version, "result": result}
+        row: dict[str, Any] = {"version": migration.version, "result": result}
         fields = {**row, "step": count, "steps": len(migrations)}
         run.link.tell(Event("migration.rehearsed", "info", fields))
         if migration.repeatable:
             repeatables[migration.file] = made
         before = made
+        if result == "undone and made again":
+            row["undo_locks"] = _undo_locks(trial, until_here, undos)
         yield row
     without = [not has_undo(m) for m in reversed(migrations) if not m.repeatable]
     steps = [*without, True].index(True)

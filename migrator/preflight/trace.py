@@ -41,15 +41,17 @@ from migrator.sql.statements import StatementKind
 OWN_MESSAGE = frozenset({"25001", "2D000", "0A000"})
 
 
-def trace(trial: Run, scripts: Sequence[Script]) -> Iterator[Traced]:
+def trace(trial: Run, scripts: Sequence[Script], *, keep: bool = True) -> Iterator[Traced]:
     """What each of these files does, one after the other; all earlier files were applied.
+
+    Unless it is to be kept, what a transactional file did is rolled back.
 
     Raises what a refusal of a file ends a run with: StatementError with its line and caret.
     """
     session = trial.link.connect()
     state = session.send(STATE_QUERY)[0][0]
     for script in scripts:
-        file = _File(trial, script)
+        file = _File(trial, script, "COMMIT" if keep else "ROLLBACK")
         start, end = file.trace()
         before, state = state, session.send(STATE_QUERY)[0][0]
         migration, steps = script.migration, file.steps
@@ -69,8 +71,8 @@ def trace(trial: Run, scripts: Sequence[Script]) -> Iterator[Traced]:
 class _File:
     """One file under trace."""
 
-    def __init__(self, trial: Run, script: Script) -> None:
-        self.link, self.script = trial.link, script
+    def __init__(self, trial: Run, script: Script, end: str) -> None:
+        self.link, self.script, self.end = trial.link, script, end
         self.session: Session = trial.link.connect()
         self.place = trial.link.place_of(self.session)
         self.notices: list[str] = []
@@ -89,7 +91,7 @@ class _File:
                 before = self._step(part, message, kind, before)
             if script.transactional:
                 self._send(Message(b"SET CONSTRAINTS ALL IMMEDIATE", 0))
-                session.send("COMMIT")
+                session.send(self.end)
             end = self._look() if not script.transactional else before
         finally:
             with contextlib.suppress(ServerError):

@@ -67,13 +67,51 @@ def test_the_answer_says_what_was_proven(database: Database, tmp_path: Path) -> 
     result = rehearse(database.url, folder, "--json")
     answer = json.loads(result.stdout)
     assert answer["rehearsed"] == [
-        {"version": "001_a", "result": "undone and made again"},
-        {"version": "002_b", "result": "undone and made again"},
+        {
+            **{"version": "001_a", "result": "undone and made again"},
+            "undo_locks": [{"relation": "public.a", "lock": "ACCESS EXCLUSIVE"}],
+        },
+        {
+            **{"version": "002_b", "result": "undone and made again"},
+            "undo_locks": [{"relation": "public.a", "lock": "ACCESS EXCLUSIVE"}],
+        },
         {"version": "003_c", "result": "no undo"},
     ]
     assert answer["outcome"] == "2 undone and made again on a scratch database; no undo: 003_c"
     assert (answer["applied"], answer["rolled_back"]) == ([], [])
     assert "migration.applied" not in result.events
+
+
+def test_what_an_undo_would_do_to_a_large_table_is_a_warning(
+    database: Database, tmp_path: Path
+) -> None:
+    files = {
+        **GOOD,
+        "003_c.sql": "ALTER TABLE a ALTER id TYPE bigint;\n",
+        "003_c.down.sql": "ALTER TABLE a ALTER id TYPE int;\n",
+        "004_d.sql": "-- migrator: no-transaction\nCREATE INDEX CONCURRENTLY d ON a (id);\n",
+        "004_d.down.sql": "-- migrator: no-transaction\nDROP INDEX CONCURRENTLY d;\n",
+    }
+    folder = write_folder(tmp_path, files)
+    assert run_job(database.url, folder).code == 0
+    database.query("INSERT INTO a SELECT i, 'x' FROM generate_series(1, 20000) AS i")
+    shadow = {"SHADOW_DATABASE_URL": in_charge(database.server).url, "PREFLIGHT_SIZE": "100kB"}
+    result = run_job(database.url, folder, "rehearse", "--json", **shadow)
+    assert result.code == 0, result.stderr
+    rows = json.loads(result.stdout)["rehearsed"]
+    locks = [row["undo_locks"] for row in rows]
+    shut = [{"relation": "public.a", "lock": "ACCESS EXCLUSIVE"}]
+    assert locks == [shut, shut, shut, None]
+    [warning] = [line for line in result.of("plan.warning") if line["file"] == "003_c.down.sql"]
+    assert warning["problem"].startswith("ALTER TABLE rewrites public.a")
+    nowhere = "postgresql://u@127.0.0.1:1/d"
+    result = run_job(nowhere, folder, "rehearse", CONNECT_TIMEOUT="300ms", **shadow)
+    assert (result.code, result.stdout.count("undone and made again")) == (0, 4), result.stderr
+    assert any(
+        "sizes of tables are not known" in line["problem"] for line in result.of("plan.warning")
+    )
+    text = run_job(database.url, folder, "rehearse", **shadow).stdout
+    assert "the undo locks public.a ACCESS EXCLUSIVE" in text
 
 
 def test_files_are_rehearsed_in_the_order_in_which_they_are_applied(
