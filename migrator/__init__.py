@@ -6,6 +6,7 @@ The rooms, in the order of a run. A file uses its own room and those below it.
 
 __main__        `migrator` and `python -m migrator`
 cli             words -> command; terminal, JSON lines, exit code
+page            the answer of `report` as a page to look at, without a network
 telemetry       events -> the spans of a trace, sent when the run is over
 commands        one function for each command, and the rules beside it
 adopt           the histories of other tools, and taking one over

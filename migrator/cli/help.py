@@ -156,6 +156,7 @@ PAGES = {
             ("report", "as text"),
             ("report --markdown", "as a page"),
             ("report --markdown --pending", "as a comment of a pull request"),
+            ("report --html report.html", "as one page to look at, without a network"),
         ),
     ),
     "repair": Page(

@@ -20,7 +20,7 @@ from migrator.apply.run import Run
 from migrator.batches.door import batched
 from migrator.cli.logs import make_tell
 from migrator.cli.result import report_of, tell_end, write_termination_log
-from migrator.cli.small_files import read_small, read_url_file
+from migrator.cli.small_files import read_small, read_url_file, write_page
 from migrator.cli.words import Words, early_colour, early_format, read_words
 from migrator.commands.table import COMMANDS, function_of
 from migrator.config import Config, LogFormat, LogLevel, read_config, with_mounted
@@ -205,6 +205,11 @@ class _Job:
     def work(self, run: Run) -> None:
         words = self.words
         self.answer = _drawn(function_of(words.command)(run, *words.words, **words.options))
+        if path := words.options.get("html"):
+            from migrator.page.page import as_page  # for those who want to look
+
+            write_page(path, as_page(self.hide(self.answer)))
+            self.answer = {"html": path}
 
     def ask(self, question: str, about: dict[str, Any]) -> bool:
         """The answer of the person at a terminal; without a terminal, the words were a yes."""

@@ -83,6 +83,18 @@ def write_at_once(path: str, data: bytes) -> None:
         os.close(descriptor)
 
 
+def write_page(path: str, text: str) -> None:
+    """Replace the file; ConfigError where it cannot be written."""
+    try:
+        with open(path, "w", encoding="utf-8", newline="\n") as file:  # noqa: PTH123 - as above
+            file.write(text)
+    except OSError as error:
+        raise ConfigError(
+            f"--html {path} cannot be written: {error.strerror}",
+            remedy="Name a file in a folder that can be written, --html /tmp/report.html.",
+        ) from error
+
+
 def _read(path: str, check: Callable[[], None]) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:

@@ -155,6 +155,13 @@ def _log(lines: list[_Answer], screen: Screen) -> str:
     return _table(lines, screen, "nothing is recorded yet\n", said)
 
 
+def _reported(answer: _Answer, screen: Screen) -> str:
+    """The whole state, a page of it, or where a page is."""
+    if "html" in answer:
+        return f"{words(answer['html'])}\n"
+    return visible_text(answer["markdown"]) if "markdown" in answer else _whole(answer, screen)
+
+
 def _whole(answer: _Answer, screen: Screen) -> str:
     """What `report` answers, part by part."""
     names = ("database", "server", "history", "folder", "format", "migrator", "taken_at", "newest")
@@ -244,9 +251,7 @@ _ANSWERS: dict[str, Callable[[_Answer, Screen], str]] = {
     "check": _checked,
     "dump": lambda answer, _screen: f"{words(answer['schema'])}\n",
     "history": lambda answer, screen: _log(answer.get("log", []), screen),
-    "report": lambda answer, screen: (
-        visible_text(answer["markdown"]) if "markdown" in answer else _whole(answer, screen)
-    ),
+    "report": _reported,
     "repair": lambda answer, screen: (
         wrapped(f"assumed: {words(answer['assumed'])}", screen.columns, "  ") + "\n"
     ),

@@ -99,6 +99,7 @@ COMMANDS = {
         options=(
             Option("markdown", "as a page of Markdown"),
             Option("pending", "of what is pending alone, for a comment"),
+            Option("html", "as a page to look at, in this file", "FILE"),
         )
     ),
     "repair": Command(

@@ -18,7 +18,7 @@ from psycopg2 import extensions
 from migrator.durations import Rhythm
 from migrator.model import Event, Tell
 from migrator.postgres.quoting import first, kept_alive, literal
-from migrator.postgres.session import Session
+from migrator.postgres.session import ServerError, Session
 
 #: How long the second connection may take to open, and to answer.
 ANSWER_SECONDS = 5.0
@@ -144,6 +144,22 @@ def read_open_transactions(session: Session) -> list[dict[str, Any]]:
     limit = "SET LOCAL statement_timeout = 5000"
     rows = session.send(first("/* migrator looks for old transactions */", limit, query))
     return [dict(found) for found in rows[0][0] or []]
+
+
+def read_seen(session: Session, run_id: str) -> dict[str, Any]:
+    """What the statement of a run at work waits for, behind whom, and how far it has come.
+
+    Nothing where it cannot be seen.
+    """
+    try:
+        query = look_query(session.server_version, run_id)
+        rows = session.send(first("/* migrator looks at a run */", query))
+    except ServerError:
+        session.tidy()
+        return {}
+    found = dict(rows[0][0]) if rows else {}
+    prepared = found.pop("prepared_blockers", [])
+    return {**found, "blockers": [*found.get("blockers", []), *prepared]}
 
 
 def look_query(server_version: int, run_id: str) -> str:

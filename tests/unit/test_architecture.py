@@ -17,8 +17,8 @@ HALL = "hall"  #: records, errors and words that every room uses: files that lie
 #: The rooms in the order of a run; a file uses its own room and those below it. A file beside the
 #: rooms has a place of its own here, or it is one of the hall.
 ROOMS = (
-    *("__main__", "cli", "telemetry", "commands", "adopt", "preflight", "scratch"),
-    *("batches", "no_transaction", "apply", "history"),
+    *("__main__", "cli", "page", "telemetry", "commands", "adopt", "preflight"),
+    *("scratch", "batches", "no_transaction", "apply", "history"),
     *("plan", "folder", "sql", "config", "postgres", HALL),
 )
 IN_HALL = {"display", "durations", "errors", "masking", "model", "report"}
@@ -30,6 +30,7 @@ PURE = {
     *("adopt.tools", "apply.diagnosis", "apply.remedies"),
     "folder.names",
     *("batches.cursor", "batches.message"),
+    *("page.depends", "page.page", "page.runs", "page.style", "page.words"),
     *(
         "cli.cells",
         "cli.dangers",
