@@ -76,7 +76,7 @@ def test_what_every_command_answers(database: Database, tmp_path: Path) -> None:
     rehearsed = run_job(None, folder, "rehearse", "--json", LOG_LEVEL="debug", **scratch)
     answered.add(json.loads(fits(rehearsed).stdout)["command"])
     dumped = run_job(None, folder, "dump", "--json", PATH=os.environ["PATH"], **scratch)
-    answered.add(json.loads(fits(dumped, dumped.code).stdout)["command"])  # 2 without pg_dump
+    answered.add(json.loads(fits(dumped, dumped.code).stdout)["command"])  # 2 without it
     (folder / "004_drop.sql").write_text('-- migrator: allow scan a "no"\nDROP TABLE a;\n')
     checked = run_job(database.url, folder, "check", "--json", "--all", **scratch)
     answered.add(json.loads(fits(checked, 17).stdout)["command"])
