@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -162,25 +162,29 @@ class _Texts:
         return text
 
 
-def _listed(directory: str, names: list[str], above: tuple[str, ...]) -> Iterator[str]:
+def _listed(directory: str, names: Sequence[str] | None, above: tuple[str, ...]) -> Iterator[str]:
     """The files of the folder and of those in it, without hidden ones; a folder ends with /.
 
-    A link to a folder `above` is none of it.
+    Of the folder itself these `names`. A link to a folder `above` is none of it.
     """
+    found, folders = [], {}
     with os.scandir(directory) as entries:  # which asks the system once, and not for each file
-        folders = {entry.name for entry in entries if entry.is_dir()}
-    for name in sorted(names):
+        for entry in entries:
+            found.append(entry.name)
+            if entry.is_dir():
+                folders[entry.name] = entry.is_symlink()
+    for name in sorted(found if names is None else names):
         if name.startswith("."):
             continue
         if name not in folders:
             yield name
             continue
         path = f"{directory}/{name}"
-        real = os.path.realpath(path)
+        real = os.path.realpath(path) if folders[name] else f"{above[-1]}/{name}"
         if real in above:
             continue
         try:
-            inner = [*_listed(path, os.listdir(path), (*above, real))]  # noqa: PTH208
+            inner = [*_listed(path, None, (*above, real))]
         except OSError as error:
             raise UnfitError(_unreadable(name, error)) from error
         yield from (f"{name}/{file}" for file in inner or [""])  # an empty folder counts
