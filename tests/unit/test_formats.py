@@ -434,3 +434,17 @@ def test_goose_demands_its_up() -> None:
 def test_an_accented_letter_of_a_version_is_one_character() -> None:
     assert composed("1_e\u0301") == "1_\u00e9"
     assert composed("1_e") == "1_e"
+
+
+def test_a_link_to_a_folder_is_followed_and_never_back(tmp_path: Path) -> None:
+    folder, beside = tmp_path / "m", tmp_path / "beside"
+    for path in (folder / "sub", beside):
+        path.mkdir(parents=True)
+    (folder / "V1__a.sql").write_text("SELECT 1;\n")
+    (folder / "sub" / "V2__b.sql").write_text("SELECT 2;\n")
+    (beside / "V3__c.sql").write_text("SELECT 3;\n")
+    for link, to in (("sub/up", ".."), ("self", "."), ("sub/beside", "../../beside")):
+        (folder / link).symlink_to(to)
+    (beside / "back").symlink_to(folder / "sub")
+    files = [migration.file for migration in read_source(folder).migrations]
+    assert files == ["V1__a.sql", "sub/V2__b.sql", "sub/beside/V3__c.sql"]
