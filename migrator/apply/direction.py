@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from migrator.history.read import find_run
@@ -25,6 +27,7 @@ class Direction(Protocol):
     called: str  #: what a file of this direction is called in words, around its version
     busy: str  #: what a refusal for want of locks means
     failed: str  #: the log's event when PostgreSQL has refused one
+    left: Mapping[str, int]  #: how many are pending once a version is applied, where known
 
     def record(self, script: Script, place: Place, spent_ms: str = MS) -> tuple[Write, ...]:
         """The rows that are written in its transaction; `spent_ms` is an SQL expression."""
@@ -44,15 +47,17 @@ class Applying:
     busy = "{} was rolled back and is not applied"
     failed = "failed"
 
-    def __init__(self, *, owing: str | None = None) -> None:
+    def __init__(self, *, owing: str | None = None, pending: Sequence[str] = ()) -> None:
         self._owing = owing  # the version with which the hook after the migrations is owed
+        self.left: Mapping[str, int] = {v: left for left, v in enumerate(reversed(pending))}
 
     def record(self, script: Script, place: Place, spent_ms: str = MS) -> tuple[Write, ...]:
+        left = self.left.get(script.migration.version)
         if script.migration.version != self._owing:
-            return applied(script, place, spent_ms)
+            return applied(script, place, spent_ms, left)
         from migrator.apply.hooks import owed  # for folders that have hooks
 
-        return (*applied(script, place, spent_ms), owed(place))
+        return (*applied(script, place, spent_ms, left), owed(place))
 
     def also(self, sync: Sync, migration: Migration) -> tuple[Write, ...]:
         return sync.rows(migration)
@@ -68,6 +73,7 @@ class Undoing:
     called = "the undo of {}"
     busy = "the undo of {0} was rolled back, and {0} is still applied"
     failed = ROLLBACK_FAILED
+    left: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, step: UndoStep) -> None:
         self._step = step

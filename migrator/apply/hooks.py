@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from migrator.errors import MigratorError, SourceError
@@ -31,6 +32,7 @@ class Hooking:
     called = "the hook {}"
     busy = "the hook {} was rolled back"
     failed = HOOK_FAILED
+    left: Mapping[str, int] = MappingProxyType({})
 
     def record(self, script: Script, place: Place, spent_ms: str = MS) -> tuple[Write, ...]:
         checksum = literal(script.migration.checksum)

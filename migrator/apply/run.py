@@ -373,7 +373,8 @@ class Run:
         scripts = tuple(self._with_allowed(script) for script in scripts)
         owes = scripts and AFTER in self._hooks
         self._owed_with = scripts[0].migration.version if owes else None
-        self.direction = Applying(owing=self._owed_with)
+        versions = [script.migration.version for script in scripts]
+        self.direction = Applying(owing=self._owed_with, pending=versions)
         most = files_per_flight(self.config.files_per_flight, len(scripts), self._trip_seconds)
         start = 0
         while start < len(scripts):

@@ -348,6 +348,8 @@ class Flier:
                 "message": refusal.message,
                 "line": found.details.get("line"),
             }
+            if (left := self.direction.left.get(version)) is not None:
+                detail["pending"] = left + 1  # itself, too
             line = log_row(place, version, self.direction.failed, detail)
             with (
                 contextlib.suppress(ServerError, LostError, StoppedError),

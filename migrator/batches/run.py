@@ -96,7 +96,7 @@ class _Step:
     ) -> None:
         self._direction, self._before, self._after = direction, before, after
         self._is_last, self._again, self._tried = is_last, again, False
-        self.way, self.failed = direction.way, direction.failed
+        self.way, self.failed, self.left = direction.way, direction.failed, direction.left
         self.called = f"a batch of {direction.called}"
         self.busy = "a batch of {} was rolled back"
 

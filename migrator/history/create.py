@@ -166,6 +166,10 @@ def _making(place: Place, history: History) -> list[str]:
             "policy": identifier(f"migrator_reads_{reader}"[:63]),
         }
         statements += [statement.format(**names) for statement in ADMIT]
+    if history.readers_lacking:
+        from migrator.history.status_view import make_status_view
+
+        statements += [HERE, make_status_view(place, history.readers_lacking), THEIRS]
     return statements
 
 

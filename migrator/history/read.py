@@ -112,6 +112,7 @@ READ = """  place := {oid};
          WHERE NOT EXISTS (SELECT FROM pg_roles AS r
                             WHERE r.rolname = wished
                               AND has_table_privilege(r.oid, place, 'SELECT')
+                              AND {view} IS NOT TRUE
                               AND EXISTS (SELECT FROM pg_policy AS p
                                            WHERE p.polrelid = place AND p.polpermissive
                                              AND r.oid = ANY (p.polroles)
@@ -270,6 +271,7 @@ def _read_block(
         history=place.history,
         log=place.log,
         readers=_array(readers),
+        view=_not_seen(place) if readers else "false",
         columns=_array(HISTORY_COLUMNS),
         query=literal(READ_ROWS.format(history=place.history)),
         journal=literal(
@@ -280,6 +282,12 @@ def _read_block(
         others=OTHERS.format(look=look_for_others(place)) if others_too else "",
         at_work=look_for_worker(place) if at_work else "",
     )
+
+
+def _not_seen(place: Place) -> str:
+    from migrator.history.status_view import reader_lacks_view  # for those who have readers
+
+    return reader_lacks_view(place)
 
 
 def _check(place: Place, answer: dict[str, Any], distrust: Distrust) -> None:

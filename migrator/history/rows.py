@@ -39,10 +39,12 @@ RECORD_LOG = """INSERT INTO {log} (run_id, version, event, runner, detail)
 VALUES ({run_id}, {version}, {event}, {runner}, {detail})"""
 
 
-def applied(script: Script, place: Place, spent_ms: str = MS) -> tuple[Write, ...]:
+def applied(
+    script: Script, place: Place, spent_ms: str = MS, left: int | None = None
+) -> tuple[Write, ...]:
     """That `script` has run: its row of the history, and the log's line.
 
-    `spent_ms` is an SQL expression.
+    `spent_ms` is an SQL expression; so many are `left` pending, as far as is known.
     """
     migration = script.migration
     version = literal(migration.version)
@@ -50,9 +52,10 @@ def applied(script: Script, place: Place, spent_ms: str = MS) -> tuple[Write, ..
     allowed = ""
     if script.let_pass:
         allowed = f", 'allowed', {literal(json.dumps(list(script.let_pass)))}::jsonb"
+    pending = "" if left is None else f", 'pending', {left}"
     detail = (
         f"jsonb_build_object('execution_time_ms', {spent_ms}, 'checksum', {checksum}, "
-        f"'format', {literal(migration.format)}{allowed})"
+        f"'format', {literal(migration.format)}{allowed}{pending})"
     )
     row = (RECORD_REPEATABLE if migration.repeatable else RECORD).format(
         history=place.history,

@@ -10,6 +10,7 @@ from typing import Any
 
 from migrator.batches.cursor import cursor_table
 from migrator.history.place import Place, marker
+from migrator.history.status_view import status_view
 from migrator.postgres.quoting import first, literal
 from migrator.postgres.session import Session
 from migrator.scratch.snapshot import Snapshot, make_snapshot
@@ -174,7 +175,8 @@ QUERY = """SELECT coalesce(jsonb_agg(jsonb_build_array(kind, schema, part_of, na
   FROM ({parts}) AS item (kind, schema, part_of, name, facts)
  WHERE coalesce(part_of, name) NOT IN (coalesce(to_regclass({history})::text, ''),
                                        coalesce(to_regclass({log})::text, ''),
-                                       coalesce(to_regclass({cursor})::text, ''))"""
+                                       coalesce(to_regclass({cursor})::text, ''),
+                                       coalesce(to_regclass({view})::text, ''))"""
 
 USER_OBJECT = r"""{0}.{1}::regnamespace::text <> 'information_schema'
    AND {0}.{1}::regnamespace::text !~ '^pg_'
@@ -208,6 +210,7 @@ def snapshot_query(place: Place, *, rows: bool = False) -> str:
         history=literal(place.history),
         log=literal(place.log),
         cursor=literal(cursor_table(place).quoted),
+        view=literal(status_view(place)),
     )
     return first(marker(place, "looks at the catalog"), query)
 

@@ -67,6 +67,7 @@ PURE = {
         "history.proof",
         "history.questions",
         "history.rows",
+        "history.status_view",
         "plan.progress",
         "postgres.refusal",
         "no_transaction.settle",
