@@ -35,7 +35,7 @@ def compare_live(
     rows = {row.version: row for row in view.rows}
     applied = tuple(m for m in migrations if m.version in rows and not _changed(m, rows))
     with scratch_run(run) as trial:
-        _refuse_other_version(run, trial)
+        refuse_other_version(run, trial)
         trial.hooks = run.hooks
         try:
             made, unsure = _make(trial, migrations, applied, rows)
@@ -79,7 +79,7 @@ def _refuse_gone(view: View) -> None:
         )
 
 
-def _refuse_other_version(run: Run, trial: Run) -> None:
+def refuse_other_version(run: Run, trial: Run) -> None:
     """Servers of two versions write the same view or constraint in two ways."""
     ours, theirs = (one.link.connect().server_version // 10_000 for one in (run, trial))
     if ours != theirs:

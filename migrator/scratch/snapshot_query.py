@@ -25,7 +25,9 @@ PARTS = (
   FROM pg_extension""",
     """SELECT 'schema', quote_ident(nspname), NULL, quote_ident(nspname),
        jsonb_build_object('owner', {role:nspowner}, 'grants', {grants:nspacl:n:nspowner})
-  FROM pg_namespace WHERE nspname <> 'information_schema' AND nspname !~ '^pg_'""",
+  FROM pg_namespace AS n WHERE nspname <> 'information_schema' AND nspname !~ '^pg_'
+   AND NOT EXISTS (SELECT FROM pg_depend WHERE deptype = 'e' AND objid = n.oid
+                      AND classid = 'pg_namespace'::regclass)""",
     """SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
                       WHEN 'S' THEN 'sequence' WHEN 'f' THEN 'foreign table'
                       WHEN 'c' THEN 'composite type' ELSE 'table' END,

@@ -162,7 +162,8 @@ def test_what_others_own_is_left_out_by_name(database: Database, folder: Path) -
     assert drift(database, folder).code == 0
     database.query("CREATE SCHEMA jobs; CREATE TABLE jobs.job ()")
     database.query("CREATE TABLE events_2026_01 (id int PRIMARY KEY); CREATE TABLE mine ()")
-    database.query("CREATE EXTENSION pg_trgm")
+    database.query("CREATE SCHEMA theirs; CREATE EXTENSION pg_trgm SCHEMA public")
+    database.query("ALTER EXTENSION pg_trgm ADD SCHEMA theirs")
     result = drift(database, folder, "--ignore", "jobs, public.events_*")
     assert (result.code, names(result)) == (11, ["table public.mine: not by the files"])
     [warning] = result.of("plan.warning")
