@@ -44,5 +44,5 @@ def whole_table(link: Link, script: Script, limits: Limits) -> list[str]:
     place, batches = link.place_of(session), cast("Batches", script.batches)
     [(*facts, _)] = session.send(find_walked(place, batches, limits))
     walked = check_walked(script, batches, *facts)
-    [found] = session.send(find_bounds(place, walked, None, MOST_ROWS, limits))
-    return bounds_set(Bounds.of(walked, *found))
+    [(*ends, more)] = session.send(find_bounds(place, walked, None, MOST_ROWS, limits))
+    return bounds_set(Bounds.of(walked, *ends, more=more))

@@ -104,7 +104,7 @@ class Bounds:
 
     @classmethod
     def of(
-        cls, walked: Walked, low: str | None, high: str | None, rows: int, more: bool | None
+        cls, walked: Walked, low: str | None, high: str | None, rows: int, *, more: bool | None
     ) -> Bounds:
         """As BOUNDS answers; where there is no row the statement runs once even so."""
         if low is None or high is None:
@@ -136,6 +136,19 @@ def find_bounds(place: Place, walked: Walked, last: str | None, size: int, limit
         *PRINTED,
         *as_role(limits.run_as),
         BOUNDS.format(**words),
+    )
+
+
+def seen_as_file(place: Place, query: str, limits: Limits) -> str:
+    """`query` with the search_path and the role of the file."""
+    path = ", ".join(map(identifier, limits.search_path)) or "DEFAULT"
+    return first(
+        marker(place, "asserts"),
+        f"SET LOCAL lock_timeout = {limits.lock_timeout}",
+        f"SET LOCAL statement_timeout = {limits.statement_timeout}",
+        f"SET LOCAL search_path TO {path}",
+        *as_role(limits.run_as),
+        query,
     )
 
 

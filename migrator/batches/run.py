@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
-from migrator.apply.database import MovedError
+from migrator.apply.database import CONTENTION, MovedError
 from migrator.apply.direction import Direction
 from migrator.apply.run import Run
 from migrator.apply.send import Flier, check_time
@@ -40,6 +40,7 @@ from migrator.batches.message import (
     find_walked,
     make_cursors,
     read_cursors,
+    seen_as_file,
 )
 from migrator.batches.pace_rules import FIRST_ROWS, Advance, next_size, pause_seconds
 from migrator.batches.throttle import Throttle
@@ -56,6 +57,7 @@ from migrator.postgres.quoting import literal
 from migrator.postgres.refusal import NO_RIGHT
 from migrator.postgres.session import ServerError, Session
 from migrator.report import Done
+from migrator.sql.asserts import When
 from migrator.sql.batched import Batches
 from migrator.sql.script import Script
 
@@ -171,10 +173,14 @@ class _Walk:
 
     def walk(self, seen: Seen) -> Done:
         self._find_table()
+        if self.cursor is None:
+            self._assert(When.BEFORE)
         while True:
             before = self.cursors
             self._check_unchanged()
             bounds = self._bounds()
+            if bounds.is_last:
+                self._assert(When.AFTER)
             if not bounds.is_last and self.cursors is None:
                 self._make_table()
                 continue
@@ -272,8 +278,31 @@ class _Walk:
         def text(place: Place) -> str:
             return find_bounds(place, self.walked, last, self.size, self.limits)
 
-        [found] = self._ask(text)
-        return Bounds.of(self.walked, *found)
+        [(*ends, rows, more)] = self._ask(text)
+        # what must be true after the last batch is asked before the file is recorded
+        more = more or (bool(rows) and any(one.when is When.AFTER for one in self.script.asserts))
+        return Bounds.of(self.walked, ends[0], ends[1], rows, more=more)
+
+    def _assert(self, when: When) -> None:
+        if not self.script.asserts:
+            return
+        from migrator.apply.asserts import check_asserts  # for such files alone
+
+        def send(text: str) -> list[tuple[Any, ...]]:
+            return persist(self.link, partial(self._look, text), REPEATABLE, self.version)
+
+        check_asserts(self.link, self.script, when, send)
+
+    def _look(self, text: str) -> list[tuple[Any, ...]]:
+        session = self.link.connect()
+        try:
+            return session.send(seen_as_file(self.link.place_of(session), text, self.limits))
+        except ServerError as error:
+            busy = self.link.tables_busy(error)
+            session.tidy()
+            if error.refusal.sqlstate in CONTENTION:
+                raise busy from error
+            raise
 
     def _make_table(self) -> None:
         try:

@@ -43,6 +43,7 @@ from migrator.history.distrust import UNTRUSTED
 from migrator.history.fence import Write
 from migrator.history.flight import ESCAPED, MOVED, Message, head
 from migrator.history.journal import statement_marker, traced
+from migrator.history.place import as_role
 from migrator.history.proof import TAMPERED, UNWRITTEN
 from migrator.model import Event
 from migrator.no_transaction.hold import Hold, Rows
@@ -71,6 +72,7 @@ from migrator.postgres.quoting import UTF8
 from migrator.postgres.retry import Trouble, retry
 from migrator.postgres.session import LostError, ServerError
 from migrator.report import Done
+from migrator.sql.asserts import When
 from migrator.sql.effects import Act, Effect, read_effect
 from migrator.sql.script import Script
 
@@ -164,6 +166,8 @@ class _Visit:
         check_unchanged(self.script, self.hold.progress)
         self.role.check()
         self.hold.session.hear = partial(self.link.tell_notice, self.version)
+        if not self.hold.progress.started:
+            self._assert(When.BEFORE)
         for step in steps(self.script):
             if step.number not in self.hold.progress.done:
                 self.link.watch.check()
@@ -173,12 +177,25 @@ class _Visit:
                 self.waited = 0.0
                 self.hold.retried(partial(self._carry_out, step), lambda: self.waited)
         check_settled(self.script, self.hold.progress)
+        self._assert(When.AFTER)
         spent_ms = str(self.hold.progress.spent_ms)
         writes = (*self.direction.record(self.script, self.place, spent_ms), *self.also)
         text = journal.finish(self.place, writes, self.seen)
         with self.hold.committing():
             self.hold.retried(lambda: self.hold.send(text))
         return Done(self.version, self.hold.progress.spent_ms)
+
+    def _assert(self, when: When) -> None:
+        if not self.script.asserts:
+            return
+        from migrator.apply.asserts import check_asserts  # for such files alone
+
+        def send(text: str) -> Rows:
+            """In a message of its own, which is one transaction."""
+            message = ";\n".join((*as_role(self.role.name), text))
+            return self.hold.retried(lambda: self.hold.send(message))
+
+        check_asserts(self.link, self.script, when, send)
 
     def _carry_out(self, step: FileStatement) -> None:
         """One statement, from whatever state it was left in."""

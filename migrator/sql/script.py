@@ -23,8 +23,10 @@ from migrator.model import (
 from migrator.report import shorten
 
 if TYPE_CHECKING:
+    from migrator.sql.asserts import Assertion
     from migrator.sql.batched import Batches
     from migrator.sql.filled import Filled
+    from migrator.sql.in_parts import InParts
     from migrator.sql.marks import Placed
     from migrator.sql.parts import Layout, Part
     from migrator.sql.statements import Directive, Problem
@@ -56,6 +58,7 @@ class Script:
     let_pass: Sequence[dict[str, Any]] = ()  #: what the gate found, and `allows` allow
     filled: Filled | None = None  #: the text with values in it, where it has placeholders
     batches: Batches | None = None  #: under a `-- migrator: batches` line
+    asserts: tuple[Assertion, ...] = ()  #: under `-- migrator: assert` lines
 
     @property
     def pieces(self) -> Iterable[str]:
@@ -93,14 +96,13 @@ def understand(
     alone = alone or (not migration.repeatable and only_alone(layout.special, layout.statements))
     layout = layout if alone else taken_as_ours(layout, pieces)
     timeouts, wrong = _directives(layout, migration)
-    batches = _batches(layout.directives)
     wrong += [*layout.problems, *(alone_refusals(texts(pieces)) if alone else [])]
     wrong += [] if alone else refusals(layout.special)
     wrong += _two_ways(migration, layout.marks, layout.statements)
     if alone and filled is not None:
         wrong += recorded_secrets(texts(pieces), filled.secrets)
-    if batches is not None:
-        wrong += _of_batches(batches, layout, pieces, alone=alone)
+    if in_parts := _in_parts(layout.directives):
+        wrong += in_parts.problems(layout, pieces, alone=alone)
     if wrong:
         return None, _findings(migration, wrong, filled)
     empty = not layout.statements
@@ -115,7 +117,7 @@ def understand(
     warnings += _of_liquibase(migration)
     floor, more = _FLOOR in flags, (allows, warnings)
     made = Script(migration, *parts, *limits, not alone, requires, floor, *more, filled=filled)
-    return made if batches is None else replace(made, batches=batches), ()
+    return replace(made, **in_parts._asdict()) if in_parts else made, ()
 
 
 def has_undo(migration: Migration) -> bool:
@@ -276,27 +278,13 @@ def _allow(directive: Directive, filled: Filled | None) -> Allow | None:
     return Allow(line, *found) if found else None
 
 
-def _batches(directives: Iterable[Directive]) -> Batches | None:
-    """What the line `-- migrator: batches` says, where there is one that can be read."""
-    for directive in directives:
-        name, _, value = directive.text.replace("\t", " ").partition(" ")
-        if name == _BATCHES:
-            from migrator.sql.batched import read_batches  # for such files alone
+def _in_parts(directives: Sequence[Directive]) -> InParts | None:
+    """What the lines of files that commit in parts say; None where there is none."""
+    if not any(directive.text.startswith((_BATCHES, _ASSERT)) for directive in directives):
+        return None
+    from migrator.sql.in_parts import read_in_parts  # for such files alone
 
-            return read_batches(value, directive.line)
-    return None
-
-
-def _of_batches(
-    batches: Batches, layout: Layout, pieces: Iterable[str], *, alone: bool
-) -> Iterator[Problem]:
-    from migrator.sql.batched import OF_ALONE, batch_problems  # for such files alone
-    from migrator.sql.statements import Problem
-
-    if alone:
-        yield Problem(batches.line, *OF_ALONE)
-    else:
-        yield from batch_problems(batches, layout, pieces)
+    return read_in_parts(directives)
 
 
 def _findings(
@@ -339,7 +327,8 @@ _REQUIRES, _PLACEHOLDERS, _PHASE = "requires", "placeholders", "phase"
 _WORDLESS = (*_FLAGS, _PLACEHOLDERS)
 _ALLOW = "allow"
 _BATCHES = "batches"
-_MANY = (_REQUIRES, _ALLOW)  # these may be given several times
+_ASSERT = "assert"
+_MANY = (_REQUIRES, _ALLOW, _ASSERT)  # these may be given several times
 _KNOWN = (*_WORDLESS, *_TIMEOUTS, *_MANY, _PHASE, _BATCHES)
 _OF_VERSIONED = {
     _ALONE: ("a repeatable runs in a transaction", "Make it a versioned migration, NNN_name.sql."),
@@ -385,7 +374,7 @@ def _wrong(name: str, value: str, *, late: bool, again: bool) -> tuple[str, str]
         return None if _read_allow(value) else (problem, ALLOW_REMEDY)
     if again:
         return f"the directive {name} is given twice", "Remove one of them."
-    if name in (_BATCHES, _PHASE):
+    if name in (_BATCHES, _ASSERT, _PHASE):
         return _wrong_value(name, value)
     if name in _WORDLESS:
         return (f"the directive {name} takes no words", f"Write {name} alone.") if value else None
@@ -402,6 +391,6 @@ def _wrong_value(name: str, value: str) -> tuple[str, str] | None:
         problem = f"the directive {name} takes {Phase.PRE.value} or {Phase.POST.value}"
         right = value.strip() in (Phase.PRE.value, Phase.POST.value)
         return None if right else (problem, f"Write {name} {Phase.POST.value}, or remove the line.")
-    from migrator.sql.batched import BATCHES_REMEDY, BATCHES_TAKE, read_batches
+    from migrator.sql.in_parts import wrong_line  # for such files alone
 
-    return None if read_batches(value, 1) else (BATCHES_TAKE, BATCHES_REMEDY)
+    return wrong_line(name, value)

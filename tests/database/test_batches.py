@@ -349,3 +349,75 @@ def test_a_scratch_database_takes_it_in_one_go(
     folder = write_folder(tmp_path, files)
     result = run_job(None, folder, *command, SHADOW_DATABASE_URL=database.url)
     assert result.code == 0, result.stderr
+
+
+NONE_LEFT = "-- migrator: assert after SELECT NOT EXISTS (SELECT FROM t WHERE x = 0);\n"
+
+
+def test_what_must_be_true_before_is_asked_before_the_first_batch(
+    database: Database, tmp_path: Path
+) -> None:
+    text = "-- migrator: assert before SELECT count(*) = 1001 FROM t -- rows\n" + an_update()
+    folder = write_folder(tmp_path, {"001_t.sql": a_table(), "002_fill.sql": text})
+    result = run_job(database.url, folder)
+    assert result.code == 15, result.stderr
+    assert result.error["message"].startswith("002_fill.sql:1: assert before is not true: SELECT")
+    assert database.query(WALKED) == [(0, ROWS)]
+    database.query("INSERT INTO t (id) VALUES (-1)")
+    assert run_job(database.url, folder).code == 0
+
+
+def test_what_must_be_true_after_is_asked_before_it_is_recorded(
+    database: Database, tmp_path: Path
+) -> None:
+    files = {"001_t.sql": a_table() + "INSERT INTO t (id) VALUES (-1);"}
+    files["002_fill.sql"] = NONE_LEFT + an_update(what="x = CASE WHEN id > 0 THEN x + 1 ELSE x END")
+    folder = write_folder(tmp_path, files)
+    result = run_job(database.url, folder)
+    assert (result.code, result.applied) == (15, ["001_t"]), result.stderr
+    assert "assert after is not true" in result.error["message"]
+    database.query("UPDATE t SET x = 1 WHERE id = -1")
+    result = run_job(database.url, folder)
+    assert (result.code, result.applied) == (0, ["002_fill"]), result.stderr
+    assert database.query(WALKED) == [(1, ROWS + 1)]
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("SELECT NULL", "is not true"),
+        ("SELECT true WHERE false", "is not true"),
+        ("SELECT missing FROM t", "42703"),
+        ("WITH a AS (DELETE FROM t RETURNING 1) SELECT true", "was refused"),
+        ("SELECT f()", "25006"),
+        ("SELECT true) AS a; DROP TABLE t; SELECT (true", "25006"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["batches", "no-transaction"])
+def test_a_query_that_gives_no_truth_or_writes_is_refused(
+    database: Database, tmp_path: Path, query: str, problem: str, kind: str
+) -> None:
+    writes = "CREATE FUNCTION f() RETURNS bool LANGUAGE sql AS 'DELETE FROM t RETURNING true';"
+    text = an_update() if kind == "batches" else "-- migrator: no-transaction\nVACUUM t;"
+    files = {"001_t.sql": a_table() + writes}
+    files["002_fill.sql"] = f"-- migrator: assert before {query}\n{text}"
+    result = run_job(database.url, write_folder(tmp_path, files))
+    assert (result.code, result.applied) == (15, ["001_t"]), result.stderr
+    assert problem in result.error["message"]
+    assert database.query(WALKED) == [(0, ROWS)]
+
+
+def test_a_no_transaction_file_is_asked_too(database: Database, tmp_path: Path) -> None:
+    text = (
+        "-- migrator: no-transaction\n"
+        "-- migrator: assert before SELECT to_regclass('i') IS NULL\n"
+        "-- migrator: assert after SELECT EXISTS (SELECT FROM t WHERE x = 1)\n"
+        "CREATE INDEX CONCURRENTLY i ON t (x);\n"
+    )
+    folder = write_folder(tmp_path, {"001_t.sql": a_table(), "002_i.sql": text})
+    result = run_job(database.url, folder)
+    assert (result.code, result.applied) == (15, ["001_t"]), result.stderr
+    assert result.error["message"].startswith("002_i.sql:3: assert after is not true")
+    assert "done and committed: statement 1" in result.report["outcome"]
+    database.query("UPDATE t SET x = 1 WHERE id = 1")
+    assert run_job(database.url, folder).applied == ["002_i"]

@@ -86,6 +86,8 @@ PURE = {
     *("preflight.look_query", "preflight.moment", "preflight.texts"),
     *("postgres.connect_failures", "postgres.quoting", "postgres.url", "scratch.snapshot"),
     *(
+        "sql.asserts",
+        "sql.in_parts",
         "sql.batched",
         "sql.effects",
         "sql.own_transaction",

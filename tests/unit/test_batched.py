@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from migrator.sql.asserts import Assertion, When, asserting, read_assertion
 from migrator.sql.batched import Batches, read_batches
 from migrator.sql.script import understand
 from tests.builders import a_migration
@@ -95,3 +96,41 @@ def test_a_repeatable_has_no_batches() -> None:
     script, [finding] = understand(a_migration("R__t", LINE + UPDATE))
     assert script is None
     assert finding.problem == "a repeatable runs in one transaction"
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("before SELECT true", Assertion(1, When.BEFORE, "SELECT true")),
+        ("after  SELECT 1 = 1 ; ", Assertion(1, When.AFTER, "SELECT 1 = 1")),
+        ("before", None),
+        ("after ;", None),
+        ("SELECT true", None),
+        ("", None),
+    ],
+)
+def test_a_line_asserts_a_query_on_one_side(value: str, found: Assertion | None) -> None:
+    assert read_assertion(value, 1) == found
+
+
+def test_a_file_that_commits_in_parts_may_assert_more_than_once() -> None:
+    lines = "-- migrator: assert before SELECT 1 = 1\n-- migrator: assert after SELECT true\n"
+    for text in (LINE + UPDATE, "-- migrator: no-transaction\nVACUUM t;"):
+        script, findings = understand(a_migration(1, lines + text))
+        assert findings == ()
+        assert script is not None
+        assert [one.when for one in script.asserts] == [When.BEFORE, When.AFTER]
+        assert asserting(script.asserts[0]) == "SELECT (\nSELECT 1 = 1\n)::pg_catalog.bool"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("-- migrator: assert before SELECT true\nSELECT 1;", "the file runs in one transaction"),
+        (f"-- migrator: assert\n{LINE}{UPDATE}", "the directive assert needs before or after"),
+    ],
+)
+def test_an_assertion_elsewhere_is_refused(text: str, problem: str) -> None:
+    script, [finding] = understand(a_migration(1, text))
+    assert script is None
+    assert finding.problem.startswith(problem)
