@@ -22,7 +22,7 @@ from migrator.apply.direction import Direction
 from migrator.apply.run import Run
 from migrator.apply.send import Flier, check_time
 from migrator.apply.supabase_history import Sync
-from migrator.apply.tries import REPEATABLE, persist
+from migrator.apply.tries import REPEATABLE, persist, read_tables
 from migrator.batches.cursor import (
     ROWS,
     Cursor,
@@ -49,10 +49,11 @@ from migrator.history.access import no_access
 from migrator.history.fence import Write
 from migrator.history.flight import looking
 from migrator.history.place import Limits, Place
+from migrator.history.read import read_history
 from migrator.history.rows import MS
 from migrator.history.seen import Seen
 from migrator.model import Event, Migration
-from migrator.plan.batching_rules import changed_midway, renamed_midway
+from migrator.plan.batching_rules import changed_midway, cursor_lost, renamed_midway
 from migrator.postgres.quoting import literal
 from migrator.postgres.refusal import NO_RIGHT
 from migrator.postgres.session import ServerError, Session
@@ -260,6 +261,22 @@ class _Walk:
         self.walked = check_walked(self.script, self.batches, *facts)
         if there:
             self._read()
+        if self.cursor is None and self._is_started():
+            self._check_lost()
+
+    def _is_started(self) -> bool:
+        """Whether the newest look at the journal saw the first batch committed, and no end."""
+        history = self.run.view.history if self.run.view else None
+        started = {**history.batching, **history.undoing} if history else {}
+        return self.version in started
+
+    def _check_lost(self) -> None:
+        """MovedError when it is over by now; DirtyError when the cursor is gone."""
+        query = partial(read_history, lock_timeout_ms=self.config.lock_timeout)
+        now = read_tables(self.link, query)
+        if self.version in {**now.batching, **now.undoing}:
+            raise cursor_lost(self.script.migration)
+        raise MovedError
 
     def _read(self) -> None:
         def text(place: Place) -> str:

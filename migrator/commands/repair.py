@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from migrator.apply.tries import ONCE, persist, read_tables, until_unmoved
+from migrator.apply.tries import ONCE, ask, persist, read_tables, until_unmoved
 from migrator.commands.repair_rules import (
     Claim,
     Known,
@@ -21,16 +21,17 @@ from migrator.commands.table import Output
 from migrator.errors import StoppedError, UnreachableError
 from migrator.history.fence import Owners, Table
 from migrator.history.flight import head, opening, write
-from migrator.history.place import Limits
+from migrator.history.place import Limits, marker
 from migrator.history.undo_texts import read_kept
 from migrator.model import Event, Migration
 from migrator.plan.progress import Answer
 from migrator.plan.repeatables import pending_again
-from migrator.postgres.quoting import TAIL
+from migrator.postgres.quoting import TAIL, first, literal
 from migrator.postgres.session import LostError, ServerError
 
 if TYPE_CHECKING:
     from migrator.apply.run import Run, View
+    from migrator.history.place import Place
     from migrator.history.read import History
 
 
@@ -57,6 +58,8 @@ def _record(
     known = Known(migrations, view.plan, history.dirty, place, history.undoing, history.batching)
     claim = resolve(known, given)
     known = replace(known, again=_again(run, migrations, claim, history))
+    cursors = _cursors(run, place) if in_batches(known, claim.version) else ()
+    known = replace(known, has_cursors=bool(cursors))
     assumed = assume(known, claim)
     fields = {
         "version": claim.version,
@@ -66,12 +69,9 @@ def _record(
     }
     run.link.tell(Event("repair.assuming", "warning", fields | assumed.fields))
     limits, what = Limits(run.config.lock_timeout), f"repair {claim.version}"
-    tables: tuple[Table, ...] = place.tables
-    if in_batches(known, claim.version):
-        from migrator.batches.cursor import cursor_table  # for such files alone
-
-        tables = (*tables, cursor_table(place))
-    begin = opening(place, limits, what, seen, tables=tables, owners=Owners.OF_SCHEMA)
+    begin = opening(
+        place, limits, what, seen, tables=(*place.tables, *cursors), owners=Owners.OF_SCHEMA
+    )
     record = write(place, assumed.records)
     send = partial(_send, run, ";\n".join((*begin, record, "COMMIT", *TAIL)))
     try:
@@ -85,6 +85,17 @@ def _record(
     run.see(replace(history, rows=afterwards(known, claim)), migrations)
     run.outcome = f"recorded: {assumed.words}"
     return {"version": claim.version, "assumed": assumed.words}
+
+
+def _cursors(run: Run, place: Place) -> tuple[Table, ...]:
+    """The table that says how far files in batches have come, if it is there."""
+    from migrator.batches.cursor import cursor_table  # for such files alone
+
+    table = cursor_table(place)
+    query = f"SELECT to_regclass({literal(table.quoted)}) IS NOT NULL"
+    text = first(marker(place, "looks for its cursor"), query)
+    [(there,)] = ask(run.link, lambda session, _place: session.send(text))
+    return (table,) if there else ()
 
 
 def _again(

@@ -59,6 +59,7 @@ class Known:
     place: Place
     undoing: Mapping[str, Progress] = field(default_factory=dict)  #: whose undo has started
     batching: Mapping[str, Progress] = field(default_factory=dict)  #: some batches are committed
+    has_cursors: bool = True  #: the table is there that says how many
     again: Sequence[str] = ()  #: repeatables that run again, if nothing of the version is left
 
 
@@ -160,7 +161,7 @@ def in_batches(known: Known, version: str) -> bool:
 
 def _without_cursor(known: Known, claim: Claim) -> list[Write]:
     """What is committed of its batches counts no more."""
-    if not in_batches(known, claim.version):
+    if not (in_batches(known, claim.version) and known.has_cursors):
         return []
     from migrator.batches.cursor import ended  # for such files alone
 

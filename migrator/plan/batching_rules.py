@@ -22,6 +22,23 @@ def changed_midway(migration: Migration) -> DriftError:
     )
 
 
+def cursor_lost(migration: Migration) -> DirtyError:
+    """Some batches are committed, and how many is not known any more."""
+    version = migration.version
+    answers = f"`repair --applied {version} --reason WHY` once all of it has taken effect; or "
+    answers += f"`repair --not-applied {version} --reason WHY`, which lets all of it run again."
+    if migration.undoes:
+        answers = f"`repair --applied {version} --reason WHY` once all of the migration is there "
+        answers += f"again, `repair --not-applied {version} --reason WHY` once nothing of it is."
+    return DirtyError(
+        f"{migration.file}: some batches are committed, and its row of schema_migrations_cursor is "
+        "gone",
+        remedy=f"Restore it from a backup, or from where the history was before. Or: {answers}",
+        version=version,
+        file=migration.file,
+    )
+
+
 def renamed_midway(migration: Migration, before: str) -> DirtyError:
     """The text is that of a version of which some batches are committed."""
     version = migration.version

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.builders import write_folder
 from tests.conftest import Database
-from tests.job import run_job
+from tests.job import ROOT, run_job
 
 ROWS = 1000
 BETWEEN = (
@@ -140,6 +143,40 @@ def test_a_file_that_was_renamed_midway_does_not_start_again(
     (folder / "003_fill.sql").rename(folder / "002_fill.sql")
     assert run_job(database.url, folder).code == 0
     assert database.query(WALKED) == [(1, ROWS)]
+
+
+@pytest.mark.parametrize(
+    "deed", ["DELETE FROM schema_migrations_cursor", "DROP TABLE schema_migrations_cursor"]
+)
+def test_it_does_not_start_again_when_the_cursor_is_gone(
+    database: Database, tmp_path: Path, deed: str
+) -> None:
+    folder = half_done(database, tmp_path)
+    database.query(f"{OPEN}; {deed}")
+    result = run_job(database.url, folder)
+    assert (result.code, result.applied) == (14, []), result.stderr
+    assert "its row of schema_migrations_cursor is gone" in result.error["message"]
+    assert database.query(WALKED) == [(0, 500), (1, 500)]
+    why = ("--reason", "set back by hand")
+    database.query("UPDATE t SET x = 0")
+    assert run_job(database.url, folder, "repair", "--not-applied", "002_fill", *why).code == 0
+    assert run_job(database.url, folder).code == 0
+    assert database.query(WALKED) == [(1, ROWS)]
+
+
+def test_a_run_without_such_files_pays_nothing(database: Database, tmp_path: Path) -> None:
+    """The door alone is imported, and no table made."""
+    folder = write_folder(tmp_path, {"001_t.sql": "CREATE TABLE t ()"})
+    script = "import sys; from migrator.cli.main import main; main(['up']);"
+    script += "print(*sorted(m for m in sys.modules if m.startswith('migrator.batches.')"
+    script += " or m in ('migrator.sql.batched', 'migrator.sql.asserts')))"
+    settings = {"DATABASE_URL": database.url, "MIGRATIONS_DIR": str(folder)}
+    words = [sys.executable, "-c", script]
+    found = subprocess.run(
+        words, env={**os.environ, **settings}, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.splitlines()[-1:] == ["migrator.batches.door"]
+    assert database.query("SELECT to_regclass('schema_migrations_cursor')") == [(None,)]
 
 
 def test_a_person_may_let_all_of_it_run_again_or_none(database: Database, tmp_path: Path) -> None:

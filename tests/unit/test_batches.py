@@ -15,7 +15,7 @@ from migrator.commands.repair_rules import Claim, Known, assume
 from migrator.commands.rollback_rules import half_done
 from migrator.errors import DirtyError, DriftError, SourceError
 from migrator.history.place import Limits
-from migrator.plan.batching_rules import changed_midway, renamed_midway
+from migrator.plan.batching_rules import changed_midway, cursor_lost, renamed_midway
 from migrator.plan.plan import make_plan
 from migrator.plan.progress import Answer, Line, Progress, Way, fold
 from migrator.plan.undo import Origin, UndoPlan, UndoStep, Wish, check_started
@@ -178,6 +178,11 @@ def test_a_file_that_was_renamed_midway_gets_its_old_name_back() -> None:
     error = renamed_midway(a_migration(2), "001_step")
     assert "its text is that of 001_step" in error.message
     assert "`repair --not-applied 001_step" in error.remedy
+
+
+def test_a_cursor_that_is_gone_is_asked_about() -> None:
+    assert "lets all of it run again" in cursor_lost(a_migration(2)).remedy
+    assert "all of the migration is there again" in cursor_lost(a_migration(2, undoes=True)).remedy
 
 
 def test_nothing_is_undone_below_what_is_half_done() -> None:
