@@ -265,9 +265,8 @@ class _Statement:
         if shuts and read and (new or word not in ROWS_ONLY):
             yield self._fact(oid, Danger.SCAN, cause_of(self.ran.text), sure=sure)
             return
-        if RANK["ROW EXCLUSIVE"] <= rank < RANK[NOBODY_ELSE] and word in (
-            ROW_CHANGES | CODE | {"WITH"}
-        ):
+        held = rank >= RANK[NOBODY_ELSE] and scanned  # that is a danger of its own
+        if rank >= RANK["ROW EXCLUSIVE"] and not held and word in ROW_CHANGES | CODE | {"WITH"}:
             by_index = self._by_index(oid) or new
             if word == "WITH" and not _changes_rows(self.ran.text):
                 return

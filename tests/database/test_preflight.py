@@ -243,6 +243,18 @@ def test_the_live_planner_says_how_many_rows_change_and_nothing_is_written(
     assert database.query("SELECT count(*) FROM a WHERE note = 'y'") == [(0,)]
 
 
+def test_rows_that_change_behind_an_earlier_lock_of_the_file_are_counted_too(
+    database: Database, folder: Path, server: Address
+) -> None:
+    text = "ALTER TABLE a ADD COLUMN c int;\nUPDATE a SET note = 'y' WHERE id > 5;\n"
+    facts(write_folder(folder, {"002_many.sql": text}), server)
+    result = up(database.url, folder)
+    assert [(one["file"], one["line"]) for one in result.report["findings"]] == [
+        ("002_many.sql", 2)
+    ]
+    assert "changes about 4,995 rows of public.a" in result.report["findings"][0]["problem"]
+
+
 def test_what_a_file_allows_is_said_and_passes(
     database: Database, folder: Path, server: Address
 ) -> None:
