@@ -30,6 +30,19 @@ comma := ,
 # what pip in the build of the image must trust, behind a proxy that inspects TLS
 BUILD_CA ?= $(PIP_CERT)
 export DOCKER_BUILDKIT := 1
+# An engine keeps an image of one platform: those of several go into a file, or to a registry by
+# OUTPUT=--push.
+OUTPUT ?= $(if $(findstring $(comma),$(PLATFORMS)),--output type=oci$(comma)dest=.local/image.tar,--load)
+define CAN_BUILD
+builder=$$(docker buildx inspect --bootstrap 2>&1) || { echo "docker buildx is missing: apt-get install docker-buildx" >&2; exit 1; }; \
+for platform in $(subst $(comma), ,$(PLATFORMS)); do \
+  case "$$builder" in *"$$platform"*) ;; *) \
+    echo "this builder cannot build for $$platform: docker run --privileged --rm tonistiigi/binfmt --install all" >&2; exit 1 ;; esac; \
+done; \
+case "$(PLATFORMS):$$builder" in *,*"Driver:"*" docker"[!-]*) \
+  echo "the builder of the engine makes one platform at a time: docker buildx create --use" >&2; exit 1 ;; esac; \
+mkdir -p .local
+endef
 
 .PHONY: help
 help: ## list the targets
@@ -147,8 +160,10 @@ bench-fleet: $(VENV)/.dev ## measure 1,000 databases, beside shell loops around 
 	@$(BIN)/python -m bench.fleet $(ARGS)
 
 .PHONY: image
-image: ## build the image, TARGET=runner for the job alone, EXTRAS=otel for traces; BUILD_CA=bundle.pem behind a TLS proxy
-	docker build --tag $(IMAGE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
+image: ## build the image, TARGET=runner for the job alone, EXTRAS=otel for traces, PLATFORMS=linux/amd64,linux/arm64; BUILD_CA=bundle.pem behind a TLS proxy
+	@$(if $(PLATFORMS),$(CAN_BUILD))
+	docker $(if $(PLATFORMS),buildx )build --tag $(IMAGE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
+	  $(if $(PLATFORMS),--platform $(PLATFORMS) $(OUTPUT)) \
 	  $(if $(EXTRAS),--build-arg EXTRAS=$(EXTRAS)) $(if $(TARGET),--target $(TARGET)) $(if $(BUILD_CA),--secret id=ca$(comma)src=$(BUILD_CA)) .
 
 .PHONY: image-size
