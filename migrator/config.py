@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 from migrator.durations import parse_duration
 from migrator.errors import ConfigError
@@ -55,8 +55,7 @@ class LogLevel(Enum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting: `NAME` in the environment, `MIGRATOR_NAME` which wins, `--name` on the line."""
 
     name: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _UNITS = {"us": 0.001, "ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 _LONGEST_MS = 2**31 - 1  # PostgreSQL keeps its timeouts in 32 bits of milliseconds
@@ -42,8 +42,7 @@ SLOW_SECONDS = 5.0
 LOOK_SECONDS = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class Rhythm:
+class Rhythm(NamedTuple):
     """When a waiting statement is looked after, in seconds of its wait; infinite is never."""
 
     first_look: float  #: for blockers, half of lock_timeout

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Kind(Enum):
@@ -42,8 +42,7 @@ class Danger(Enum):
     ADVICE = "advice"  #: shown, never counted
 
 
-@dataclass(frozen=True, slots=True)
-class Allow:
+class Allow(NamedTuple):
     """One line `-- migrator: allow CLASS RELATION "reason"`."""
 
     line: int  #: 1-based
@@ -212,8 +211,7 @@ class Placeholders:
         return tuple(sorted(found, key=lambda value: (-len(value), value)))
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One thing that is wrong with the folder or with the database's view of it."""
 
     file: str  #: the file's name, or the version where there is no file
@@ -235,8 +233,7 @@ class Finding:
         return f"{place}: {self.problem}. {self.remedy}"
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(NamedTuple):
     """One row of the history."""
 
     version: str

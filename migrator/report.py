@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from migrator.display import as_json, visible
 
@@ -13,16 +12,14 @@ if TYPE_CHECKING:
     from migrator.model import Finding
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """One migration that this run applied."""
 
     version: str
     execution_time_ms: int | None  #: None when it is not known, after a lost answer
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """The result of a run, the same in the log, in the termination log and with --json."""
 
     command: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -77,7 +76,7 @@ def foresee_adoption(run: Run, migrations: tuple[Migration, ...], view: View) ->
         return view
     found = _judged(run, migrations, view)
     rows = found[1].recorded() if found else ()
-    return run.see(replace(view.history, rows=rows), migrations)
+    return run.see(view.history._replace(rows=rows), migrations)
 
 
 def _judged(

@@ -58,7 +58,7 @@ class TablesBusyError(Exception):
         self.error, self.seen = error, seen
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Link:
     """What a run speaks to the database through."""
 

@@ -24,7 +24,7 @@ from migrator.report import Done
 from migrator.sql.script import Script
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Journey:
     """Consecutive migrations, and how far they have come."""
 

@@ -6,12 +6,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from migrator.apply.database import Link, MovedError
 from migrator.apply.direction import Applying, Direction
 from migrator.apply.scripts import ScriptReader
-from migrator.apply.send import Flier, check_time
 from migrator.apply.supabase_history import Sync
 from migrator.apply.tries import (
     HISTORY,
@@ -50,6 +49,7 @@ from migrator.sql.script import Script
 
 if TYPE_CHECKING:
     from migrator.apply.diagnosis import RunState
+    from migrator.apply.send import Flier
     from migrator.plan.scope import Scope
 
 #: What was not there when it was looked for: a schema, a table or its type.
@@ -57,8 +57,7 @@ DOUBTED = "Compare with the role that runs `up`; only that role's rows can be re
 APPEARED = frozenset({"42P06", "42P07", "23505", "42710"})
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """What one look at the database showed, beside the folder."""
 
     history: History
@@ -125,7 +124,7 @@ Alone = Callable[[Link, Script, Collection[tuple[str, str | None]], Sequence[Wri
 Start = Callable[[Sequence[str], Mapping[str, str], int], int]
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Run:
     """One run of one command: what it was given, and what it has done so far."""
 
@@ -214,17 +213,17 @@ class Run:
         self.applied = [done for done in self.applied if done.version in kept]
         self.rolled_back = [done for done in self.rolled_back if done.version not in kept]
         policy = Policy(self.config.on_drift, self.config.on_missing, self.config.on_late)
-        history = replace(history, rows=ranked(history.rows, migrations))
+        history = history._replace(rows=ranked(history.rows, migrations))
         plan = make_plan(migrations, history.rows)
         plan, deferred, first = self._reader.narrow(plan, migrations, self._scope)
         decision = decide(plan, policy, self.passed_over, deferred)
         if first:
-            decision = replace(decision, failures=(*decision.failures, first))
+            decision = decision._replace(failures=(*decision.failures, first))
         if second := second_history(migrations, history.others, *self._where):
-            decision = replace(decision, failures=(second, *decision.failures))
+            decision = decision._replace(failures=(second, *decision.failures))
         recorded = history.format if history.rows else None
         if changed := changed_format(migrations, recorded, self.config.folder_format):
-            decision = replace(decision, failures=(changed, *decision.failures))
+            decision = decision._replace(failures=(changed, *decision.failures))
         self.view = View(history, plan, decision, format_of(migrations), changed)
         self.pending = tuple(migration.version for migration in decision.run)
         self.deferred = tuple(migration.version for migration in deferred)
@@ -391,6 +390,8 @@ class Run:
 
     def _apply(self, scripts: Sequence[Script], steps: range, seen: Seen) -> None:
         """Apply those at the places `steps`, which go in one message, and say so of each."""
+        from migrator.apply.send import check_time  # only a run with work needs it
+
         at = steps.start
         check_time(self.link, scripts[at], scripts[at].migration.version)
         self._say_started(scripts, at)
@@ -446,6 +447,7 @@ class Run:
         if script is None:
             return
         from migrator.apply.hooks import Hooking, explain_hook
+        from migrator.apply.send import check_time
 
         file = script.migration.file
         check_time(self.link, script, file)
@@ -486,6 +488,8 @@ class Run:
 
     def flier(self, landed: Callable[[Done], None]) -> Flier:
         """Who sends the run's flights, in its direction."""
+        from migrator.apply.send import Flier  # only a run with work needs it
+
         rows = self.view.history.rows if self.view else ()
         return Flier(self.link, self.sync, self.direction, rows, self._run_state, landed)
 

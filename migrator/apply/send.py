@@ -64,7 +64,7 @@ def check_time(link: Link, script: Script, called: str) -> None:
     raise error
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Flier:
     """What the flights of one run have in common."""
 

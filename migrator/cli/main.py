@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import select
 import signal
@@ -108,6 +109,8 @@ def program() -> NoReturn:
     without taking it apart, which would cost a no-op run a tenth of its CPU and wait for nobody:
     every line has been flushed.
     """
+    gc.freeze()
+    gc.enable()
     code = main()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, AttributeError):

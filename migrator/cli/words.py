@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from migrator.commands.table import ALIASES, COMMANDS
 from migrator.config import SETTINGS, LogFormat
@@ -40,8 +40,7 @@ OPTIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(NamedTuple):
     """A command line that was understood."""
 
     command: str = ""

@@ -82,7 +82,7 @@ def _record(
             version=claim.version,
             outcome=f"unknown: `status` shows the state of {claim.version}",
         ) from error
-    run.see(replace(history, rows=afterwards(known, claim)), migrations)
+    run.see(history._replace(rows=afterwards(known, claim)), migrations)
     run.outcome = f"recorded: {assumed.words}"
     return {"version": claim.version, "assumed": assumed.words}
 

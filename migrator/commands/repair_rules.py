@@ -133,10 +133,10 @@ def afterwards(known: Known, claim: Claim) -> tuple[Applied, ...]:
     elif claim.answer is Answer.APPLIED and file and row is None:
         rows[file.version] = Applied(file.version, file.number, file.checksum, rank=file.rank)
     elif claim.answer is Answer.ACCEPT and file and row:
-        rows[file.version] = replace(row, checksum=file.checksum, floor=sets_floor(file))
+        rows[file.version] = row._replace(checksum=file.checksum, floor=sets_floor(file))
     elif claim.answer is Answer.RENAME and file and row:
         del rows[claim.version]
-        rows[file.version] = replace(row, version=file.version, number=file.number, rank=file.rank)
+        rows[file.version] = row._replace(version=file.version, number=file.number, rank=file.rank)
     return tuple(sorted(rows.values(), key=lambda row: row.order))
 
 

@@ -8,18 +8,16 @@ in a function of its name; tests/unit/test_cli_words.py holds the two together.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from keyword import iskeyword
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from migrator.config import ADOPTABLE
 
 Output = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """A flag of some commands, beside the settings, which every command takes."""
 
     name: str  #: "from-files": --from-files on the line, from_files to the command
@@ -34,8 +32,7 @@ class Option:
         return f"{word}_" if iskeyword(word) else word
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A word of the command line."""
 
     words: tuple[str, ...] = ()  #: the names of the words that follow the command

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from migrator.model import Finding, Migration
 from migrator.sql.text import Text, read_text
@@ -16,8 +16,7 @@ _ANY_CASE = re.IGNORECASE | re.DOTALL
 _NAME = re.compile(r"(?P<version>(?:(?P<number>[0-9]+)_|R__)[a-z0-9_]+)(?P<down>\.down)?\.sql")
 
 
-@dataclass(frozen=True, slots=True)
-class _Unread:
+class _Unread(NamedTuple):
     """What a numbered file is that is not run."""
 
     ending: str  #: what follows its version, and .up or .down: a pattern

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from migrator.errors import SourceError
 from migrator.folder.names import JOURNAL, fits, gather, is_migration, passed_over
@@ -29,8 +28,7 @@ SIGNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """A folder that can be used."""
 
     migrations: tuple[Migration, ...]  #: by (number, version), then the repeatables

@@ -104,4 +104,4 @@ def _placed(folder: str, migrations: Iterable[Migration]) -> list[Migration]:
 
 
 def _named(folder: str, findings: Iterable[Finding]) -> list[Finding]:
-    return [replace(finding, file=f"{folder}/{finding.file}") for finding in findings]
+    return [finding._replace(file=f"{folder}/{finding.file}") for finding in findings]

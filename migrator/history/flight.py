@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from migrator.history.fence import DECLARE, Access, Owners, Table, Write
@@ -110,8 +109,7 @@ BECAME = """/* migrator asks what became of a flight */
 SELECT pg_catalog.pg_xact_status('{xid}'::pg_catalog.xid8)"""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One simple-protocol message of a flight, and which part of the file it carries."""
 
     sent: bytes  #: its UTF-8; a large one is held once
@@ -291,8 +289,7 @@ def _lock_of(schema: str) -> str:
     return OUR_LOCK.format(high=high, low=low)
 
 
-@dataclass(frozen=True, slots=True)
-class Leg:
+class Leg(NamedTuple):
     """One migration of a flight."""
 
     script: Script
@@ -343,8 +340,7 @@ def _join_legs(
         message = _part(reader, whole, _join(before), end, answers + len(before))
         answers += len(before) + message.statements + len(closing)
         found.append(
-            replace(
-                message,
+            message._replace(
                 body_starts=length + message.body_starts,
                 body_ends=length + message.body_ends,
                 results=answers,
@@ -355,8 +351,8 @@ def _join_legs(
     if len(found) == 1:
         return found[0]
     sent = b"".join(message.sent for message in found)
-    views = tuple(replace(message, sent=sent) for message in found)
-    return replace(views[0], legs=views)
+    views = tuple(message._replace(sent=sent) for message in found)
+    return views[0]._replace(legs=views)
 
 
 def _before(

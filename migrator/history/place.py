@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from migrator.history.fence import Table
 from migrator.postgres.quoting import KEEPALIVES, identifier, keepalives, literal
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where in a database the history lies, and who asks."""
 
     schema: str
@@ -37,8 +36,7 @@ class Place:
         return self.tables[1].quoted
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What is set inside a transaction of ours. Times in milliseconds, 0 = none."""
 
     lock_timeout: int = 2000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import field
+from typing import Any, NamedTuple
 
 from migrator.errors import AccessError, ConfigError
 from migrator.history.access import no_access
@@ -187,8 +187,7 @@ ELSEWHERE = (
 PENDING = " In a new history every file counts as pending"
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(NamedTuple):
     """What one look at the database gave."""
 
     rows: tuple[Applied, ...]  #: rising by number and version

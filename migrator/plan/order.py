@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from migrator.model import Finding, Migration, is_repeatable
 from migrator.sql.script import Requirement
@@ -13,8 +13,7 @@ from migrator.sql.script import Requirement
 Needs = Mapping[str, Sequence[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(NamedTuple):
     """What requires what, to be drawn."""
 
     states: Sequence[tuple[str, str]]  #: versions with their states, in their order

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from migrator.display import CHECKSUM_DIGITS
 from migrator.model import Applied, Finding, Migration, Order, is_base, parts_of
@@ -13,8 +13,7 @@ from migrator.plan.order import Needs, closure
 from migrator.plan.widths import mixed_widths
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What the folder holds beyond the history, and where the two disagree."""
 
     applied: tuple[Applied, ...]  #: all of the history, in order
@@ -111,7 +110,7 @@ def ranked(rows: tuple[Applied, ...], migrations: Sequence[Migration]) -> tuple[
     ranks = {m.version: m.rank for m in migrations if m.rank}
     if not ranks:
         return rows
-    return tuple(replace(row, rank=ranks.get(row.version)) for row in rows)
+    return tuple(row._replace(rank=ranks.get(row.version)) for row in rows)
 
 
 def behind(

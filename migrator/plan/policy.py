@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from migrator.config import OnFinding, OnLate
 from migrator.errors import DriftError, LateError, MigratorError, MissingError, SourceError
@@ -11,8 +11,7 @@ from migrator.model import Applied, Finding, Migration
 from migrator.plan.plan import Plan, short
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """What each kind of finding does to a run."""
 
     on_drift: OnFinding = OnFinding.FAIL
@@ -20,8 +19,7 @@ class Policy:
     on_late: OnLate = OnLate.FAIL
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """A plan, judged."""
 
     run: tuple[Migration, ...]  #: what is to be applied; what it requires may change the order

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 #: What a line of the journal says; the value is in the log's column `event`.
 INTENT, OUTCOME, FAILED, REPAIRED = "intent", "outcome", "failed", "repaired"
@@ -51,8 +51,7 @@ class How(Enum):
     SETTLED = "settled"  #: it was interrupted, and found to have taken effect
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line of the journal."""
 
     version: str
@@ -61,8 +60,7 @@ class Line:
     detail: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(NamedTuple):
     """A statement that was started and of which no outcome is known."""
 
     number: int

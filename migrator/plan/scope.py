@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from migrator.errors import ConfigError, PendingError
 from migrator.folder.version_rules import find_version
@@ -37,7 +37,7 @@ def defer(
     beyond = set() if scope.to is None else _beyond(plan, scope.to, needs, folder)
     other = {m.version for m in plan.pending if not _is_of(scope.phase, m.version in posts)}
     deferred = tuple(m for m in plan.pending if m.version in beyond | other)
-    plan = replace(plan, late=tuple(m for m in plan.late if m not in deferred))
+    plan = plan._replace(late=tuple(m for m in plan.late if m not in deferred))
     first = [m.version for m in deferred if m.version in other - beyond]
     if scope.phase is not Phase.POST or not first:
         return plan, deferred, None

@@ -18,8 +18,7 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import psycopg2
 from psycopg2 import extensions
@@ -48,8 +47,7 @@ CHUNK_ROWS = 32  #: of a SELECT that are held at once; a row may be large
 DEFAULT, VERBOSE = 1, 2  # PGVerbosity
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """What the server says beside its answers; the same in whatever language it speaks."""
 
     severity: str  #: WARNING, NOTICE, INFO, LOG or DEBUG

@@ -17,9 +17,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from migrator.postgres.stop import Watch
@@ -31,8 +30,7 @@ def _nothing(*_: Any) -> None:
     """No more than the next try."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(NamedTuple):
     """One row of the table: an error that may pass by itself, and what to do about it."""
 
     raised: type[Exception]

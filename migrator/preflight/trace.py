@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from migrator.apply.diagnosis import RunState
 from migrator.apply.inquiry import explained
@@ -121,7 +120,7 @@ class _File:
         if script.batches is not None:
             from migrator.batches.look import whole_table  # for such files alone
 
-            lines += whole_table(self.link, script, replace(limits, search_path=config.search_path))
+            lines += whole_table(self.link, script, limits._replace(search_path=config.search_path))
         return ";\n".join(lines)
 
     def _look(self, before: Moment | None = None) -> Moment:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from migrator.durations import parse_duration
 from migrator.model import (
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from migrator.sql.statements import Directive, Problem
 
 
-@dataclass(frozen=True, slots=True)
-class Requirement:
+class Requirement(NamedTuple):
     """One word of a `-- migrator: requires` line."""
 
     version: str

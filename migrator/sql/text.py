@@ -5,8 +5,8 @@ from __future__ import annotations
 import codecs
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 from migrator.model import Finding
 
@@ -21,8 +21,7 @@ ARCHIVES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """A file's text and its checksums."""
 
     pieces: Iterable[str]  #: as it is sent, cut anywhere; the same each time
@@ -100,16 +99,15 @@ def _large(blocks: Iterable[bytes], file: str) -> Text | Finding:
     return Text(_Pieces(blocks, keeps_cr), own.hexdigest(), raw.hexdigest())
 
 
-@dataclass(frozen=True, slots=True)
 class _Pieces:
     """The text of a large file, read again each time."""
 
-    blocks: Iterable[bytes]
-    keeps_cr: bool
+    def __init__(self, blocks: Iterable[bytes], keeps_cr: bool) -> None:
+        self._blocks, self._keeps_cr = blocks, keeps_cr
 
     def __iter__(self) -> Iterator[str]:
-        pieces = _decoded(self.blocks)
-        return pieces if self.keeps_cr else map(_with_lf, pieces)
+        pieces = _decoded(self._blocks)
+        return pieces if self._keeps_cr else map(_with_lf, pieces)
 
 
 def _decoded(blocks: Iterable[bytes]) -> Iterator[str]:
