@@ -66,7 +66,7 @@ def _header(answer: _Answer) -> str:
         f"folder: <code>{esc(answer['folder'])}</code>",
     ]
     verdict = answer["verdict"]
-    tone = BAD if "would end with" in verdict else WAITING
+    tone = BAD if _is_refused(answer) else WAITING
     tone = GOOD if "nothing to do" in verdict else tone
     return (
         f"<header><h1>Migrations of <code>{esc(answer['database'])}</code></h1>"
@@ -141,7 +141,7 @@ def _failure(line: _Answer, answer: _Answer) -> str:
         ("now", badge(state) if state else ""),
     ]
     if not over:
-        ways = ("status", "plan --sql", "up")
+        ways = ("status", "plan --sql") if _is_refused(answer) else ("status", "plan --sql", "up")
         facts.append(("commands", " ".join(map(command, ways))))
     return f'<div class="card {NEUTRAL if over else BAD}">{_list(facts)}</div>'
 
@@ -158,10 +158,7 @@ def _pending(answer: _Answer) -> Iterator[str]:
         )
         yield table("All that is not simply applied", ("version", "state", "kind"), cells)
     if found is None:
-        yield (
-            f"<p>What it will do to which table is not known here: no facts came with the files. "
-            f"{command('check --write')} makes them.</p>"
-        ) * bool(rows)
+        yield _unknown(answer) if rows else ""
         return
     for part, tone in (("findings", BAD), ("allowed", NEUTRAL), ("advice", NEUTRAL)):
         for one in found[part]:
@@ -170,6 +167,21 @@ def _pending(answer: _Answer) -> Iterator[str]:
         yield f'<p class="card {WAITING}">{said(one["problem"])}. {said(one["remedy"])}</p>'
     if not any(found.values()):
         yield f'<p class="card {GOOD}">It harms no table in use.</p>'
+
+
+def _unknown(answer: _Answer) -> str:
+    if _is_refused(answer):
+        return "<p>What it would do to which table is not judged, as it would not be run.</p>"
+    made = command("check --write")
+    return (
+        "<p>What it will do to which table is not known here: no facts came with the files. "
+        f"{made} makes them.</p>"
+    )
+
+
+def _is_refused(answer: _Answer) -> bool:
+    """Whether `up` would run nothing."""
+    return "would end with" in answer["verdict"]
 
 
 def _danger(one: _Answer, part: str, tone: str) -> str:

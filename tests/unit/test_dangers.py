@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from migrator.cli.cells import Screen
 from migrator.cli.dangers import dangers_text
 from migrator.cli.markdown import as_markdown
+from migrator.cli.tables import as_text
 from migrator.model import Danger, Finding
 from migrator.preflight.facts import Fact
-from migrator.preflight.judge import Hazard, Size
+from migrator.preflight.judge import Hazard, Size, Sizes
 from migrator.preflight.live import Writes
 from tests.unit.test_overview import an_answer, rows_under
 
@@ -75,3 +77,38 @@ def test_writes_are_a_rate_once_sessions_had_a_second_to_report_them() -> None:
     later = Writes(14.0, {"a": 180, "b": 3, "new": 1})
     assert before.rates_until(later) == {"a": 20.0, "b": 0.0}
     assert before.rates_until(Writes(10.9, {"a": 180})) == {}
+
+
+def test_statements_are_shown_as_they_would_be_sent() -> None:
+    files = [
+        {"version": "001_a", "file": "001_a.sql", "sql": ["CREATE TABLE a ()", "SELECT\t1;\n"]},
+        {"version": "002_b", "file": "002_b.sql", "sql": ["SELECT '\x1b[2J';"]},
+    ]
+    assert as_text("plan", {"sql": files}, {}, Screen()) == (
+        "-- 001_a.sql\nCREATE TABLE a ();\nSELECT  1;\n\n-- 002_b.sql\nSELECT '\\x1b[2J';\n"
+    )
+    assert as_text("plan", {"sql": []}, {}, Screen()) == "nothing to do\n"
+
+
+def test_plan_says_below_a_row_what_is_not_usual() -> None:
+    row = {"version": "001_a", "transaction": False, "repeatable": True, "requires": ["000_x"]}
+    usual = {"version": "002_b", "transaction": True, "repeatable": False, "requires": []}
+    answer = {
+        "would_apply": [{**row, "locks": [["public.a", "SHARE"]]}, {**usual, "locks": None}],
+        "preflight": ALL,
+    }
+    text = as_text("plan", answer, {}, Screen())
+    assert text.startswith(
+        "version\n001_a\n    outside of a transaction, repeatable, requires 000_x, locks public.a "
+        "(SHARE)\n002_b\n\nwhat they do to tables in use:\n"
+    )
+
+
+def test_where_a_page_was_written_is_said() -> None:
+    assert as_text("report", {"html": "/tmp/page.html"}, {}, Screen()) == "/tmp/page.html\n"
+
+
+def test_a_size_is_given_its_writes_where_it_is_known() -> None:
+    sizes = Sizes({"public.a": SIZE}).with_writes({"public.a": 3.0, "public.b": 4.0})
+    assert sizes.of("public.a") == replace(SIZE, writes=3.0)
+    assert sizes.of("public.b") is None

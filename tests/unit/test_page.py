@@ -126,6 +126,11 @@ def test_what_failed_last_and_what_to_do() -> None:
     assert "migrator upCopy" not in over.text
     assert "no such table" in over.text
     assert "no such table" in page_of(log=[FAILED]).text
+    refused = "`up` would end with 13 (LateError): x."
+    text = page_of(log=[FAILED], migrations=rows, verdict=refused).text
+    assert "plan --sql" in text
+    assert "migrator upCopy" not in text
+    assert "is not judged, as it would not be run" in text
     unseen = page_of(log_unseen="the role x may not read it")
     assert unseen.text.count("the role x may not read it") == 2
     finding = {"file": "003_c.sql", "line": None, "problem": "is late", "remedy": "`repair --x y`."}
