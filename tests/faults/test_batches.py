@@ -18,12 +18,11 @@ from tests.conftest import (
     MakeProxy,
     MakeServer,
     create_database,
-    in_charge,
 )
 from tests.database.test_batches import CURSOR, HALF, OPEN, WALKED, a_table, an_update, half_done
 from tests.gate import ADVISORY
 from tests.job import Job, Listener, run_job, run_listening, until
-from tests.postgres import binary, run_as_plain_user
+from tests.postgres import run_as_plain_user
 from tests.proxy import Cut
 from tests.ways import WAYS, way_to
 
@@ -161,21 +160,25 @@ def test_another_runner_may_go_on_in_the_middle(database: Database, tmp_path: Pa
 
 @pytest.fixture
 def replicated(own_server: MakeServer) -> tuple[Database, Database]:
-    """A database, and the same on a standby."""
+    """A database, and the same on a standby, which is a copy of its stopped server."""
     primary, copy = own_server(), own_server()
     primary.start()
+    database = create_database(primary)
+    primary.stop()
     with (primary.data / "pg_hba.conf").open("a") as file:
         file.write("host replication all 127.0.0.1/32 trust\n")
-    in_charge(primary).query("SELECT pg_reload_conf()")
-    database = create_database(primary)
-    words = [str(binary("pg_basebackup")), "-h", primary.host, "-p", str(primary.port), "-R"]
-    words += ["-U", primary.superuser, "-c", "fast", "-S", "copy", "-C"]
     copy.start()
     copy.stop()
-    run_as_plain_user(
-        ["sh", "-c", 'rm -r "$0" && "$@"', str(copy.data), *words, "-D", str(copy.data)],
+    made = run_as_plain_user(
+        ["sh", "-c", 'rm -r "$1" && cp -r "$0" "$1"', str(primary.data), str(copy.data)],
         directory=copy.directory,
     )
+    assert made.returncode == 0, made.stderr
+    primary.start()
+    run_as_plain_user(["touch", str(copy.data / "standby.signal")], directory=copy.directory)
+    with (copy.data / "postgresql.conf").open("a") as file:
+        where = f"host={primary.host} port={primary.port} user={primary.superuser}"
+        file.write(f"primary_conninfo = '{where}'\n")
     copy.start()
     return database, replace(database, server=copy)
 
