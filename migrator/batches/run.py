@@ -188,10 +188,9 @@ class _Walk:
             try:
                 done = self._fly(bounds, seen)
             except MovedError:
-                self._read()
-                if self.cursors == before or (
-                    before and self.version in before and not self.cursor
-                ):
+                was_started = self.cursor is not None
+                self._look_again()
+                if self.cursors == before or (was_started and self.cursor is None):
                     raise
                 continue
             if done is not None:
@@ -252,17 +251,22 @@ class _Walk:
 
     def _find_table(self) -> None:
         """The table, its key, and the cursor's rows if there are any."""
+        facts = self._look_again()
+        self.walked = check_walked(self.script, self.batches, *facts)
+        if self.cursor is None and self._is_started():
+            self._check_lost()
+
+    def _look_again(self) -> list[Any]:
+        """Read the cursor's rows, if there is such a table; what the walked one is."""
 
         def text(place: Place) -> str:
             return find_walked(place, self.batches, self.limits)
 
-        [row] = self._ask(text)
-        *facts, there = row
-        self.walked = check_walked(self.script, self.batches, *facts)
+        [(*facts, there)] = self._ask(text)
+        self.cursors = None
         if there:
             self._read()
-        if self.cursor is None and self._is_started():
-            self._check_lost()
+        return facts
 
     def _is_started(self) -> bool:
         """Whether the newest look at the journal saw the first batch committed, and no end."""

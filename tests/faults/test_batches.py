@@ -149,6 +149,17 @@ def test_what_stays_busy_ends_with_22_and_says_how_far_it_has_come(
     assert "002_fill is not finished: 700 rows" in result.report["outcome"]
 
 
+def test_another_runner_may_do_all_of_it(database: Database, tmp_path: Path) -> None:
+    """A file of one batch, so that there is no table of cursors."""
+    files = {"001_t.sql": a_table(), "002_fill.sql": an_update(size=" size 5000")}
+    folder = write_folder(tmp_path, files)
+    assert run_job(database.url, folder, "up", "--to", "001_t").code == 0
+    listener = Listener("migration.started", lambda: run_job(database.url, folder))
+    result = run_listening(listener, database.url, folder)
+    assert (result.code, result.applied) == (0, []), result.stderr
+    assert database.query(WALKED) == [(1, 1000)]
+
+
 def test_another_runner_may_go_on_in_the_middle(database: Database, tmp_path: Path) -> None:
     """Seen from one whose look is old: it plans upon what the other has left."""
     folder = write_folder(tmp_path, {**HALF, "001_t.sql": a_table(rows=ROWS)})
