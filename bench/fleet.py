@@ -51,6 +51,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench.fleet", description=__doc__)
     parser.add_argument("--databases", type=int, default=1000)
     parser.add_argument("--jobs", default="1,4,8")
+    parser.add_argument("--only", default="fleet,dbmate,loop", help="which of these")
     options = parser.parse_args()
     jobs = [int(number) for number in options.jobs.split(",")]
     try:
@@ -58,7 +59,8 @@ def main() -> int:
             server = Server.create(Path(place, "server"), durable=False)
             server.start()
             try:
-                _report(Ground(server, Path(place)), Path(place), options.databases, jobs)
+                only = options.only.split(",")
+                _report(Ground(server, Path(place)), Path(place), options.databases, jobs, only)
             finally:
                 server.remove()
     except (FailedError, NoServerError) as error:
@@ -67,7 +69,9 @@ def main() -> int:
     return 0
 
 
-def _report(ground: Ground, place: Path, count: int, jobs: Sequence[int]) -> None:
+def _report(
+    ground: Ground, place: Path, count: int, jobs: Sequence[int], only: Sequence[str]
+) -> None:
     urls = place / "urls"
     urls.write_text("".join(f"{ground.new_database(str(n))}\n" for n in range(count)))
     contenders = [_fleet(urls, place)]
@@ -76,6 +80,7 @@ def _report(ground: Ground, place: Path, count: int, jobs: Sequence[int]) -> Non
     else:
         contenders.append(dbmate)
     contenders.append(_loop(urls, place))
+    contenders = [one for one in contenders if one.folder.name in only]
     for one in contenders:
         one.folder.mkdir()
         for _ in range(APPLIED):
