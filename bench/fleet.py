@@ -8,17 +8,15 @@ own; with one pending file each round adds one to its folder.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import shlex
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import dbmate
 from bench.ground import ENTRYPOINT, PATH, Ground
 from bench.measure import FailedError, Spent, spend
 from bench.report import section, title
@@ -27,8 +25,6 @@ from tests.postgres import NoServerError, Server
 APPLIED = 3  #: files of each folder before the first round
 TEXT = "CREATE TABLE {name}_{number} (id bigint PRIMARY KEY, at timestamptz NOT NULL);\n"
 BOTH = "-- migrate:up\n{}\n-- migrate:down\n"
-DBMATE = Path(".local/dbmate/node_modules/@dbmate/linux-x64/bin/dbmate")
-WISHED = Path("tests/peers/package.json")
 
 
 @dataclass
@@ -75,10 +71,10 @@ def _report(
     urls = place / "urls"
     urls.write_text("".join(f"{ground.new_database(str(n))}\n" for n in range(count)))
     contenders = [_fleet(urls, place)]
-    if (dbmate := _dbmate(urls, place)) is None:
+    if (peer := _dbmate(urls, place)) is None:
         print("dbmate is not available: npm cannot install it here.\n")
     else:
-        contenders.append(dbmate)
+        contenders.append(peer)
     contenders.append(_loop(urls, place))
     contenders = [one for one in contenders if one.folder.name in only]
     for one in contenders:
@@ -130,12 +126,14 @@ def _loop(urls: Path, place: Path) -> Contender:
 
 
 def _dbmate(urls: Path, place: Path) -> Contender | None:
-    if not DBMATE.exists() and not _installed():
+    if not dbmate.is_there():
         return None
 
     def run(folder: Path, number: int) -> Spent:
         words = ("--migrations-table", "dbmate", "-d", str(folder), "--no-dump-schema", "migrate")
-        return _each(urls, number, (str(DBMATE.resolve()), *words), {**PATH, "HOME": str(place)})
+        return _each(
+            urls, number, (str(dbmate.PROGRAM.resolve()), *words), {**PATH, "HOME": str(place)}
+        )
 
     return Contender("a loop around dbmate", place / "dbmate", run, BOTH)
 
@@ -149,21 +147,6 @@ def _each(urls: Path, number: int, words: Sequence[str], settings: Mapping[str, 
     loop = ("xargs", "-a", str(urls), "-n", "1", "-P", str(number), "sh", "-c")
     one = f"DATABASE_URL=$0 exec {shlex.join(words)}"
     return spend(["/usr/bin/env", *loop, one], settings)
-
-
-def _installed() -> bool:
-    """Whether npm has put the release of dbmate that tests/peers names into .local/dbmate."""
-    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
-        return False
-    release = json.loads(WISHED.read_text())["dependencies"]["@dbmate/linux-x64"]
-    words = ["npm", "install", "--silent", "--ignore-scripts", "--prefix", ".local/dbmate"]
-    try:
-        subprocess.run(
-            [*words, f"@dbmate/linux-x64@{release}"], check=True, capture_output=True, text=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return False
-    return DBMATE.exists()
 
 
 if __name__ == "__main__":

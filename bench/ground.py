@@ -69,12 +69,12 @@ class Ground:
 
     def folder(self, scripts: Sequence[Script]) -> Path:
         """A folder of migrations, as the job takes them."""
-        return self._write({v: "".join(f"{text};\n" for text in texts) for v, texts in scripts})
+        return self.written({v: "".join(f"{text};\n" for text in texts) for v, texts in scripts})
 
     def seed(self, before: str, chunk: str, megabytes: int, after: str) -> Path:
         """A folder with one migration: a table, and `chunk` so often that it has this size."""
         table = "CREATE TABLE words (id bigint, word text, at date);\n"
-        folder = self._write({"0001_seed": table + before})
+        folder = self.written({"0001_seed": table + before})
         with (folder / "0001_seed.sql").open("a") as file:
             file.writelines(itertools.repeat(chunk, megabytes * 1_000_000 // len(chunk)))
             file.write(after)
@@ -83,9 +83,10 @@ class Ground:
     def copies(self, scripts: Sequence[Script], separator: str) -> list[Path]:
         """The same migrations for psql, each in a transaction of its own by BEGIN and COMMIT."""
         texts = {v: separator.join(("BEGIN", *texts, "COMMIT;\n")) for v, texts in scripts}
-        return sorted(self._write(texts).iterdir())
+        return sorted(self.written(texts).iterdir())
 
-    def _write(self, texts: dict[str, str]) -> Path:
+    def written(self, texts: dict[str, str]) -> Path:
+        """A folder of these texts, by their versions."""
         folder = self._directory / f"folder_{next(self._numbers)}"
         folder.mkdir()
         for version, text in texts.items():

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.distance import backfill, side_by_side
 from bench.ground import Ground
 from bench.measure import FailedError
 from bench.questions import bulk, growth, image, instructions, memory, no_op, scanner, tracking
@@ -22,11 +23,14 @@ from tests.postgres import NoServerError, Server
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--only", metavar="NAME", help="one question: side_by_side, backfill, …")
     parser.add_argument("--instructions", action="store_true", help="count them with valgrind too")
     options = parser.parse_args()
-    questions = [tracking, no_op, growth, memory, bulk, scanner, image]
+    questions = [side_by_side, backfill, tracking, no_op, growth, memory, bulk, scanner, image]
     if options.instructions:
-        questions.insert(2, instructions)
+        questions.insert(4, instructions)
+    if options.only:
+        questions = [question for question in questions if question.__name__ == options.only]
     try:
         with tempfile.TemporaryDirectory() as place:
             _ask(questions, Path(place))
