@@ -148,7 +148,7 @@ peers: $(VENV)/.dev ## the same folders by the tools of others, which npm brings
 	$(PYTEST) tests/peers $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/.dev ## measure the job beside psql on a throw-away server; asserts nothing
+bench: $(VENV)/.dev ## measure the job beside psql and dbmate on a throw-away server; asserts nothing
 	@IMAGE=$(IMAGE) $(BIN)/python -m bench.run $(ARGS)
 
 .PHONY: bench-check
