@@ -120,6 +120,7 @@ def find_walked(place: Place, batches: Batches, limits: Limits) -> str:
         f"SET LOCAL search_path TO {path}",
         *as_role(limits.run_as),
         FIND_TABLE.format(table=literal(batches.quoted)),
+        *(("SET LOCAL role TO DEFAULT",) if limits.run_as else ()),  # ours is not shown to it
         HERE,
         FACTS.format(cursor=literal(cursor_table(place).quoted), key=literal(batches.key)),
     )

@@ -344,6 +344,10 @@ class _Walk:
             except ServerError as error:
                 self.link.settle(error)
                 sqlstate = error.refusal.sqlstate
+                if (role := self.link.config.run_as) is not None:
+                    from migrator.apply.inquiry import check_role  # for those who use it
+
+                    check_role(session, place, role)
                 if sqlstate == NO_RIGHT and what == "create":
                     raise no_access(what, place, error, session) from error
                 if sqlstate == NO_RIGHT:

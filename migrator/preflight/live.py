@@ -52,7 +52,7 @@ SIZES = """SELECT jsonb_build_object(
   'granted', (SELECT coalesce(jsonb_agg(DISTINCT r.rolname), '[]')
       FROM pg_default_acl AS d CROSS JOIN LATERAL aclexplode(d.defaclacl) AS g
       JOIN pg_roles AS r ON r.oid = g.grantee
-     WHERE d.defaclrole = current_user::regrole AND d.defaclobjtype = 'r'
+     WHERE d.defaclrole = {maker} AND d.defaclobjtype = 'r'
        AND d.defaclnamespace IN (0, to_regnamespace('public'))
        AND r.rolname IN ('anon', 'authenticated', 'service_role')),
   'relations', (SELECT coalesce(jsonb_object_agg(w.name, jsonb_build_array(
@@ -123,7 +123,7 @@ def look_at(link: Link, traced: Sequence[Traced], scripts: Sequence[Script]) -> 
     names = sorted({name for fact in facts for name in (fact.relation, *fact.reads)})
     # what a pending file renames is asked for by both names
     names += [old for one in traced for old, _ in one.renames]
-    found = ask(link, partial(_measure, names=names))
+    found = ask(link, partial(_measure, names=names, run_as=link.config.run_as))
     by_name = {name: _size(*values[:4]) for name, values in found["relations"].items()}
     written = {name: values[4] for name, values in found["relations"].items()}
     by_name |= {name: Size(0) for name in found["types"]}
@@ -141,13 +141,18 @@ def look_at(link: Link, traced: Sequence[Traced], scripts: Sequence[Script]) -> 
     return Measures(sizes, found["supabase"], tuple(found["granted"]), version, writes)
 
 
-def _measure(session: Session, place: Place, names: Iterable[str]) -> dict[str, Any]:
+def _measure(
+    session: Session, place: Place, names: Iterable[str], run_as: str | None
+) -> dict[str, Any]:
+    maker = "current_user::regrole"
+    if run_as is not None:
+        maker = f"to_regrole({literal(identifier(run_as))})"
     wanted = literal(json.dumps(list(names))) + "::jsonb"
     mark = marker(place, "measures tables")
     limit = f"SET LOCAL lock_timeout = {LOCK_MS}"
     for way in (MEASURED, ESTIMATED):
         try:
-            query = SIZES.format(bytes=way, names=wanted, written=ROWS_WRITTEN)
+            query = SIZES.format(bytes=way, names=wanted, written=ROWS_WRITTEN, maker=maker)
             found: dict[str, Any] = session.send(first(mark, limit, query))[0][0]
             return found
         except ServerError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import closing
@@ -193,3 +194,70 @@ def test_a_rehearsal_needs_no_such_role(database: Database, tmp_path: Path) -> N
     settings = {"SHADOW_DATABASE_URL": database.url, "RUN_AS": "of nobody"}
     for command in ("rehearse", "check"):
         assert run_job(None, folder, command, **settings).code == 0
+
+
+BATCHES = (
+    "-- migrator: batches app.seen by place size 10\n"
+    "UPDATE app.seen SET who = current_user WHERE place BETWEEN\n"
+    "  current_setting('migrator.from') AND current_setting('migrator.upto');\n"
+)
+
+
+def test_batches_run_as_the_role(database: Database, deployer: Database, tmp_path: Path) -> None:
+    rows = "INSERT INTO app.seen SELECT 'p' || n FROM generate_series(1, 25) AS n;\n"
+    key = "ALTER TABLE app.seen ADD PRIMARY KEY (place);\n"
+    files = {"001_a.sql": f"{FIRST}{key}{rows}", "002_b.sql": BATCHES}
+    folder = write_folder(tmp_path, files)
+    result = up(deployer.url, folder)
+    assert result.code == 0, result.stderr
+    assert database.query("SELECT DISTINCT who FROM app.seen") == [("app Owner",)]
+    refused = up(deployer.url, write_folder(tmp_path, {"003_c.sql": BATCHES}), RUN_AS="nobody")
+    assert refused.code == 16
+    assert "the files cannot run as nobody" in refused.error["message"]
+
+
+@pytest.mark.parametrize("together", ["1", "16"])
+def test_files_that_share_a_message_run_as_the_role(
+    database: Database, deployer: Database, tmp_path: Path, together: str
+) -> None:
+    files = {"001_a.sql": FIRST} | {
+        f"00{n}_x.sql": f"{WHO.format(n)}RESET ROLE;\n" for n in range(2, 7)
+    }
+    folder = write_folder(tmp_path, files)
+    refused = up(deployer.url, folder, RUN_AS="nobody", FILES_PER_FLIGHT=together)
+    assert refused.code == 16
+    assert "the files cannot run as nobody" in refused.error["message"]
+    assert database.query("SELECT count(*) FROM ops.schema_migrations") == [(0,)]
+    assert up(deployer.url, folder, FILES_PER_FLIGHT=together).code == 0
+    assert database.query(SEEN) == [(str(n), "app Owner") for n in range(2, 7)]
+
+
+def test_the_default_grants_that_count_are_those_of_the_role(
+    database: Database, deployer: Database, tmp_path: Path
+) -> None:
+    made = [role for role in ("anon", "authenticated") if not is_there(database, role)]
+    for role in made:
+        database.query(f"CREATE ROLE {role}")
+    try:
+        database.query(
+            'ALTER DEFAULT PRIVILEGES FOR ROLE "app Owner" IN SCHEMA public '
+            "GRANT SELECT ON TABLES TO anon"
+        )
+        folder = write_folder(tmp_path, {"001_a.sql": "CREATE TABLE public.open_one (id int);\n"})
+        shadow = database.server.url("postgres", database.user, database.password)
+        words = ("check", "--json")
+        found = [
+            json.loads(
+                up(deployer.url, folder, *words, SHADOW_DATABASE_URL=shadow, RUN_AS=role).stdout
+            )["advice"]
+            for role in ("app Owner", "")
+        ]
+        assert found[0] != found[1]
+    finally:
+        for role in made:
+            database.query(f"DROP OWNED BY {role} CASCADE")
+            database.query(f"DROP ROLE {role}")
+
+
+def is_there(database: Database, role: str) -> bool:
+    return bool(database.query("SELECT FROM pg_roles WHERE rolname = %s", role))
