@@ -15,6 +15,7 @@ from migrator.postgres.connect_failures import (
     Failure,
     FailureKind,
     judge,
+    pooler_limit,
     sqlstate,
     wants_room,
 )
@@ -256,3 +257,16 @@ def test_only_a_refusal_ends_the_round_of_addresses(answer: FailureKind) -> None
 def test_a_session_that_the_poolers_queue_ended_wants_room() -> None:
     assert wants_room("FATAL:  query_wait_timeout")
     assert not wants_room("Connection refused")
+
+
+@pytest.mark.parametrize(
+    ("message", "setting"),
+    [
+        pytest.param("FATAL:  query timeout\n", "query_timeout", id="of a message"),
+        pytest.param("FATAL:  transaction timeout", "transaction_timeout", id="of a transaction"),
+        pytest.param("FATAL:  query_wait_timeout", None, id="of the queue"),
+        pytest.param("server closed the connection unexpectedly", None, id="of nobody"),
+    ],
+)
+def test_a_session_that_a_poolers_limit_ended_names_it(message: str, setting: str | None) -> None:
+    assert pooler_limit(message) == setting
