@@ -18,8 +18,9 @@ from migrator.adopt.rules import (
 )
 from migrator.adopt.tools import Tracker, tracker
 from migrator.apply.database import MovedError
-from migrator.apply.run import Run, View
+from migrator.apply.run import Run
 from migrator.apply.tries import HISTORY, REPEATABLE, persist, read_tables, until_unmoved
+from migrator.apply.view import View
 from migrator.config import ADOPTABLE
 from migrator.errors import (
     ConfigError,

@@ -6,40 +6,35 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from migrator.apply.database import Link, MovedError
 from migrator.apply.direction import Applying, Direction
 from migrator.apply.scripts import ScriptReader
 from migrator.apply.supabase_history import Sync
 from migrator.apply.tries import (
-    HISTORY,
     REPEATABLE,
     ask,
     own_session,
-    persist,
     read_tables,
     until_unmoved,
 )
+from migrator.apply.view import View, plan_made, refuse_started
 from migrator.config import Config, Preflight
 from migrator.errors import (
-    ConfigError,
-    DirtyError,
     MigratorError,
-    SourceError,
 )
 from migrator.history.distrust import Distrust
 from migrator.history.fence import Owners, Write
-from migrator.history.place import Limits, Place
+from migrator.history.place import Place
 from migrator.history.read import History, find_run, read_history, read_log
 from migrator.history.seen import Seen
 from migrator.masking import FINDINGS
-from migrator.model import AFTER, BEFORE, Applied, Event, Finding, Migration, Phase
-from migrator.plan.batching_rules import changed_midway
+from migrator.model import AFTER, BEFORE, Event, Finding, Migration, Phase
 from migrator.plan.format_rules import changed_format, format_of
 from migrator.plan.order import Needs
-from migrator.plan.plan import Plan, make_plan, ranked
-from migrator.plan.policy import Decision, Policy, decide
+from migrator.plan.plan import make_plan, ranked
+from migrator.plan.policy import Policy, decide
 from migrator.plan.progress import Progress
 from migrator.plan.second_history import is_looked_for, second_history
 from migrator.plan.together import count_together, files_per_flight
@@ -52,63 +47,7 @@ if TYPE_CHECKING:
     from migrator.apply.send import Flier
     from migrator.plan.scope import Scope
 
-#: What was not there when it was looked for: a schema, a table or its type.
 DOUBTED = "Compare with the role that runs `up`; only that role's rows can be relied on."
-APPEARED = frozenset({"42P06", "42P07", "23505", "42710"})
-
-
-class View(NamedTuple):
-    """What one look at the database showed, beside the folder."""
-
-    history: History
-    plan: Plan
-    decision: Decision
-    format: str | None  #: whose rules the folder follows; None of an empty one
-    changed: SourceError | None  #: they are others than those of what is applied
-
-    @property
-    def rows(self) -> tuple[Applied, ...]:
-        """The history's."""
-        return self.history.rows
-
-    @property
-    def second(self) -> ConfigError | None:
-        """What a first run is refused with when another history holds its files."""
-        return next((e for e in self.decision.failures if isinstance(e, ConfigError)), None)
-
-    @property
-    def dirty(self) -> tuple[str, ...]:
-        """Versions that began outside a transaction and never finished, in order."""
-        return tuple(m.version for m in self.plan.pending if m.version in self.history.dirty)
-
-    @property
-    def undoing(self) -> tuple[str, ...]:
-        """Versions whose undo began outside a transaction and never finished, in order."""
-        return tuple(
-            row.version for row in self.history.rows if row.version in self.history.undoing
-        )
-
-    @property
-    def batching(self) -> tuple[str, ...]:
-        """Pending versions of which some batches are committed, in order."""
-        return tuple(m.version for m in self.plan.pending if m.version in self.history.batching)
-
-    def undo_error(self) -> DirtyError:
-        """What keeps `up` from running anything while there are such."""
-        return DirtyError(
-            f"undone in part, and not finished: {', '.join(self.undoing)}",
-            remedy="Run `rollback --steps 1`, or --to the version that is to stay: it settles by "
-            "the catalog what was interrupted, and goes on. To give the undo up, once all of the "
-            "migration is there again: `repair --applied VERSION --reason WHY`.",
-        )
-
-    def raise_dirty(self) -> None:
-        """DirtyError for all of them, but those that are left for a later run."""
-        if self.undoing:
-            raise self.undo_error()
-        deferred = [migration.version for migration in self.decision.deferred]
-        if dirty := [version for version in self.dirty if version not in deferred]:
-            raise DirtyError(f"started and not finished: {', '.join(dirty)}")
 
 
 #: (run, a file in batches, the history as it was seen) -> what was done
@@ -285,7 +224,7 @@ class Run:
             if before and not view.history.started:
                 view.history.distrust.refuse_owners()
                 before(self, migrations, view)
-            self.link.tell(_plan_made(view))
+            self.link.tell(plan_made(view))
             self.warn(view.decision.warnings)
             view.history.distrust.refuse_owners()
             view.decision.raise_failures()
@@ -506,18 +445,10 @@ class Run:
         owners: Owners = Owners.TRUSTED,
         coming: Sequence[Migration] = (),
     ) -> None:
-        """Have the history's tables as they should be; nothing is sent when they are.
+        """Have the history's tables as they should be; see `apply.prepare`."""
+        from migrator.apply.prepare import prepare  # a no-op run does without it
 
-        Raises AccessError when the server is read-only, when a role for which `owners` does not do
-        may have written what they hold, or when a table that is taken over does not take the rows
-        of what is `coming`; MovedError when they were made meanwhile.
-        """
-        history.distrust.refuse_owners(owners)
-        if history.read_only:
-            raise self.link.read_only()
-        if history.readers_lacking or not history.complete:
-            send = partial(self._prepare, history, owners, coming)
-            persist(self.link, send, REPEATABLE, HISTORY, self.config.lock_timeout)
+        prepare(self.link, history, owners, coming)
 
     def foresee(self, history: History, scripts: tuple[Script, ...]) -> None:
         """Raise what would keep `up` from applying the scripts before it starts; nothing stays.
@@ -526,74 +457,7 @@ class Run:
         """
         if not scripts:
             return
+        from migrator.apply.prepare import foresee
+
         self.find_sessions(scripts)
-        if history.read_only:
-            raise self.link.read_only()
-        if (role := self.config.run_as) is not None:
-            from migrator.apply.inquiry import check_role  # for those who use it
-
-            ask(self.link, partial(check_role, role=role))
-        if history.complete:
-            return
-        from migrator.history.create import prepare_history  # seldom needed
-
-        coming = [script.migration for script in scripts]
-        limits = Limits(self.config.lock_timeout)
-
-        def attempt(session: Session, place: Place) -> None:
-            try:
-                prepare_history(session, place, limits, history, coming=coming, keep=False)
-            except ServerError as error:
-                session.tidy()
-                self.link.refuse_distrusted(error, "nothing was changed")
-
-        ask(self.link, attempt)
-
-    def _prepare(self, history: History, owners: Owners, coming: Sequence[Migration]) -> None:
-        from migrator.history.create import prepare_history  # seldom needed
-
-        limits, session = Limits(self.config.lock_timeout), self.link.connect()
-        try:
-            place = self.link.place_of(session)
-            prepare_history(session, place, limits, history, owners, coming)
-        except ServerError as error:
-            self.link.settle(error)
-            if error.refusal.sqlstate in APPEARED:
-                raise MovedError from error
-            raise
-        self.link.tell(Event("history.prepared", "info", {"schema": self.config.migrations_schema}))
-
-
-def _plan_made(view: View) -> Event:
-    plan = view.plan
-    fields: dict[str, Any] = {
-        "format": view.format,
-        "pending": [migration.version for migration in view.decision.run],
-        "deferred": [migration.version for migration in view.decision.deferred],
-        "applied_count": len(plan.applied),
-        "late": [migration.version for migration in plan.late],
-        "held": [migration.version for migration in plan.held],
-        "drifted": [migration.version for migration in plan.drifted],
-        "missing": [row.version for row in (*plan.missing, *plan.ahead)],
-    }
-    for name in ("late", "held", "drifted", "missing"):
-        if (count := len(fields[name])) > FINDINGS:
-            fields |= {name: fields[name][:FINDINGS], f"{name}_count": count}
-    return Event("plan.made", "info", {key: value for key, value in fields.items() if value})
-
-
-def refuse_started(scripts: tuple[Script, ...], view: View) -> None:
-    """What began outside a transaction cannot go on inside one; nor batches with another text."""
-    for script in scripts:
-        version = script.migration.version
-        began = view.history.batching.get(version)
-        if began is not None and began.batches != script.migration.checksum:
-            raise changed_midway(script.migration)
-        if script.transactional and version in view.dirty:
-            raise DirtyError(
-                f"{script.migration.file}: it began as a no-transaction file and is not finished, "
-                "and now it is none",
-                remedy="Give it back its line `-- migrator: no-transaction`; or "
-                f"`repair --not-applied {version} --reason WHY` once nothing of it is left.",
-                version=version,
-            )
+        foresee(self.link, history, [script.migration for script in scripts])

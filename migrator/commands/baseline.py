@@ -6,9 +6,10 @@ from dataclasses import replace
 from functools import partial
 
 from migrator.apply.direction import Applying
-from migrator.apply.run import Run, View
+from migrator.apply.run import Run
 from migrator.apply.supabase_history import Sync
 from migrator.apply.tries import ask, until_unmoved
+from migrator.apply.view import View
 from migrator.commands.baseline_rules import declared, to_declare
 from migrator.commands.source import read_full_folder
 from migrator.commands.table import Output

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from migrator.apply.run import Run, View, refuse_started
+from migrator.apply.run import Run
+from migrator.apply.view import View, refuse_started
 from migrator.errors import MigratorError
 from migrator.model import Finding, Migration, Order, Phase
 from migrator.plan.order import Graph

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from migrator.apply.run import Run, View, refuse_started
+from migrator.apply.run import Run
+from migrator.apply.view import View, refuse_started
 from migrator.commands.overview import graph_of, half_done_files
 from migrator.commands.report_rules import owing
 from migrator.commands.source import read_folder

@@ -30,7 +30,8 @@ from migrator.postgres.quoting import TAIL, first, literal
 from migrator.postgres.session import LostError, ServerError
 
 if TYPE_CHECKING:
-    from migrator.apply.run import Run, View
+    from migrator.apply.run import Run
+    from migrator.apply.view import View
     from migrator.history.place import Place
     from migrator.history.read import History
 

@@ -7,9 +7,10 @@ from functools import partial
 from typing import Any
 
 from migrator.apply.direction import Applying, Undoing
-from migrator.apply.run import Run, View
+from migrator.apply.run import Run
 from migrator.apply.send import check_time
 from migrator.apply.tries import read_tables, until_unmoved
+from migrator.apply.view import View
 from migrator.commands.rollback_rules import (
     DEPENDED_ON,
     dependents,

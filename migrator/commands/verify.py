@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from migrator.apply.run import Run, View
+from migrator.apply.run import Run
+from migrator.apply.view import View
 from migrator.commands.source import read_full_folder
 from migrator.commands.table import Output
 from migrator.config import COLON, OnFinding, OnLate, folders_of
