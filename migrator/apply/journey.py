@@ -23,6 +23,9 @@ from migrator.postgres.libpq import Notice
 from migrator.report import Done
 from migrator.sql.script import Script
 
+#: What comes of reading a report that is not ours.
+NO_REPORT = (ValueError, LookupError, TypeError, OverflowError, RecursionError)
+
 
 @dataclass(eq=False, repr=False)
 class Journey:
@@ -82,8 +85,8 @@ class Journey:
             found = json.loads(notice.message.removeprefix(SIGN))
             if found["run_id"] != self.run_id:
                 return False
-            self.xid, self.ms = str(found["xid"]), found["ms"]
-        except (ValueError, KeyError, TypeError):  # a file says what it likes
+            self.xid, self.ms = str(int(found["xid"])), int(found["ms"])
+        except NO_REPORT:  # a file says what it likes
             return False
         return True
 

@@ -73,6 +73,10 @@ def test_the_last_leg_is_over_with_the_message() -> None:
         SIGN + '{"run_id": "another", "xid": "1", "ms": 1}',
         SIGN + '{"run_id": "' + RUN_ID + '"}',
         SIGN + "7",
+        SIGN + "[" * 90_000,
+        SIGN + '{"run_id": "' + RUN_ID + '", "xid": "1\'; SELECT 2", "ms": 1}',
+        SIGN + '{"run_id": "' + RUN_ID + '", "xid": null, "ms": 1}',
+        SIGN + '{"run_id": "' + RUN_ID + '", "xid": "1", "ms": 1e400}',
     ],
 )
 def test_what_a_file_says_is_no_report(said: str) -> None:
