@@ -119,7 +119,7 @@ class _Step:
 
     def find(self, session: Session, place: Place, version: str) -> tuple[str | None, int] | None:
         if self._is_last:
-            return self._direction.find(session, place, version)
+            return self._last(self._direction.find(session, place, version))
         find = FIND_CURSOR.format(cursor=cursor_table(place).quoted, version=literal(version))
         rows = session.send(looking(place, version, find, [cursor_table(place)]))
         before = 0 if self._before is None else self._before.batches
@@ -128,7 +128,15 @@ class _Step:
             return None
         if batches != self._after.batches:
             return "", 0
-        return found, spent - (self._before.spent_ms if self._before else 0)
+        return found, spent - self._spent_before
+
+    def _last(self, found: tuple[str | None, int] | None) -> tuple[str | None, int] | None:
+        """The file's row says what all batches took."""
+        return found and (found[0], found[1] - self._spent_before)
+
+    @property
+    def _spent_before(self) -> int:
+        return self._before.spent_ms if self._before else 0
 
 
 class _Walk:

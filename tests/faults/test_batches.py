@@ -89,6 +89,20 @@ def test_a_batch_whose_answer_is_lost_is_not_run_twice(
     assert database.query(WALKED) == [(1, 1000)]
 
 
+def test_a_last_batch_whose_answer_is_lost_adds_its_time_once(
+    database: Database, proxy: MakeProxy, tmp_path: Path
+) -> None:
+    cutter = proxy(database)
+    cutter.cut_at(b"'migrator.from', '901'", Cut.DONE)
+    slow = an_update(what="x = x + (SELECT 1 FROM pg_sleep(0.001))")
+    files = {"001_t.sql": a_table(), "002_fill.sql": slow}
+    result = run_job(cutter.through(database.url), write_folder(tmp_path, files))
+    assert result.code == 0, result.stderr
+    assert [line["reason"] for line in result.of("migration.retry")] == ["lost"]
+    spent = "SELECT execution_time_ms FROM schema_migrations WHERE version = '002_fill'"
+    assert database.query(spent) == [(result.report["applied"][-1]["execution_time_ms"],)]
+
+
 def test_a_stop_leaves_what_is_committed_and_the_next_run_goes_on(
     database: Database, tmp_path: Path
 ) -> None:
