@@ -262,6 +262,8 @@ class Run:
 
     def understand(self, view: View, migrations: tuple[Migration, ...]) -> tuple[Script, ...]:
         """What is to be run, read and put in order before any of it is run."""
+        if view.batching and view.decision.deferred:
+            self._reader.refuse_unfinished(view.decision, view.batching)
         known = [row.version for row in view.plan.applied]
         scripts = self._reader.understand(view.decision, migrations, known)
         self.warn(found for script in scripts for found in script.warnings)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from migrator.errors import PendingError, SourceError
 from migrator.model import Finding, Migration, Placeholders
+from migrator.plan.batching_rules import half_done_need
 from migrator.plan.order import Needs, arrange, unmet
 from migrator.plan.plan import Plan, make_plan
 from migrator.plan.policy import Decision
@@ -52,6 +53,17 @@ class ScriptReader:
         }
         arranged = arrange(decision.run, needs)
         return tuple(self._scripts[migration.version] for migration in arranged)
+
+    def refuse_unfinished(self, decision: Decision, started: Collection[str]) -> None:
+        """PendingError for a file that requires one in batches which is left for a later run.
+
+        `started` are those of which some batches are committed.
+        """
+        left = {m.version for m in decision.deferred}.intersection(started)
+        needs = self.needs(decision.run, decision.run) if left else {}
+        for migration in decision.run:
+            for version in left.intersection(needs.get(migration.version, ())):
+                raise half_done_need(migration, version)
 
     def script(self, migration: Migration) -> Script | None:
         """The file as it was understood; None where it was not."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from migrator.apply.run import Run
 from migrator.commands.source import read_folder
 from migrator.commands.table import Output
+from migrator.errors import PendingError
 
 
 def up(run: Run, *, to: str | None) -> Output:
@@ -14,10 +15,21 @@ def up(run: Run, *, to: str | None) -> Output:
     files of the post phase, and PHASE=post applies these alone.
     """
     run.to = to
+    try:
+        _apply(run)
+    except PendingError as error:
+        from migrator.commands.overview import half_done_files  # needed only then
+
+        if found := half_done_files(run, run.view) if run.view else ():
+            error.details["outcome"] = "; ".join(f"{one.file} {one.problem}" for one in found)
+        raise
+    return run.shown
+
+
+def _apply(run: Run) -> None:
     if run.config.adopt is None:
         run.apply_pending(read_folder(run))
-    else:
-        from migrator.adopt.adopt import adopt_first  # once in the life of a database
+        return
+    from migrator.adopt.adopt import adopt_first  # once in the life of a database
 
-        run.apply_pending(read_folder(run), adopt_first)
-    return run.shown
+    run.apply_pending(read_folder(run), adopt_first)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from migrator.errors import DirtyError, DriftError
+from migrator.errors import DirtyError, DriftError, PendingError
 from migrator.model import Migration
 
 
@@ -47,5 +47,15 @@ def renamed_midway(migration: Migration, before: str) -> DirtyError:
         remedy=f"Give the file its old name, {before}, and run again: it goes on where it was. To "
         f"let all of it run from the start: `repair --not-applied {before} --reason WHY`.",
         version=version,
+        file=migration.file,
+    )
+
+
+def half_done_need(migration: Migration, need: str) -> PendingError:
+    """What is required is left for a later run, and some of its batches are committed."""
+    return PendingError(
+        f"{migration.file}: requires {need}, which is of the post phase and not finished",
+        remedy=f"Run `up --phase all --to {need}`: it goes on where it was. Then run again.",
+        version=migration.version,
         file=migration.file,
     )

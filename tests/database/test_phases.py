@@ -9,6 +9,7 @@ import pytest
 
 from tests.builders import write_folder
 from tests.conftest import Database
+from tests.database.test_batches import HALF, OPEN, ROWS, WALKED
 from tests.job import Job, run_job
 
 POST = "-- migrator: phase post\n"
@@ -149,6 +150,29 @@ def test_a_pre_file_may_not_require_what_waits_for_the_post_phase(
         first = run_job(database.url, folder, "up", "--phase", "all", "--to", "002_drop_a")
         assert first.code == 0
         assert run_job(database.url, folder, PHASE=phase).code == 0
+
+
+def test_what_requires_a_file_that_is_half_done_comes_once_that_is_finished(
+    database: Database, tmp_path: Path
+) -> None:
+    """Retryable, with what is committed so far; one command finishes it."""
+    files = {**HALF, "002_fill.sql": POST + HALF["002_fill.sql"]}
+    folder = write_folder(tmp_path, files)
+    assert run_job(database.url, folder).code == 15
+    write_folder(folder, {"003_next.sql": "-- migrator: requires 002_fill\nSELECT 1;\n"})
+    for phase, version in (("pre", "003_next.sql: requires 002_fill"), ("post", "003_next")):
+        result = run_job(database.url, folder, PHASE=phase)
+        assert (result.code, result.applied) == (24, []), result.stderr
+        assert version in result.error["message"]
+        assert result.report["outcome"] == (
+            "002_fill.sql is started and not finished: 500 rows, in 5 batches"
+        )
+    assert run_job(database.url, folder, "plan", PHASE="pre").code == 24
+    database.query(OPEN)
+    first = run_job(database.url, folder, "up", "--phase", "all", "--to", "002_fill")
+    assert (first.code, first.applied) == (0, ["002_fill"]), first.stderr
+    assert run_job(database.url, folder, PHASE="pre").applied == ["003_next"]
+    assert database.query(WALKED) == [(1, ROWS)]
 
 
 def test_a_floor_of_the_post_phase_shuts_out_an_older_image(
