@@ -15,6 +15,11 @@ def feed_to_psql(database: Database, file: Path) -> None:
     _run(database, "psql", *words, "-d", database.url)
 
 
+def run_psql(database: Database, file: Path) -> None:
+    """Run a file that says itself where transactions begin and end; its first error ends it."""
+    _run(database, "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(file), "-d", database.url)
+
+
 def dump(database: Database, *words: str) -> str:
     """The database as pg_dump writes it, without the history and what is new in each dump."""
     text = dump_whole(database, *words, "--exclude-table=public.schema_migrations*")

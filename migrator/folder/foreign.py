@@ -12,6 +12,7 @@ from typing import TypeVar
 from migrator.folder.formats.deciding_rules import UnfitReadingError, bars_ours, same
 from migrator.folder.formats.format import (
     OUTSIDE,
+    WITH_VALUES,
     Cut,
     Format,
     Pick,
@@ -216,8 +217,9 @@ def _migration(form: Format, pick: Pick, texts: _Texts) -> Migration:
         cut = _cut(form, pick.up, (whole,))
         pieces = up.pieces if cut.up == whole else (cut.up,)  # a large one is not kept
         undo = cut.down if undo is None else _cut(form, str(pick.down), (undo,)).up
-    if pick.down_alone and undo is not None:
-        undo = f"{OUTSIDE}\n{undo}"
+    above = [OUTSIDE] * pick.down_alone + [WITH_VALUES] * pick.down_filled
+    if undo is not None:
+        undo = "\n".join([*above, undo])
     return Migration(
         version=composed(pick.version),
         number=number_of(pick.version),
@@ -231,7 +233,7 @@ def _migration(form: Format, pick: Pick, texts: _Texts) -> Migration:
         rank=pick.rank,
         placeholders=FLYWAY if pick.placeholders else form.placeholders,
         whole=up.pieces if form.cuts else None,
-        undo_from=(pick.down or pick.up, 1 - pick.down_alone) if form.name != NATIVE else None,
+        undo_from=(pick.down or pick.up, 1 - len(above)) if form.name != NATIVE else None,
     )
 
 

@@ -165,3 +165,11 @@ def test_a_mark_at_the_top_bars_our_own_reading(text: str, bars: bool) -> None:
     if bars:
         with pytest.raises(UnfitReadingError):
             same([one()], [other(text)])
+
+
+@pytest.mark.parametrize("text", ["SELECT 1\n--> statement-breakpoint\nSELECT 2;", "SELECT 1;"])
+def test_ends_of_statements_that_only_drizzle_knows_bar_our_own(text: str) -> None:
+    up = named_format("drizzle").cut(text).up
+    pieces = (text,)
+    mine = replace(one(), pieces=pieces if up == text else (up,), whole=pieces, format="drizzle")
+    assert bars_ours(mine) is (up != text)

@@ -196,3 +196,23 @@ def test_a_baseline_is_for_a_new_database(rows: list[str], left: list[str]) -> N
 def test_without_baselines_all_counts() -> None:
     folder = [of_version("V1__a"), of_version("002_b")]
     assert without_covered(folder, [an_applied("V1__a", number=1)]) is folder
+
+
+@pytest.mark.parametrize(
+    ("of_up", "of_undo", "filled", "refused"),
+    [
+        ("false", "true", (False, True), []),
+        ("false", "false", (False, False), []),
+        ("true", "true", (True, False), []),
+        ("true", "false", (True, False), ["U1__a.sql"]),
+    ],
+)
+def test_an_undo_has_placeholders_of_its_own(
+    of_up: str, of_undo: str, filled: tuple[bool, bool], refused: list[str]
+) -> None:
+    key = "placeholderReplacement"
+    files = {"V1__a.sql": "", "V1__a.sql.conf": f"{key}={of_up}"}
+    files |= {"U1__a.sql": "", "U1__a.sql.conf": f"{key}={of_undo}"}
+    [only], findings = pick(files)
+    assert (only.placeholders, only.down_filled) == filled
+    assert [finding.file for finding in findings] == refused

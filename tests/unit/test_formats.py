@@ -310,6 +310,20 @@ def test_diesel_reads_the_transaction_from_its_metadata(metadata: str, alone: bo
             None,
             id="graphile-migrate",
         ),
+        pytest.param(
+            "drizzle",
+            "A;\n--> statement-breakpoint\nB;--> statement-breakpoint\n",
+            "A;\n--> statement-breakpoint\nB;--> statement-breakpoint\n",
+            None,
+            id="the marks of drizzle's generator are comments",
+        ),
+        pytest.param(
+            "drizzle",
+            "A\n--> statement-breakpoint\nB;--> statement-breakpoint C;\n",
+            "A\n;\nB;; C;\n",
+            None,
+            id="a mark of drizzle's ends a statement and no line",
+        ),
     ],
 )
 def test_what_of_a_file_runs(name: str, text: str, up: str, down: str | None) -> None:

@@ -140,8 +140,11 @@ def _with_undo(versioned: list[Pick], undos: Sequence[Pick]) -> tuple[list[Pick]
         if ours is None:
             picks.append(pick)
         else:
-            both = pick.placeholders or ours.placeholders
-            with_undo = replace(pick, down=ours.up, down_alone=ours.alone, placeholders=both)
+            if pick.placeholders and not ours.placeholders:
+                problem = f"sets placeholderReplacement, and {pick.up} does not"
+                findings.append(Finding(ours.up, problem, "Give both the same .conf."))
+            filled = ours.placeholders and not pick.placeholders
+            with_undo = replace(pick, down=ours.up, down_alone=ours.alone, down_filled=filled)
             picks.append(with_undo)
     for undo in found.values():
         problem = (

@@ -8,11 +8,15 @@ import tomllib
 from collections.abc import Sequence
 from types import MappingProxyType
 
+from migrator.folder.formats.delimiter import with_semicolons
 from migrator.folder.formats.format import OUTSIDE, Cut, Format, Pick, Read, numbered
 from migrator.folder.names import JOURNAL
 from migrator.model import Finding
 
 HEAD_CHARS = 200  #: of a text, in which Hasura's mark is
+BREAK = "--> statement-breakpoint"
+#: As Drizzle's generator writes it: to the server it is a comment.
+_PLAIN_BREAK = re.compile(rf";[ \t\n]*{BREAK}[ \t]*(?=\n|\Z)")
 
 
 class Prisma(Format):
@@ -43,6 +47,7 @@ class Drizzle(Prisma):
     """Drizzle 1: NAME/migration.sql with NAME/snapshot.json."""
 
     name = "drizzle"
+    cuts = True
 
     def claims(self, names: Sequence[str], read: Read) -> bool:
         return JOURNAL in names or any(
@@ -54,6 +59,14 @@ class Drizzle(Prisma):
             return self._journal(names, read(JOURNAL))
         found = [name for name in names if name.endswith(f"/{self.file}")]
         return super().pick(found, read)
+
+    def cut(self, text: str) -> Cut:
+        """Drizzle cuts at each mark wherever it is: a statement ends there, a line does not."""
+        count = text.count(BREAK)
+        if count == len(_PLAIN_BREAK.findall(text)):
+            return Cut(text)
+        marks = [(found.start(), found.end()) for found in re.finditer(BREAK, text)]
+        return Cut(with_semicolons(text, marks))
 
     def _journal(self, names: Sequence[str], text: str) -> tuple[list[Pick], list[Finding]]:
         """Drizzle before 1: the entries of meta/_journal.json, in the order that they have."""

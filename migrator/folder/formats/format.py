@@ -18,6 +18,7 @@ from migrator.model import Finding, Rank, parts_of
 Read = Callable[[str], str]
 #: What takes the place of a mark by which a tool leaves out its transaction.
 OUTSIDE = "-- migrator: no-transaction"
+WITH_VALUES = "-- migrator: placeholders"  #: the same of one that puts values in
 #: What no version may hold: it is part of comments, of log lines and of what people type.
 _UNFIT = re.compile(r"[^\w.+@ -]")
 
@@ -32,6 +33,7 @@ class Pick:
     alone: bool = False  #: what is beside the file takes it out of the transaction
     down_alone: bool = False  #: the same of the undo's file
     placeholders: bool = False  #: ${name} in it stands for a value
+    down_filled: bool = False  #: the same of the undo's file alone
     rank: Rank | None = None  #: as in a Migration
 
 
