@@ -188,14 +188,14 @@ import os, sys
 from migrator.cli.main import main
 from migrator.cli.process import start_process
 
-def told(words, environment, out, err):
+def listed(words, environment, out, err):
     before = set(sys.modules)
     code = main(words, environment, out, err)
     err.write(" ".join(name for name in set(sys.modules) - before if "." in name))
     err.flush()
     return code
 
-os.waitpid(start_process(told, ["up"], dict(os.environ), 2), 0)
+os.waitpid(start_process(listed, ["up"], dict(os.environ), 2), 0)
 """
     settings = {"DATABASE_URL": database.url, "MIGRATIONS_DIR": str(tmp_path)}
     quiet = {"TERMINATION_LOG": os.devnull, "LOG_FORMAT": "json", "LOG_LEVEL": "error"}
