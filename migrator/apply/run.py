@@ -265,7 +265,10 @@ class Run:
         if view.batching and view.decision.deferred:
             self._reader.refuse_unfinished(view.decision, view.batching)
         known = [row.version for row in view.plan.applied]
-        scripts = self._reader.understand(view.decision, migrations, known)
+        # what the post phase would be refused for is said before the new code is out
+        post = self.config.phase is Phase.PRE and self.to is None
+        later = view.decision.deferred if post else ()
+        scripts = self._reader.understand(view.decision, migrations, known, later)
         self.warn(found for script in scripts for found in script.warnings)
         self.pending = tuple(script.migration.version for script in scripts)
         if self.config.phase is Phase.PRE:

@@ -28,14 +28,19 @@ class ScriptReader:
         self._posts: dict[str, bool] = {}
 
     def understand(
-        self, decision: Decision, folder: Sequence[Migration], known: Sequence[str]
+        self,
+        decision: Decision,
+        folder: Sequence[Migration],
+        known: Sequence[str],
+        later: Sequence[Migration] = (),
     ) -> tuple[Script, ...]:
         """What is to be run, in the order that it needs; `known` are the history's versions.
 
-        Raises SourceError with all that is wrong with all of these files.
+        Raises SourceError with all that is wrong with all of these files, and with those of
+        `later`, which a later run of the same release applies.
         """
         findings: list[Finding] = []
-        for migration in decision.run:
+        for migration in (*decision.run, *later):
             if migration.version not in self._scripts:
                 with self._watch.thinking():
                     script, found = understand(migration, self._values)

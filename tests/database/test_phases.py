@@ -175,6 +175,19 @@ def test_what_requires_a_file_that_is_half_done_comes_once_that_is_finished(
     assert database.query(WALKED) == [(1, ROWS)]
 
 
+def test_the_pre_phase_refuses_a_release_whose_post_file_cannot_run(
+    database: Database, tmp_path: Path
+) -> None:
+    """Else the new code is out when it is found."""
+    folder = write_folder(tmp_path, FILES | {"004_drop_b.sql": POST + "SELECT 'open;\n"})
+    for command in ("plan", "up", "verify"):
+        result = run_job(database.url, folder, command, PHASE="pre")
+        assert (result.code, result.applied) == (10, []), command
+        [found] = result.report["findings"]
+        assert (found["file"], found["line"]) == ("004_drop_b.sql", 2)
+    assert run_job(database.url, folder, "up", "--to", "1", PHASE="pre").code == 0
+
+
 def test_a_floor_of_the_post_phase_shuts_out_an_older_image(
     database: Database, tmp_path: Path
 ) -> None:
