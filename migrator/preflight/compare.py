@@ -100,7 +100,13 @@ def read_advice(
     before: Mapping[str, Any], after: Mapping[str, Any], steps: Sequence[Ranked]
 ) -> Iterator[Fact]:
     """What a file has made that is worth a word, by the answers to `look_query.STATE_QUERY`."""
+    found = _advice(before, after, steps)
+    yield from sorted(found, key=lambda fact: (fact.line, fact.relation, fact.what))
 
+
+def _advice(
+    before: Mapping[str, Any], after: Mapping[str, Any], steps: Sequence[Ranked]
+) -> Iterator[Fact]:
     def fact(oid: int, what: str, tables: Mapping[str, Any]) -> Fact:
         line, words = _maker(oid, steps)
         return Fact(line, words, Danger.ADVICE, tables[str(oid)][0], what)
@@ -144,7 +150,9 @@ def renamed(start: Moment, end: Moment) -> tuple[tuple[str, str], ...]:
     """The old and the new name of relations that have another name."""
     both = ((found.name, end.relations.get(oid)) for oid, found in start.relations.items())
     return tuple(
-        (old, new.name) for old, new in both if new and new.name != old and new.kind not in "iI"
+        sorted(
+            (old, new.name) for old, new in both if new and new.name != old and new.kind not in "iI"
+        )
     )
 
 
@@ -174,11 +182,13 @@ class _Statement:
             if rank == RANK[NOBODY_ELSE]:
                 shut_at.setdefault(oid, ran.line)
         self.shut_at = shut_at
-        self.old = {
-            oid: found
+        old = [
+            (oid, found)
             for oid, found in start.relations.items()
             if found.kind in "rpmvf" and oid in before.relations
-        }
+        ]
+        # the server answers in any order; a facts file is to be the same for the same text
+        self.old = dict(sorted(old, key=lambda one: one[1].name))
         self.said = set(_said(ran.notices))
         self.keys = any(NEW_KEY.search(notice) for notice in ran.notices)
 
@@ -221,9 +231,9 @@ class _Statement:
 
     def _shut_to_writers(self, oid: int) -> tuple[str, ...]:
         return tuple(
-            self.old[other].name
-            for other, rank in self.after.locks.items()
-            if rank >= NO_WRITES and other != oid and other in self.old
+            found.name
+            for other, found in self.old.items()
+            if other != oid and self.after.locks.get(other, -1) >= NO_WRITES
         )
 
     def _scanned(self, oid: int) -> bool | None:
@@ -295,7 +305,7 @@ class _Statement:
 
     def _indexes(self) -> Iterator[tuple[int, Fact]]:
         """Of indexes that are built anew, without their table."""
-        for oid, found in self.start.relations.items():
+        for oid, found in sorted(self.start.relations.items(), key=lambda one: one[1].name):
             was, newer = self.before.relations.get(oid), self.after.relations.get(oid)
             if found.kind != "i" or was is None or newer is None or was.filenode == newer.filenode:
                 continue
@@ -316,11 +326,7 @@ class _Statement:
 
     def _held(self) -> Iterator[tuple[int, Fact]]:
         """What an earlier statement shut, while this one reads a table or shuts another one."""
-        shut = [
-            o
-            for o, rank in self.before.locks.items()
-            if rank == RANK[NOBODY_ELSE] and self._a_table(o)
-        ]
+        shut = [oid for oid in self.old if self._is_shut(self.before, oid)]
         if not shut:
             return
         names = tuple(self.old[oid].name for oid in shut)
@@ -330,15 +336,12 @@ class _Statement:
                 slow = tuple(self.old[other].name for other in read)
                 oid, fact = self._fact(oid, Danger.HELD, reads=slow)
                 yield oid, replace(fact, names=(("line", str(self.shut_at[oid])),))
-        next_ = (
-            o for o, rank in self.after.locks.items() if rank == RANK[NOBODY_ELSE] and o not in shut
-        )
-        for oid in next_:
-            if self._a_table(oid):
+        for oid in self.old:
+            if self._is_shut(self.after, oid) and oid not in shut:
                 yield self._fact(oid, Danger.LOCKS, reads=names)
 
-    def _a_table(self, oid: int) -> bool:
-        return oid in self.old and self.old[oid].kind in "rpm"
+    def _is_shut(self, moment: Moment, oid: int) -> bool:
+        return self.old[oid].kind in "rpm" and moment.locks.get(oid) == RANK[NOBODY_ELSE]
 
 
 def _still_resolves(oid: int, fact: Fact, start: Moment, end: Moment) -> bool:

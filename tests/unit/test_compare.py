@@ -252,6 +252,22 @@ def test_a_table_that_is_shut_waits_for_the_statements_after_it() -> None:
     )
 
 
+def test_facts_are_in_one_order_whatever_that_of_the_server() -> None:
+    """A facts file that changes without its migration is a difference to be reviewed."""
+    shut = {ORDERS: ALL, ITEMS: ALL, SUMS: ALL}
+    after = moment(shut, orders={"filenode": 7}, items={"filenode": 8}, sums={"filenode": 9})
+    ran = Ran(1, "SELECT widen()")
+    said = read_facts(START, [(ran, START, after)])
+    assert [fact.relation for fact in said] == ["public.items", "public.orders", "public.sums"]
+    assert read_facts(turned(START), [(ran, turned(START), turned(after))]) == said
+
+
+def turned(one: Moment) -> Moment:
+    """The same, read in another order."""
+    relations, locks = list(one.relations.items()), list(one.locks.items())
+    return replace(one, relations=dict(relations[::-1]), locks=dict(locks[::-1]))
+
+
 def test_a_slow_statement_is_not_said_a_second_time_of_what_is_held() -> None:
     shut = moment({ITEMS: ALL})
     after = moment({ORDERS: ALL}, upon=shut, orders={"scans": 1})
