@@ -84,6 +84,11 @@ DANGERS = (
         "mass",
         "WITH d AS (DELETE FROM items RETURNING id) SELECT count(*) FROM d;",
     ),
+    (
+        "new rows over old ones",
+        "mass",
+        "INSERT INTO orders (id) SELECT id FROM items ON CONFLICT (id) DO UPDATE SET note = '';",
+    ),
     ("delete in a block", "mass", "DO $$ BEGIN DELETE FROM items; END $$;"),
     (
         "column and backfill in one file",
@@ -92,6 +97,7 @@ DANGERS = (
     ),
     ("drop column", "destroy", "ALTER TABLE orders DROP COLUMN note;"),
     ("drop table", "destroy", "DROP TABLE items;"),
+    ("a column with its type", "destroy", "DROP TYPE status CASCADE;"),
     ("rename column", "breaks", "ALTER TABLE orders RENAME COLUMN note TO remark;"),
     ("rename table", "breaks", "ALTER TABLE customers RENAME TO clients;"),
     ("move to another schema", "breaks", "CREATE SCHEMA s;\nALTER TABLE customers SET SCHEMA s;"),
@@ -118,6 +124,13 @@ DANGERS = (
         "FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');",
     ),
     ("constraint of a domain", "scan", "ALTER DOMAIN posint ADD CHECK (VALUE > 0);"),
+    ("type in all partitions", "rewrite", "ALTER TABLE events ALTER COLUMN id TYPE numeric;"),
+    ("check of all partitions", "scan", "ALTER TABLE events ADD CHECK (id > 0);"),
+    (
+        "identity column",
+        "rewrite",
+        "ALTER TABLE orders ADD COLUMN n bigint GENERATED ALWAYS AS IDENTITY;",
+    ),
     (
         "lock table",
         "held",
@@ -169,6 +182,21 @@ SAFE = (
         "comment, grant, default",
         "COMMENT ON TABLE orders IS 'x';\nGRANT SELECT ON orders TO public;\n"
         "ALTER TABLE orders ALTER COLUMN qty SET DEFAULT 1;",
+    ),
+    (
+        "constraint of a domain, not valid",
+        "ALTER DOMAIN posint ADD CHECK (VALUE > 0) NOT VALID;",
+    ),
+    ("detach", "ALTER TABLE events DETACH PARTITION events_2026;"),
+    ("storage", "ALTER TABLE orders ALTER COLUMN note SET STORAGE EXTERNAL;"),
+    (
+        "trigger",
+        "CREATE FUNCTION same() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;\n"
+        "CREATE TRIGGER same BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION same();",
+    ),
+    (
+        "one row over an old one",
+        "INSERT INTO orders (id, must) VALUES (1, 'm') ON CONFLICT (id) DO UPDATE SET note = '';",
     ),
     ("update by key", "UPDATE orders SET note = 'x' WHERE id = 42;"),
     ("delete of a few", "DELETE FROM orders WHERE id < 5;"),

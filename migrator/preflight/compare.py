@@ -276,9 +276,10 @@ class _Statement:
             yield self._fact(oid, Danger.SCAN, cause_of(self.ran.text), sure=sure)
             return
         held = rank >= RANK[NOBODY_ELSE] and scanned  # that is a danger of its own
-        if rank >= RANK["ROW EXCLUSIVE"] and not held and word in ROW_CHANGES | CODE | {"WITH"}:
+        changing = ROW_CHANGES | CODE | {"WITH", "INSERT"}
+        if rank >= RANK["ROW EXCLUSIVE"] and not held and word in changing:
             by_index = self._by_index(oid) or new
-            if word == "WITH" and not _changes_rows(self.ran.text):
+            if word in {"WITH", "INSERT"} and not _changes_rows(self.ran.text):
                 return
             if scanned or ((by_index or scanned is None) and word not in CODE):
                 all_rows = bool(scanned) and _is_whole_delete(self.ran.text)

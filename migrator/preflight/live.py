@@ -71,7 +71,7 @@ NO_WRITING = "SET LOCAL transaction_read_only = on"
 LOCK_MS = 1_000  #: that the measuring of a table may wait
 EXPLAIN_MS = 2_000  #: that the planner may take
 SEEN_SECONDS = 1.0  #: sessions report what they wrote once a second: what is shorter proves nothing
-DML = frozenset({"UPDATE", "DELETE", "MERGE", "WITH"})
+DML = frozenset({"UPDATE", "DELETE", "MERGE", "WITH", "INSERT"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,8 @@ def _explain(session: Session, place: Place, text: str, path: Sequence[str]) -> 
 def _changed(plan: Mapping[str, Any]) -> Iterator[int]:
     """The rows that go into each node that changes a table."""
     children = plan.get("Plans", ())
-    if plan.get("Node Type") == "ModifyTable" and plan.get("Operation") != "Insert":
+    upsert = plan.get("Conflict Resolution") == "UPDATE"
+    if plan.get("Node Type") == "ModifyTable" and (upsert or plan.get("Operation") != "Insert"):
         yield sum(
             int(child["Plan Rows"])
             for child in children

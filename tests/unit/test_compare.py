@@ -181,6 +181,13 @@ BY_INDEX = moment({ORDERS: WRITES}, key={"scans": 1})
         pytest.param(
             "WITH a AS (SELECT 1) DELETE FROM orders", UPDATED, [(True, False)], id="that deletes"
         ),
+        pytest.param("INSERT INTO orders VALUES (1)", BY_INDEX, [], id="new rows alone"),
+        pytest.param(
+            "INSERT INTO orders SELECT 1 ON CONFLICT (id) DO UPDATE SET note = ''",
+            BY_INDEX,
+            [(False, False)],
+            id="new rows over old ones",
+        ),
         pytest.param("DO $$ … $$", UPDATED, [(True, False)], id="a block that read all"),
         pytest.param("DO $$ … $$", BY_INDEX, [], id="a block that read no table in full"),
     ],
