@@ -86,12 +86,13 @@ def _error_text(result: dict[str, Any], error: dict[str, Any], screen: Screen) -
     lines += _folded(located(error["message"], screen), screen, "    ")
     if error.get("source_line") is not None:
         lines += source(error["source_line"], len(error["caret"]) - 1, screen.columns - 4)
-    for finding in result.get("findings", ()):
+    answered = (result.get("command"), error["type"]) == ("check", "PolicyError")  # on stdout
+    for finding in () if answered else result.get("findings", ()):
         place = screen.place(visible(finding["file"]))
         place += f":{finding['line']}" if finding["line"] else ""
         words = visible(f"{finding['problem']}. {finding['remedy']}")
         lines.append(wrapped(f"{place}: {words}", screen.columns, "    ", "  - "))
-    if more := findings_left_out(result):
+    if (more := findings_left_out(result)) and not answered:
         lines.append(f"  - … {more} more")
     labels = {"detail": "detail", "hint": "hint", "context": "inside"}
     said = {label: error[name] for name, label in labels.items() if error.get(name)}

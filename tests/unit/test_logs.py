@@ -214,6 +214,14 @@ def test_a_failure_is_said_whole_in_text() -> None:
     )
 
 
+def test_what_check_has_found_is_in_its_answer_and_not_repeated_at_the_end() -> None:
+    error = {"type": "PolicyError", "message": "would harm tables in use: 001_a.sql"}
+    result = {**RESULT, "error": {**error, "remedy": "Change it."}, "findings_count": 5}
+    for command, times in (("check", 0), ("up", 1)):
+        text = in_text(Event("run.finished", "error", {**result, "command": command}))
+        assert (text.count("is odd. Fix it."), text.count("3 more")) == (times, times)
+
+
 def test_of_drift_each_finding_has_its_remedy_and_the_end_says_so() -> None:
     error = {**RESULT["error"], "remedy": DriftError.remedy}
     text = in_text(Event("run.finished", "error", {**RESULT, "error": error}))
