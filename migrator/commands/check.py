@@ -34,7 +34,11 @@ def check(
 ) -> Output:
     """Show what pending files would do to tables in use: tried on a scratch database."""
     check_format(format)
-    folder = read_full_folder(run)
+    try:
+        folder = read_full_folder(run)
+    except MigratorError as error:
+        run.shown = refused(error, run.config.migrations_dir, format)
+        raise
     judged = check_pending(
         run, folder, base=base, every=all, small=assume_small, write=write, style=format
     )

@@ -71,19 +71,18 @@ def formatted(judged: Judged, folder: str, style: str | None) -> _Found:
 
 
 def refused(error: MigratorError, folder: str, style: str | None) -> _Found:
-    """The answer about a file that does not run."""
+    """The answer about files that do not run, or cannot be read as SQL."""
     details = error.details
-    if "file" not in details:
-        return {}
-    found = {
-        "file": details["file"],
-        "line": details.get("line") or 1,
-        "class": NOT_RUN,
-        "relation": None,
-        "message": error.message,
-        "remedy": error.remedy,
-    }
-    return _formatted([found], [], folder, style)
+    found = [_not_run(one.file, one.line, one.problem, one.remedy) for one in error.findings]
+    if "file" in details:
+        line = details.get("line")
+        found.append(_not_run(details["file"], line, error.message, error.remedy))
+    return _formatted(found, [], folder, style) if found else {}
+
+
+def _not_run(file: str, line: int | None, message: str, remedy: str) -> _Found:
+    said = {"relation": None, "message": message, "remedy": remedy}
+    return {"file": file, "line": line or 1, "class": NOT_RUN, **said}
 
 
 def _formatted(

@@ -48,4 +48,5 @@ def warn_of_schema(run: Run, trial: Run) -> None:
     else:
         problem = in_what_it_differs(path.read_text(encoding="utf-8", errors="replace"), made)
     if problem:
-        run.warn([Finding(path.name, problem, "Run `dump` (`make schema`), and commit the file.")])
+        remedy = f"Run `dump` (`make schema`), and commit {path}."
+        run.warn([Finding("the committed schema", problem, remedy)])

@@ -80,4 +80,10 @@ def test_a_file_that_does_not_run_is_a_finding_of_its_own() -> None:
     assert refused(error, "migrations", "github") == {
         "formatted": "::error file=migrations/2_a.sql,line=1,title=migrator%3A error::no. Fix it.\n"
     }
+    findings = (Finding("2_a.sql", "is open", "Close it.", 7), Finding("3_b.sql", "odd", "Fix it."))
+    assert refused(SourceError("no", findings=findings), "migrations", "github") == {
+        "formatted": "::error file=migrations/2_a.sql,line=7,title=migrator%3A error::"
+        "is open. Close it.\n"
+        "::error file=migrations/3_b.sql,line=1,title=migrator%3A error::odd. Fix it.\n"
+    }
     assert refused(SourceError("no", remedy="Fix it."), "migrations", "github") == {}
