@@ -19,6 +19,8 @@ from migrator.preflight.store import read_stored
 from migrator.sql.script import Script
 
 NO_FACTS = "without valid facts, so nothing is known of what they do: {}"
+NOTHING_KNOWN = "what pending files do to tables in use is not known"
+WARN_ALONE = "PREFLIGHT=warn (--preflight warn) lets it pass."
 MAKE_FACTS = "Run `check --write` when the image is built."
 UNMEASURABLE = "the sizes of the tables cannot be read, so nothing is judged: {}"
 MEASURE = "Let the role read pg_class and pg_relation_size, or set PREFLIGHT=off."
@@ -40,6 +42,13 @@ class Outlook:
         findings = (*self.unknown, *self.judged.findings)
         if not findings or not (self.strict or self.sure):
             return None
+        if not self.judged.findings:  # nothing was found to harm: nothing is known
+            return PolicyError(
+                NOTHING_KNOWN,
+                remedy=f"{self.unknown[0].remedy} {WARN_ALONE}",
+                findings=findings,
+                outcome="nothing was changed",
+            )
         files = ", ".join(dict.fromkeys(finding.file for finding in findings))
         return PolicyError(
             f"would harm tables in use: {files}", findings=findings, outcome="nothing was changed"

@@ -169,7 +169,10 @@ def test_facts_that_cannot_be_read_are_none(
 ) -> None:
     facts(write_folder(folder, INDEX), server)
     (folder / ".preflight" / "002_index.json").write_text(text)
-    assert up(database.url, folder).code == 17
+    refused = up(database.url, folder)
+    assert refused.code == 17
+    assert refused.error["message"] == "what pending files do to tables in use is not known"
+    assert "`check --write`" in refused.error["remedy"]
     assert up(database.url, folder, "warn").of("plan.warning") == []
 
 
