@@ -15,7 +15,8 @@ from migrator.model import Finding, number_of
 Row = Mapping[str, Any]  #: one row of such a table, by column
 #: Bits of the type of a revision of Atlas's.
 _BASELINE, _RESOLVED = 1, 4
-_PATH_START = re.compile(r"\A(?:classpath:)?(?:\./|/)*")  #: of a path of Liquibase's
+#: Of a path of Liquibase's, which takes it for the same without.
+_PATH_START = re.compile(r"\A(?:classpath:)?(?:[A-Za-z]:)?(?:\./|/)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,21 +215,29 @@ def read_sqlx(rows: Sequence[Row]) -> Reading:
 
 
 def read_liquibase(rows: Sequence[Row]) -> Reading:
-    """Identity is path, id and author; the form of the text that its MD5 is of has changed."""
+    """Identity is path, id and author; the form of the text that its MD5 is of has changed.
+
+    What failed and ran later has two rows; one that only sets a tag made nothing.
+    """
     live: dict[str, Entry] = {}
-    dirty, doubts = [], []
-    for row in sorted(rows, key=lambda row: row["orderexecuted"]):
-        path, identity, author = (row[name] for name in ("filename", "id", "author"))
+    failed: dict[str, Finding] = {}
+    doubts = []
+    for row in sorted(rows, key=lambda row: row["orderexecuted"] or 0):
+        path, identity, author = (row[name] or "" for name in ("filename", "id", "author"))
         key, kind = f"{path}::{identity}::{author}", row["exectype"]
+        if row.get("description") == "tagDatabase":
+            continue
         if kind == "FAILED":
-            dirty.append(_dirty(key, "failed", "Correct the changeset, run `liquibase update`"))
+            failed[key] = _dirty(key, "failed", "Correct the changeset, run `liquibase update`")
         elif kind != "SKIPPED":
-            version = changeset_version(_PATH_START.sub("", path), author, identity)
+            failed.pop(key, None)
+            below = _PATH_START.sub("", path.replace("\\", "/"))
+            version = changeset_version(below, author, identity)
             live[key] = Entry(key, None, at=row.get("dateexecuted"), changeset=version)
         if kind == "MARK_RAN":
             problem = "was marked as run by Liquibase, which never ran it"
             doubts.append(Finding(key, problem, "See whether the database has what it makes."))
-    return Reading(tuple(live.values()), dirty=tuple(dirty), doubts=tuple(doubts))
+    return Reading(tuple(live.values()), dirty=tuple(failed.values()), doubts=tuple(doubts))
 
 
 def read_atlas(rows: Sequence[Row]) -> Reading:
@@ -245,7 +254,8 @@ def read_atlas(rows: Sequence[Row]) -> Reading:
         if not kind & _RESOLVED and (row["error"] or row["applied"] < row["total"]):
             remedy = "Bring the database in order, and `atlas migrate set VERSION`"
             dirty.append(_dirty(version, "is applied in part", remedy))
-        name, evidence = slug(row["description"] or "") or None, Evidence(RUNNING, row["hash"])
+        name = slug(row["description"] or "") or None
+        evidence = Evidence(RUNNING, row["hash"]) if row["hash"] else None
         entries.append(Entry(version, number, name, evidence, row.get("executed_at")))
     return Reading(tuple(entries), max(bases, default=None), dirty=tuple(dirty))
 

@@ -191,7 +191,7 @@ TRACKERS = {
                 "orderexecuted": "integer",
             },
             read_liquibase,
-            others=("dateexecuted",),
+            others=("dateexecuted", "description"),
             lock_table="databasechangeloglock",
             release="liquibase release-locks",
         ),

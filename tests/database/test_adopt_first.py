@@ -368,6 +368,22 @@ def test_what_liquibase_marked_as_run_is_named_and_what_runs_on_change_runs_agai
     assert any("was marked as run by Liquibase, which never ran it" in one for one in said)
 
 
+def test_rows_of_liquibase_that_made_nothing_do_not_stop_the_switch(
+    database: Database, tmp_path: Path
+) -> None:
+    left = LEFT["liquibase"]
+    database.query(left.sql)
+    database.query(
+        "INSERT INTO databasechangelog (id, author, filename, dateexecuted, orderexecuted, "
+        "exectype, description) VALUES "
+        "('2', 'alice', 'db/changelog/sub/002_create-two.sql', now(), 0, 'FAILED', 'sql'),"
+        " ('v1', 'alice', 'db/changelog/master.xml', now(), 9, 'EXECUTED', 'tagDatabase')"
+    )
+    database.query(r"UPDATE databasechangelog SET filename = replace(filename, '/', '\')")
+    done = run_job(database.url, left.lay(tmp_path / "m"), ADOPT="liquibase")
+    assert (done.code, done.applied) == (0, [left.versions[2]]), done.stderr
+
+
 @pytest.mark.parametrize("kind", ["baseline", "late in the folder", "late and applied"])
 def test_the_hashes_of_atlas_prove_what_ran_whatever_came_late(
     database: Database, tmp_path: Path, kind: str

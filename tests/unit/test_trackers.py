@@ -542,6 +542,26 @@ def test_a_changeset_of_liquibase_is_its_path_author_and_id() -> None:
     assert [finding.file for finding in reading.doubts] == ["./db/a.sql::x:1::al ice"]
 
 
+def test_what_failed_with_liquibase_and_ran_later_is_applied_and_a_tag_is_nothing() -> None:
+    reading = read(
+        "liquibase",
+        changeset(1, "db/a.sql", "FAILED"),
+        changeset(2, "db/a.sql"),
+        changeset(3, "db/b.sql"),
+        changeset(4, "db/b.sql", "FAILED"),
+        changeset(5, "db/master.xml", description="tagDatabase", tag="v1"),
+        changeset(6, "C:\\db\\c.sql", description="sql"),
+    )
+    found = [entry.changeset for entry in reading.entries]
+    assert found == ["db/a:al_ice:1", "db/b:al_ice:1", "db/c:al_ice:1"]
+    assert [finding.file for finding in reading.dirty] == ["db/b.sql::1::al ice"]
+
+
+def test_a_revision_of_atlas_without_a_hash_proves_nothing() -> None:
+    [one, two] = read("atlas", revision("1", 4, hash=""), revision("2", 4, hash=None)).entries
+    assert (one.evidence, two.evidence) == (None, None)
+
+
 def revision(version: str, kind: int = 2, **also: Any) -> dict[str, Any]:
     row = {"version": version, "description": "Add users", "type": kind, "applied": 1, "total": 1}
     return {**row, "error": None, "hash": "h=", "executed_at": None, **also}
