@@ -25,7 +25,9 @@ def unusable_role(
     member = "the login role" if login is None else identifier(login)
     option = " WITH SET TRUE" if server_version >= WITH_SET else ""
     grant = f"GRANT {identifier(role)} TO {member}{option};"
-    if there:
+    if role == "public" or (role.startswith("pg_") and not there):
+        remedy = "Correct --run-as (RUN_AS): PostgreSQL keeps this name for itself."
+    elif there:
         remedy = f"As a role that may grant it: {grant}"
     else:
         remedy = (

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import combinations
 
 from migrator.config import folders_of
 from migrator.errors import ConfigError, SourceError
@@ -27,6 +28,7 @@ def read_sources(places: str, wanted: str = "auto") -> Source:
             f"the name of the folder {places} has a colon, which divides two folders",
             remedy="Name a link to it that has none: --migrations-dir FOLDER (MIGRATIONS_DIR).",
         )
+    _check_apart(folders)
     sources = _of_one_format(_read_each(folders, wanted))
     found = {folder: _placed(folder, source.migrations) for folder, source in sources.items()}
     hooks = [hook for folder, s in sources.items() for hook in _placed(folder, s.hooks)]
@@ -38,6 +40,17 @@ def read_sources(places: str, wanted: str = "auto") -> Source:
     warnings = [w for folder, s in sources.items() for w in _named(folder, s.warnings)]
     hooks.sort(key=lambda hook: hook.version, reverse=True)  # before, after
     return Source(tuple(migrations), tuple(warnings), tuple(hooks))
+
+
+def _check_apart(folders: Sequence[str]) -> None:
+    """Raise ConfigError where two are one folder, or one holds the other, by a link for example."""
+    real = {folder: f"{os.path.realpath(folder).rstrip('/')}/" for folder in folders}
+    for one, other in combinations(folders, 2):
+        if real[one].startswith(real[other]) or real[other].startswith(real[one]):
+            raise ConfigError(
+                f"{one} and {other} hold the same files",
+                remedy="Name each folder once: --migrations-dir FOLDER:FOLDER (MIGRATIONS_DIR).",
+            )
 
 
 def _read_each(folders: Iterable[str], wanted: str) -> dict[str, Source]:

@@ -85,6 +85,15 @@ def test_no_number_name_or_hook_is_there_twice(main: str, seeds: str, problem: s
     assert (finding["file"], finding["problem"]) == (f"seeds/dev/{seeds}", problem)
 
 
+@pytest.mark.parametrize("other", ["linked", "./migrations", "seeds/../migrations", "linked/sub"])
+def test_one_folder_by_two_names_is_said_to_be_one(other: str) -> None:
+    lay(migrations=MAIN, seeds_dev=SEEDS, migrations_sub={})
+    Path("linked").symlink_to("migrations")
+    refused = run(None, "new", "x", places=f"migrations:{other}")
+    assert refused.code == 2
+    assert refused.error["message"] == f"migrations and {other} hold the same files"
+
+
 def test_hooks_may_lie_in_either_folder(database: Database) -> None:
     lay(migrations=MAIN, seeds_dev={**SEEDS, "after.sql": "INSERT INTO public.a VALUES (3);\n"})
     assert run(database).events.count("hook.done") == 1

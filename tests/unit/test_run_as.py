@@ -36,6 +36,12 @@ def test_the_remedy_has_the_statements_to_type(
     )
 
 
+@pytest.mark.parametrize("role", ["public", "pg_app"])
+def test_no_role_is_to_be_made_of_a_name_that_the_server_keeps(role: str) -> None:
+    error = unusable_role(role, REFUSAL, "d", there=False, server_version=150000)
+    assert error.remedy == "Correct --run-as (RUN_AS): PostgreSQL keeps this name for itself."
+
+
 def test_the_role_is_asked_for_as_a_string() -> None:
     assert "rolname = 'it''s'" in role_query("it's")
 
