@@ -58,8 +58,9 @@ def _verify_schema(
             run.link.tell(Event("plan.warning", level, fields))
     findings = drift.as_findings()
     if findings:
+        many = "" if len(findings) == 1 else "s"
         raise DriftError(
-            f"the database is not what its applied files make: {len(findings)} differences",
+            f"the database is not what its applied files make: {len(findings)} difference{many}",
             findings=findings,
             remedy=TAKE_BACK,
         )

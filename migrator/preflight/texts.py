@@ -257,7 +257,7 @@ def measure(size: int | None, rows: int | None, writes: float | None = None) -> 
     if size is None:
         return ""
     found = [f"{size / MB:.0f} MB" if size >= MB else f"{size / 1024:.0f} kB"]
-    found += [f"{_count(rows)} rows"] if rows is not None else []
+    found += [f"{_count(rows)} row{'' if rows == 1 else 's'}"] if rows is not None else []
     if writes is not None:
         found.append(f"about {writes:,.0f} writes a second" if writes >= 1 else "few writes")
     return ", ".join(found)

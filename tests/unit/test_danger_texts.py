@@ -8,7 +8,7 @@ import pytest
 
 from migrator.model import Danger
 from migrator.preflight.facts import Fact
-from migrator.preflight.texts import duration, message_of, safe_way
+from migrator.preflight.texts import duration, measure, message_of, safe_way
 
 MB = 1024 * 1024
 FACT = Fact(3, "ALTER TABLE", Danger.SCAN, "public.orders", "check", "ACCESS EXCLUSIVE")
@@ -213,3 +213,8 @@ def test_the_safe_way_uses_the_names_of_the_file(
 ) -> None:
     fact = replace(FACT, danger=danger, what=what, names=tuple(names.items()))
     assert part in safe_way(fact, 150018)
+
+
+def test_one_row_is_a_row() -> None:
+    assert measure(8192, 1) == "8 kB, 1 row"
+    assert measure(8192, 0, 0) == "8 kB, 0 rows, few writes"
