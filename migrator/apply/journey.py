@@ -123,5 +123,6 @@ class Journey:
         if answered or len(self._legs) == 1:
             return False
         behind = [leg for leg in self._legs if position and leg.body_ends < position]
-        self.most, self.alone = len(behind) or None, not position
+        self.most = len(behind) or None
+        self.alone = not position or len(behind) == len(self._legs)
         return self.alone or bool(behind)

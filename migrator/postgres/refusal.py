@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 NO_RIGHT = "42501"  #: insufficient_privilege
 
@@ -25,3 +25,16 @@ class Refusal:
     schema: str | None = None  #: the table's
     raised: bool = False  #: by a RAISE of PL/pgSQL, whatever its SQLSTATE
     column: str | None = None
+
+    def in_characters(self, sent: bytes) -> Refusal:
+        """The same, of a server that counts bytes; `sent` is the message."""
+        inner = (self.internal_query or "").encode()
+        return replace(
+            self,
+            position=_in_characters(sent, self.position),
+            internal_position=_in_characters(inner, self.internal_position),
+        )
+
+
+def _in_characters(text: bytes, position: int | None) -> int | None:
+    return position and len(text[: position - 1].decode(errors="ignore")) + 1

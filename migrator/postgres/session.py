@@ -272,7 +272,10 @@ class Session:
         if sqlstate == MISREAD and not self.answered and begins_clean(text):  # not a file's own
             self.close()
             return MisreadError(diag.message_detail or str(error))
-        return ServerError(_refusal(diag))
+        refusal = _refusal(diag)
+        if self.status("server_encoding") == "SQL_ASCII":  # which knows no characters
+            refusal = refusal.in_characters(text if isinstance(text, bytes) else text.encode())
+        return ServerError(refusal)
 
 
 def _ends_the_session(error: Exception) -> bool:

@@ -14,6 +14,7 @@ from migrator.sql.script import Script
 from tests.builders import write_folder
 from tests.conftest import Database, MakePgBouncer
 from tests.job import Job, run_job, until
+from tests.ways import way_to
 
 ROLES = ("DROP ROLE IF EXISTS nobody_much", "CREATE ROLE nobody_much")
 NEXT = {"002_next.sql": "CREATE TABLE public.witness AS SELECT current_user AS who, 1 AS n;\n"}
@@ -223,3 +224,20 @@ def test_a_file_has_the_logins_own_check_of_functions(
     broken = "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1 +; END'"
     result = run_job(database.url, write_folder(tmp_path, {"001_a.sql": broken}))
     assert result.code == (15 if default == "on" else 0), result.stderr
+
+
+@pytest.mark.parametrize("way", ["direct", "transaction, pool of one"])
+def test_the_logins_own_limits_count_neither_one_nor_all_of_them(
+    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str
+) -> None:
+    """Each takes longer, and all of them together many times as long."""
+    names = ["statement_timeout", "idle_in_transaction_session_timeout"]
+    if database.query("SHOW server_version_num") >= [("170000",)]:
+        names.append("transaction_timeout")
+    for name in names:
+        database.query(f"ALTER DATABASE \"{database.dbname}\" SET {name} = '200ms'")
+    files = {f"{n:03}_x.sql": "SELECT pg_sleep(0.25);\n" for n in range(1, 9)}
+    url = way_to(database, pgbouncer, way)
+    result = run_job(url, write_folder(tmp_path, files), FILES_PER_FLIGHT="16")
+    assert (result.code, len(result.applied)) == (0, 8), result.stderr
+    assert result.of("migration.retry") == []

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.builders import write_folder
-from tests.conftest import Database, MakePgBouncer, MakeProxy, MakeSupabase
+from tests.conftest import (
+    Database,
+    MakePgBouncer,
+    MakeProxy,
+    MakeSupabase,
+    create_database,
+    drop_database,
+)
 from tests.database.test_adopting import cli_history
 from tests.database.test_guards import blind
 from tests.database.test_together import applied, folder_with, together
@@ -39,6 +46,27 @@ def test_one_that_ends_its_transaction_is_not_taken_for_committed(
     assert database.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1", "UTF8"])
+@pytest.mark.parametrize("bad", ["CREATE TABEL x ()", "INSERT INTO gone VALUES (1)"])
+def test_a_position_behind_other_letters_is_of_the_right_file_and_line(
+    database: Database, tmp_path: Path, encoding: str, bad: str
+) -> None:
+    """Where the server counts bytes, it lay behind all files, which were sent again for ever."""
+    options = f"ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"
+    made = create_database(database.server, options)
+    try:
+        letters = {"002_x.sql": f"-- {'é' * 4000}\nSELECT 2;\n"}
+        folder = folder_with(tmp_path, f"SELECT 'é';\nSELECT 'é';  {bad};\n", **letters)
+        job = Job(made.url, folder, FILES_PER_FLIGHT="16")
+        result = job.result()
+    finally:
+        drop_database(made)
+    assert (result.code, result.applied) == (15, ["001_x", "002_x"]), result.stderr
+    column = 21 if "TABEL" in bad else 26
+    assert (result.error["version"], result.error["line"]) == ("003_x", 2)
+    assert result.error["column"] == column
+
+
 @pytest.mark.parametrize("name", INNER)
 def test_an_inner_commit_is_refused_by_the_server(
     database: Database, tmp_path: Path, name: str
@@ -47,23 +75,6 @@ def test_an_inner_commit_is_refused_by_the_server(
     assert (result.code, result.error["sqlstate"]) == (15, "2D000"), result.stderr
     assert result.error["version"] == "003_x"
     assert result.applied == applied(database) == ["001_x", "002_x"]
-
-
-@pytest.mark.parametrize("way", ["direct", "transaction, pool of one"])
-def test_the_logins_own_limits_count_neither_one_nor_all_of_them(
-    database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str
-) -> None:
-    """Each takes longer, and all of them together many times as long."""
-    names = ["statement_timeout", "idle_in_transaction_session_timeout"]
-    if database.query("SHOW server_version_num") >= [("170000",)]:
-        names.append("transaction_timeout")
-    for name in names:
-        database.query(f"ALTER DATABASE \"{database.dbname}\" SET {name} = '200ms'")
-    files = {f"{n:03}_x.sql": "SELECT pg_sleep(0.25);\n" for n in range(1, 9)}
-    url = way_to(database, pgbouncer, way)
-    result = run_job(url, write_folder(tmp_path, files), FILES_PER_FLIGHT="16")
-    assert (result.code, len(result.applied)) == (0, 8), result.stderr
-    assert result.of("migration.retry") == []
 
 
 FORGED = """

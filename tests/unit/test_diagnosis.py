@@ -568,3 +568,12 @@ def test_a_placeholder_that_nothing_fills_is_named(
 ) -> None:
     error = refused(sql, needle, sqlstate="42601", message='syntax error at or near ":"', **values)
     assert ("`:x`" in error.remedy) is named
+
+
+def test_a_server_that_counts_bytes_is_understood() -> None:
+    sent = "SELECT 'é', 'é' FROM gone".encode()
+    found = Refusal("42P01", "", position=sent.index(b"gone") + 1).in_characters(sent)
+    assert found.position == len("SELECT 'é', 'é' FROM ") + 1
+    assert found.internal_position is None
+    inner = Refusal("42601", "", internal_position=4, internal_query="é x").in_characters(sent)
+    assert (inner.position, inner.internal_position) == (None, 3)

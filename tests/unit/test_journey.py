@@ -111,6 +111,14 @@ def test_what_cannot_be_read_keeps_nobody_else(
         assert len(one.aboard) == (1 if blamed is None else 4 - next_ones)
 
 
+def test_what_is_refused_behind_all_of_them_goes_one_by_one() -> None:
+    one, _ = journey()
+    sent = message(one)
+    one.depart(sent)
+    assert one.shorten(0, len(sent.text))
+    assert len(one.aboard) == 1
+
+
 def test_one_script_is_never_shortened() -> None:
     one, _ = journey()
     one.most = 1
