@@ -63,7 +63,7 @@ class Drizzle(Prisma):
     def cut(self, text: str) -> Cut:
         """Drizzle cuts at each mark wherever it is: a statement ends there, a line does not."""
         count = text.count(BREAK)
-        if count == len(_PLAIN_BREAK.findall(text)):
+        if not count or count == len(_PLAIN_BREAK.findall(text)):
             return Cut(text)
         marks = [(found.start(), found.end()) for found in re.finditer(BREAK, text)]
         return Cut(with_semicolons(text, marks))
