@@ -30,7 +30,7 @@ from migrator.postgres.stop import Watch
 from migrator.postgres.url import Target, in_session_mode
 
 if TYPE_CHECKING:
-    from migrator.history.flight import Message
+    from migrator.history.message import Message
     from migrator.postgres.blockers import Observer
     from migrator.postgres.refusal import Refusal
 

@@ -13,7 +13,8 @@ from migrator.apply.remedies import UNASKED, Facts, Situation, remedy_of
 from migrator.apply.rights_rules import Names
 from migrator.display import TEXT_CHARS
 from migrator.errors import AccessError, MigratorError, StatementError
-from migrator.history.flight import ESCAPED, Message
+from migrator.history.flight import ESCAPED
+from migrator.history.message import Message
 from migrator.history.proof import TAMPERED
 from migrator.masking import FILL, Hider, Span
 from migrator.postgres.refusal import NO_RIGHT, Refusal

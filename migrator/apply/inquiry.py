@@ -25,7 +25,7 @@ from migrator.postgres.session import LostError, ServerError, Session
 
 if TYPE_CHECKING:
     from migrator.apply.database import Link
-    from migrator.history.flight import Message
+    from migrator.history.message import Message
     from migrator.postgres.refusal import Refusal
     from migrator.sql.script import Script
 

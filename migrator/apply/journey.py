@@ -18,7 +18,8 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from migrator.history.flight import NEXT, SIGN, Message
+from migrator.history.flight import NEXT, SIGN
+from migrator.history.message import Message
 from migrator.postgres.libpq import Notice
 from migrator.report import Done
 from migrator.sql.script import Script

@@ -22,16 +22,8 @@ from migrator.errors import (
     StoppedError,
     UnreachableError,
 )
-from migrator.history.flight import (
-    BECAME,
-    MOVED,
-    NOTHING_MORE,
-    Around,
-    Leg,
-    Message,
-    log_alone,
-    make_flight,
-)
+from migrator.history.flight import BECAME, MOVED, NOTHING_MORE, Around, Leg, log_alone, make_flight
+from migrator.history.message import Message
 from migrator.history.place import Limits, Place
 from migrator.history.read import is_standby
 from migrator.history.rows import log_row

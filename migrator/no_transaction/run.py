@@ -41,8 +41,9 @@ from migrator.errors import (
 from migrator.history import journal
 from migrator.history.distrust import UNTRUSTED
 from migrator.history.fence import Write
-from migrator.history.flight import ESCAPED, MOVED, Message, head
+from migrator.history.flight import ESCAPED, MOVED, head
 from migrator.history.journal import statement_marker, traced
+from migrator.history.message import Message
 from migrator.history.place import as_role
 from migrator.history.proof import TAMPERED, UNWRITTEN
 from migrator.model import Event

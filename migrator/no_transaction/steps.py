@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from migrator.errors import DirtyError
-from migrator.history.flight import Message
 from migrator.history.journal import sha256
+from migrator.history.message import Message
 from migrator.no_transaction.settle import Sight, Verdict
 from migrator.plan.progress import Intent, Progress, Way
 from migrator.sql.effects import Act, Effect, effect_of

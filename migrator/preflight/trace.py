@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from migrator.apply.diagnosis import RunState
 from migrator.apply.inquiry import explained
 from migrator.apply.run import Run
-from migrator.history.flight import Message
+from migrator.history.message import Message
 from migrator.history.place import Limits, marker, settings
 from migrator.model import Danger
 from migrator.postgres.libpq import Notice

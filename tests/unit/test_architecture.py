@@ -63,6 +63,7 @@ PURE = {
         "history.fence",
         "history.flight",
         "history.journal",
+        "history.message",
         "history.place",
         "history.proof",
         "history.questions",
