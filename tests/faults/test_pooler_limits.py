@@ -19,7 +19,7 @@ def test_a_message_that_is_cut_is_sent_again_file_by_file(
     folder = write_folder(
         tmp_path,
         {
-            f"00{n}_x.sql": f"SELECT pg_sleep(0.3); CREATE TABLE t{n} (id int)"
+            f"00{n}_x.sql": f"SELECT pg_sleep(0.45); CREATE TABLE t{n} (id int)"
             for n in range(int(files))
         },
     )
