@@ -149,8 +149,8 @@ def _undo_all(
                 _name_repeatables(error, step, [m for m in migrations if m.version in ran])
             raise
         gone = {version, *step.again}
-        for version in gone & seen.keys():
-            del seen[version]
+        for name in gone & seen.keys():
+            del seen[name]
         run.rolled_back.append(done)
         run.link.check_encoding()
         run.pending = _pending(

@@ -49,7 +49,7 @@ def test_the_queries_of_loki_find_what_they_are_for(database: Database, tmp_path
     with database.connect() as other, other.cursor() as cursor:
         cursor.execute("CREATE TABLE held (); COMMIT; BEGIN; LOCK held")
         write_folder(tmp_path, {"000_h.sql": "SET LOCAL lock_timeout = '50ms'; DROP TABLE held"})
-        busy = run_job(database.url, folder, BUSY_TIMEOUT="300ms")
+        busy = run_job(database.url, folder, LOCK_RETRY_TIMEOUT="300ms")
         other.rollback()
     lines = [*busy.lines, *run_job(database.url, folder).lines]
     failed, retried, timed, said = (
