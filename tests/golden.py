@@ -364,8 +364,10 @@ def prisma() -> Golden:
         "20240101000003_with.dots/down.sql": WRONG,
         "20240101000004_Ünï/README.md": WRONG,
         "20240101000090_i/migration.sql": "-- CreateIndex\nVACUUM",
+        "20240101000090_j/migration.sql": "CREATE TABLE of_one_number ();",
     }
     made.steps.append(Step("20240101000090_i", "VACUUM;", alone=True))
+    made.steps.append(Step("20240101000090_j", "CREATE TABLE of_one_number ();"))
     return made
 
 

@@ -126,6 +126,11 @@ def test_no_tool_claims_it(folder: dict[str, str]) -> None:
             ("20240101000000_A-a", "20240102000000_b.C"),
             id="supabase",
         ),
+        pytest.param(
+            ["20240101000000_b/migration.sql", "20240101000000_a_b/migration.sql"],
+            ("20240101000000_a_b", "20240101000000_b"),
+            id="prisma, one number twice",
+        ),
     ],
 )
 def test_the_order_is_the_tools(names: list[str], versions: tuple[str, ...]) -> None:
@@ -137,6 +142,11 @@ def test_the_order_is_the_tools(names: list[str], versions: tuple[str, ...]) -> 
     [
         pytest.param(
             {"1_a.up.sql": "", "01_b.up.sql": ""}, "has the same number", id="one number twice"
+        ),
+        pytest.param(
+            {"1_B/migration.sql": "", "1_a/migration.sql": ""},
+            "has the same number",
+            id="one number twice, and an order of languages",
         ),
         pytest.param(
             {"1_a.up.sql": "", "2_b.down.sql": ""}, "there is no 2_b.up.sql", id="an undo alone"

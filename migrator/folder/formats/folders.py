@@ -23,7 +23,7 @@ class Prisma(Format):
     """Prisma up to 7: NAME/migration.sql; a down.sql beside it is never run."""
 
     name = "prisma"
-    by_text = True
+    by_text = by_name = True
     file = "migration.sql"
 
     def claims(self, names: Sequence[str], read: Read) -> bool:

@@ -72,6 +72,8 @@ class Format(ABC):
     new: Mapping[str, str] = MappingProxyType({})
     #: Whether the tool takes the files by their names as text, where we compare numbers.
     by_text = False
+    #: Whether the tool knows a migration by its whole name, so that a number may occur twice.
+    by_name = False
     #: Whether the tool refuses, or runs, any file of SQL whose name we do not know.
     strict = False
     #: Whether a file's text is more than what runs: then `cut` is called.
@@ -131,7 +133,7 @@ def numbered(form: Format, picks: Iterable[Pick]) -> tuple[list[Pick], list[Find
             problem = f"the name holds {unfit[0]!r}, which no version may hold"
             findings.append(Finding(pick.up, problem, "Rename it with letters, digits and _."))
     for ((number_before, _), before), ((number, _), pick) in pairwise(keys):
-        if number_before == number:
+        if number_before == number and not (form.by_name and _in_any_order(before, pick)):
             problem = f"{before.up} has the same number"
             findings.append(Finding(pick.up, problem, "Give one of them another number."))
         elif form.by_text and before.version > pick.version:
@@ -144,6 +146,12 @@ def numbered(form: Format, picks: Iterable[Pick]) -> tuple[list[Pick], list[Find
                 )
             )
     return [pick for _, pick in keys], findings
+
+
+def _in_any_order(first: Pick, second: Pick) -> bool:
+    """Whether `first` comes first by bytes, as it does here, and by the rules of languages too."""
+    names = [pick.version.lower().replace("_", " ") for pick in (first, second)]
+    return names[0] < names[1]
 
 
 def composed(version: str) -> str:
