@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from migrator.apply.run import Run
+from migrator.apply.run import Before, Run
 from migrator.commands.source import read_folder
 from migrator.commands.table import Output
 from migrator.errors import PendingError
@@ -15,8 +15,13 @@ def up(run: Run, *, to: str | None) -> Output:
     files of the post phase, and PHASE=post applies these alone.
     """
     run.to = to
+    before: Before | None = None
+    if run.config.adopt is not None:
+        from migrator.adopt.adopt import adopt_first  # once in the life of a database
+
+        before = adopt_first
     try:
-        _apply(run)
+        run.apply_pending(read_folder(run), before)
     except PendingError as error:
         from migrator.commands.overview import half_done_files  # needed only then
 
@@ -24,12 +29,3 @@ def up(run: Run, *, to: str | None) -> Output:
             error.details["outcome"] = "; ".join(f"{one.file} {one.problem}" for one in found)
         raise
     return run.shown
-
-
-def _apply(run: Run) -> None:
-    if run.config.adopt is None:
-        run.apply_pending(read_folder(run))
-        return
-    from migrator.adopt.adopt import adopt_first  # once in the life of a database
-
-    run.apply_pending(read_folder(run), adopt_first)

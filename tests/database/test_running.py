@@ -128,7 +128,7 @@ def test_the_read_of_a_run_with_nothing_to_do_is_ten_calls_down(
     assert run_job(database.url, folder).code == 0
     [names] = calls
     path = names[: names.index("main") + 1]
-    assert len(path) <= 10, path
+    assert len(path) <= 10, " ".join(path)
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
