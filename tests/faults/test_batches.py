@@ -1,4 +1,4 @@
-"""Files in batches under faults: each row is changed exactly once, whoever is ended or killed."""
+"""Files in batches under faults: each row is changed exactly once, whichever process is killed."""
 
 from __future__ import annotations
 

@@ -161,8 +161,8 @@ def a_line(event: str, **detail: Any) -> Line:
 
 
 def test_the_journal_says_that_batches_have_begun() -> None:
-    begun = fold([a_line("batching", checksum="c0ffee"), a_line("failed", message="no")])
-    assert begun["007_orders"] == Progress(batches="c0ffee")
+    in_part = fold([a_line("batching", checksum="c0ffee"), a_line("failed", message="no")])
+    assert in_part["007_orders"] == Progress(batches="c0ffee")
     back = fold([a_line("batching", checksum="c0ffee", way="back")])
     assert back["007_orders"] == Progress(way=Way.BACK, batches="c0ffee")
     for over in ("applied", "rolled_back"):
@@ -209,12 +209,12 @@ def test_an_undo_goes_on_with_the_text_that_it_began_with(began: str, *, fits: b
 def test_an_answer_takes_the_cursor_away(answer: Answer) -> None:
     migration = a_migration("007_orders")
     plan = make_plan([migration], [])
-    begun = {"007_orders": Progress(batches=migration.checksum)}
-    known = Known([migration], plan, {}, PLACE, batching=begun)
+    in_part = {"007_orders": Progress(batches=migration.checksum)}
+    known = Known([migration], plan, {}, PLACE, batching=in_part)
     found = assume(known, Claim(answer, "007_orders", "tested"))
     assert any("DELETE" in write.sql and "cursor" in write.sql for write in found.records)
     row = an_applied("007_orders")
-    undone = Known([migration], make_plan([migration], [row]), {}, PLACE, undoing=begun)
+    undone = Known([migration], make_plan([migration], [row]), {}, PLACE, undoing=in_part)
     found = assume(undone, Claim(answer, "007_orders", "tested"))
     assert any("DELETE" in write.sql and "cursor" in write.sql for write in found.records)
 
