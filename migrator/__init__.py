@@ -15,6 +15,9 @@ scratch         scratch databases, and snapshots of what a database holds
 batches         files that run in many small transactions
 no_transaction  files whose statements cannot share a transaction
 apply           one migration as one guarded message; the loop over pending ones
+supabase        the history of Supabase's CLI, written beside ours
+database        the sessions of a run, and the tries of each message
+refusals        why PostgreSQL refused a statement, and what to do about it
 history         our two tables: guard, rows, log
 plan            folder beside history -> what is to be done (pure)
 folder          files on disk -> migrations

@@ -17,11 +17,11 @@ from migrator.adopt.rules import (
     make_adoption,
 )
 from migrator.adopt.tools import Tracker, tracker
-from migrator.apply.database import MovedError
 from migrator.apply.run import Run
-from migrator.apply.tries import HISTORY, REPEATABLE, persist, read_tables, until_unmoved
 from migrator.apply.view import View
 from migrator.config import ADOPTABLE
+from migrator.database.database import MovedError
+from migrator.database.tries import HISTORY, REPEATABLE, persist, read_tables, until_unmoved
 from migrator.errors import (
     ConfigError,
     DirtyError,

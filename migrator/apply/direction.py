@@ -11,13 +11,13 @@ from migrator.history.rows import MS, applied, undone
 from migrator.plan.progress import ROLLBACK_FAILED, Way
 
 if TYPE_CHECKING:
-    from migrator.apply.supabase_history import Sync
     from migrator.history.fence import Write
     from migrator.history.place import Place
     from migrator.model import Migration
     from migrator.plan.undo import UndoStep
     from migrator.postgres.session import Session
     from migrator.sql.script import Script
+    from migrator.supabase.mirror import Sync
 
 
 class Direction(Protocol):

@@ -16,10 +16,10 @@ from migrator.report import what_remains
 from migrator.sql.script import Script, understand
 
 if TYPE_CHECKING:
-    from migrator.apply.supabase_history import Sync
     from migrator.history.fence import Write
     from migrator.history.place import Place
     from migrator.postgres.session import Session
+    from migrator.supabase.mirror import Sync
 
 FIND_HOOK = """SELECT run_id::text, (detail ->> 'execution_time_ms')::int FROM {log}
  WHERE run_id = {run_id} AND version = {version} AND event = {event} LIMIT 1"""

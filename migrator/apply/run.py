@@ -8,19 +8,18 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from migrator.apply.database import Link, MovedError
 from migrator.apply.direction import Applying, Direction
 from migrator.apply.scripts import ScriptReader
-from migrator.apply.supabase_history import Sync
-from migrator.apply.tries import (
+from migrator.apply.view import View, plan_made, refuse_started
+from migrator.config import Config, Preflight
+from migrator.database.database import Link, MovedError
+from migrator.database.tries import (
     REPEATABLE,
     ask,
     own_session,
     read_tables,
     until_unmoved,
 )
-from migrator.apply.view import View, plan_made, refuse_started
-from migrator.config import Config, Preflight
 from migrator.errors import (
     MigratorError,
 )
@@ -41,11 +40,12 @@ from migrator.plan.together import count_together, files_per_flight
 from migrator.postgres.session import ServerError, Session
 from migrator.report import Done
 from migrator.sql.script import Script
+from migrator.supabase.mirror import Sync
 
 if TYPE_CHECKING:
-    from migrator.apply.diagnosis import RunState
     from migrator.apply.send import Flier
     from migrator.plan.scope import Scope
+    from migrator.refusals.diagnosis import RunState
 
 DOUBTED = "Compare with the role that runs `up`; only that role's rows can be relied on."
 
@@ -296,7 +296,7 @@ class Run:
         SourceError for a name that is not recorded alike in every encoding.
         """
         if odd := [s.migration.file for s in scripts if not s.migration.version.isascii()]:
-            from migrator.apply.encoding_rules import refuse_encoding  # seldom needed
+            from migrator.refusals.encoding_rules import refuse_encoding  # seldom needed
 
             refuse_encoding(odd, self.link.connect().status("server_encoding"))
         if not all(script.transactional for script in scripts):
@@ -438,7 +438,7 @@ class Run:
         return Flier(self.link, self.sync, self.direction, rows, self._run_state, landed)
 
     def _run_state(self) -> RunState:
-        from migrator.apply.diagnosis import RunState  # needed only when a statement failed
+        from migrator.refusals.diagnosis import RunState  # needed only when a statement failed
 
         applied = [done.version for done in self.applied]
         first = not (applied or (self.view and self.view.rows))
@@ -450,8 +450,8 @@ class Run:
         owners: Owners = Owners.TRUSTED,
         coming: Sequence[Migration] = (),
     ) -> None:
-        """Have the history's tables as they should be; see `apply.prepare`."""
-        from migrator.apply.prepare import prepare  # a no-op run does without it
+        """Have the history's tables as they should be; see `database.prepare`."""
+        from migrator.database.prepare import prepare  # a no-op run does without it
 
         prepare(self.link, history, owners, coming)
 
@@ -462,7 +462,7 @@ class Run:
         """
         if not scripts:
             return
-        from migrator.apply.prepare import foresee
+        from migrator.database.prepare import foresee
 
         self.find_sessions(scripts)
         foresee(self.link, history, [script.migration for script in scripts])

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from migrator.apply.database import LOSSES, Link, MovedError
 from migrator.apply.direction import Direction
 from migrator.apply.journey import Journey
-from migrator.apply.supabase_history import Sync
-from migrator.apply.tries import ONCE, REPEATABLE, ask, persist
+from migrator.database.database import LOSSES, Link, MovedError
+from migrator.database.tries import ONCE, REPEATABLE, ask, persist
 from migrator.display import visible
 from migrator.durations import format_duration
 from migrator.errors import (
@@ -33,9 +32,10 @@ from migrator.postgres.libpq import Notice
 from migrator.postgres.session import LostError, ServerError, Session
 from migrator.report import Done
 from migrator.sql.script import Script
+from migrator.supabase.mirror import Sync
 
 if TYPE_CHECKING:
-    from migrator.apply.diagnosis import RunState
+    from migrator.refusals.diagnosis import RunState
 
 UNENCODABLE = "22P05"  #: a character has no equivalent in the database's encoding
 LOG_SECONDS = 3.0  #: for the row that records a failure; it may be done without
@@ -315,7 +315,7 @@ class Flier:
         self, script: Script, message: Message, error: ServerError, answered: int | None
     ) -> MigratorError:
         """What the refusal of a file's statement ends the run with; recorded in the log table."""
-        from migrator.apply.inquiry import (
+        from migrator.database.inquiry import (
             explained,  # needed only when a statement failed
             explained_role,
         )
@@ -352,7 +352,7 @@ class Flier:
 
     def _strange(self, script: Script) -> StatementError | None:
         """The character of the file or its undo that the database cannot hold."""
-        from migrator.apply.encoding_rules import find_strange
+        from migrator.refusals.encoding_rules import find_strange
 
         encoding = self.link.connect().status("server_encoding") or ""
         sent = replace(script.migration, pieces=script.pieces)

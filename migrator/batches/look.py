@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import cast
 
-from migrator.apply.database import Link
 from migrator.apply.run import Run
-from migrator.apply.tries import ask
 from migrator.batches.cursor import ROWS, Cursor, cursor_table
 from migrator.batches.facts_rules import check_walked
 from migrator.batches.message import Bounds, bounds_set, find_bounds, find_walked, read_cursors
 from migrator.batches.pace_rules import Advance
+from migrator.database.database import Link
+from migrator.database.tries import ask
 from migrator.history.place import Limits, Place
 from migrator.postgres.session import ServerError, Session
 from migrator.sql.batched import MOST_ROWS, Batches

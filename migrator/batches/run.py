@@ -17,12 +17,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
-from migrator.apply.database import CONTENTION, MovedError
 from migrator.apply.direction import Direction
 from migrator.apply.run import Run
 from migrator.apply.send import Flier, check_time
-from migrator.apply.supabase_history import Sync
-from migrator.apply.tries import REPEATABLE, persist, read_tables
 from migrator.batches.cursor import (
     ROWS,
     Cursor,
@@ -44,6 +41,8 @@ from migrator.batches.message import (
 )
 from migrator.batches.pace_rules import FIRST_ROWS, Advance, next_size, pause_seconds
 from migrator.batches.throttle import Throttle
+from migrator.database.database import CONTENTION, MovedError
+from migrator.database.tries import REPEATABLE, persist, read_tables
 from migrator.errors import AccessError, MigratorError
 from migrator.history.access import no_access
 from migrator.history.fence import Write
@@ -61,6 +60,7 @@ from migrator.report import Done
 from migrator.sql.asserts import When
 from migrator.sql.batched import Batches
 from migrator.sql.script import Script
+from migrator.supabase.mirror import Sync
 
 #: What a table that has appeared since the look is refused with.
 THERE_ALREADY = frozenset({"42P07", "23505", "42710"})
@@ -315,7 +315,7 @@ class _Walk:
     def _assert(self, when: When) -> None:
         if not self.script.asserts:
             return
-        from migrator.apply.asserts import check_asserts  # for such files alone
+        from migrator.database.asserts import check_asserts  # for such files alone
 
         def send(text: str) -> list[tuple[Any, ...]]:
             return persist(self.link, partial(self._look, text), REPEATABLE, self.version)
@@ -353,7 +353,7 @@ class _Walk:
                 self.link.settle(error)
                 sqlstate = error.refusal.sqlstate
                 if (role := self.link.config.run_as) is not None:
-                    from migrator.apply.inquiry import check_role  # for those who use it
+                    from migrator.database.inquiry import check_role  # for those who use it
 
                     check_role(session, place, role)
                 if sqlstate == NO_RIGHT and what == "create":

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from migrator.apply.database import Link
-from migrator.apply.tries import ask
 from migrator.batches.lag_rules import READERS, UNSEEN, furthest_behind
+from migrator.database.database import Link
+from migrator.database.tries import ask
 from migrator.history.place import Place, marker
 from migrator.model import Event
 from migrator.postgres.quoting import first

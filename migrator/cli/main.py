@@ -16,7 +16,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from migrator import __version__
-from migrator.apply.database import Link
 from migrator.apply.run import Run
 from migrator.batches.door import batched
 from migrator.cli.logs import make_tell
@@ -25,6 +24,7 @@ from migrator.cli.small_files import read_small, read_url_file, write_page
 from migrator.cli.words import Words, early_colour, early_format, read_words
 from migrator.commands.table import COMMANDS, function_of
 from migrator.config import Config, LogFormat, LogLevel, read_config, with_mounted
+from migrator.database.database import Link
 from migrator.display import as_json
 from migrator.errors import (
     AccessError,

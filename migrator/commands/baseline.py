@@ -7,12 +7,11 @@ from functools import partial
 
 from migrator.apply.direction import Applying
 from migrator.apply.run import Run
-from migrator.apply.supabase_history import Sync
-from migrator.apply.tries import ask, until_unmoved
 from migrator.apply.view import View
 from migrator.commands.baseline_rules import declared, to_declare
 from migrator.commands.source import read_full_folder
 from migrator.commands.table import Output
+from migrator.database.tries import ask, until_unmoved
 from migrator.errors import ConfigError, DriftError, MigratorError
 from migrator.history.fence import Write
 from migrator.history.place import Place
@@ -24,6 +23,7 @@ from migrator.scratch.scratch import scratch_run
 from migrator.scratch.snapshot import Snapshot, differences, schemas, within
 from migrator.scratch.snapshot_query import read_snapshot
 from migrator.sql.script import Script
+from migrator.supabase.mirror import Sync
 
 
 def baseline(run: Run, *, at: str | None, check: bool) -> Output:

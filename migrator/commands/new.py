@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from migrator.apply.run import Run
-from migrator.apply.tries import read_tables
 from migrator.commands.table import Output
+from migrator.database.tries import read_tables
 from migrator.errors import ConfigError, MigratorError, StoppedError
 from migrator.folder.create import create, rename, version_in
 from migrator.history.read import read_history

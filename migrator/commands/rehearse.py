@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any
 
 from migrator.apply.run import Run
-from migrator.apply.tries import ask
 from migrator.commands.rollback import plan_undo, roll_back
 from migrator.commands.source import read_full_folder
 from migrator.commands.table import Output
+from migrator.database.tries import ask
 from migrator.errors import AccessError, MigratorError, SourceError, UnreachableError
 from migrator.model import Danger, Event, Finding, Migration
 from migrator.plan.undo import Origin, Wish

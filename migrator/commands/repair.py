@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from migrator.apply.tries import ONCE, ask, persist, read_tables, until_unmoved
 from migrator.commands.repair_rules import (
     Claim,
     Known,
@@ -18,6 +17,7 @@ from migrator.commands.repair_rules import (
 )
 from migrator.commands.source import read_folder
 from migrator.commands.table import Output
+from migrator.database.tries import ONCE, ask, persist, read_tables, until_unmoved
 from migrator.errors import StoppedError, UnreachableError
 from migrator.history.fence import Owners, Table
 from migrator.history.flight import head, opening, write

@@ -65,7 +65,7 @@ def _seen(run: Run, at_work: dict[str, Any] | None) -> dict[str, Any]:
     """What the runner at work waits for, behind whom, and how far it has come."""
     if not at_work or "run_id" not in at_work:
         return {}
-    from migrator.apply.tries import ask
+    from migrator.database.tries import ask
     from migrator.postgres.blockers import read_seen
 
     return ask(run.link, lambda session, _place: read_seen(session, at_work["run_id"]))

@@ -9,7 +9,6 @@ from typing import Any
 from migrator.apply.direction import Applying, Undoing
 from migrator.apply.run import Run
 from migrator.apply.send import check_time
-from migrator.apply.tries import read_tables, until_unmoved
 from migrator.apply.view import View
 from migrator.commands.rollback_rules import (
     DEPENDED_ON,
@@ -21,6 +20,7 @@ from migrator.commands.rollback_rules import (
 )
 from migrator.commands.source import above_zero, read_folder
 from migrator.commands.table import Output
+from migrator.database.tries import read_tables, until_unmoved
 from migrator.errors import ConfigError, MigratorError, StatementError, StoppedError
 from migrator.history.read import History
 from migrator.history.seen import Seen

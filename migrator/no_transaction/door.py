@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from migrator.apply.database import Link
+    from migrator.database.database import Link
     from migrator.history.fence import Write
     from migrator.report import Done
     from migrator.sql.script import Script

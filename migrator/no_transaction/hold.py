@@ -10,9 +10,9 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from migrator.apply.database import CONTENTION, Link
 from migrator.apply.direction import Direction
-from migrator.apply.tries import Cause, own_session, persist
+from migrator.database.database import CONTENTION, Link
+from migrator.database.tries import Cause, own_session, persist
 from migrator.durations import limit_seconds
 from migrator.errors import AccessError, ConfigError, MigratorError, StoppedError
 from migrator.history import journal

@@ -11,13 +11,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from migrator.apply.run_as_rules import ROLE_REFUSED, unkept_role
 from migrator.errors import MigratorError
 from migrator.history import journal
 from migrator.no_transaction.hold import Hold
 from migrator.no_transaction.steps import FileStatement, steps
 from migrator.postgres.refusal import Refusal
 from migrator.postgres.session import ServerError
+from migrator.refusals.run_as_rules import ROLE_REFUSED, unkept_role
 from migrator.sql.effects import Act, sets_role
 
 IN_COMPANY = frozenset({Act.ATOMIC, Act.SESSION})
@@ -67,7 +67,7 @@ class Role:
 
     def refused(self, refusal: Refusal) -> MigratorError:
         """What a SET ROLE that was refused ends the run with."""
-        from migrator.apply.inquiry import explained_role  # only when it was
+        from migrator.database.inquiry import explained_role  # only when it was
 
         self._hold.session.tidy()
         return explained_role(self._hold.session, self._hold.config.run_as or "", refusal)

@@ -22,7 +22,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
-from migrator.apply.database import (
+from migrator.apply.direction import Direction
+from migrator.database.database import (
     CONTENTION,
     LOCK_REFUSED,
     LOSSES,
@@ -30,8 +31,6 @@ from migrator.apply.database import (
     MovedError,
     TablesBusyError,
 )
-from migrator.apply.direction import Direction
-from migrator.apply.remedies import IN_TRANSACTION
 from migrator.durations import limit_seconds
 from migrator.errors import (
     LockedError,
@@ -72,6 +71,7 @@ from migrator.plan.progress import How, Intent, Progress, fold, read_lines
 from migrator.postgres.quoting import UTF8
 from migrator.postgres.retry import Trouble, retry
 from migrator.postgres.session import LostError, ServerError
+from migrator.refusals.remedies import IN_TRANSACTION
 from migrator.report import Done
 from migrator.sql.asserts import When
 from migrator.sql.effects import Act, Effect, read_effect
@@ -189,7 +189,7 @@ class _Visit:
     def _assert(self, when: When) -> None:
         if not self.script.asserts:
             return
-        from migrator.apply.asserts import check_asserts  # for such files alone
+        from migrator.database.asserts import check_asserts  # for such files alone
 
         def send(text: str) -> Rows:
             """In a message of its own, which is one transaction."""
@@ -367,8 +367,8 @@ class _Visit:
         self, step: FileStatement, message: Message, error: ServerError, answered: int | None
     ) -> MigratorError:
         """What a refused statement ends the run with; recorded, with what is left of it undone."""
-        from migrator.apply.diagnosis import RunState
-        from migrator.apply.inquiry import explained  # only when one failed
+        from migrator.database.inquiry import explained  # only when one failed
+        from migrator.refusals.diagnosis import RunState
 
         run_state = RunState((), None, (), first=self.first)
         refused = (self.script, message, error.refusal, answered, run_state)

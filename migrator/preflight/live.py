@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from migrator.apply.database import Link
-from migrator.apply.tries import ask
+from migrator.database.database import Link
+from migrator.database.tries import ask
 from migrator.history.place import Place, marker
 from migrator.model import Danger
 from migrator.postgres.quoting import CLEAN, first, identifier, literal

@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from migrator.apply.diagnosis import RunState
-from migrator.apply.inquiry import explained
 from migrator.apply.run import Run
+from migrator.database.inquiry import explained
 from migrator.history.message import Message
 from migrator.history.place import Limits, marker, settings
 from migrator.model import Danger
@@ -31,6 +30,7 @@ from migrator.preflight.compare import (
 from migrator.preflight.facts import Traced
 from migrator.preflight.look_query import CHANGES_QUERY, MOMENT_QUERY, STATE_QUERY
 from migrator.preflight.moment import Moment, read_moment
+from migrator.refusals.diagnosis import RunState
 from migrator.sql.own_transaction import taken_as_ours
 from migrator.sql.parts import Part, TextReader, lay_out
 from migrator.sql.script import Script

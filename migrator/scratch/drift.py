@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from migrator.apply.run import Run
-from migrator.apply.tries import ask
 from migrator.apply.view import View
+from migrator.database.tries import ask
 from migrator.errors import ConfigError, MigratorError, MissingError
 from migrator.model import Applied, Migration
 from migrator.scratch.drift_rules import Drift, find_drift, touched

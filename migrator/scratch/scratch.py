@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-from migrator.apply.database import Link
 from migrator.apply.run import Run
-from migrator.apply.tries import ask
 from migrator.config import OnLate
+from migrator.database.database import Link
+from migrator.database.tries import ask
 from migrator.errors import AccessError, ConfigError, MigratorError
 from migrator.history.place import Place
 from migrator.model import Event

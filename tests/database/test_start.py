@@ -33,7 +33,7 @@ MODULES, RECORDS = 80, 16
 NOT_NEEDED = {
     *("argparse", "asyncio", "difflib", "email", "http.client", "sqlite3", "subprocess"),
     *("tempfile", "tenacity", "tomllib", "urllib.request", "psycopg2.extras"),
-    *("migrator.apply.send", "migrator.apply.diagnosis", "migrator.plan.scope"),
+    *("migrator.apply.send", "migrator.refusals.diagnosis", "migrator.plan.scope"),
     *("migrator.cli.tables", "migrator.cli.help", "migrator.sql.scanner"),
     *("migrator.postgres.blockers", "migrator.history.create", "migrator.folder.foreign"),
 }

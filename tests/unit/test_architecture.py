@@ -18,8 +18,8 @@ HALL = "hall"  #: records, errors and words that every room uses: files that lie
 #: rooms has a place of its own here, or it is one of the hall.
 ROOMS = (
     *("__main__", "cli", "page", "telemetry", "commands", "adopt", "preflight"),
-    *("scratch", "batches", "no_transaction", "apply", "history"),
-    *("plan", "folder", "sql", "config", "postgres", HALL),
+    *("scratch", "batches", "no_transaction", "apply", "supabase", "database", "refusals"),
+    *("history", "plan", "folder", "sql", "config", "postgres", HALL),
 )
 IN_HALL = {"display", "durations", "errors", "masking", "model", "report"}
 
@@ -27,7 +27,7 @@ IN_HALL = {"display", "durations", "errors", "masking", "model", "report"}
 PURE = {
     *IN_HALL,
     *("adopt.evidence", "adopt.keys", "adopt.message", "adopt.readings", "adopt.rules"),
-    *("adopt.tools", "apply.diagnosis", "apply.remedies"),
+    *("adopt.tools", "refusals.diagnosis", "refusals.remedies"),
     "folder.names",
     *("batches.cursor", "batches.message"),
     *("page.depends", "page.page", "page.runs", "page.style", "page.words"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.apply.context_rules import block_line, copied_relation, copied_row, copied_values
+from migrator.refusals.context_rules import block_line, copied_relation, copied_row, copied_values
 
 #: A whole row, and a value of one column, in each language; a name and a column end in digits.
 ROWS = {

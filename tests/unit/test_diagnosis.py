@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from migrator.apply.diagnosis import (
+from migrator.errors import AccessError, StatementError
+from migrator.masking import Hider
+from migrator.postgres.refusal import Refusal
+from migrator.refusals.diagnosis import (
     LINE_CHARS,
     Location,
     RunState,
@@ -15,9 +18,6 @@ from migrator.apply.diagnosis import (
     locate,
     refused_words,
 )
-from migrator.errors import AccessError, StatementError
-from migrator.masking import Hider
-from migrator.postgres.refusal import Refusal
 from tests.builders import a_big_script, a_script, fly
 
 

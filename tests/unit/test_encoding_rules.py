@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.apply.encoding_rules import find_strange, refuse_encoding
 from migrator.errors import SourceError
+from migrator.refusals.encoding_rules import find_strange, refuse_encoding
 from tests.builders import a_migration
 
 ARROW = "→"

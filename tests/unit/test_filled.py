@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.apply.diagnosis import RunState, diagnose, discreet
 from migrator.commands.report_rules import owing, verdict
 from migrator.config import read_config, with_mounted
 from migrator.errors import ConfigError, StatementError
@@ -12,6 +11,7 @@ from migrator.folder.formats.table import named_format
 from migrator.masking import Hider
 from migrator.model import FLYWAY, GOOSE, Placeholders
 from migrator.postgres.refusal import Refusal
+from migrator.refusals.diagnosis import RunState, diagnose, discreet
 from migrator.sql.filled import Filled
 from migrator.sql.script import understand
 from tests.builders import a_migration, fly

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from migrator.apply.supabase_history_rules import MIRRORED_COLUMNS, forgotten, mirrored, split
 from migrator.sql.parts import GROUP_CHARS
+from migrator.supabase.mirror_rules import MIRRORED_COLUMNS, forgotten, mirrored, split
 
 #: What the CLI itself recorded of tests/fixtures/adopt/supabase/migrations; history.sql has it.
 RECORDED = {

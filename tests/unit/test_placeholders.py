@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.apply.placeholder_rules import unfilled
+from migrator.refusals.placeholder_rules import unfilled
 
 
 @pytest.mark.parametrize(

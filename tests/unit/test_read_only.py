@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.apply.read_only_rules import read_only_error
 from migrator.postgres.url import Target
+from migrator.refusals.read_only_rules import read_only_error
 
 ONE, TWO = Target("DATABASE_URL", (("h", 5432),)), Target("DATABASE_URL", (("h", 1), ("i", 2)))
 

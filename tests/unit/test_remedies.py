@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from migrator.apply.remedies import REMEDIES, Facts, Situation, remedy_of, row_for
-from migrator.apply.rights_rules import Lacking, Names, Space, Thing, lacking, named
 from migrator.postgres.refusal import Refusal
+from migrator.refusals.remedies import REMEDIES, Facts, Situation, remedy_of, row_for
+from migrator.refusals.rights_rules import Lacking, Names, Space, Thing, lacking, named
 from migrator.sql.effects import names
 from tests.builders import a_script
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.apply.run_as_rules import role_query, unkept_role, unusable_role
 from migrator.postgres.refusal import Refusal
+from migrator.refusals.run_as_rules import role_query, unkept_role, unusable_role
 from migrator.sql.effects import sets_role
 
 REFUSAL = Refusal("42501", 'permission denied to set role "App"')

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from migrator import errors
-from migrator.apply.remedies import REMEDIES
 from migrator.cli.words import read_words
 from migrator.commands.table import COMMANDS
 from migrator.postgres.connect_failures import MESSAGES
+from migrator.refusals.remedies import REMEDIES
 from tests.pages import ROOT, TROUBLESHOOTING, error_classes, section, table, told_events
 
 PAGE = TROUBLESHOOTING.read_text()

@@ -36,7 +36,7 @@ from enum import Enum
 from functools import partial
 from typing import Protocol, TypeVar
 
-from migrator.apply.database import Link, MovedError, TablesBusyError
+from migrator.database.database import Link, MovedError, TablesBusyError
 from migrator.durations import Rhythm, limit_seconds
 from migrator.errors import BusyError, LockedError, UnreachableError
 from migrator.history.flight import HELD

@@ -7,10 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from migrator.apply.context_rules import block_line, copied_relation, copied_row, copied_values
-from migrator.apply.placeholder_rules import unfilled
-from migrator.apply.remedies import UNASKED, Facts, Situation, remedy_of
-from migrator.apply.rights_rules import Names
 from migrator.display import TEXT_CHARS
 from migrator.errors import AccessError, MigratorError, StatementError
 from migrator.history.flight import ESCAPED
@@ -18,6 +14,10 @@ from migrator.history.message import Message
 from migrator.history.proof import TAMPERED
 from migrator.masking import FILL, Hider, Span
 from migrator.postgres.refusal import NO_RIGHT, Refusal
+from migrator.refusals.context_rules import block_line, copied_relation, copied_row, copied_values
+from migrator.refusals.placeholder_rules import unfilled
+from migrator.refusals.remedies import UNASKED, Facts, Situation, remedy_of
+from migrator.refusals.rights_rules import Names
 from migrator.report import what_remains
 from migrator.sql import sensitive
 from migrator.sql.effects import names

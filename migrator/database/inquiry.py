@@ -13,18 +13,18 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from migrator.apply.diagnosis import RunState, diagnose, discreet, refused_words
-from migrator.apply.remedies import CANCELLED, THERE, WORDED, Facts
-from migrator.apply.rights_rules import Names, Space, Thing
-from migrator.apply.run_as_rules import ROLE_REFUSED, role_query, unusable_role
 from migrator.errors import MigratorError, StoppedError
 from migrator.history.place import Place, as_role
 from migrator.postgres.quoting import HERE, ISOLATION, first, identifier, literal
 from migrator.postgres.refusal import NO_RIGHT
 from migrator.postgres.session import LostError, ServerError, Session
+from migrator.refusals.diagnosis import RunState, diagnose, discreet, refused_words
+from migrator.refusals.remedies import CANCELLED, THERE, WORDED, Facts
+from migrator.refusals.rights_rules import Names, Space, Thing
+from migrator.refusals.run_as_rules import ROLE_REFUSED, role_query, unusable_role
 
 if TYPE_CHECKING:
-    from migrator.apply.database import Link
+    from migrator.database.database import Link
     from migrator.history.message import Message
     from migrator.postgres.refusal import Refusal
     from migrator.sql.script import Script

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from migrator.apply.database import Link
-from migrator.apply.tries import read_tables
+from migrator.database.database import Link
+from migrator.database.tries import read_tables
 from migrator.history.fence import Table, Write
 from migrator.model import Event, Migration
 
@@ -24,7 +24,7 @@ class Sync:
         """
         if self._columns is not None or not self.link.config.sync_supabase_history:
             return
-        from migrator.apply.supabase_read import read_mirror  # few runs keep it
+        from migrator.supabase.read import read_mirror  # few runs keep it
 
         query = partial(read_mirror, lock_timeout_ms=self.link.config.lock_timeout)
         self._columns = read_tables(self.link, query)
@@ -36,7 +36,7 @@ class Sync:
         """The CLI's table while it is kept in step, or none."""
         if not self._columns:
             return ()
-        from migrator.apply.supabase_history_rules import TABLE
+        from migrator.supabase.mirror_rules import TABLE
 
         return (TABLE,)
 
@@ -44,7 +44,7 @@ class Sync:
         """The statement that goes with the history's row of this migration, or none."""
         if not self._columns or migration.repeatable:  # the CLI knows no repeatables
             return ()
-        from migrator.apply.supabase_history_rules import mirrored
+        from migrator.supabase.mirror_rules import mirrored
 
         return (mirrored(migration.version, migration.pieces, self._columns),)
 
@@ -52,6 +52,6 @@ class Sync:
         """The statement that takes the row of an undone migration away there, or none."""
         if not self._columns:
             return ()
-        from migrator.apply.supabase_history_rules import forgotten
+        from migrator.supabase.mirror_rules import forgotten
 
         return (forgotten(migration.version),)

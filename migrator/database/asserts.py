@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from migrator.apply.database import Link
+from migrator.database.database import Link
 from migrator.errors import StatementError
 from migrator.postgres.session import ServerError
 from migrator.sql.asserts import Assertion, When, asserting

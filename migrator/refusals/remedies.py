@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from migrator.apply.rights_rules import Lacking, Names, Space, Thing, lacking, named, verb
 from migrator.durations import format_duration
 from migrator.history.flight import ESCAPED, RECODED
 from migrator.history.proof import TAMPERED
 from migrator.model import NATIVE, Placeholders
 from migrator.postgres.refusal import NO_RIGHT, Refusal
+from migrator.refusals.rights_rules import Lacking, Names, Space, Thing, lacking, named, verb
 from migrator.sql.script import Script
 
 CANCELLED = "57014"
@@ -29,7 +29,7 @@ WORDED = frozenset({IN_TRANSACTION, UNKNOWN, NO_RIGHT, *THERE})
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a refusal beside its number; see `apply.inquiry`."""
+    """What is known of a refusal beside its number; see `database.inquiry`."""
 
     words: Names = ()  #: of the statement, where a row of the table asks for them
     timed_out: bool = False  #: a timeout cancelled it, and no other session

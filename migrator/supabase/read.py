@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from migrator.apply.supabase_history_rules import MIRRORED_COLUMNS, TABLE
 from migrator.errors import AccessError
 from migrator.history.other_tables import look_for_tables
 from migrator.history.place import Place
 from migrator.postgres.session import Session
+from migrator.supabase.mirror_rules import MIRRORED_COLUMNS, TABLE
 
 
 def read_mirror(session: Session, place: Place, lock_timeout_ms: int) -> tuple[str, ...]:

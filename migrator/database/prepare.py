@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from migrator.apply.database import Link, MovedError
-from migrator.apply.tries import HISTORY, REPEATABLE, ask, persist
+from migrator.database.database import Link, MovedError
+from migrator.database.tries import HISTORY, REPEATABLE, ask, persist
 from migrator.history.create import prepare_history
 from migrator.history.fence import Owners
 from migrator.history.place import Limits, Place
@@ -50,7 +50,7 @@ def foresee(link: Link, history: History, coming: Sequence[Migration]) -> None:
     if history.read_only:
         raise link.read_only()
     if (role := link.config.run_as) is not None:
-        from migrator.apply.inquiry import check_role  # for those who use it
+        from migrator.database.inquiry import check_role  # for those who use it
 
         ask(link, partial(check_role, role=role))
     if history.complete:

@@ -273,7 +273,7 @@ class Link:
 
     def read_only(self) -> AccessError:
         """Why the server takes no writes, and what helps."""
-        from migrator.apply.read_only_rules import READ_ONLY_WHY, read_only_error
+        from migrator.refusals.read_only_rules import READ_ONLY_WHY, read_only_error
 
         session = self.connect()
         try:
@@ -308,7 +308,7 @@ class Link:
         A file may raise that too, with its secrets: of a `message` of a file it is made discreet.
         """
         if message is not None and error.refusal.sqlstate in CONTENTION:
-            from migrator.apply.diagnosis import discreet  # needed only when a file was refused
+            from migrator.refusals.diagnosis import discreet  # needed only when a file was refused
 
             error = ServerError(discreet(message, error.refusal, answered, self.hide))
         return TablesBusyError(error, self._seen(error.refusal))
