@@ -10,13 +10,9 @@ from migrator.adopt.message import (
     adopting,
 )
 from migrator.adopt.read import find_history, find_spot, read_foreign_holder, read_rows
-from migrator.adopt.rules import (
-    Adoption,
-    ForeignTable,
-    check_fits,
-    make_adoption,
-)
+from migrator.adopt.rules import Adoption, make_adoption
 from migrator.adopt.tools import Tracker, tracker
+from migrator.adopt.whose_rules import ForeignTable, check_fits
 from migrator.apply.run import Run
 from migrator.apply.view import View
 from migrator.config import ADOPTABLE

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from migrator.adopt.rules import Adoption, ForeignTable, Match
+from migrator.adopt.rules import Adoption, Match
 from migrator.adopt.tools import Tracker
+from migrator.adopt.whose_rules import ForeignTable
 from migrator.history.fence import DECLARE, Access, Owners, Table, Write
 from migrator.history.flight import (
     HEAD_CHECK,

@@ -14,13 +14,8 @@ from migrator.adopt.message import (
     rows_query,
 )
 from migrator.adopt.readings import Row
-from migrator.adopt.rules import (
-    ForeignTable,
-    choose_spot,
-    choose_tool,
-    nothing_left,
-)
 from migrator.adopt.tools import Tracker
+from migrator.adopt.whose_rules import ForeignTable, choose_spot, choose_tool, nothing_left
 from migrator.errors import AccessError
 from migrator.history.distrust import UNTRUSTED, Distrust, explain
 from migrator.history.fence import DECLARE, Access

@@ -16,16 +16,15 @@ from migrator.adopt.message import (
     foreign_holder_query,
 )
 from migrator.adopt.readings import Entry, Reading
-from migrator.adopt.rules import (
-    Adoption,
+from migrator.adopt.rules import Adoption, make_adoption
+from migrator.adopt.tools import TRACKERS, Tracker
+from migrator.adopt.whose_rules import (
     ForeignTable,
     check_fits,
     choose_spot,
     choose_tool,
-    make_adoption,
     nothing_left,
 )
-from migrator.adopt.tools import TRACKERS, Tracker
 from migrator.errors import ConfigError, DirtyError, DriftError, MigratorError, MissingError
 from migrator.history.fence import Write
 from migrator.history.flight import head
