@@ -76,9 +76,44 @@ def blockers_in_words(seen: dict[str, Any]) -> str:
     return f"; the lock{place} is held or awaited by {words}" if words else ""
 
 
+#: What of the detail of a log's line the next run reads, and no person.
+_FOR_MACHINES = frozenset({"checksum", "sha256", "effect", "before"})
+_OF_A_WAIT = ("waited_ms", "waits_for", "blockers", "blockers_unknown")
+
+
+def for_people(detail: dict[str, Any]) -> dict[str, Any]:
+    """What a person reads of the detail of a log's line; a wait comes first, in words."""
+    shown = {
+        name: value
+        for name, value in detail.items()
+        if name not in _FOR_MACHINES and value not in (None, [], "")
+    }
+    try:
+        words = _wait_in_words(detail)
+    except (TypeError, AttributeError):  # another's line says what it likes
+        return shown
+    rest = {name: value for name, value in shown.items() if name not in _OF_A_WAIT}
+    return {"waited": words, **rest} if words else shown
+
+
+def _wait_in_words(detail: dict[str, Any]) -> str:
+    """How long something was in the way of a migration, and who that was; or nothing."""
+    if "waited_ms" not in detail:
+        return ""
+    relation = detail.get("waits_for", {}).get("relation")
+    lock = f"the lock on {visible(relation)}" if relation else "a lock"
+    ms = detail["waited_ms"]
+    spent = f"{ms} ms" if ms < 1000 else f"{ms / 1000:.1f} s"
+    words = "; ".join(in_words(blocker) for blocker in detail.get("blockers", ()))
+    if words:
+        return f"{spent} behind {words}" + (f", for {lock}" if relation else "")
+    unknown = detail.get("blockers_unknown")
+    return f"{spent} for {lock}" + (f"; by whom is unknown: {visible(unknown)}" if unknown else "")
+
+
 def how_to_end_blockers(seen: dict[str, Any]) -> str | None:
     """The remedy with the statements that end whom an observer saw; None where nobody was seen."""
-    ends = ", ".join(f"`{end}`" for end in map(_end_of, seen.get("blockers", ())) if end)
+    ends = ", ".join(f"`{end}`" for end in map(how_to_end, seen.get("blockers", ())) if end)
     if not ends:
         return None
     return (
@@ -87,7 +122,8 @@ def how_to_end_blockers(seen: dict[str, Any]) -> str | None:
     )
 
 
-def _end_of(blocker: dict[str, Any]) -> str:
+def how_to_end(blocker: dict[str, Any]) -> str:
+    """The statement that ends what is in the way; empty where nobody is known."""
     if "prepared_transaction" in blocker:
         name = visible(blocker["prepared_transaction"]).replace("'", "''")
         return f"ROLLBACK PREPARED '{name}'"

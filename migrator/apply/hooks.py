@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from migrator.errors import MigratorError, SourceError
 from migrator.history.flight import looking
-from migrator.history.rows import MS, log_row
+from migrator.history.rows import MS, held_up, log_row
 from migrator.model import AFTER, Finding, Migration, Placeholders
 from migrator.plan.progress import HOOK, HOOK_FAILED, HOOK_OWED, Way
 from migrator.postgres.quoting import literal
@@ -37,6 +37,7 @@ class Hooking:
     def record(self, script: Script, place: Place, spent_ms: str = MS) -> tuple[Write, ...]:
         checksum = literal(script.migration.checksum)
         detail = f"jsonb_build_object('execution_time_ms', {spent_ms}, 'checksum', {checksum})"
+        detail += held_up(script)
         return (log_row(place, script.migration.version, HOOK, detail),)
 
     def also(self, sync: Sync, migration: Migration) -> tuple[Write, ...]:

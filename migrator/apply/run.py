@@ -334,7 +334,8 @@ class Run:
 
     def _apply(self, scripts: Sequence[Script], steps: range, seen: Seen) -> None:
         """Apply those at the places `steps`, which go in one message, and say so of each."""
-        from migrator.apply.send import check_time  # only a run with work needs it
+        from migrator.apply.failed_line import logging_busy  # only a run with work needs it
+        from migrator.apply.send import check_time
 
         at = steps.start
         check_time(self.link, scripts[at], scripts[at].migration.version)
@@ -348,13 +349,14 @@ class Run:
                 self._say_started(scripts, at)
 
         script = scripts[at]
-        if script.batches is not None:
-            land(self.batched(self, script, seen))
-        elif script.transactional:
-            self.flier(land).fly(scripts[at : steps.stop], seen)
-        else:
-            also = (*self.sync.rows(script.migration), *self._owing(script))
-            land(self.alone(self.link, script, seen.items(), also))
+        with logging_busy(self.link, self.direction):
+            if script.batches is not None:
+                land(self.batched(self, script, seen))
+            elif script.transactional:
+                self.flier(land).fly(scripts[at : steps.stop], seen)
+            else:
+                also = (*self.sync.rows(script.migration), *self._owing(script))
+                land(self.alone(self.link, script, seen.items(), also))
 
     def _say_started(self, scripts: Sequence[Script], at: int) -> None:
         fields = {
@@ -369,6 +371,7 @@ class Run:
         """Note that a migration is applied, and say so."""
         seen[migration.version] = migration.checksum
         self.applied.append(done)
+        self.link.delay.forget()
         self.link.check_encoding()
         self.pending = self.pending[1:]
         fields = {
@@ -390,6 +393,7 @@ class Run:
         script = self._hooks.get(moment)
         if script is None:
             return
+        from migrator.apply.failed_line import logging_busy
         from migrator.apply.hooks import Hooking, explain_hook
         from migrator.apply.send import check_time
 
@@ -397,12 +401,14 @@ class Run:
         check_time(self.link, script, file)
         self.direction = Hooking()
         try:
-            done = self.fly(script, seen)
+            with logging_busy(self.link, self.direction):
+                done = self.fly(script, seen)
         except MigratorError as error:
             explain_hook(error, script, [done.version for done in self.applied])
             raise
         finally:
             self.direction = Applying()
+        self.link.delay.forget()
         self.link.check_encoding()
         fields = {"version": moment, "file": file, "execution_time_ms": done.execution_time_ms}
         self.link.tell(Event("hook.done", "info", fields))

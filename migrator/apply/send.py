@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from migrator.apply.direction import Direction
+from migrator.apply.failed_line import log_failure
 from migrator.apply.journey import Journey
 from migrator.database.database import LOSSES, Link, MovedError
 from migrator.database.tries import ONCE, REPEATABLE, ask, persist
@@ -21,11 +22,10 @@ from migrator.errors import (
     StoppedError,
     UnreachableError,
 )
-from migrator.history.flight import BECAME, MOVED, NOTHING_MORE, Around, Leg, log_alone, make_flight
+from migrator.history.flight import BECAME, MOVED, NOTHING_MORE, Around, Leg, make_flight
 from migrator.history.message import Message
 from migrator.history.place import Limits, Place
 from migrator.history.read import is_standby
-from migrator.history.rows import log_row
 from migrator.history.seen import Seen
 from migrator.model import Applied
 from migrator.postgres.libpq import Notice
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from migrator.refusals.diagnosis import RunState
 
 UNENCODABLE = "22P05"  #: a character has no equivalent in the database's encoding
-LOG_SECONDS = 3.0  #: for the row that records a failure; it may be done without
 
 
 def check_time(link: Link, script: Script, called: str) -> None:
@@ -183,6 +182,7 @@ class Flier:
     def _legs(self, scripts: Sequence[Script], seen: Seen, place: Place) -> list[Leg]:
         """What each of them needs, when those before it are committed."""
         heads = seen.heads([script.migration for script in scripts])
+        scripts = [self.link.delayed(scripts[0]), *scripts[1:]]
         return [
             Leg(
                 script,
@@ -340,14 +340,7 @@ class Flier:
                 "message": refusal.message,
                 "line": found.details.get("line"),
             }
-            if (left := self.direction.left.get(version)) is not None:
-                detail["pending"] = left + 1  # itself, too
-            line = log_row(place, version, self.direction.failed, detail)
-            with (
-                contextlib.suppress(ServerError, LostError, StoppedError),
-                self.link.watch.limited(LOG_SECONDS),
-            ):
-                session.send(log_alone(place, line))
+            log_failure(self.link, self.direction, version, detail)
         return found
 
     def _strange(self, script: Script) -> StatementError | None:

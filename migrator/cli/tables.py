@@ -11,7 +11,7 @@ from migrator.cli.dangers import dangers_text
 from migrator.cli.phrases import COLOUR_OF, spent, words
 from migrator.display import visible, visible_text
 from migrator.model import NATIVE
-from migrator.report import at_work_in_words, findings_left_out, shorten
+from migrator.report import at_work_in_words, findings_left_out, for_people, shorten
 
 _Answer = dict[str, Any]
 
@@ -47,16 +47,14 @@ def undo_text(rows: list[_Answer], screen: Screen) -> str:
     return "".join(f"{line}\n" for line in lines) or "nothing to undo\n"
 
 
-#: What of a log line's detail the next run reads, and no person.
-_FOR_MACHINES = frozenset({"checksum", "sha256", "effect", "before"})
+_VALUE_CHARS = {"waited": 300}  #: of a detail that are shown; of others 80
 
 
 def details(detail: dict[str, Any]) -> str:
     """What a line of the log says beyond its columns, for a person."""
     return ", ".join(
-        f"{visible(name)} {shorten(words(value), 80)}"
-        for name, value in detail.items()
-        if name not in _FOR_MACHINES and value not in (None, [], "")
+        f"{visible(name)} {shorten(words(value), _VALUE_CHARS.get(name, 80))}"
+        for name, value in for_people(detail).items()
     )
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from migrator.apply.direction import Applying, Undoing
+from migrator.apply.failed_line import logging_busy
 from migrator.apply.run import Run
 from migrator.apply.send import check_time
 from migrator.apply.view import View
@@ -140,7 +141,8 @@ def _undo_all(
         fields = {"version": version, "file": file, "step": number, "steps": len(plan.steps)}
         run.link.tell(Event("undo.started", "info", {**fields, "from": step.origin.value}))
         try:
-            done = _undo(run, step, seen)
+            with logging_busy(run.link, run.direction):
+                done = _undo(run, step, seen)
         except MigratorError as error:
             if isinstance(error, StatementError):
                 untried = [later.row.version for later in plan.steps[number:]]
@@ -152,6 +154,7 @@ def _undo_all(
         for name in gone & seen.keys():
             del seen[name]
         run.rolled_back.append(done)
+        run.link.delay.forget()
         run.link.check_encoding()
         run.pending = _pending(
             run, migrations, gone, [r for r in history.rows if r.version in seen]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from migrator.config import Config
+from migrator.database.delay import Delay
 from migrator.durations import Rhythm
 from migrator.errors import AccessError, ConfigError
 from migrator.history.distrust import UNTRUSTED, explain
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from migrator.history.message import Message
     from migrator.postgres.blockers import Observer
     from migrator.postgres.refusal import Refusal
+    from migrator.sql.script import Script
 
 
 #: Rolled back whole and safe to send again: lock not available, deadlock, serialization failure.
@@ -78,6 +80,7 @@ class Link:
     one_by_one: bool = False  #: each migration is a message of its own from here on
     #: Seconds of tries that tables refused, by what was tried, until it succeeds.
     busy_seconds: dict[str, float] = field(default_factory=dict)
+    delay: Delay = field(default_factory=Delay)  #: for the next line of the log
     #: Keeps what is SET on it and the locks it takes; the same as _session, where that will do.
     own: Session | None = None
     _misread: bool = False  #: a session was given up for misreading our text
@@ -213,6 +216,11 @@ class Link:
                 "alone, or set DIRECT_URL to go around the pooler.",
             ) from error
         self._misread = True
+
+    def delayed(self, script: Script) -> Script:
+        """The script with what has held it up, for its line of the log."""
+        detail = self.delay.detail
+        return replace(script, delay=self.hide(detail)) if detail else script
 
     def tell_notice(self, version: str, notice: Notice) -> None:
         """What the server says while a file runs."""

@@ -220,6 +220,8 @@ class _Effort:
         self._lock_timeout = lock_timeout
         self._waiting: Wait | None = None  #: for the runners' lock
         self._busy_since: float | None = None
+        self._began = 0.0  #: the try at hand
+        self._refused_at: float | None = None  #: the newest refusal, while a pause follows it
 
     def __enter__(self) -> None:
         """Nothing is started before something went wrong."""
@@ -238,8 +240,12 @@ class _Effort:
 
         The first refusal begins the time for busy tables; once it runs, whole tries count.
         """
+        self._began = time.monotonic()
+        if self._refused_at is not None:
+            self._link.delay.add(self._began - self._refused_at)
+            self._refused_at = None
         if self._busy_since is None and self._what in self._link.busy_seconds:
-            self._busy_since = time.monotonic()
+            self._busy_since = self._began
         rhythm = Rhythm.of(self._lock_timeout, self._link.config.progress_interval)
         return self._link.watch.accompanied(
             rhythm.first, lambda: self._link.observer(self._what, rhythm)
@@ -280,7 +286,15 @@ class _Effort:
 
     def busy(self) -> Trouble:
         """A lock on a table was refused, and with it the whole message."""
-        return Trouble(TablesBusyError, self._busy_left, self._say_busy, over=self._still_busy)
+        return Trouble(
+            *(TablesBusyError, self._busy_left, self._say_busy),
+            caught=self._note_busy,
+            over=self._still_busy,
+        )
+
+    def _note_busy(self, error: TablesBusyError) -> None:
+        self._refused_at = time.monotonic()
+        self._link.delay.add(self._refused_at - self._began, error.seen)
 
     def _drop(self, error: LostError) -> None:
         self._busy_since = None
@@ -303,8 +317,10 @@ class _Effort:
             self._waiting = Wait(link.config.wait_timeout, link.watch, link.tell)
         else:
             self._waiting.put_off(ours)
-        self._waiting.refused(as_holder(error.refusal.detail))
+        holder, began = as_holder(error.refusal.detail), time.monotonic()
+        self._waiting.refused(holder)
         self._waiting.until_free(link.holder)
+        link.delay.add(time.monotonic() - began, {"blockers": [holder] if holder else []})
 
     def _busy_left(self) -> float:
         now = time.monotonic()

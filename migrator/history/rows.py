@@ -55,7 +55,7 @@ def applied(
     pending = "" if left is None else f", 'pending', {left}"
     detail = (
         f"jsonb_build_object('execution_time_ms', {spent_ms}, 'checksum', {checksum}, "
-        f"'format', {literal(migration.format)}{allowed}{pending})"
+        f"'format', {literal(migration.format)}{allowed}{pending}){held_up(script)}"
     )
     row = (RECORD_REPEATABLE if migration.repeatable else RECORD).format(
         history=place.history,
@@ -68,6 +68,11 @@ def applied(
         floor=script.floor,
     )
     return Write(row, history=1), log_row(place, migration.version, "applied", detail)
+
+
+def held_up(script: Script) -> str:
+    """What is added to the detail of its line where something was in the way."""
+    return f" || {literal(json.dumps(script.delay))}::jsonb" if script.delay else ""
 
 
 def log_row(place: Place, version: str | None, event: str, detail: dict[str, Any] | str) -> Write:
@@ -152,7 +157,7 @@ DELETE_ROW = """WITH gone AS (DELETE FROM {history} WHERE version = {version} RE
 INSERT INTO {log} (run_id, version, event, runner, detail)
 SELECT {run_id}, version, {event}, {runner}, jsonb_build_object(
     'execution_time_ms', {spent}, 'from', {origin}, 'checksum', checksum, 'kind', kind,
-    'applied_at', applied_at, 'applied_by', gone.run_id)
+    'applied_at', applied_at, 'applied_by', gone.run_id){held_up}
   FROM gone"""
 
 
@@ -182,6 +187,7 @@ def undone(
         "runner": literal(place.runner),
         "spent": spent_ms,
         "origin": literal(origin.value),
+        "held_up": held_up(script),
     }
     forgotten = forget_repeatables(place, script.migration.version, again)
     return (Write(DELETE_ROW.format(**words), history=1, log=1), *forgotten)

@@ -179,8 +179,8 @@ class _Visit:
                 self.hold.retried(partial(self._carry_out, step), lambda: self.waited)
         check_settled(self.script, self.hold.progress)
         self._assert(When.AFTER)
-        spent_ms = str(self.hold.progress.spent_ms)
-        writes = (*self.direction.record(self.script, self.place, spent_ms), *self.also)
+        spent_ms, script = str(self.hold.progress.spent_ms), self.link.delayed(self.script)
+        writes = (*self.direction.record(script, self.place, spent_ms), *self.also)
         text = journal.finish(self.place, writes, self.seen)
         with self.hold.committing():
             self.hold.retried(lambda: self.hold.send(text))

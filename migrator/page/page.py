@@ -21,10 +21,11 @@ from migrator.page.words import (
     command,
     esc,
     said,
+    since,
     table,
     took,
 )
-from migrator.report import in_words
+from migrator.report import for_people, how_to_end, in_words
 
 _Answer = Mapping[str, Any]
 LOADED = "sha256-" + base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
@@ -85,15 +86,15 @@ def _now(answer: _Answer) -> Iterator[str]:
     rows = [
         ("runner", esc(in_words(at_work))),
         ("migration", esc(at_work.get("version", ""))),
-        ("since", clock(at_work.get("since", ""))),
+        ("since", since(at_work.get("since", ""), answer["taken_at"])),
         ("run", esc(at_work.get("run_id", ""))),
     ]
     if relation := (seen.get("waits_for") or {}).get("relation"):
         rows.append(("waits for", f"<code>{esc(relation)}</code>"))
     for one in blocked:
         rows.append(("blocked by", esc(in_words(one))))
-        if "pid" in one:
-            rows.append(("to end that", command(f"SELECT pg_terminate_backend({int(one['pid'])})")))
+        if end := how_to_end(one):
+            rows.append(("to end that", command(end)))
     if progress := seen.get("progress"):
         words = [
             str(progress[name]) for name in ("command", "phase", "relation") if name in progress
@@ -104,13 +105,14 @@ def _now(answer: _Answer) -> Iterator[str]:
 
 
 def _failed(answer: _Answer) -> Iterator[str]:
-    failed = [line for line in answer["log"] if TONES.get(line["event"]) == BAD]
+    log = answer["log"]
+    failed = [place for place, line in enumerate(log) if TONES.get(line["event"]) == BAD]
     if failed:
-        yield _failure(failed[-1], answer)
+        yield _failure(log[failed[-1]], log[failed[-1] + 1 :], answer)
     elif answer["log_unseen"]:
         yield f'<p class="card {WAITING}">{said(answer["log_unseen"])}</p>'
     else:
-        yield f'<p class="card {GOOD}">The log has no failure ({len(answer["log"])} lines).</p>'
+        yield f'<p class="card {GOOD}">The log has no failure ({len(log)} lines).</p>'
     for row in answer["dirty"]:
         facts = [("done", esc(row["done"])), ("interrupted", esc(row["interrupted"]))]
         yield (
@@ -125,23 +127,34 @@ def _failed(answer: _Answer) -> Iterator[str]:
         )
 
 
-def _failure(line: _Answer, answer: _Answer) -> str:
-    """The newest failure, and whether it is over."""
+#: What a person types next, by the event that failed; other ones are looked at first.
+_WAYS: dict[str, tuple[str, ...]] = {"rollback_failed": ("status", "rollback --plan")}
+
+
+def _failure(line: _Answer, later: Sequence[_Answer], answer: _Answer) -> str:
+    """The newest failure, and whether it is over: what failed is done by now."""
     states = {row["version"]: row["state"] for row in answer["migrations"]}
-    state = states.get(line["version"])
-    over = state == "applied"
-    detail = line["detail"]
+    state, event = states.get(line["version"]), line["event"]
+    over = event == "failed" and state == "applied"
+    over |= any(
+        one["version"] == line["version"]
+        and (TONES.get(one["event"]) == GOOD or one["event"] == "rolled_back")
+        for one in later
+    )
+    detail = for_people(line["detail"])
     facts = [
         ("what", f"{badge(line['event'])} <code>{esc(line['version'])}</code>"),
-        ("when", clock(line["at"])),
+        ("when", since(line["at"], answer["taken_at"])),
         ("by", esc(line["runner"])),
         ("message", esc(detail.get("message") or line["reason"] or "")),
+        ("waited", esc(detail.get("waited") or "")),
         ("SQLSTATE", esc(detail.get("sqlstate") or "")),
         ("line", esc(detail.get("line") or "")),
         ("now", badge(state) if state else ""),
     ]
     if not over:
-        ways = ("status", "plan --sql") if _is_refused(answer) else ("status", "plan --sql", "up")
+        ways = _WAYS.get(event, ("status", "plan --sql"))
+        ways += () if _is_refused(answer) or event in _WAYS else ("up",)
         facts.append(("commands", " ".join(map(command, ways))))
     return f'<div class="card {NEUTRAL if over else BAD}">{_list(facts)}</div>'
 

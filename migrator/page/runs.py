@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from migrator.page.words import BAD, GOOD, TONES, badge, clock, esc, moment, table, took
+from migrator.report import for_people
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 RICH_LINES = 500  #: of the newest runs, which have tables
@@ -185,17 +186,10 @@ def _rows(run: PastRun, whole: float) -> Iterator[list[str]]:
         ]
 
 
-#: What the next run reads of a line, and no person.
-_FOR_MACHINES = frozenset({"checksum", "sha256", "effect", "before", "format"})
-
-
 def why(line: Mapping[str, Any]) -> str:
     """The reason, and what else the line knows."""
-    more = {
-        name: value
-        for name, value in line["detail"].items()
-        if name not in _FOR_MACHINES and value not in (None, [], "")
-    }
+    more = for_people(line["detail"])
+    more.pop("format", None)
     parts = [esc(line["reason"])] if line.get("reason") else []
     parts += [f"<i>{esc(name)}</i> {esc(_plain(value))}" for name, value in more.items()]
     return "; ".join(parts)

@@ -90,6 +90,14 @@ def clock(value: object) -> str:
     return esc(value) if found is None else f"{found:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def since(value: object, taken_at: object) -> str:
+    """A time, and how long before the page was made that was."""
+    began, ended = moment(value), moment(taken_at)
+    if began is None or ended is None or ended < began:
+        return clock(value)
+    return f"{clock(value)}, {took((ended - began).total_seconds() * 1000)} before this page"
+
+
 def took(ms: float | None) -> str:
     """A time that passed."""
     if ms is None:
@@ -99,4 +107,7 @@ def took(ms: float | None) -> str:
     if ms < 60_000:
         return f"{ms / 1000:.1f} s"
     minutes, seconds = divmod(round(ms / 1000), 60)
-    return f"{minutes} min {seconds} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{hours // 24} days"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"

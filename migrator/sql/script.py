@@ -55,6 +55,7 @@ class Script:
     allows: tuple[Allow, ...] = ()  #: under `-- migrator: allow` lines
     warnings: tuple[Finding, ...] = ()  #: what it does otherwise than a reader may expect
     let_pass: Sequence[dict[str, Any]] = ()  #: what the gate found, and `allows` allow
+    delay: dict[str, Any] | None = None  #: what has held it up, for its line of the log
     filled: Filled | None = None  #: the text with values in it, where it has placeholders
     batches: Batches | None = None  #: under a `-- migrator: batches` line
     asserts: tuple[Assertion, ...] = ()  #: under `-- migrator: assert` lines

@@ -27,7 +27,7 @@ IN_HALL = {"display", "durations", "errors", "masking", "model", "report"}
 PURE = {
     *IN_HALL,
     *("adopt.evidence", "adopt.keys", "adopt.message", "adopt.readings", "adopt.rules"),
-    *("adopt.tools", "refusals.diagnosis", "refusals.remedies"),
+    *("adopt.tools", "database.delay", "refusals.diagnosis", "refusals.remedies"),
     "folder.names",
     *("batches.cursor", "batches.message"),
     *("page.depends", "page.page", "page.runs", "page.style", "page.words"),

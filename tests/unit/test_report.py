@@ -14,6 +14,7 @@ from migrator.cli.cells import Screen
 from migrator.cli.markdown import text as prose
 from migrator.cli.phrases import words as phrase
 from migrator.cli.tables import as_text, details
+from migrator.database.delay import BLOCKERS, Delay
 from migrator.display import with_short_checksums
 from migrator.model import Finding
 from migrator.report import (
@@ -21,6 +22,7 @@ from migrator.report import (
     Report,
     blockers_in_words,
     fit,
+    for_people,
     how_to_end_blockers,
     what_is_undone,
     what_remains,
@@ -367,3 +369,48 @@ def test_a_checksum_is_shown_by_its_beginning() -> None:
     assert with_short_checksums(f"{digest}0 {digest[1:]} x{digest}") == (
         f"{digest}0 {digest[1:]} x{digest}"
     )
+
+
+@pytest.mark.parametrize(
+    ("detail", "words"),
+    [
+        ({"waited_ms": 12_000, "blockers": [IDLE]}, "12.0 s behind psql (pid 7, user u, idle"),
+        (
+            {"waited_ms": 7, "blockers": [{"pid": 1}], "waits_for": {"relation": "public.a"}},
+            "7 ms behind an unnamed application (pid 1), for the lock on public.a",
+        ),
+        ({"waited_ms": 1, "blockers_unknown": "x"}, "1 ms for a lock; by whom is unknown: x"),
+        ({"waited_ms": 1, "waits_for": {"relation": "a"}}, "1 ms for the lock on a"),
+    ],
+)
+def test_a_wait_is_one_sentence_before_the_rest(detail: dict[str, Any], words: str) -> None:
+    shown = for_people({"pending": 3, **detail, "checksum": "x"})
+    assert list(shown) == ["waited", "pending"]
+    assert shown["waited"].startswith(words)
+    assert "waited " in details(detail)
+
+
+@pytest.mark.parametrize("value", [None, "x", 3, ["x"], [[]], {}])
+def test_what_another_wrote_into_the_log_is_shown_as_it_is(value: object) -> None:
+    for detail in ({"waited_ms": value}, {"waited_ms": 1, "blockers": value, "waits_for": value}):
+        assert isinstance(details(detail), str)
+
+
+def test_a_delay_keeps_each_who_was_in_the_way_as_he_was_seen_last() -> None:
+    delay = Delay()
+    assert delay.detail == {}
+    delay.add(0.5)
+    assert delay.detail == {"waited_ms": 500}
+    delay.add(0.5, {"blockers_unknown": "too short"})
+    assert delay.detail == {"waited_ms": 1000, "blockers_unknown": "too short"}
+    for pid in (1, 2, 1, *range(3, BLOCKERS + 2)):
+        place = {"waits_for": {"relation": "a"}}
+        delay.add(0.5, {**place, "blockers": [{"pid": pid, "open_seconds": pid}]})
+    delay.add(0.5, {"blockers": [{"prepared_transaction": "p"}]})
+    found = delay.detail
+    assert found["waits_for"] == {"relation": "a"}
+    assert len(found["blockers"]) == BLOCKERS
+    assert found["blockers"][-1] == {"prepared_transaction": "p"}
+    assert "blockers_unknown" not in found
+    delay.forget()
+    assert delay.detail == {}
