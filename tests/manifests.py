@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
+from jsonschema import Draft202012Validator
 
 from migrator.config import SETTINGS, URLS
 
@@ -32,6 +35,13 @@ def faults(document: Object, *, any_user: bool = False) -> list[str]:
         for container in containers(pod):
             found += [f"{container['name']}: {fault}" for fault in _of_a_container(container, pod)]
     return found
+
+
+def faults_of_operators(document: Object) -> list[str]:
+    """What the operator of such a resource has against it; an unknown field is a fault too."""
+    schema = Path(__file__).parent / "fixtures" / "operators" / f"{document['kind']}.json"
+    found = Draft202012Validator(json.loads(schema.read_text())).iter_errors(document)
+    return [f"{error.json_path}: {error.message}" for error in found]
 
 
 def _of_a_job(job: Object) -> Iterator[str]:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.cluster import kustomize
-from tests.manifests import faults
+from tests.manifests import faults, faults_of_operators
 from tests.pages import ROOT
 
 RULES = yaml.safe_load((ROOT / "k8s/monitoring/rules.yaml").read_text())
@@ -50,7 +50,10 @@ def test_an_alert_is_an_expression_of_metrics_that_there_are(alert: dict[str, An
 
 def test_the_rules_are_an_object_of_the_operator() -> None:
     assert (RULES["apiVersion"], RULES["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
-    assert all(group.keys() == {"name", "rules"} for group in RULES["spec"]["groups"])
+    assert faults_of_operators(RULES) == []
+    first = RULES["spec"]["groups"][0]
+    typo = {**RULES, "spec": {"groups": [{**first, "rules": [{**ALERTS[0], "annotation": {}}]}]}}
+    assert "annotation" in "".join(faults_of_operators(typo))
 
 
 def test_verify_each_night_is_closed_down_as_the_job() -> None:

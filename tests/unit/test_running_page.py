@@ -8,10 +8,11 @@ from typing import Any
 
 import yaml
 
+from tests.manifests import faults_of_operators
+
 ROOT = Path(__file__).parents[2]
-SECTION = (
-    (ROOT / "docs/running.md").read_text().partition("\n## Values and hooks\n")[2].split("\n## ")[0]
-)
+PAGE = (ROOT / "docs/running.md").read_text()
+SECTION = PAGE.partition("\n## Values and hooks\n")[2].split("\n## ")[0]
 COMPOSE, OVERLAY = (
     yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", SECTION, re.S)
 )
@@ -37,3 +38,15 @@ def test_the_values_of_placeholders_are_mounted_in_the_job() -> None:
     assert (variable["name"], variable["value"]) == ("PLACEHOLDERS_DIR", mount["mountPath"])
     assert mount["name"] == volume["name"]
     assert f"create secret generic {volume['secret']['secretName']} " in SECTION
+
+
+def test_flux_takes_the_kustomization_and_waits_longer_than_the_job_lasts() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE.partition("\n### With Flux\n")[2], re.S)[:1]
+    shown = yaml.safe_load(text)
+    assert faults_of_operators(shown) == []
+    job = next(yaml.safe_load_all((ROOT / "k8s/base/job.yaml").read_text()))
+    waits_seconds = int(shown["spec"]["timeout"].removesuffix("m")) * 60
+    assert waits_seconds > job["spec"]["activeDeadlineSeconds"]
+    assert (ROOT / shown["spec"]["path"] / "kustomization.yaml").is_file()
+    shown["spec"]["waits"] = True
+    assert "waits" in "".join(faults_of_operators(shown))
