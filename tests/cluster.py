@@ -131,6 +131,8 @@ class Cluster:
     folder: Path
     moments: Sequence[Moment]
     log: str = ""  #: what every pod has logged
+    others: Sequence[str] = ()  #: the names of Jobs that a list has
+    refuses_new: bool = False  #: no answer of use comes to what is created
     made: list[Object] = field(default_factory=list)  #: what was created
     removed: list[str] = field(default_factory=list)  #: the paths that were deleted
     questions: list[str] = field(default_factory=list)
@@ -193,6 +195,8 @@ class Cluster:
         self.questions.append(f"{verb} {path}")
         url = urlsplit(path)
         if verb == "POST":
+            if self.refuses_new:
+                return 503, a_status(503, "the server is shutting down")
             self.made.append(json.loads(sent))
             metadata = self.made[-1]["metadata"]
             metadata.setdefault("name", f"{metadata.get('generateName')}x7k2p")
@@ -217,6 +221,9 @@ class Cluster:
         if kind == "jobs":
             job = self.moment.job
             return (200, job) if job else (404, a_status(404, f'jobs.batch "{name}" not found'))
+        if name == "jobs":
+            jobs = [{**a_job(), "metadata": {"name": name}} for name in self.others]
+            return 200, {"apiVersion": "batch/v1", "kind": "JobList", "metadata": {}, "items": jobs}
         if name == "events":
             uid = asked["fieldSelector"].rpartition("uid=")[2]
             events = [e for e in self.moment.events if e["involvedObject"]["uid"] == uid]
@@ -226,7 +233,7 @@ class Cluster:
             value = "migrator" if label == "job-name" else value  # also for a Job that was made
             pods = [p for p in self.moment.pods if p["metadata"]["labels"].get(label) == value]
             return 200, {"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": pods}
-        return 404, a_status(404, f"no {name}")
+        return 404, a_status(404, f'{kind} "{name}" not found')
 
 
 def kustomize(folder: Path) -> list[Object]:
@@ -239,7 +246,7 @@ def kustomize(folder: Path) -> list[Object]:
 
 
 def a_status(code: int, message: str) -> Object:
-    reasons = {403: "Forbidden", 404: "NotFound", 503: "ServiceUnavailable"}
+    reasons = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 503: "ServiceUnavailable"}
     return {
         **{"apiVersion": "v1", "kind": "Status", "status": "Failure", "metadata": {}},
         **{"code": code, "message": message, "reason": reasons.get(code, "InternalError")},

@@ -174,7 +174,7 @@ def test_in_kubernetes_a_command_of_the_page_can_be_typed() -> None:
     shown = [shlex.split(line.partition("k8s/run ")[2], comments=True) for line in lines[1:]]
     assert len(shown) >= 4
     for words in shown:
-        command = [word for word in words if not word.startswith("--namespace")]
+        command = words[2:] if words[0] == "-n" else words
         assert read_words(command).command == command[0]
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import UID, Cluster, Moment, a_job, a_pod, an_event
+from tests.job import until
 
 SCRIPT = Path(__file__).parents[2] / "k8s" / "wait-for-job"
 
 VERDICT = '{"outcome": "001_a was rolled back", "exit_code": 15, "target": "shop"}'
+ASKS = json.dumps(
+    {"error": {"remedy": 'Look at "day", then `repair --done 004_day --reason WHY`.'}}
+)
 COMPLETE = ("SuccessCriteriaMet CompletionsReached Reached", "Complete CompletionsReached Reached")
 BY_POLICY = (
     "PodFailurePolicy Container migrate for pod default/m-2 failed with exit code 15 "
@@ -21,6 +28,14 @@ BY_POLICY = (
 BACK_OFF = "BackoffLimitExceeded Job has reached the specified backoff limit"
 DEADLINE = "DeadlineExceeded Job was active longer than specified deadline"
 INDEXES = "FailedIndexes Job has failed indexes"
+
+
+def evicted(name: str) -> dict[str, object]:
+    status = {"phase": "Failed", "reason": "Evicted"}
+    return {
+        **a_pod(name),
+        "status": {**status, "message": "The node was low on resource: memory."},
+    }
 
 
 def failed(why: str, **job: object) -> dict[str, object]:
@@ -180,7 +195,29 @@ def failed(why: str, **job: object) -> dict[str, object]:
             ["the API server does not answer: Error from server (ServiceUnavailable)"],
             id="the API server blips while the Job completes",
         ),
-        pytest.param([Moment()], 2, ['"migrator" not found'], id="there is no such Job"),
+        pytest.param(
+            [Moment()],
+            2,
+            ['"migrator" not found', "there is migrator-1-4-0 migrator-1-3-0"],
+            id="there is no such Job",
+        ),
+        pytest.param([Moment(refusal=401)], 2, ["You must be logged in"], id="an old token"),
+        pytest.param([Moment(refusal=403)], 2, ["(Forbidden)"], id="a role without rights"),
+        pytest.param(
+            [Moment(a_job(), [evicted("m-1")]), Moment(a_job(*COMPLETE))],
+            0,
+            ["m-1 Evicted: The node was low on resource: memory."],
+            id="an evicted pod",
+        ),
+        pytest.param(
+            [Moment(failed(BY_POLICY), [a_pod("m-2", code=15, message=ASKS)])],
+            15,
+            [
+                'to do: Look at "day", then `repair --done 004_day --reason WHY`.\n',
+                "a command in back-ticks is typed as: JOB=migrator k8s/run COMMAND\n",
+            ],
+            id="the remedy comes last, with the way to type it",
+        ),
         pytest.param(
             [Moment(a_job()), Moment()],
             3,
@@ -242,7 +279,7 @@ def failed(why: str, **job: object) -> dict[str, object]:
 def test_it_says_what_happens_and_ends_with_the_migrators_code(
     tmp_path: Path, moments: Sequence[Moment], code: int, said: Sequence[str]
 ) -> None:
-    with Cluster(tmp_path, moments) as cluster:
+    with Cluster(tmp_path, moments, others=["migrator-1-4-0", "migrator-1-3-0"]) as cluster:
         is_dead = "SuccessCriteriaMet" in str(moments) or "FailureTarget" in str(moments)
         patience = {"API_PATIENCE": "1"} if is_dead and len(moments) == 1 else {}
         done = subprocess.run(
@@ -292,3 +329,81 @@ def test_the_words_after_the_job_go_to_kubectl(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert any("/namespaces/shop/jobs/migrator" in question for question in cluster.questions)
     assert any(f"controller-uid%3D{UID}" in question for question in cluster.questions)
+
+
+def test_words_for_kubectl_may_come_first(tmp_path: Path) -> None:
+    with Cluster(tmp_path, [Moment(a_job(*COMPLETE))]) as cluster:
+        words = ["-n", "shop", "job.batch/migrator", "--request-timeout", "9s"]
+        done = subprocess.run([str(SCRIPT), *words], env=cluster.env, timeout=120)
+    assert done.returncode == 0
+    assert any("/namespaces/shop/jobs/migrator?timeout=9s" in text for text in cluster.questions)
+
+
+@pytest.mark.parametrize("words", [[], ["one", "two"]], ids=["none", "two"])
+def test_it_waits_for_one_job(words: list[str], tmp_path: Path) -> None:
+    with Cluster(tmp_path, [Moment()]) as cluster:
+        done = subprocess.run([str(SCRIPT), *words], env=cluster.env, capture_output=True)
+    assert (done.returncode, cluster.questions, done.stderr.count(b"\n")) == (2, [], 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        pytest.param([], "The connection to the server localhost:8080", id="not logged in"),
+        pytest.param(["--context=prod"], "context was not found", id="no such context"),
+        pytest.param(["--namspace=shop"], "unknown flag: --namspace", id="a typing error"),
+        pytest.param(["--kubeconfig=/none"], "no such file", id="no kubeconfig"),
+    ],
+)
+def test_what_kubectl_itself_refuses_ends_at_once(
+    words: list[str], says: str, tmp_path: Path
+) -> None:
+    with Cluster(tmp_path, [Moment()]) as cluster:
+        env = {k: v for k, v in cluster.env.items() if k != "KUBECONFIG"}
+        done = subprocess.run(
+            [str(SCRIPT), "migrator", *words], env=env, capture_output=True, text=True, timeout=50
+        )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert says in done.stderr
+
+
+def test_without_kubectl_it_says_so(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["/bin/sh", str(SCRIPT), "migrator"],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (2, "kubectl is not in PATH\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
+)
+def test_a_wait_that_is_stopped_says_that_the_job_goes_on(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    with Cluster(tmp_path, [Moment(a_job())]) as cluster:
+        waiter = subprocess.Popen(
+            [str(SCRIPT), "migrator"],
+            env=cluster.env,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        until(lambda: any("events" in question for question in cluster.questions))
+        os.killpg(waiter.pid, number)  # as a terminal does
+        _, said = waiter.communicate(timeout=60)
+    assert waiter.returncode == code
+    assert said.endswith("migrator: this wait was stopped; the Job goes on\n")
+
+
+@pytest.mark.parametrize("way", ["closed", "left"])
+def test_without_a_reader_the_code_is_the_same(way: str, tmp_path: Path) -> None:
+    place, end = os.pipe()
+    os.close(place)
+    with Cluster(tmp_path, [Moment(failed(BY_POLICY))]) as cluster:
+        command = f"exec {SCRIPT} migrator" + (" 2>&-" if way == "closed" else "")
+        done = subprocess.run(["/bin/sh", "-c", command], env=cluster.env, stderr=end, timeout=120)
+    os.close(end)
+    assert done.returncode == 15
