@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -237,8 +236,7 @@ SERVICE_LINK = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """All settings of a run. Durations are in milliseconds; 0 means no limit."""
 
     targets: tuple[Target, ...]  #: tried in order: DIRECT_URL, then DATABASE_URL
@@ -336,7 +334,7 @@ def with_mounted(config: Config, files: Mapping[str, str]) -> Config:
             )
         values[key] = value
         hidden.add(key)
-    return replace(config, placeholders=Placeholders(values, frozenset(hidden)))
+    return config._replace(placeholders=Placeholders(values, frozenset(hidden)))
 
 
 def _placeholders(environment: Mapping[str, str]) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
 from typing import Any, NamedTuple
@@ -131,8 +130,7 @@ def is_base(version: str) -> bool:
     return version.startswith("B") and number_of(version) >= 0
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
+class Migration(NamedTuple):
     """One file of migrations/, read and hashed; it knows of no database."""
 
     version: str  #: the file's stem, "007_add_orders" or "R__totals"; the key in the history
@@ -184,12 +182,14 @@ class Migration:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Placeholders:
+class Placeholders(NamedTuple):
     """The values of placeholders, by their names as `key` gives them."""
 
-    values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    values: Mapping[str, str] = {}
     hidden: frozenset[str] = frozenset()  #: names whose values are shown nowhere
+
+    def __repr__(self) -> str:
+        return f"Placeholders(hidden={self.hidden})"
 
     @staticmethod
     def key(name: str) -> str:
@@ -262,13 +262,12 @@ class Applied(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One thing that happened, said once; `name` is noun.verb, such as migration.applied."""
 
     name: str
     level: str = "info"  #: debug, info, warning or error
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = {}
 
 
 Tell = Callable[[Event], None]

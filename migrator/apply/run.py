@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -50,6 +49,9 @@ if TYPE_CHECKING:
 DOUBTED = "Compare with the role that runs `up`; only that role's rows can be relied on."
 
 
+#: (question, the answer of the command that it is about): what the person at a terminal says; yes
+#: where nobody is asked
+Confirm = Callable[[str, dict[str, Any]], bool]
 #: (run, a file in batches, the history as it was seen) -> what was done
 Batched = Callable[["Run", Script, Seen], Done]
 #: (run, migrations, what was seen): what comes before the first migration that is ever applied
@@ -63,47 +65,46 @@ Alone = Callable[[Link, Script, Collection[tuple[str, str | None]], Sequence[Wri
 Start = Callable[[Sequence[str], Mapping[str, str], int], int]
 
 
-@dataclass(eq=False, repr=False)
 class Run:
     """One run of one command: what it was given, and what it has done so far."""
 
-    config: Config
-    link: Link
-    started_at: datetime
-    alone: Alone  #: how a file is applied that cannot run in a transaction
-    batched: Batched  #: how one is applied, or undone, in many small transactions
-    #: Puts a question to the person at a terminal, with the answer of the command that it is
-    #: about; True where nobody does.
-    ask: Callable[[str, dict[str, Any]], bool] = field(default=lambda _question, _shown: True)
-    gate: Gate | None = None  #: what is pending goes through it once, before the first flight
-    #: What a process of the same job is given, and how one is started: `fleet` starts some.
-    environment: Callable[[], dict[str, str]] = dict
-    start: Start = field(default=lambda _words, _environment, _output: 0)
-    direction: Direction = field(default_factory=Applying)
-    applied: list[Done] = field(default_factory=list)
-    rolled_back: list[Done] = field(default_factory=list)
-    view: View | None = None  #: the newest look
-    passed_over: tuple[Finding, ...] = ()  #: files of the folder that are not run
-    hooks: tuple[Migration, ...] = ()  #: of the folder: what runs around its migrations
-    to: str | None = None  #: the last version that is to be applied, where not all are
-    pending: tuple[str, ...] = ()  #: what is still to be applied, in order, as far as is known
-    deferred: tuple[str, ...] = ()  #: pending, and left for a later run
-    outcome: str | None = None  #: what a command did that applied nothing, in words
-    shown: dict[str, Any] = field(default_factory=dict)  #: its answer, even when it is refused
-    found: tuple[Finding, ...] = ()  #: what a command found beyond its plan
-    #: What the gate let pass of a version because its file allows it, for the log.
-    allowed: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    sync: Sync = field(init=False)
-    _doubted: set[str] = field(default_factory=set)  #: what has been said of the tables' owners
-    _hooks: dict[str, Script] = field(default_factory=dict)  #: understood, by their moments
-    _said: set[Finding] = field(default_factory=set)  #: what was warned of
-    _warned: bool = False  #: of old transactions, once in a run
-    _owed_with: str | None = None  #: the version with which the hook after the migrations is owed
-    _trip_seconds: float = 0.0  #: that the newest read of the history took, there and back
-
-    def __post_init__(self) -> None:
-        self.sync = Sync(self.link)
-        self._reader = ScriptReader(self.link.watch, self.config.placeholders)
+    def __init__(
+        self,
+        config: Config,
+        link: Link,
+        started_at: datetime,
+        alone: Alone,  # how a file is applied that cannot run in a transaction
+        batched: Batched,  # how one is applied, or undone, in many small transactions
+        ask: Confirm = lambda _question, _shown: True,
+        gate: Gate | None = None,  # what is pending goes through it once, before the first flight
+        environment: Callable[[], dict[str, str]] = dict,  # what a process of the same job is given
+        start: Start = lambda _words, _environment, _output: 0,
+    ) -> None:
+        self.config, self.link, self.started_at = config, link, started_at
+        self.alone, self.batched, self.ask, self.gate = alone, batched, ask, gate
+        self.environment, self.start = environment, start
+        self.sync = Sync(link)
+        self.direction: Direction = Applying()
+        self.applied: list[Done] = []
+        self.rolled_back: list[Done] = []
+        self.view: View | None = None  #: the newest look
+        self.passed_over: tuple[Finding, ...] = ()  #: files of the folder that are not run
+        self.hooks: tuple[Migration, ...] = ()  #: of the folder: what runs around its migrations
+        self.to: str | None = None  #: the last version that is to be applied, where not all are
+        self.pending: tuple[str, ...] = ()  #: still to be applied, in order, as far as is known
+        self.deferred: tuple[str, ...] = ()  #: pending, and left for a later run
+        self.outcome: str | None = None  #: what a command did that applied nothing, in words
+        self.shown: dict[str, Any] = {}  #: its answer, even when it is refused
+        self.found: tuple[Finding, ...] = ()  #: what a command found beyond its plan
+        #: What the gate let pass of a version because its file allows it, for the log.
+        self.allowed: dict[str, list[dict[str, Any]]] = {}
+        self._reader = ScriptReader(link.watch, config.placeholders)
+        self._doubted: set[str] = set()  #: what has been said of the tables' owners
+        self._hooks: dict[str, Script] = {}  #: understood, by their moments
+        self._said: set[Finding] = set()  #: what was warned of
+        self._warned = False  #: of old transactions, once in a run
+        self._owed_with: str | None = None  #: with which version the hook afterwards is owed
+        self._trip_seconds = 0.0  #: that the newest read of the history took, there and back
 
     @property
     def current(self) -> str | None:
@@ -217,7 +218,7 @@ class Run:
 
         `before` is done while nothing was ever recorded here; it may move the history itself.
         """
-        undoing: dict[str, Progress] = {}
+        undoing: Mapping[str, Progress] = {}
 
         def act(view: View) -> None:
             nonlocal undoing
@@ -330,7 +331,7 @@ class Run:
 
     def _with_allowed(self, script: Script) -> Script:
         let_pass = self.allowed.get(script.migration.version)
-        return replace(script, let_pass=let_pass) if let_pass else script
+        return script._replace(let_pass=let_pass) if let_pass else script
 
     def _apply(self, scripts: Sequence[Script], steps: range, seen: Seen) -> None:
         """Apply those at the places `steps`, which go in one message, and say so of each."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -348,7 +348,7 @@ class Flier:
         from migrator.refusals.encoding_rules import find_strange
 
         encoding = self.link.connect().status("server_encoding") or ""
-        sent = replace(script.migration, pieces=script.pieces)
+        sent = script.migration._replace(pieces=script.pieces)
         found = find_strange(sent, encoding)
         if found is None:
             return None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -45,8 +44,8 @@ class Words(NamedTuple):
 
     command: str = ""
     words: tuple[str, ...] = ()  #: that follow the command
-    options: Mapping[str, Any] = field(default_factory=dict)  #: by the names of its parameters
-    settings: Mapping[str, str] = field(default_factory=dict)  #: given as flags, by their names
+    options: Mapping[str, Any] = {}  #: by the names of its parameters
+    settings: Mapping[str, str] = {}  #: given as flags, by their names
     env_file: str | None = None  #: whose settings and URL are read beneath the environment
     page: str | None = None  #: only this page of the help is wanted; "" is the first one
     version: bool = False  #: only the version is wanted

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 from migrator.apply.direction import Applying
@@ -81,7 +80,7 @@ def _nothing(last: Migration) -> Script:
     """What flies: no statement at all."""
     from migrator.sql.parts import lay_out
 
-    empty = replace(last, pieces=("",))
+    empty = last._replace(pieces=("",))
     layout = lay_out(empty.pieces)
     return Script(empty, layout.parts, layout.statements, layout.whole)
 

@@ -52,7 +52,9 @@ def report(run: Run, *, markdown: bool, pending: bool, html: str | None) -> Outp
         "findings": [finding.as_dict() for finding in findings],
         "preflight": preflight,
         "at_work": view.history.at_work,
-        "dirty": started_rows(view.history.dirty | view.history.undoing, view.dirty + view.undoing),
+        "dirty": started_rows(
+            {**view.history.dirty, **view.history.undoing}, view.dirty + view.undoing
+        ),
         "migrations": rows,
         "graph": graph,
         **({"requires": graph.needs, "seen": _seen(run, view.history.at_work)} if html else {}),

@@ -5,8 +5,6 @@ With --schema the live catalog is compared with what the applied files make.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from migrator.apply.run import Run
 from migrator.apply.view import View
 from migrator.commands.source import read_full_folder
@@ -29,7 +27,7 @@ def verify(run: Run, *, base: str | None, schema: bool, ignore: str | None) -> O
     if base is not None:
         return _verify_base(run, base)
     late = OnLate.APPLY if run.config.on_late is OnLate.SKIP else run.config.on_late
-    run.config = replace(run.config, on_drift=OnFinding.FAIL, on_late=late)
+    run.config = run.config._replace(on_drift=OnFinding.FAIL, on_late=late)
     migrations = read_full_folder(run)
     view, _ = _check_pending(run, migrations)
     if schema and view.rows:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from migrator.apply.run import Run
 from migrator.commands.overview import half_done_files
 from migrator.commands.source import read_full_folder
@@ -24,7 +22,7 @@ def wait(run: Run) -> Output:
     PHASE says so.
     """
     phase = run.config.phase or Phase.PRE
-    run.config = replace(run.config, phase=Phase.ALL if phase is Phase.POST else phase)
+    run.config = run.config._replace(phase=Phase.ALL if phase is Phase.POST else phase)
     _poll(run, read_full_folder(run))
     return {}
 

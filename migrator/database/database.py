@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from migrator.config import Config
@@ -60,39 +59,42 @@ class TablesBusyError(Exception):
         self.error, self.seen = error, seen
 
 
-@dataclass(eq=False, repr=False)
 class Link:
     """What a run speaks to the database through."""
 
-    config: Config
-    run_id: str
-    runner: str  #: application_name, migrator/<pod or host>
-    watch: Watch
-    tell: Tell
-    traceparent: str | None = None  #: of the run's span, for its messages
-    _session: Session | None = None
-    _observer: Observer | None = None  #: who looks after the wait at hand, once it is slow
-    _unobservable: str | None = None  #: why there is no second connection
-    _losses: dict[str, int] = field(default_factory=dict)  #: by version, of the whole run
-    #: What was in a message whose connection was lost: it may arrive yet.
-    in_doubt: set[str] = field(default_factory=set)
-    cut_by: str | None = None  #: the limit of a pooler by which the newest loss came
-    one_by_one: bool = False  #: each migration is a message of its own from here on
-    #: Seconds of tries that tables refused, by what was tried, until it succeeds.
-    busy_seconds: dict[str, float] = field(default_factory=dict)
-    delay: Delay = field(default_factory=Delay)  #: for the next line of the log
-    #: Keeps what is SET on it and the locks it takes; the same as _session, where that will do.
-    own: Session | None = None
-    _misread: bool = False  #: a session was given up for misreading our text
-    _encoding: str = "UTF8"  #: how a session read texts when a flight was over
-    targets_again: Callable[[], tuple[Target, ...]] | None = None  #: reads the settings anew
-    _newest: tuple[Target, ...] = ()
-    _connected_before: bool = False
-    _reached: Target | None = None
-    hide: Hider = field(init=False)  #: for what is stored, or made of what is cut
-
-    def __post_init__(self) -> None:
-        self.hide = Hider(self.config.secrets, self.config.placeholders.secrets)
+    def __init__(
+        self,
+        config: Config,
+        run_id: str,
+        runner: str,  # application_name, migrator/<pod or host>
+        watch: Watch,
+        tell: Tell,
+    ) -> None:
+        self.config, self.run_id, self.runner = config, run_id, runner
+        self.watch, self.tell = watch, tell
+        #: For what is stored, or made of what is cut.
+        self.hide = Hider(config.secrets, config.placeholders.secrets)
+        self.traceparent: str | None = None  #: of the run's span, for its messages
+        #: Reads the settings anew.
+        self.targets_again: Callable[[], tuple[Target, ...]] | None = None
+        #: Keeps what is SET on it and the locks it takes; the same as _session, where that will do.
+        self.own: Session | None = None
+        #: What was in a message whose connection was lost: it may arrive yet.
+        self.in_doubt: set[str] = set()
+        self.cut_by: str | None = None  #: the limit of a pooler by which the newest loss came
+        self.one_by_one = False  #: each migration is a message of its own from here on
+        #: Seconds of tries that tables refused, by what was tried, until it succeeds.
+        self.busy_seconds: dict[str, float] = {}
+        self.delay = Delay()  #: for the next line of the log
+        self._session: Session | None = None
+        self._observer: Observer | None = None  #: looks after the wait at hand, once it is slow
+        self._unobservable: str | None = None  #: why there is no second connection
+        self._losses: dict[str, int] = {}  #: by version, of the whole run
+        self._misread = False  #: a session was given up for misreading our text
+        self._encoding = "UTF8"  #: how a session read texts when a flight was over
+        self._newest: tuple[Target, ...] = ()
+        self._connected_before = False
+        self._reached: Target | None = None
 
     def connect(self) -> Session:
         """The session, opened when first needed or after it was lost."""
@@ -220,7 +222,7 @@ class Link:
     def delayed(self, script: Script) -> Script:
         """The script with what has held it up, for its line of the log."""
         detail = self.delay.detail
-        return replace(script, delay=self.hide(detail)) if detail else script
+        return script._replace(delay=self.hide(detail)) if detail else script
 
     def tell_notice(self, version: str, notice: Notice) -> None:
         """What the server says while a file runs."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from itertools import combinations
 
 from migrator.config import folders_of
@@ -107,8 +106,7 @@ def _two_formats(formats: dict[str, str]) -> SourceError:
 
 def _placed(folder: str, migrations: Iterable[Migration]) -> list[Migration]:
     return [
-        replace(
-            m,
+        m._replace(
             file=f"{folder}/{m.file}",
             undo_from=m.undo_from and (f"{folder}/{m.undo_from[0]}", m.undo_from[1]),
         )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from migrator.errors import AccessError
 from migrator.history.fence import Owners
@@ -15,8 +14,7 @@ from migrator.postgres.quoting import identifier
 UNTRUSTED = "MG005"  #: SQLSTATE of our own: an object that another role controls is in the way
 
 
-@dataclass(frozen=True, slots=True)
-class Distrust:
+class Distrust(NamedTuple):
     """What is wrong with tables, as `question` answers it."""
 
     code: tuple[Mapping[str, str], ...] = ()  #: table, what, owner of what could run as us

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import field
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from migrator.errors import AccessError, ConfigError
@@ -199,14 +198,14 @@ class History(NamedTuple):
     read_only: bool  #: a standby, or a server in read-only mode
     columns: frozenset[str] = frozenset()  #: that the table has
     #: No-transaction migrations that began and did not finish; none where the log cannot be read.
-    dirty: dict[str, Progress] = field(default_factory=dict)
+    dirty: Mapping[str, Progress] = {}
     #: The same of their undos, and of undos in batches.
-    undoing: dict[str, Progress] = field(default_factory=dict)
+    undoing: Mapping[str, Progress] = {}
     #: Files in batches of which some are committed; none where the log cannot be read.
-    batching: dict[str, Progress] = field(default_factory=dict)
-    distrust: Distrust = field(default_factory=Distrust)  #: who may have forged what is here
+    batching: Mapping[str, Progress] = {}
+    distrust: Distrust = Distrust()  #: who may have forged what is here
     #: What other histories hold, where this one is empty: schema, version, checksum.
-    others: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    others: Mapping[str, Mapping[str, str | None]] = {}
     at_work: dict[str, Any] | None = None  #: the runner that holds the lock, where that was asked
     format: str | None = None  #: whose rules the folder followed; None where that is not known
     started: bool = False  #: something was recorded once, even if nothing of it is left

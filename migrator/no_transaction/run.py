@@ -293,7 +293,7 @@ class _Visit:
         intent = step.intent(self.link.run_id, seen[-1])
         with self.hold.committing():
             self.hold.send(journal.intend(self.place, self.version, intent, self.way))
-        self.hold.progress = replace(self.hold.progress, interrupted=intent)
+        self.hold.progress = self.hold.progress._replace(interrupted=intent)
         self.link.tell(Event("statement.started", "info", step.fields))
 
     def _run(self, step: FileStatement) -> None:

@@ -12,8 +12,7 @@ intent or outcome of the other way            a clean journal of that way, then 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -72,11 +71,10 @@ class Intent(NamedTuple):
     before: dict[str, Any]  #: what the catalog showed of its object before
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """How far a migration that is not in the history has come, or the undo of one that is."""
 
-    done: dict[int, str] = field(default_factory=dict)  #: number -> SHA-256 of its text
+    done: Mapping[int, str] = {}  #: number -> SHA-256 of its text
     spent_ms: int = 0
     interrupted: Intent | None = None
     way: Way = Way.FORTH
@@ -90,7 +88,7 @@ class Progress:
         """After a refusal of statement `number` that left nothing: of no other it says anything."""
         if self.interrupted is None or self.interrupted.number != number:
             return self
-        return replace(self, interrupted=None)
+        return self._replace(interrupted=None)
 
 
 def fold(lines: Iterable[Line]) -> dict[str, Progress]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from migrator.errors import ConfigError
 
@@ -75,16 +75,15 @@ SSL_WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One place to connect to. Its text and repr hold no password."""
 
     name: str  #: the setting it came from, "DATABASE_URL"
     #: Tried in order; a host that begins with / is a socket. Port 0: the service file has it.
     hosts: tuple[tuple[str, int], ...]
-    params: Mapping[str, str] = field(default_factory=dict, repr=False)
+    params: Mapping[str, str] = {}
     dropped: tuple[str, ...] = ()  #: parameters of other drivers that were left out
-    typed: tuple[str, ...] = field(default=(), repr=False)  #: passwords as they are in the URL
+    typed: tuple[str, ...] = ()  #: passwords as they are in the URL
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -94,6 +93,9 @@ class Target:
         words = {self.params.get("password", ""), self.params.get("sslpassword", "")} - public
         forms = {form for word in words for form in (word, _encode(word))}
         return tuple(sorted(forms | ({*self.typed} - public)))
+
+    def __repr__(self) -> str:
+        return f"Target({self.name}: {self})"
 
     def __str__(self) -> str:
         where = ",".join(_place(host, port) for host, port in self.hosts)
@@ -129,7 +131,7 @@ def read_url(url: str, name: str, environment: Mapping[str, str] | None = None) 
         params.pop("hostaddr", None)  # it belongs to PGHOST, not to this host
     params |= {key: value for key, value in own.items() if value}
     typed = (userinfo.partition(":")[2], *_typed(query))
-    return replace(_target(name, params, dropped), typed=tuple(filter(None, typed)))
+    return _target(name, params, dropped)._replace(typed=tuple(filter(None, typed)))
 
 
 def read_environment(environment: Mapping[str, str]) -> Target | None:
@@ -146,7 +148,7 @@ def in_session_mode(target: Target) -> Target | None:
     """
     if not all(SHARED_POOLER.fullmatch(host) for host, _ in target.hosts):
         return None
-    return replace(target, hosts=tuple((host, 5432) for host, _ in target.hosts))
+    return target._replace(hosts=tuple((host, 5432) for host, _ in target.hosts))
 
 
 def _split_userinfo(text: str, name: str) -> tuple[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 
 from migrator.apply.run import Run
@@ -64,7 +63,7 @@ def scratch_run(run: Run) -> Iterator[Run]:
             yield trial
             return
         name = f"migrator_rehearsal_{run.link.run_id.replace('-', '')[:12]}"
-        own = replace(shadow, params={**shadow.params, "dbname": name})
+        own = shadow._replace(params={**shadow.params, "dbname": name})
         try:
             _create(given, name)
             with _linked(run, own) as link:
@@ -81,8 +80,7 @@ def _linked(run: Run, target: Target) -> Iterator[Link]:
         level = "debug" if event.level == "info" else event.level
         run.link.tell(Event(event.name, level, {**event.fields, "scratch": str(target)}))
 
-    config = replace(
-        run.config,
+    config = run.config._replace(
         targets=(target,),
         history_readers=(),
         run_as=None,  # the role may not be there, and the database is the login role's

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,8 +38,7 @@ class Requirement(NamedTuple):
     line: int  #: 1-based
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(NamedTuple):
     """One migration, split and checked: what a flight needs of it."""
 
     migration: Migration
@@ -117,7 +115,7 @@ def understand(
     warnings += _of_liquibase(migration)
     floor, more = _FLOOR in flags, (allows, warnings)
     made = Script(migration, *parts, *limits, not alone, requires, floor, *more, filled=filled)
-    return replace(made, **in_parts._asdict()) if in_parts else made, ()
+    return made._replace(**in_parts._asdict()) if in_parts else made, ()
 
 
 def has_undo(migration: Migration) -> bool:
@@ -206,9 +204,9 @@ def _undo_problems(migration: Migration, values: Placeholders | None) -> Iterato
         return
     from migrator.sql.parts import lay_out
 
-    filled = _filled(replace(migration, pieces=(text,)), lay_out((text,)).directives, values)
+    filled = _filled(migration._replace(pieces=(text,)), lay_out((text,)).directives, values)
     file, first_line = migration.undo_file, (migration.undo_from or ("", 1))[1]
-    of_undo = replace(migration, file=file, first_line=first_line)
+    of_undo = migration._replace(file=file, first_line=first_line)
     yield from _findings(of_undo, filled.problems if filled else ())
 
 

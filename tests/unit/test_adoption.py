@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -446,7 +445,7 @@ def test_a_file_without_number_and_name_is_known_by_its_content_once() -> None:
 
 def test_a_baseline_of_2_does_not_hold_2_1() -> None:
     versions = ("V1__a", "V2__b", "V2.1__c")
-    files = [replace(a_migration(v), number=number_of(v)) for v in versions]
+    files = [a_migration(v)._replace(number=number_of(v)) for v in versions]
     made = make_adoption("flyway", Reading(up_to=2), files, [])
     assert [m.migration.version for m in made.matches if m.migration] == ["V1__a", "V2__b"]
 

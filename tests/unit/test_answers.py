@@ -28,7 +28,7 @@ WHY = "seen by eye"
 FLOOR = "-- migrator: floor\nSELECT 2;\n"
 INTERRUPTED = Progress({}, 0, Intent(2, RUN_ID, "0" * 64, "VACUUM", 4, {}, {}))
 STARTED = Progress({1: "0" * 64})
-UNDOING = {"001_step": replace(INTERRUPTED, way=Way.BACK)}
+UNDOING = {"001_step": INTERRUPTED._replace(way=Way.BACK)}
 
 
 def known(

@@ -280,6 +280,21 @@ def test_a_name_is_exported_by_one_file() -> None:
     assert {name: found for name, found in homes.items() if found[1:]} == {}
 
 
+@pytest.mark.parametrize("file", FILES)
+def test_a_tuple_with_names_has_no_default_of_a_dataclass(file: str) -> None:
+    """`field(…)` would be the value there, and nothing that mypy sees."""
+    tuples = [
+        node
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.ClassDef) and "NamedTuple" in map(ast.unparse, node.bases)
+    ]
+    defaults = [
+        line.value for one in tuples for line in one.body if isinstance(line, ast.AnnAssign)
+    ]
+    calls = {ast.unparse(value.func) for value in defaults if isinstance(value, ast.Call)}
+    assert "field" not in calls
+
+
 def test_the_package_says_the_same_of_its_rooms() -> None:
     said = re.findall(r"^(\w+)  ", migrator.__doc__ or "", re.MULTILINE)
     assert (*said, HALL) == ROOMS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,11 +15,11 @@ from tests.builders import a_migration
 
 
 def one(text: str = "SELECT 1;", **changes: Any) -> Migration:
-    return replace(a_migration("1_a", text), format="sqlx", **changes)
+    return a_migration("1_a", text)._replace(format="sqlx", **changes)
 
 
 def other(text: str = "SELECT 1;", **changes: Any) -> Migration:
-    return replace(a_migration("1_a", text), **changes)
+    return a_migration("1_a", text)._replace(**changes)
 
 
 @pytest.mark.parametrize(
@@ -61,8 +60,8 @@ def test_what_two_formats_make_of_a_file(
 
 def test_the_same_texts_are_not_taken_apart() -> None:
     mine = one("SELECT 'open")  # which nothing could take apart
-    assert same([mine], [replace(mine, format="native")]) is None
-    found = same([mine], [replace(mine, format="native", alone=True)])
+    assert same([mine], [mine._replace(format="native")]) is None
+    found = same([mine], [mine._replace(format="native", alone=True)])
     assert found
     assert "in a transaction" in found.problem
 
@@ -104,13 +103,13 @@ class Unread:
 
 def test_a_mark_above_the_statements_spares_the_rest_of_a_large_file() -> None:
     text = "-- a remark\n-- +goose Up\nSELECT 1;\n"
-    theirs = replace(other(), pieces=Unread(text, text))
+    theirs = other()._replace(pieces=Unread(text, text))
     with pytest.raises(UnfitReadingError):
-        same([replace(one(), pieces=Unread())], [theirs])
+        same([one()._replace(pieces=Unread())], [theirs])
 
 
 def test_a_small_file_that_the_other_refuses_spares_the_large_ones() -> None:
-    large = replace(one(), pieces=Unread()), replace(other(), pieces=Unread())
+    large = one()._replace(pieces=Unread()), other()._replace(pieces=Unread())
     text = "SELECT 1;\n---- create above / drop below ----\nSELECT 0;\n"
     small = one("SELECT 1;", version="2_b", file="2_b.sql"), other(text, file="2_b.sql")
     with pytest.raises(UnfitReadingError):
@@ -160,7 +159,7 @@ def test_our_own_format_beside_others(
     ],
 )
 def test_a_mark_at_the_top_bars_our_own_reading(text: str, bars: bool) -> None:
-    assert bars_ours(replace(one(), whole=(text,))) is bars
+    assert bars_ours(one()._replace(whole=(text,))) is bars
     assert not bars_ours(one(text))
     if bars:
         with pytest.raises(UnfitReadingError):
@@ -171,5 +170,5 @@ def test_a_mark_at_the_top_bars_our_own_reading(text: str, bars: bool) -> None:
 def test_ends_of_statements_that_only_drizzle_knows_bar_our_own(text: str) -> None:
     up = named_format("drizzle").cut(text).up
     pieces = (text,)
-    mine = replace(one(), pieces=pieces if up == text else (up,), whole=pieces, format="drizzle")
+    mine = one()._replace(pieces=pieces if up == text else (up,), whole=pieces, format="drizzle")
     assert bars_ours(mine) is (up != text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -58,7 +57,7 @@ def test_a_refusal_names_the_object_its_owner_and_what_to_do() -> None:
 
 CALLS = Distrust.of(json.loads(CODE))
 STRANGER = Distrust.of(json.loads(OWNER))
-OF_SCHEMA = replace(STRANGER, owners=({**STRANGER.owners[0], "owns_schema": True},))
+OF_SCHEMA = STRANGER._replace(owners=({**STRANGER.owners[0], "owns_schema": True},))
 
 
 def test_code_of_another_role_is_refused_where_it_could_run() -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from migrator.plan.format_rules import AUTO, changed_format, format_of
 from tests.builders import a_migration
 
-DBMATE = replace(a_migration("001_a"), format="dbmate")
+DBMATE = a_migration("001_a")._replace(format="dbmate")
 NATIVE = a_migration("002_b")
 
 

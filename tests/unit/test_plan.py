@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -472,5 +471,5 @@ def test_a_row_has_the_rank_of_its_file_where_its_version_does_not_say_it() -> N
     rows = (an_applied("001_a"), an_applied("002_b"))
     plain = [a_migration("001_a"), a_migration("002_b")]
     assert ranked(rows, plain) is rows
-    moved = ranked(rows, [replace(plain[0], rank=((7,), "", 0.0)), plain[1]])
+    moved = ranked(rows, [plain[0]._replace(rank=((7,), "", 0.0)), plain[1]])
     assert [row.rank for row in moved] == [((7,), "", 0.0), None]

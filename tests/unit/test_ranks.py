@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -87,7 +86,7 @@ def test_a_baseline_is_no_new_file_with_an_old_number() -> None:
 
 def test_files_of_several_are_compared_by_their_paths() -> None:
     parts = [a_part("a/x:eve:1", 1), a_part("a/x:eve:2", 2), a_part("b/y:eve:1", 1)]
-    folder = [replace(part, file=f"{part.version.partition(':')[0]}.sql") for part in parts]
+    folder = [part._replace(file=f"{part.version.partition(':')[0]}.sql") for part in parts]
     assert behind(folder, ["a/x.sql", "README.md"]) == ()
     found = behind(folder, ["a/z.sql"])
     assert [(f.file, f.problem) for f in found] == [

@@ -42,8 +42,7 @@ def situation(
 ) -> Situation:
     """A refusal of `statement`; `owned` is the table t that it names."""
     script, words = a_script(sql), names(statement)
-    for key, value in (of or {}).items():
-        object.__setattr__(script.migration, key, value)
+    script = script._replace(migration=script.migration._replace(**(of or {})))
     known: dict[str, Any] = {"words": words, "role": "runner", "database": "shop"}
     if owned is not None:
         known["things"] = (thing(words, "t", **owned),)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -225,7 +224,7 @@ def test_the_phase_is_read_from_the_lines_above_the_first_statement(sql: str, po
 
 @pytest.mark.parametrize("values", [{"undoes": True}, {"version": "after"}])
 def test_an_undo_and_a_hook_have_no_phase(values: dict[str, Any]) -> None:
-    script, [finding] = understand(replace(a_migration(7, "-- migrator: phase post\nA;"), **values))
+    script, [finding] = understand(a_migration(7, "-- migrator: phase post\nA;")._replace(**values))
     assert (script, finding.line, finding.problem) == (None, 1, "only a migration has a phase")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from migrator.config import first_folder, folders_of
@@ -46,7 +44,7 @@ def test_what_two_folders_may_not_share() -> None:
 
 def test_one_hook_of_each_moment() -> None:
     hook = a_migration("before", file="one/before.sql")
-    other = replace(hook, file="two/before.sql")
+    other = hook._replace(file="two/before.sql")
     after = a_migration("after", file="two/after.sql")
     assert two_hooks([hook, after]) == []
     assert [finding.file for finding in two_hooks([hook, other])] == ["two/before.sql"]
