@@ -8,10 +8,9 @@ import select
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
 
 from migrator.config import LogFormat, LogLevel
-from migrator.display import escaped_json
 from migrator.masking import Hider
 from migrator.model import Event, Tell
 
@@ -50,8 +49,10 @@ def make_tell(
 
         handler: logging.Handler = LineHandler(unhurried, screen)
     else:
+        from migrator.cli.json_lines import EventFormatter  # dear to import
+
         handler = logging.StreamHandler(cast(TextIO, unhurried))
-        handler.setFormatter(_json_formatter(ids))
+        handler.setFormatter(EventFormatter(ids))
     logger = logging.Logger("migrator", level.value.upper())
     logger.addHandler(handler)
     levels = logging.getLevelNamesMapping()
@@ -104,26 +105,6 @@ class _Notices:
                     yield Event("migration.notice", "info", fields)
                 self._unseen.clear()
         yield event
-
-
-def _json_formatter(ids: Mapping[str, str]) -> logging.Formatter:
-    from pythonjsonlogger.json import JsonFormatter  # dear to import, and not needed for text
-
-    class Formatter(JsonFormatter):
-        def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-            fields = log_data.pop("fields")
-            return {
-                "timestamp": log_data["timestamp"].isoformat(timespec="milliseconds"),
-                "level": log_data["levelname"].lower(),
-                "event": log_data["message"],
-                **ids,
-                **fields,
-            }
-
-        def format(self, record: logging.LogRecord) -> str:
-            return escaped_json(super().format(record))
-
-    return Formatter(["levelname", "message"], timestamp=True, json_ensure_ascii=False)
 
 
 #: For so long a line waits for a reader who has stopped reading; it is lost then, and so is each

@@ -25,7 +25,7 @@ from migrator.postgres.cancel import STOPS
 #: What a run imports once it knows that it needs it: a process forked before would do so itself.
 AHEAD = (
     *("migrator.apply.journey", "migrator.database.prepare", "migrator.apply.send"),
-    *("ctypes", "pythonjsonlogger.json", "migrator.history.misfit"),
+    *("ctypes", "migrator.cli.json_lines", "migrator.history.misfit"),
     *("migrator.postgres.blockers", "migrator.postgres.refusal", "migrator.preflight.gate"),
     *("migrator.preflight.judge", "migrator.preflight.live", "migrator.sql.effects"),
     "migrator.sql.own_transaction",

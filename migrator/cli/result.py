@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from migrator.apply.run import Run
@@ -22,7 +21,7 @@ from migrator.model import Event, Tell
 from migrator.report import Report, fit, what_is_undone, what_remains
 
 TERMINATION_LOG_BYTES = 4096  # what Kubernetes reads of it
-ROOT = Path(__file__).parents[2]  #: where the image has entrypoint.py
+ROOT = __file__.removesuffix("/migrator/cli/result.py")  #: where the image has entrypoint.py
 #: What a change of a file may put right, and what it takes when the image carries the files.
 ABOUT_FILES = (SourceError, DriftError, MissingError, LateError, StatementError)
 BUILD = "The image carries the files: to change one, build the image again."
@@ -100,9 +99,11 @@ def _remedy(error: MigratorError, run: Run | None) -> str:
 
 def _in_image(places: str) -> bool:
     """Whether the folder is a part of our image: what is mounted lies on another device."""
+    from pathlib import Path  # dear to import, and needed after a failure alone
+
     try:
-        folder = Path(first_folder(places))
-        return (ROOT / ".image").exists() and folder.stat().st_dev == ROOT.stat().st_dev
+        root, folder = Path(ROOT), Path(first_folder(places))
+        return (root / ".image").exists() and folder.stat().st_dev == root.stat().st_dev
     except OSError:
         return False
 

@@ -27,5 +27,5 @@ def test_a_pip_that_trusts_no_proxy_hints_at_build_ca() -> None:
 def test_the_image_is_marked_where_a_failed_run_looks() -> None:
     """The package lies in /app/migrator, and the marker beside it."""
     assert " && touch /job/app/.image \\\n" in DOCKERFILE
-    assert ROOT == result.ROOT
+    assert str(ROOT) == result.ROOT
     assert "COPY --from=job /job/ /\nWORKDIR /app\n" in DOCKERFILE
