@@ -62,13 +62,16 @@ def as_page(answer: _Answer) -> str:
 
 def _header(answer: _Answer) -> str:
     facts = [
-        *(clock(answer["taken_at"]), esc(answer["server"]), f"migrator {esc(answer['migrator'])}"),
+        f"as of <b>{clock(answer['taken_at'])}</b>",
+        *(esc(answer["server"]), f"migrator {esc(answer['migrator'])}"),
         f"newest applied: <code>{esc(answer['newest'] or 'none')}</code>",
         f"folder: <code>{esc(answer['folder'])}</code>",
     ]
     verdict = answer["verdict"]
     tone = BAD if _is_refused(answer) else WAITING
     tone = GOOD if "nothing to do" in verdict else tone
+    if busy := _at_work(answer):
+        verdict, tone = f"{busy}. After that: {verdict}", BAD if _blockers(answer) else WAITING
     return (
         f"<header><h1>Migrations of <code>{esc(answer['database'])}</code></h1>"
         f'<p class="facts">{" · ".join(facts)}</p>'
@@ -76,13 +79,31 @@ def _header(answer: _Answer) -> str:
     )
 
 
+def _blockers(answer: _Answer) -> Sequence[dict[str, Any]]:
+    """Who is in the way of the run at work."""
+    return (answer.get("seen") or {}).get("blockers") or ()
+
+
+def _at_work(answer: _Answer) -> str:
+    """What runs now and who is in its way, as a sentence; empty where nothing runs."""
+    at_work = answer["at_work"]
+    if not at_work:
+        return ""
+    version = f" on {at_work['version']}" if at_work.get("version") else ""
+    behind = "; ".join(map(in_words, _blockers(answer)))
+    blocked = f", blocked by {behind}" if behind else ""
+    return f"{in_words(at_work)} is at work{version}{blocked}"
+
+
 def _now(answer: _Answer) -> Iterator[str]:
     at_work = answer["at_work"]
     if not at_work:
-        yield f'<p class="card {NEUTRAL}">Nobody holds the lock of the runners.</p>'
+        yield (
+            f'<p class="card {NEUTRAL}">Nothing is running: nobody holds the lock of the runners.'
+            "</p>"
+        )
         return
-    seen = answer.get("seen") or {}
-    blocked = seen.get("blockers") or ()
+    seen, blocked = answer.get("seen") or {}, _blockers(answer)
     rows = [
         ("runner", esc(in_words(at_work))),
         ("migration", esc(at_work.get("version", ""))),

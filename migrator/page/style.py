@@ -4,7 +4,7 @@ from __future__ import annotations
 
 CSS = """
 :root{color-scheme:light dark;--back:#fff;--text:#1c2024;--soft:#5b6570;--line:#d5dae0;
---card:#f5f7f9;--good:#1a7f37;--waiting:#9a6700;--bad:#cf222e;--plain:#57606a;--link:#0550ae;
+--card:#f5f7f9;--good:#1a7f37;--waiting:#855800;--bad:#cf222e;--plain:#57606a;--link:#0550ae;
 --bad-back:#ffebe9;--good-back:#dafbe1;--waiting-back:#fff4d2}
 @media (prefers-color-scheme:dark){:root{--back:#12161b;--text:#e6eaee;--soft:#9aa5b1;
 --line:#323a43;--card:#1b2128;--good:#4ac26b;--waiting:#e0ad38;--bad:#ff7b72;--plain:#9aa5b1;
@@ -12,6 +12,7 @@ CSS = """
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:72rem;padding:1rem;background:var(--back);color:var(--text);
 font:16px/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
+code{unicode-bidi:isolate}pre b{color:var(--bad)}
 h1{font-size:1.4rem;margin:.2rem 0}h2{font-size:1.2rem;margin:2rem 0 .5rem}
 h3{display:inline;font-size:1rem;margin:0}
 p{margin:.4rem 0}a{color:var(--link)}code{font:.9em ui-monospace,monospace}
@@ -47,11 +48,13 @@ details{border:1px solid var(--line);border-radius:6px;margin:.4rem 0;padding:.3
 details.run{border-width:0 0 0 3px;border-radius:0;margin:.3rem 0}
 summary{cursor:pointer;padding:.2rem 0}
 pre{white-space:pre-wrap;font:.85em/1.6 ui-monospace,monospace;margin:.3rem 0}
-svg{display:block;max-width:100%}svg text{fill:var(--soft);font:12px system-ui,sans-serif}
+svg{display:block;max-width:100%}svg text{font:12px system-ui,sans-serif}
 svg .good{fill:var(--good)}svg .bad{fill:var(--bad)}svg .waiting{fill:var(--waiting)}
-svg .plain{fill:var(--plain)}svg .hit{fill:transparent}svg line{stroke:var(--line)}
+svg .plain{fill:var(--plain)}svg .hit{fill:transparent}.hour{stroke:var(--line)}
 .bar{width:9rem;height:10px;margin-top:.45rem;background:var(--line)}
-.days,.hours{width:100%;height:auto}
+.days,.hours{width:100%;height:6rem}.hours{height:2rem}
+.scale{display:flex;justify-content:space-between;gap:1rem;color:var(--soft);margin:0;
+font-size:.8em}.hourly{display:grid;grid-template-columns:repeat(6,1fr);gap:0}
 svg.graph{max-width:none}.graph rect{fill:var(--card);stroke:currentColor;stroke-width:2}
 .graph .good{color:var(--good)}.graph .bad{color:var(--bad)}.graph .waiting{color:var(--waiting)}
 .graph .plain{color:var(--plain)}.graph text{fill:var(--text)}.graph .state{fill:currentColor}
@@ -61,6 +64,7 @@ svg.graph{max-width:none}.graph rect{fill:var(--card);stroke:currentColor;stroke
 table,tbody,tr,th,td,caption{display:block}thead{position:absolute;left:-99rem}
 tr{border-bottom:1px solid var(--line);padding:.4rem 0}th,td{border:0;padding:.05rem 0}
 td:empty{display:none}.log td,.log th,.log td:last-child{white-space:normal;min-width:0}
+.hourly span:nth-child(2n){visibility:hidden}
 td[data-head]::before{content:attr(data-head) ": ";color:var(--soft)}.bar{display:inline-block}}
 @media print{:root{color-scheme:light;--back:#fff;--text:#000;--card:#fff;--bad-back:#fff;
 --good-back:#fff;--waiting-back:#fff}button,nav,.skip{display:none}body{max-width:none;padding:0;

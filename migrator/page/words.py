@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from migrator.commands.table import COMMANDS
 from migrator.display import visible, with_short_checksums
@@ -22,7 +23,18 @@ TONES = {
 
 def esc(value: object) -> str:
     """A text of others, in the page or in an attribute."""
-    return html.escape(visible(" ".join(with_short_checksums(str(value)).split())))
+    return _escaped(str(value))
+
+
+@lru_cache(maxsize=4096)  # a log says the same of many lines
+def _escaped(text: str) -> str:
+    return html.escape(visible(" ".join(with_short_checksums(text).split())))
+
+
+def name(value: object) -> str:
+    """A name in a line of text, which it turns round in no script."""
+    text = esc(value)
+    return text if text.isascii() else f"<bdi>{text}</bdi>"
 
 
 def said(value: object) -> str:

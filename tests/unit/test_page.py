@@ -11,7 +11,7 @@ import pytest
 from migrator.page.depends import NODES, levels_of, picture
 from migrator.page.page import QUESTIONS, as_page
 from migrator.page.runs import DAYS_SHOWN, RICH_LINES, runs_of, why
-from migrator.page.words import clock, command, moment, said, took
+from migrator.page.words import clock, command, moment, said, since, took
 from tests.builders import RUN_ID
 from tests.unit.test_overview import an_answer
 
@@ -77,7 +77,7 @@ def test_a_database_where_all_is_well() -> None:
     page = page_of(migrations=[a_row("001_a", applied_at="2026-05-04T03:02:01+00:00")])
     for words in (
         *(question for _, question in QUESTIONS),
-        *("Nobody holds the lock of the runners.", "The log has no failure (0 lines)."),
+        *("nobody holds the lock of the runners.", "The log has no failure (0 lines)."),
         *("Nothing is pending.", "Nothing is recorded yet.", "No file says that it requires"),
     ):
         assert words in page.text
@@ -103,10 +103,16 @@ def test_who_is_at_work_and_who_blocks_it() -> None:
     at_work |= {"since": "2026-05-04T03:02:01Z", "run_id": RUN_ID}
     seen = {
         "waits_for": {"relation": "public.a"},
-        "blockers": [{"pid": 9, "user": "app"}, {"prepared_transaction": "p"}],
+        "blockers": [{"pid": 9, "user": "app"}, {"prepared_transaction": "p"}, {}],
         "progress": {"command": "CREATE INDEX", "percent": 24.0},
     }
-    text = page_of(at_work=at_work, seen=seen).text
+    page = page_of(at_work=at_work, seen=seen, taken_at="2026-05-04T03:02:13Z")
+    text = page.text
+    [found] = [v["class"] for _, v in page.tags if v.get("role") == "status"]
+    assert found == "card bad"
+    assert "migrator/pod-1 (pid 7) is at work on 002_b, blocked by an unnamed application" in text
+    assert "ROLLBACK PREPARED &#x27;p&#x27;Copy".replace("&#x27;", "'") in text
+    assert "2026-05-04 03:02:01 UTC, 12.0 s before this page" in text
     for words in ("migrator/pod-1 (pid 7)", "2026-05-04 03:02:01 UTC", "public.a", "user app"):
         assert words in text
     assert "SELECT pg_terminate_backend(9)" in text
@@ -138,6 +144,30 @@ def test_what_failed_last_and_what_to_do() -> None:
     more = page_of(findings=[finding, {**finding, "line": 3}], dirty=[dirty])
     for words in ("004_d was started", "003_c.sql:3", "is late", "migrator repair --x yCopy"):
         assert words in more.text
+
+
+@pytest.mark.parametrize(
+    ("event", "later", "over"),
+    [
+        ("rollback_failed", (), False),
+        ("rollback_failed", ("rolled_back",), True),
+        ("hook_failed", (), False),
+        ("hook_failed", ("hook",), True),
+        ("failed", ("intent",), True),
+    ],
+)
+def test_a_failure_is_over_once_the_same_is_done(
+    event: str, later: tuple[str, ...], over: bool
+) -> None:
+    detail = {"message": "m", "waited_ms": 5000, "blockers": [{"pid": 9, "user": "app"}]}
+    log = [a_line("002_b", event, detail=detail), *(a_line("002_b", name) for name in later)]
+    log.append(a_line("003_c"))
+    page = page_of(log=log, migrations=[a_row("002_b")])
+    failed = page.text.partition("What failed last, and what to do?")[2].split("What is pend")[1]
+    assert "5.0 s behind an unnamed application (pid 9, user app)" in page.text
+    assert failed
+    ways = "migrator rollback --planCopy" if event == "rollback_failed" else "migrator upCopy"
+    assert (ways in page.text) is not over
 
 
 def test_what_is_pending_and_what_it_will_do() -> None:
@@ -176,6 +206,43 @@ def test_runs_are_by_day_and_the_newest_is_open() -> None:
     targets = {found["id"] for _, found in page.tags if "id" in found}
     links = {str(found["href"])[1:] for tag, found in page.tags if tag == "a"}
     assert links <= targets
+
+
+@pytest.mark.parametrize("per_run", [1, 10, 3 * RICH_LINES])
+def test_whatever_the_runs_are_their_elements_are_few(per_run: int) -> None:
+    log = [
+        a_line(f"{n}_a", run_id=f"r{n // per_run}", at=f"2026-05-0{1 + n // 500}T0{n % 10}:00:00Z")
+        for n in range(3 * RICH_LINES)
+    ]
+    page = page_of(log=log)
+    assert all(f"{n}_a" in page.text for n in range(3 * RICH_LINES))
+    assert len(page.tags) < 40 * RICH_LINES
+    ids = {found["id"] for _, found in page.tags if "id" in found}
+    assert {str(v["href"])[1:] for tag, v in page.tags if tag == "a"} <= ids
+
+
+def test_a_wait_is_drawn_before_the_migration_and_no_time_is_too_odd() -> None:
+    odd = {"waited_ms": "x", "execution_time_ms": 1}
+    page = page_of(
+        log=[
+            a_line("001_a", detail={"waited_ms": 2000, "blockers": [{"pid": 1}]}),
+            a_line("002_b", at="2026-05-05T00:00:01Z", execution_time_ms="x", detail=odd),
+            a_line("003_c", execution_time_ms=10**20, detail={"waited_ms": -1}),
+        ]
+    )
+    rects = [found["class"] for tag, found in page.tags if tag == "rect" and "%" in str(found)]
+    assert rects == ["waiting", "good", "good", "good"]
+    assert "2.0 s behind" in page.text
+    assert "2026-05-05 00:00:01" in page.text, "the next day is said"
+
+
+def test_a_failure_in_the_text_of_older_runs_is_seen() -> None:
+    log = [FAILED, *(a_line(run_id=f"r{n}", at="2026-06-01") for n in range(RICH_LINES))]
+    page = as_page(an_answer(preflight=None, requires={}, log=log))
+    [text] = re.findall("<pre>(.*?)</pre>", page)
+    assert text.startswith("<b>2026-05-04 03:02:01 UTC  migrator/pod-1  failed  002_b")
+    turned = as_page(an_answer(preflight=None, requires={}, log=[a_line(runner="x-א")]))
+    assert "<bdi>x-א</bdi>" in turned
 
 
 def test_many_lines_are_text_and_not_tables() -> None:
@@ -248,7 +315,9 @@ def test_words_commands_and_times() -> None:
     assert "<code>migrator up</code>" in command("up")
     assert moment("x") is None
     assert clock("2026-05-04T05:02:01+02:00") == clock("2026-05-04T03:02:01")
-    assert [took(ms) for ms in (None, 7, 1_500, 61_000, 3_700_000)] == [
-        *("", "7 ms", "1.5 s", "1 min 1 s", "1 h 1 min"),
+    assert [took(ms) for ms in (None, 7, 1_500, 61_000, 3_700_000, 3e8)] == [
+        *("", "7 ms", "1.5 s", "1 min 1 s", "1 h 1 min", "3 days"),
     ]
+    assert since("2026-05-04T05:02:01", "2026-05-04T03:02:01") == clock("2026-05-04T05:02:01")
+    assert since("x", "y") == "x"
     assert why(a_line(reason="r", detail={"checksum": "x", "a": "", "b": [1]})) == "r; <i>b</i> [1]"
