@@ -94,6 +94,12 @@ def test_the_full_run_asks_for_all() -> None:
     assert "MATRIX=" not in FULL
 
 
+def test_the_gate_runs_each_test_once() -> None:
+    """The unit tests beside the types and the images, and all others after that."""
+    assert re.search(r"^make .*\bcheck unit\b", GATE, re.MULTILINE)
+    assert 'make test ARGS="--ignore tests/unit"\n' in GATE
+
+
 def test_a_file_that_depends_on_the_version_runs_on_the_newest_in_the_gate() -> None:
     listed = re.search(r"^DEPENDING_ON_THE_VERSION=\((.*?)\)", GATE, re.MULTILINE | re.DOTALL)
     assert listed
