@@ -229,7 +229,7 @@ def supabase_server() -> Iterator[Address]:
 def create_database(server: Address, options: str = "") -> Database:
     """A new, empty database, for the superuser; `options` are those of CREATE DATABASE."""
     name = "test_" + secrets.token_hex(6)
-    command(server, f"CREATE DATABASE {name} TEMPLATE template0 {options}")
+    command(server, f"CREATE DATABASE {name} TEMPLATE template0 {options}", COPIED)
     return Database(server, name, server.superuser, server.password)
 
 
@@ -238,11 +238,14 @@ def drop_database(database: Database) -> None:
     command(database.server, f"DROP DATABASE IF EXISTS {database.dbname} WITH (FORCE)")
 
 
+#: Copied as files a new database takes 12 ms of CPU to make and 6 to drop; its pages in the WAL
+#: took 16 and 13 [M: PostgreSQL 15, in memory]. 14 has no other way.
+COPIED = "STRATEGY file_copy"
 #: One for each server, to its database `postgres`: a connection takes as long as a new database.
 COMMANDING: dict[str, psycopg2.extensions.connection] = {}
 
 
-def command(server: Address, sql: str) -> None:
+def command(server: Address, sql: str, since_15: str = "") -> None:
     """Have the superuser run it, on a connection that stays."""
     database = in_charge(server)
     for attempt in range(2):  # the server was stopped since, or ended its connections
@@ -250,7 +253,7 @@ def command(server: Address, sql: str) -> None:
         COMMANDING[database.url] = connection
         try:
             with connection.cursor() as cursor:
-                cursor.execute(sql)
+                cursor.execute(f"{sql} {since_15}" if connection.server_version >= 150000 else sql)
         except (psycopg2.OperationalError, psycopg2.InterfaceError):
             connection.close()
             del COMMANDING[database.url]
