@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from tests.pages import ROOT
 ENGINE = "Name: default\nDriver:        docker\nPlatforms: {}\n"
 BUILDER = "Name: b\nDriver:        docker-container\nPlatforms: {}\n"
 ONE, TWO = "linux/amd64, linux/386", "linux/amd64, linux/arm64"
-#: What the specification gives an init container.
-HOOK = {"command", "image", "user", "privileged", "working_dir", "environment", "per_replica"}
+EXAMPLE = ROOT / "docs/compose-pre-start.yml"
+PROGRAM = Path(sys.executable).parent / "docker-compose"
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
@@ -58,11 +59,39 @@ def test_an_image_of_several_platforms(
 
 
 def test_the_definition_of_an_init_container_names_the_release() -> None:
-    services = yaml.safe_load((ROOT / "docs/compose-pre-start.yml").read_text())["services"]
+    services = yaml.safe_load(EXAMPLE.read_text())["services"]
     (step,) = services["app"]["pre_start"]
-    assert step.keys() <= HOOK
     assert step["image"].endswith(":${RELEASE:?name the release}")
     assert step["command"] == ["up"]
     assert all("volumes" not in service for service in services.values())
     assert services["check"]["command"] == ["wait"]
     assert services["check"]["image"] == step["image"]
+
+
+@pytest.mark.skipif(not PROGRAM.exists(), reason="the Compose of PyPI is for Linux")
+@pytest.mark.parametrize(
+    ("wrong", "release", "says"),
+    [
+        pytest.param("", "1.4.0", None, id="as it is"),
+        pytest.param("", "", "name the release", id="no release"),
+        pytest.param("commands", "1.4.0", "pre_start.0.commands", id="a typing error"),
+    ],
+)
+def test_compose_takes_the_example(
+    wrong: str, release: str, says: str | None, tmp_path: Path
+) -> None:
+    text = EXAMPLE.read_text()
+    file = tmp_path / "compose.yml"
+    file.write_text(text.replace("command: [up]", f"{wrong}: [up]") if wrong else text)
+    done = subprocess.run(
+        [str(PROGRAM), "--file", str(file), "--profile", "check", "config"],
+        env={"RELEASE": release, "DATABASE_URL": "postgresql://h/d", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode == 0) == (says is None), done.stderr
+    if says is None:
+        (step,) = yaml.safe_load(done.stdout)["services"]["app"]["pre_start"]
+        assert (step["command"], step["image"].rpartition(":")[2]) == (["up"], release)
+    else:
+        assert says in done.stderr
