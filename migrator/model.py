@@ -67,11 +67,10 @@ Rank = tuple[tuple[int, ...], str, float]
 Order = tuple[bool, int, tuple[int, ...], str, float, str]
 _PLAIN: Rank = (), "", 0
 #: A number in parts behind a letter: V1.2__orders, V1_2__orders, B3__all.
-_PARTS = re.compile(r"[VB]([0-9]+(?:[._][0-9]+)*)(?:__|\Z)")
+_PARTS = r"[VB]([0-9]+(?:[._][0-9]+)*)(?:__|\Z)"
 
 
-_DATED = re.compile(r"(\d{4})-(\d\d)-(\d\d)-(\d{6})_", re.ASCII)
-_DIGITS = re.compile(r"\d+", re.ASCII)
+_DATED, _DIGITS = r"(\d{4})-(\d\d)-(\d\d)-(\d{6})_", r"\d+"
 
 
 def is_repeatable(version: str) -> bool:
@@ -97,9 +96,9 @@ def number_of(version: str) -> int:
         return int(digits)
     if parts := _in_parts(version):
         return parts[0]
-    if dated := _DATED.match(version):
+    if dated := re.match(_DATED, version, re.ASCII):
         return int("".join(dated.groups()))
-    found = _DIGITS.match(version)
+    found = re.match(_DIGITS, version, re.ASCII)
     return int(found[0]) if found else -1
 
 
@@ -116,7 +115,7 @@ def rank_of(version: str) -> Rank:
 @cache  # asked several times of each version
 def _in_parts(version: str) -> tuple[int, ...]:
     """The parts of a number behind a letter; none of any other version."""
-    found = _PARTS.match(version) if version.startswith(("V", "B")) else None
+    found = re.match(_PARTS, version) if version.startswith(("V", "B")) else None
     return tuple(map(int, found[1].replace("_", ".").split("."))) if found else ()
 
 
@@ -128,6 +127,11 @@ def parts_of(version: str) -> tuple[int, ...]:
 def is_base(version: str) -> bool:
     """Whether it is that of a baseline file of Flyway's, B3__all."""
     return version.startswith("B") and number_of(version) >= 0
+
+
+@cache  # asked several times of each version, and of its file and its row alike
+def _order(version: str, number: int, rank: Rank | None) -> Order:
+    return (runs_last(version), number, *(rank or rank_of(version)), version)
 
 
 class Migration(NamedTuple):
@@ -174,12 +178,7 @@ class Migration(NamedTuple):
     @property
     def order(self) -> Order:
         """Its place among all migrations."""
-        return (
-            runs_last(self.version),
-            self.number,
-            *(self.rank or rank_of(self.version)),
-            self.version,
-        )
+        return _order(self.version, self.number, self.rank)
 
 
 class Placeholders(NamedTuple):
@@ -254,12 +253,7 @@ class Applied(NamedTuple):
     @property
     def order(self) -> Order:
         """Its place among all migrations."""
-        return (
-            runs_last(self.version),
-            self.number,
-            *(self.rank or rank_of(self.version)),
-            self.version,
-        )
+        return _order(self.version, self.number, self.rank)
 
 
 class Event(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from migrator.apply.direction import Applying, Direction
@@ -113,8 +114,8 @@ class Run:
             return None
         done = {entry.version for entry in self.applied}
         undone = {entry.version for entry in self.rolled_back}
-        rows = [row for row in self.view.plan.applied if row.version not in undone]
-        found = [row.order for row in rows if not row.repeatable]
+        kept = (r for r in reversed(self.view.plan.applied) if r.version not in undone)
+        found = [row.order for row in islice((r for r in kept if not r.repeatable), 1)]
         found += [m.order for m in self.view.plan.pending if m.version in done and not m.repeatable]
         return max(found)[-1] if found else None
 

@@ -38,11 +38,11 @@ _NEWEST = """SELECT jsonb_build_object('application_name', l.runner, 'version', 
     ) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
   FROM (SELECT * FROM {log} ORDER BY id DESC LIMIT 1) AS l
  WHERE l.event IN ('intent', 'outcome')"""
-_FLIGHT = re.compile(
+_FLIGHT = (
     r"/\* migrator (?P<version>.{1,300}), run (?P<run_id>[0-9a-f-]{36})"
     r"(?:, traceparent=[0-9a-f-]{55})? \*/"
 )
-_STATEMENT = re.compile(r"/\* migrator:(?P<run_id>[0-9a-f-]{36}):(?P<version>.{1,300}):\d+ \*/")
+_STATEMENT = r"/\* migrator:(?P<run_id>[0-9a-f-]{36}):(?P<version>.{1,300}):\d+ \*/"
 
 
 def look_for_worker(place: Place) -> str:
@@ -65,7 +65,7 @@ def identified(holder: Mapping[str, Any], line: Mapping[str, Any] | None = None)
     """
     found = {key: value for key, value in holder.items() if value is not None}
     marker, name = found.pop("marker", ""), found.pop("application_name", "")
-    said = _FLIGHT.fullmatch(marker) or _STATEMENT.fullmatch(marker)
+    said = re.fullmatch(_FLIGHT, marker) or re.fullmatch(_STATEMENT, marker)
     found |= said.groupdict() if said else {}
     if marker and name.startswith(RUNNER):
         found["application_name"] = name

@@ -95,7 +95,8 @@ def make_plan(
 
 
 def _newest(rows: Sequence[Applied]) -> Order | None:
-    return max((row.order for row in rows if not row.repeatable), default=None)
+    """Of rows that rise by their order."""
+    return next((row.order for row in reversed(rows) if not row.repeatable), None)
 
 
 def _in_order(

@@ -56,7 +56,7 @@ ENVIRONMENT = {
 PLACES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE", "PGUSER", "PGPORT")
 
 FORM = "Write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE."
-PLACEHOLDER = re.compile(r"\[[A-Z _-]*PASSWORD\]", re.IGNORECASE)  #: of Supabase's dashboard
+PLACEHOLDER = r"\[[A-Z _-]*PASSWORD\]"  #: of Supabase's dashboard
 ENCODE = "Percent-encode the characters @ : / ? # % and space in the password."
 SCHEME = re.compile(r"postgres(?:ql)?(?:\+[a-z0-9_]+)?://")
 HOST = re.compile(
@@ -64,7 +64,7 @@ HOST = re.compile(
 )
 PORTS = range(1, 65536)
 #: Supabase's shared pooler: port 6543 is its transaction mode, 5432 its session mode.
-SHARED_POOLER = re.compile(r"[\w-]+\.pooler\.supabase\.com", re.IGNORECASE)
+SHARED_POOLER = r"[\w-]+\.pooler\.supabase\.com"
 #: What JDBC, asyncpg and node-postgres write for a sslmode.
 SSL_WORDS = {
     "true": "require",
@@ -146,7 +146,7 @@ def in_session_mode(target: Target) -> Target | None:
 
     None when the target's own words do not say; then it may be direct all the same.
     """
-    if not all(SHARED_POOLER.fullmatch(host) for host, _ in target.hosts):
+    if not all(re.fullmatch(SHARED_POOLER, host, re.IGNORECASE) for host, _ in target.hosts):
         return None
     return target._replace(hosts=tuple((host, 5432) for host, _ in target.hosts))
 
@@ -245,9 +245,17 @@ def _environment(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def _is_text(text: str) -> bool:
+    """Whether it is UTF-8 without NUL: what is not becomes half a surrogate pair in Python."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
 def _target(name: str, params: dict[str, str], dropped: tuple[str, ...]) -> Target:
     """Pair hosts with ports as libpq does: one port for all, or one each."""
-    if re.search("[\0\ud800-\udfff]", "".join(params.values())):
+    if not _is_text("".join(params.values())):
         raise ConfigError(f"{name} holds bytes that are not UTF-8", remedy=FORM)
     hosts = (params.get("host") or params.get("hostaddr") or "").split(",")
     ports = params.get("port", "").split(",")
@@ -256,7 +264,9 @@ def _target(name: str, params: dict[str, str], dropped: tuple[str, ...]) -> Targ
         raise ConfigError(f"the ports in {name} do not fit its hosts", remedy=FORM)
     if not all(re.fullmatch("[0-9]{0,5}", port) and int(port or 1) in PORTS for port in ports):
         raise ConfigError(f"a port in {name} is not between 1 and 65535", remedy=FORM)
-    if PLACEHOLDER.fullmatch(params.get("password", "")):
+    password = params.get("password", "")
+    # a pattern is dear to compile, and of a password that is meant for the server it says nothing
+    if password.startswith("[") and re.fullmatch(PLACEHOLDER, password, re.IGNORECASE):
         raise ConfigError(
             f"{name} holds a placeholder where the password belongs",
             remedy="Put the password of the database in its place, without the brackets; who lost "
