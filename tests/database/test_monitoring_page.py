@@ -87,7 +87,15 @@ def test_the_metrics_are_of_the_view(database: Database, tmp_path: Path) -> None
         (row,) = cursor.fetchall()
         columns = [column.name for column in cursor.description or ()]
         cursor.execute(block("sql"))
+        exporter = yaml.safe_load((ROOT / "k8s/monitoring/postgres_exporter.yml").read_text())
+        cursor.execute(exporter["migrator"]["query"])
+        same = [column.name for column in cursor.description or ()]
+        (numbers,) = cursor.fetchall()
     found = dict(zip(columns, row, strict=True))
+    assert [name for metric in exporter["migrator"]["metrics"] for name in metric] == same
+    ours = {f"migrator_{name}" for name in same[1:]}
+    assert ours <= {metric["metric_name"] for metric in collector["metrics"]}
+    assert numbers[:4] == (database.dbname, 1, 1, 1)
     for metric in collector["metrics"]:
         assert metric["query_ref"] == query["query_name"]
         assert {*metric["key_labels"], *metric["values"]} <= set(columns)

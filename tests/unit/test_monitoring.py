@@ -24,6 +24,7 @@ KUBE_STATE = {
     "kube_job_status_active",
     "kube_job_status_start_time",
     "kube_pod_container_status_terminated_reason",
+    "kube_cronjob_created",
     "kube_cronjob_status_last_successful_time",
 }
 
