@@ -15,6 +15,7 @@ file within a transaction can have it said.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ from migrator.sql.script import Script
 
 #: What comes of reading a report that is not ours.
 NO_REPORT = (ValueError, LookupError, TypeError, OverflowError, RecursionError)
+NUMBER = re.compile("-?[0-9]{1,40}")
 
 
 @dataclass(eq=False, repr=False)
@@ -35,11 +37,13 @@ class Journey:
     run_id: str
     scripts: Sequence[Script]
     landed: Callable[[Done], None]  #: called for each one that is committed, in order
+    proved: Callable[[int], None]  #: before that, with the tally that its guard has found
     alone: bool = False  #: from here on each message carries one
     most: int | None = None  #: that the next message carries; None: all that are left
     at: int = 0  #: how many are committed
     xid: str | None = None  #: the transaction under way; None: it did not come to its end
     ms: int | None = None  #: that it took
+    tally: int | None = None  #: of the history as its guard has found it
     _legs: tuple[Message, ...] = ()  #: of the message under way
     _began: int = 0  #: how many were committed before it
 
@@ -87,6 +91,7 @@ class Journey:
             if found["run_id"] != self.run_id:
                 return False
             self.xid, self.ms = str(int(found["xid"])), int(found["ms"])
+            self.tally = _whole(found.get("tally"))
         except NO_REPORT:  # a file says what it likes
             return False
         return True
@@ -112,7 +117,9 @@ class Journey:
         """The one under way is committed, and took so long."""
         done = Done(self.version, ms)
         self.at += 1
-        self.xid = self.ms = None
+        if self.tally is not None:
+            self.proved(self.tally)
+        self.xid = self.ms = self.tally = None
         self.landed(done)
 
     def shorten(self, answered: int | None, position: int | None) -> bool:
@@ -127,3 +134,8 @@ class Journey:
         self.most = len(behind) or None
         self.alone = not position or len(behind) == len(self._legs)
         return self.alone or bool(behind)
+
+
+def _whole(text: object) -> int | None:
+    """What a number is worth that a file may have lost, or changed."""
+    return int(text) if isinstance(text, str) and NUMBER.fullmatch(text) else None

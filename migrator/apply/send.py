@@ -74,7 +74,8 @@ class Flier:
         it is known to be committed, which puts it into `seen`. Raises MovedError when the history
         is not `seen`, and what ends the run.
         """
-        journey = Journey(self.link.run_id, scripts, self.landed, alone=self.link.one_by_one)
+        alone = self.link.one_by_one
+        journey = Journey(self.link.run_id, scripts, self.landed, seen.prove, alone=alone)
         while not journey.is_over:
             if self.link.losses(journey.version) == LOSSES:
                 raise self._lost_too_often(journey.script)
@@ -181,17 +182,18 @@ class Flier:
 
     def _legs(self, scripts: Sequence[Script], seen: Seen, place: Place) -> list[Leg]:
         """What each of them needs, when those before it are committed."""
-        heads = seen.heads([script.migration for script in scripts])
+        expected = seen.expected([script.migration for script in scripts])
         scripts = [self.link.delayed(scripts[0]), *scripts[1:]]
         return [
             Leg(
                 script,
-                expected,
+                head,
                 self.direction.record(script, place),
                 self.direction.also(self.sync, script.migration),
                 self.around,
+                tally,
             )
-            for script, expected in zip(scripts, heads, strict=True)
+            for script, (head, tally) in zip(scripts, expected, strict=True)
         ]
 
     def limits(self, script: Script) -> Limits:

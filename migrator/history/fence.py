@@ -66,6 +66,7 @@ DECLARE = """  migrator_tables pg_catalog.oid[];
   migrator_before pg_catalog.int8[];
   migrator_now pg_catalog.int8[];
   migrator_rows pg_catalog.int8;
+  migrator_tally pg_catalog.numeric;
   migrator_began pg_catalog.timestamptz;
   migrator_ms pg_catalog.int8;
 """

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from migrator.history.fence import DECLARE, Access, Owners, Table, Write
 from migrator.history.message import Message
 from migrator.history.place import Limits, Place, as_role, left_alive, marker, settings
-from migrator.history.proof import began, keep, locks, untouched, writing
+from migrator.history.proof import KEPT_TALLY, began, keep, locks, untouched, writing
 from migrator.history.questions import asked
 from migrator.history.rows import BEGAN_AT, MS, applied
+from migrator.history.tally_rules import Tally, tally_of_rows, tally_query, tally_sum
 from migrator.postgres.quoting import (
     CLEAN,
     HERE,
@@ -61,10 +62,10 @@ OUR_LOCK = """held.locktype = 'advisory' AND held.objsubid = 1
    AND held.classid = {high}::oid AND held.objid = {low}::oid"""
 #: For the locks of others; this backend's are all of this database.
 IN_DATABASE = "held.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-HEAD = """SELECT encode(sha256(convert_to(coalesce(string_agg(
+HEAD_OF_ROWS = """encode(sha256(convert_to(coalesce(string_agg(
     version::text || E'\\t' || coalesce(checksum::text, '') || E'\\n', ''
-    ORDER BY version::text COLLATE "C"), ''), 'UTF8')), 'hex')
-  FROM {history}"""
+    ORDER BY version::text COLLATE "C"), ''), 'UTF8')), 'hex')"""
+HEAD = "SELECT {head}\n  FROM {history}"
 TRY_LOCK = """  IF NOT {take}({key}) THEN
     RAISE EXCEPTION USING ERRCODE = '{held}', MESSAGE = '{message}',
       DETAIL = coalesce(({holder})::text, '{{}}');
@@ -79,6 +80,15 @@ HEAD_CHECK = """  IF ({query}) <> '{head}' THEN
     RAISE EXCEPTION USING ERRCODE = '{moved}', MESSAGE = 'the history has moved';
   END IF;
 """
+#: As HEAD_CHECK, once the tally of the same rows is known too; later that alone is looked at.
+FIND_BOTH = """  SELECT {head}, {tally}
+    INTO migrator_kept, migrator_tally FROM {history};
+"""
+TALLY_CHECK = """  migrator_tally := ({query});
+  IF migrator_tally <> {expected} THEN
+    RAISE EXCEPTION USING ERRCODE = '{moved}', MESSAGE = 'the history has moved';
+  END IF;
+"""
 STILL_LOCKED = """  IF NOT migrator_held THEN
     RAISE EXCEPTION USING ERRCODE = '{escaped}', MESSAGE = '{message}';
   END IF;
@@ -87,7 +97,8 @@ SPENT = "(extract(epoch FROM clock_timestamp() - {since}) * 1000)::integer"
 #: Sent to the client whatever client_min_messages says, and kept by no server log. By the number
 #: of its transaction a flight can be asked for when its answer was lost: no table is needed.
 REPORT = """  RAISE INFO USING MESSAGE = '{sign}' || jsonb_build_object(
-    'run_id', {run_id}, 'xid', pg_current_xact_id()::text, 'ms', migrator_ms)::text;
+    'run_id', {run_id}, 'xid', pg_current_xact_id()::text, 'ms', migrator_ms,
+    'tally', {tally})::text;
 """
 SIGN = "migrator-flight: "
 #: By it the server hands over the answers that it has kept back: the leg before is committed.
@@ -149,11 +160,14 @@ def opening(
     what: str,
     seen: str | None = None,
     *,
+    tally: Tally | None = None,
     tables: Sequence[Table] | None = None,
     owners: Owners = Owners.TRUSTED,
     behind: bool = False,
 ) -> list[str]:
     """The reset, BEGIN, the limits and the guard; with `seen`, the head that the history must have.
+
+    With `tally` that, instead of the head.
 
     `what` is under way comes first, where pg_stat_activity shows it. The guard takes the runners'
     lock and asks both questions of `tables`, ours and no other unless they are given. `behind`
@@ -166,9 +180,10 @@ def opening(
         checks += asked(chosen, place.server_version, Access.WRITE, owners)
     if set(place.tables) <= set(chosen):
         checks = present(place) + checks
-        checks += keep(*place.tables, place.run_id)
     if seen is not None:
-        checks += head_check(place, seen)
+        checks += unmoved(place, seen, tally)
+    if set(place.tables) <= set(chosen):
+        checks += keep(*place.tables, place.run_id)
     reset, *more = BETWEEN if behind else CLEAN
     guarded = _guarded(place, limits, checks, FLUSH if behind else "")
     return [f"{marker(place, what)} {reset}", *more, BEGIN, *guarded]
@@ -214,6 +229,18 @@ def head_check(place: Place, seen: str) -> str:
     return HEAD_CHECK.format(query=head_query(place.history), head=seen, moved=MOVED)
 
 
+def unmoved(place: Place, seen: str, tally: Tally | None) -> str:
+    """Statements of a block that raise MOVED when the history is not as the run expects it.
+
+    From there on its tally is known, and is of just the rows that were looked at.
+    """
+    if tally is not None:
+        expected = tally_sum(place, tally)
+        return TALLY_CHECK.format(query=tally_query(place), expected=expected, moved=MOVED)
+    both = FIND_BOTH.format(head=HEAD_OF_ROWS, tally=tally_of_rows(place), history=place.history)
+    return both + HEAD_CHECK.format(query="migrator_kept", head=seen, moved=MOVED)
+
+
 def still_locked(place: Place, message: str) -> str:
     """Statements of a block that raise ESCAPED when this backend does not hold the lock."""
     held = STILL_LOCKED.format(escaped=ESCAPED, message=message)
@@ -227,7 +254,7 @@ def write(place: Place, writes: Sequence[Write]) -> str:
 
 def head_query(history: str) -> str:
     """What the database says of the history; `head` says the same of rows."""
-    return HEAD.format(history=history)
+    return HEAD.format(head=HEAD_OF_ROWS, history=history)
 
 
 def holder_query(schema: str) -> str:
@@ -257,6 +284,7 @@ class Leg(NamedTuple):
     writes: Sequence[Write] | None = None  #: None: it is recorded as applied
     also: Sequence[Write] = ()  #: go with that
     around: Around = NOTHING_MORE
+    tally: Tally | None = None  #: looked at instead of the head, which need not be known then
 
 
 def make_flight(
@@ -322,7 +350,9 @@ def _before(
     version, around = leg.script.migration.version, leg.around
     all_tables = (*place.tables, *tables, *around.tables)
     return [
-        *opening(place, limits, version, leg.seen, tables=all_tables, behind=behind),
+        *opening(
+            place, limits, version, leg.seen, tally=leg.tally, tables=all_tables, behind=behind
+        ),
         *around.before,
         CHECKED,
         f"SET LOCAL search_path TO {path}",
@@ -347,13 +377,13 @@ def _closing(leg: Leg, place: Place, *, behind: bool = False) -> list[str]:
     writes = (*(leg.writes or applied(leg.script, place)), *leg.also)
     record = (
         still_locked(place, "the file ended its own transaction")
-        + untouched(history, log, place.run_id, head_query(place.history), leg.seen)
+        + untouched(history, log, place.run_id, _unlike(leg, place))
         + leg.around.checks
         # behind another leg the transaction's own time is that of the message
         + began(place.run_id, "clock_timestamp()" if behind else "transaction_timestamp()")
         + f"  {MS} := {SPENT.format(since=BEGAN_AT)};\n"
         + writing(history, log, writes, known=True)
-        + REPORT.format(sign=SIGN, run_id=literal(place.run_id))
+        + REPORT.format(sign=SIGN, run_id=literal(place.run_id), tally=KEPT_TALLY)
     )
     return [
         "SET CONSTRAINTS ALL IMMEDIATE",
@@ -364,6 +394,12 @@ def _closing(leg: Leg, place: Place, *, behind: bool = False) -> list[str]:
         do(record, DECLARE),
         "COMMIT",
     ]
+
+
+def _unlike(leg: Leg, place: Place) -> str:
+    if leg.tally is None:
+        return f"({head_query(place.history)}) <> {literal(leg.seen)}"
+    return f"({tally_query(place)}) <> {tally_sum(place, leg.tally)}"
 
 
 def _ending(place: Place) -> tuple[str, ...]:

@@ -202,7 +202,8 @@ def atomic(
     """
     detail = {"statement": number, "sha256": digest, "how": How.RAN.value, **_said(way)}
     kept = do(KEPT.format(keep=keep(*place.tables, place.run_id, count=False)), KEPT_DECLARE)
-    checks = untouched(*place.tables, place.run_id, head_query(place.history), seen)
+    unlike = f"({head_query(place.history)}) <> {literal(seen)}"
+    checks = untouched(*place.tables, place.run_id, unlike)
     checks += _spent(SPENT.format(since="transaction_timestamp()"))
     after = _recording(place, [_outcome(place, version, detail)], checks, SPENT_MS)
     mark = statement_marker(place.run_id, version, number)

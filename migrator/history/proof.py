@@ -40,7 +40,8 @@ SHAPE = """(SELECT {classes}
 #: transaction_timestamp() of the first [M].
 KEEP = """  migrator_kept := set_config('migrator.before', {run_id} || {state}::text || ' '
     || coalesce(migrator_rows::text, '') || ' '
-    || extract(epoch FROM clock_timestamp())::text || ' ' || {shape}, true);
+    || extract(epoch FROM clock_timestamp())::text || ' '
+    || coalesce(migrator_tally::text, '') || ' ' || {shape}, true);
 """
 KEEP_COUNT = """  IF current_setting('track_counts') <> 'on' THEN
     migrator_rows := (SELECT count(*) FROM {log});
@@ -52,6 +53,8 @@ BEGAN = """  migrator_began := CASE
       to_timestamp(split_part(current_setting('migrator.before', true), ' ', 3)::float8)
     ELSE {lost} END;
 """
+#: The tally that was kept, or what a file has left of it: it may give the run no more than a look.
+KEPT_TALLY = "left(split_part(current_setting('migrator.before', true), ' ', 4), 40)"
 RIGHTS = """(has_table_privilege(migrator_history, 'INSERT')
      AND has_table_privilege(migrator_log, 'INSERT')
      AND has_table_privilege(migrator_history, 'SELECT')
@@ -92,7 +95,8 @@ UNTOUCHED = """  migrator_now := {state};
     IF migrator_altered THEN
       IF substr(migrator_kept, length(split_part(migrator_kept, ' ', 1))
            + length(split_part(migrator_kept, ' ', 2))
-           + length(split_part(migrator_kept, ' ', 3)) + 4) IS DISTINCT FROM {shape} THEN
+           + length(split_part(migrator_kept, ' ', 3))
+           + length(split_part(migrator_kept, ' ', 4)) + 5) IS DISTINCT FROM {shape} THEN
         RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'truncated or altered';
       END IF;
     END IF;
@@ -107,7 +111,7 @@ UNTOUCHED = """  migrator_now := {state};
   END IF;
 """
 #: Texts that are seldom run are strings here: what is in a block is parsed each time.
-ROWS_CHANGED = """SELECT ({head_query}) <> '{head}'
+ROWS_CHANGED = """SELECT {unlike}
     OR EXISTS (SELECT FROM {history} AS row WHERE {ours})
     OR EXISTS (SELECT FROM {log} AS row WHERE {ours})
     OR NOT EXISTS (SELECT FROM {log})
@@ -196,14 +200,14 @@ def locks(history: Table, log: Table, ours: str) -> str:
     return _look_up(history, log) + LOCKS.format(ours=ours)
 
 
-def untouched(history: Table, log: Table, run_id: str, head_query: str, head: str) -> str:
+def untouched(history: Table, log: Table, run_id: str, unlike: str) -> str:
     """Statements of a block that raise TAMPERED when the file has changed our tables.
 
-    `head_query` gives the history's head, which must still be `head`; `keep` came before the file,
-    and `locks` behind it.
+    By the SQL of `unlike` the history is not as it was; `keep` came before the file, and `locks`
+    behind it.
     """
     changed = ROWS_CHANGED.format(
-        history=history.quoted, log=log.quoted, head_query=head_query, head=head, ours=OF_OURS
+        history=history.quoted, log=log.quoted, unlike=unlike, ours=OF_OURS
     )
     moved = " OR ".join(f"migrator_before[{at}] <> migrator_now[{at}]" for at in OIDS)
     return UNTOUCHED.format(

@@ -22,13 +22,13 @@ def info(message: str) -> Notice:
     return Notice("INFO", "00000", message)
 
 
-def report(n: int) -> Notice:
-    return info(SIGN + json.dumps({"run_id": RUN_ID, "xid": str(n), "ms": 10 * n}))
+def report(n: int, **more: object) -> Notice:
+    return info(SIGN + json.dumps({"run_id": RUN_ID, "xid": str(n), "ms": 10 * n, **more}))
 
 
 def journey() -> tuple[Journey, list[Done]]:
     landed: list[Done] = []
-    return Journey(RUN_ID, SCRIPTS, landed.append), landed
+    return Journey(RUN_ID, SCRIPTS, landed.append, lambda tally: None), landed
 
 
 def message(journey: Journey) -> Message:
@@ -86,6 +86,31 @@ def test_what_a_file_says_is_no_report(said: str) -> None:
     assert not one.hear(info(said))
     assert one.commit() is None
     assert landed == []
+
+
+@pytest.mark.parametrize(
+    ("said", "tally"),
+    [
+        ("-12", -12),
+        ("", None),
+        ("a", None),
+        ("1\n", None),
+        ("1" * 41, None),
+        (7, None),
+        (None, None),
+    ],
+)
+def test_a_tally_is_heard_of_before_the_leg_has_landed(said: object, tally: int | None) -> None:
+    """A file may have lost it, or changed it; the rest of the report is ours even so."""
+    heard: list[object] = []
+    one = Journey(RUN_ID, SCRIPTS, heard.append, heard.append)
+    one.depart(message(one))
+    assert one.hear(report(0, tally=said))
+    one.commit()
+    assert heard == [*([] if tally is None else [tally]), DONE[0]]
+    one.hear(report(1))
+    one.commit()
+    assert heard[-1:] == DONE[1:2]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,156 @@
+"""What others do to the history between two flights is noticed before the second one's file runs.
+
+From its second flight on a run looks at the history's tally instead of its head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from tests.builders import chain, write_folder
+from tests.conftest import Database
+from tests.gate import WAITS, files_with_gate, gate
+from tests.job import Job, Result, run_job, until
+from tests.wire import Wire
+
+H = "schema_migrations"
+LATER = f"INSERT INTO {H} (version, checksum) VALUES ('0009_other', 'aa')"
+#: Whether the history is another one by what is done to it.
+MOVED = {
+    "a row comes": LATER,
+    "a row goes": f"DELETE FROM {H} WHERE version = '002_step'",
+    "our own newest row goes": f"DELETE FROM {H} WHERE version = '004_step'",
+    "a row is another": f"UPDATE {H} SET checksum = 'aa' WHERE version = '002_step'",
+    "a checksum is lost": f"UPDATE {H} SET checksum = NULL WHERE version = '002_step'",
+    "a row has another name": f"UPDATE {H} SET version = '0022' WHERE version = '002_step'",
+    "two change places": f"""UPDATE {H} AS one SET checksum = other.checksum FROM {H} AS other
+  WHERE (one.version, other.version) IN (('001_step', '002_step'), ('002_step', '001_step'))""",
+    "one goes and another comes": f"DELETE FROM {H} WHERE version = '002_step'; {LATER}",
+    "one goes and comes as another": f"DELETE FROM {H} WHERE version = '002_step'; INSERT INTO {H}"
+    " (version, checksum) VALUES ('002_step', 'aa')",
+    "a row comes, and is frozen": f"{LATER}; VACUUM (FREEZE) {H}",
+    "all are written anew": f"ALTER TABLE {H} ALTER COLUMN checksum TYPE text USING 'aa'",
+    "another table is in its place": f"CREATE TABLE other (LIKE {H} INCLUDING ALL); INSERT INTO"
+    f" other SELECT * FROM {H} WHERE version <> '002_step'; DROP TABLE {H} CASCADE;"
+    f" ALTER TABLE other RENAME TO {H}",
+}
+UNMOVED = {
+    "nothing": "SELECT 1",
+    "a row is taken back": f"{LATER}; DELETE FROM {H} WHERE version = '0009_other'",
+    "a row is another, and then what it was": f"""UPDATE {H} SET checksum = reverse(checksum);
+  UPDATE {H} SET checksum = reverse(checksum)""",
+    "one goes and comes again": f"CREATE TEMP TABLE kept AS SELECT * FROM {H}; DELETE FROM {H};"
+    f" INSERT INTO {H} SELECT * FROM kept",
+    "what no head is about": f"UPDATE {H} SET execution_time_ms = 7",
+    "its file is another": f"VACUUM (FULL) {H}",
+}
+
+
+Before = dict[str, Callable[[], object]]  #: what is done before the flight of each version
+
+
+@contextmanager
+def meanwhile(database: Database, before: Before) -> Iterator[str]:
+    """A URL by which each is done right before the flight of its version reaches the server."""
+
+    def rewrite(text: str) -> str:
+        version = text.partition(",")[0].removeprefix("/* migrator ")
+        if version in before:
+            before.pop(version)()
+        return text
+
+    wire = Wire(database.server, rewrite)
+    try:
+        yield wire.through(database.url)
+    finally:
+        wire.stop()
+
+
+def run(database: Database, path: Path, before: Before) -> Result:
+    """Three are applied; the next three come, with what is done meanwhile."""
+    files = chain(6)
+    first = {name: text for name, text in files.items() if name < "004"}
+    assert run_job(database.url, write_folder(path, first)).code == 0
+    with meanwhile(database, before) as url:
+        return run_job(url, write_folder(path, files))
+
+
+def script(database: Database, text: str) -> None:
+    for statement in text.split(";"):
+        database.query(statement)
+
+
+@pytest.mark.parametrize("what", MOVED)
+def test_another_history_is_noticed(database: Database, tmp_path: Path, what: str) -> None:
+    result = run(database, tmp_path, {"005_step": lambda: script(database, MOVED[what])})
+    assert len(result.of("plan.made")) == 2, result.stderr
+
+
+@pytest.mark.parametrize("what", UNMOVED)
+def test_the_same_history_is_no_other(database: Database, tmp_path: Path, what: str) -> None:
+    with closing(psycopg2.connect(database.url)) as session:
+        session.autocommit = True
+
+        def change() -> None:
+            for statement in UNMOVED[what].split(";"):
+                session.cursor().execute(statement)
+
+        result = run(database, tmp_path, {"005_step": change})
+    assert (result.code, len(result.of("plan.made"))) == (0, 1), result.stderr
+
+
+@pytest.mark.parametrize(
+    ("prepare", "commit"),
+    [
+        ([LATER], "COMMIT"),
+        (["SAVEPOINT s", LATER, "RELEASE s"], "COMMIT"),
+        ([LATER, "PREPARE TRANSACTION 'late'"], "COMMIT PREPARED 'late'"),
+    ],
+    ids=["a transaction", "a subtransaction", "a prepared one"],
+)
+def test_a_row_that_is_older_and_committed_later_is_noticed(
+    database: Database, tmp_path: Path, prepare: list[str], commit: str
+) -> None:
+    """It was written before the first flight found the history as it was."""
+    with closing(psycopg2.connect(database.url)) as session:
+        session.autocommit = True
+
+        def do(*statements: str) -> None:
+            for statement in statements:
+                session.cursor().execute(statement)
+
+        before: Before = {
+            "004_step": lambda: do("BEGIN", *prepare),
+            "005_step": lambda: do(commit),
+        }
+        result = run(database, tmp_path, before)
+    assert len(result.of("plan.made")) == 2, result.stderr
+
+
+def test_the_same_is_noticed_within_a_message(database: Database, tmp_path: Path) -> None:
+    """Between two legs, while the first of them is at work; both look at the tally."""
+    folder = write_folder(tmp_path, files_with_gate(4, at=3))
+    with gate(database):
+        job = Job(database.url, folder, LOCK_TIMEOUT="0", FILES_PER_FLIGHT="2")
+        until(lambda: database.query(WAITS))
+        database.query(LATER)
+    result = job.result()
+    assert len(result.of("plan.made")) == 2, result.stderr
+
+
+@pytest.mark.parametrize("kept", ["RESET ALL", "SET migrator.before TO 'a b c d e'"])
+def test_a_file_that_loses_what_was_kept_costs_a_look(
+    database: Database, tmp_path: Path, kept: str
+) -> None:
+    """And a forged tally stops nothing."""
+    forged = """SELECT set_config('migrator.before', regexp_replace(
+  current_setting('migrator.before'), '^(\\S+ \\S* \\S+) \\S+', '\\1 42'), true)"""
+    texts = {"001_a.sql": f"{kept};\n", "002_b.sql": f"{forged};\n", "003_c.sql": "SELECT 1;\n"}
+    result = run_job(database.url, write_folder(tmp_path, texts), FILES_PER_FLIGHT="1")
+    assert (result.code, result.applied) == (0, ["001_a", "002_b", "003_c"]), result.stderr
+    assert len(result.of("plan.made")) == 2, result.stderr
