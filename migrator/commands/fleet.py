@@ -26,12 +26,13 @@ from migrator.commands.fleet_rules import (
 )
 from migrator.commands.source import above_zero
 from migrator.commands.table import Output
-from migrator.errors import ConfigError, FleetError
+from migrator.errors import ConfigError, FleetError, MigratorError
 from migrator.model import Event
 from migrator.postgres.quoting import first, literal
 
 #: How often the wait for a process looks whether the run was stopped.
 CHECK_STOP_SECONDS = 0.2
+#: How long a process may take to stop before it is killed.
 STOP_SECONDS = 20.0
 JOBS = 4  #: processes at once
 CHUNK = 65_536
@@ -87,9 +88,10 @@ def fleet(
             outcomes.append(outcome)
             level = "error" if outcome.exit_code else "info"
             run.link.tell(Event("member.finished", level, outcome.as_dict()))
-    finally:
-        found = summary(outcomes, [member.name for member in members])
-        run.shown, run.outcome = found, fleet_in_words(found, what)
+    except MigratorError as error:
+        error.details["outcome"] = _summed_up(run, what, members, outcomes)
+        raise
+    run.outcome = _summed_up(run, what, members, outcomes)
     code = worst(outcomes)
     if code:
         failed = [f"{o.name} ({o.exit_code})" for o in outcomes if o.exit_code]
@@ -100,7 +102,13 @@ def fleet(
             exit_code=code,
             outcome=run.outcome,
         )
-    return found
+    return run.shown
+
+
+def _summed_up(run: Run, what: str, members: Sequence[Member], outcomes: Sequence[Outcome]) -> str:
+    """Let the answer be the summary; the same as a phrase."""
+    run.shown = summary(outcomes, [member.name for member in members])
+    return fleet_in_words(run.shown, what)
 
 
 def _members(
@@ -137,13 +145,17 @@ def _outcomes(run: Run, what: str, members: Sequence[Member], pace: Pace) -> Ite
     for part in (members[: pace.canary], members[pace.canary :]):
         with _Processes(run, what) as processes:
             left = list(reversed(part))
-            while left or processes.running:
-                while left and len(processes.running) < pace.jobs:
-                    processes.start(left.pop())
-                for outcome in processes.ended():
-                    failures += outcome.exit_code != 0
-                    yield outcome
-                left = left if failures < limit else []
+            try:
+                while left or processes.running:
+                    while left and len(processes.running) < pace.jobs:
+                        processes.start(left.pop())
+                    for outcome in processes.ended():
+                        failures += outcome.exit_code != 0
+                        yield outcome
+                    left = left if failures < limit else []
+            except MigratorError:
+                yield from processes.stopped()
+                raise
         if failures:  # of the canary, or so many that no more are started
             return
 
@@ -163,8 +175,15 @@ class _Processes:
         return self
 
     def start(self, member: Member) -> None:
-        place, end = os.pipe()
-        process = self.run.start([self.what, "--json"], environment_of(member, self._shared), end)
+        environment = environment_of(member, self._shared)
+        try:
+            place, end = os.pipe()
+            process = self.run.start([self.what, "--json"], environment, end)
+        except OSError as error:
+            raise ConfigError(
+                f"no more than {len(self.running)} processes can be started: {error.strerror}",
+                remedy="Give a lower --jobs.",
+            ) from error
         os.close(end)
         self.running[place] = (member, process, [])
         self._selector.register(place, selectors.EVENT_READ)
@@ -172,7 +191,19 @@ class _Processes:
     def ended(self) -> Iterator[Outcome]:
         """Read what has come, and hand on the outcomes of the processes that have ended."""
         self.run.link.watch.check()
-        for key, _ in self._selector.select(CHECK_STOP_SECONDS):
+        yield from self._read(CHECK_STOP_SECONDS)
+
+    def stopped(self) -> Iterator[Outcome]:
+        """Stop each process, and hand on what it came to."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for _, started, _ in self.running.values():
+                os.kill(started, number)
+            ends = time.monotonic() + STOP_SECONDS
+            while self.running and (left := ends - time.monotonic()) > 0:
+                yield from self._read(left)
+
+    def _read(self, seconds: float) -> Iterator[Outcome]:
+        for key, _ in self._selector.select(seconds):
             member, process, said = self.running[key.fd]
             if piece := os.read(key.fd, CHUNK):
                 said.append(piece)
@@ -181,14 +212,8 @@ class _Processes:
             yield read_outcome(member, code, b"".join(said).decode(errors="replace"))
 
     def __exit__(self, *_error: object) -> None:
-        for _, started, _ in self.running.values():
-            os.kill(started, signal.SIGTERM)
-        ends = time.monotonic() + STOP_SECONDS
-        while self.running and (left := ends - time.monotonic()) > 0:
-            for key, _ in self._selector.select(left):
-                _member, process, _said = self.running[key.fd]
-                if not os.read(key.fd, CHUNK):
-                    self._forget(key.fd, process)
+        for _ in self.stopped():  # after an error that is no end of a run
+            pass
         self._selector.close()
 
     def _forget(self, place: int, process: int) -> int:

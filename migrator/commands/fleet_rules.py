@@ -16,6 +16,7 @@ from migrator.postgres.url import read_url
 WHATS = ("up", "status", "verify")
 #: A result that is no answer of ours: the process was killed, as by the OOM killer; or a bug.
 KILLED, BUG = 23, 1
+AGAIN = "Run again, where memory is short with a lower --jobs; what was applied stays applied."
 WOULD_FAIL = "`up` would end with "  #: so begins the outcome of such a `status`
 #: Of what a process wrote that is no result, so much is kept.
 KEPT_CHARS = 2_000
@@ -71,6 +72,11 @@ def read_members(text: str, file: str) -> list[Member]:
             continue
         named = re.match(r"([\w.@-]+)=(?=postgres(ql)?(\+\w+)?://)", line)
         url = line[named.end() :] if named else line
+        if re.search(r"\s#", url):
+            raise ConfigError(
+                f"{file}:{number}: a URL is followed by a comment",
+                remedy="Put the comment on a line of its own.",
+            )
         try:
             target = read_url(url, "DATABASE_URL")
         except ConfigError as error:
@@ -149,7 +155,7 @@ def read_outcome(member: Member, code: int, text: str) -> Outcome:
             KILLED if killed else code if 0 < code < 30 else BUG,
             "unknown: its process was killed" if killed else "unknown: see `status`",
             error=said or f"its process ended with {code} and without a result",
-            remedy="Run again; what was applied stays applied.",
+            remedy=AGAIN if killed else "Run again; what was applied stays applied.",
         )
 
 

@@ -144,15 +144,25 @@ def test_after_failures_no_more_are_started(
 def test_a_stop_ends_the_processes_too(
     database: Database, tenants: Sequence[str], tmp_path: Path
 ) -> None:
-    folder = write_folder(tmp_path / "m", {"001_a.sql": "SELECT pg_sleep(600)"})
-    job = Job(None, folder, "fleet", "up", "--targets", listed(database, tenants, tmp_path))
+    sleeps = "SELECT pg_sleep(CASE WHEN current_database() LIKE '%\\_0' THEN 0 ELSE 600 END)"
+    folder = write_folder(tmp_path / "m", {"001_a.sql": "SELECT 1", "002_b.sql": sleeps})
+    targets = listed(database, tenants, tmp_path)
+    job = Job(None, folder, "fleet", "up", "--targets", targets, "--json")
     asleep = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname LIKE %s"
     until(lambda: len(database.query(asleep, f"{database.dbname}_%")) == 4)
     arguments = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     assert len(children(job)) == 4
     assert PASSWORD not in arguments
     job.process.send_signal(signal.SIGTERM)
-    assert job.result().code == 23
+    result = job.result()
+    assert (result.code, ended(result)) == (23, {f"t{n}": 0 if n == 0 else 23 for n in range(5)})
+    answer = json.loads(result.stdout)
+    assert answer["outcome"] == "4 of 5 failed, 1 of 5 done by `up`"
+    assert result.of("run.stopped")[0]["outcome"] == answer["outcome"]
+    assert answer["versions"] == [
+        {"version": "001_a", "members": 4},
+        {"version": "002_b", "members": 1},
+    ]
     until(lambda: not database.query(asleep, f"{database.dbname}_%"))
 
 

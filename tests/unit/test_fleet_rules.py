@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +14,7 @@ import pytest
 from migrator.cli.cells import Screen
 from migrator.cli.markdown import fleet_as_markdown
 from migrator.cli.phrases import phrase
+from migrator.commands.fleet import fleet
 from migrator.commands.fleet_rules import (
     Member,
     Outcome,
@@ -46,6 +51,9 @@ def test_lines_are_urls_with_or_without_a_name() -> None:
         pytest.param("# none\n", "f names no database", id="none"),
         pytest.param(f"{URL}\nshop\n", "f:2", id="a line that is no URL"),
         pytest.param(f"a={URL}\na=postgres://i/e\n", "a more than once", id="a name twice"),
+        pytest.param(f"\na={URL} # shop\n", "f:2: a URL is followed by", id="a comment behind"),
+        pytest.param(f"my shop={URL}\n", "f:1", id="a name of two words"),
+        pytest.param("host=h password=s3cret\n", "f:1", id="no URL"),
     ],
 )
 def test_a_list_that_cannot_be_used(text: str, says: str) -> None:
@@ -137,6 +145,24 @@ def test_without_a_result(code: int, text: str, exit_code: int, error: str) -> N
     outcome = read_outcome(A, code, text)
     assert (outcome.exit_code, outcome.error) == (exit_code, error)
     assert outcome.outcome.startswith("unknown")
+    assert ("--jobs" in str(outcome.remedy)) == (exit_code == 23)
+
+
+def test_a_process_that_cannot_be_started_is_a_setting_to_correct(tmp_path: Path) -> None:
+    def refuse(*_: object) -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    (tmp_path / "targets").write_text(f"a={URL}\n")
+    nothing = SimpleNamespace(check=lambda: None)
+    run: Any = SimpleNamespace(
+        environment=dict, start=refuse, link=SimpleNamespace(watch=nothing), shown={}
+    )
+    sources = {"targets": str(tmp_path / "targets"), "databases": None, "schemas": None}
+    pace = {"jobs": "64", "canary": None, "stop_after": None}
+    with pytest.raises(ConfigError) as caught:
+        fleet(run, "up", **sources, **pace, markdown=False)
+    assert "no more than 0 processes" in caught.value.message
+    assert caught.value.details["outcome"] == "0 of 1 done by `up`, 1 left for the next run"
 
 
 def test_the_worst_is_what_must_be_fixed_first() -> None:
