@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders import write_folder
+from tests.collector import collector
 from tests.conftest import Database
 from tests.job import Job, Result, run_job, until
 
@@ -188,35 +189,45 @@ def test_a_process_that_is_killed_is_one_of_the_failures(
     assert (result.code, ended(result)) == (23, codes)
 
 
+@pytest.mark.parametrize("traced", [False, True])
 def test_a_process_has_all_that_it_imports_from_the_first(
-    database: Database, tmp_path: Path
+    database: Database, tmp_path: Path, traced: bool
 ) -> None:
-    """What is forked would import it once for each database."""
-    write_folder(tmp_path, FILES)
+    """What is forked would import it once for each database, and OpenTelemetry's SDK is dear.
+
+    Of threads only the one that forks goes along, so that no other may be there by then.
+    """
+    folder, imported = write_folder(tmp_path / "m", FILES), tmp_path / "imported"
     script = """
-import os, sys
-from migrator.cli.main import main
-from migrator.cli.process import start_process
+import os, sys, threading
+import migrator.cli.main as cli
+
+main, imported, *words = cli.main, *sys.argv[1:]
 
 def listed(words, environment, out, err):
     before = set(sys.modules)
     code = main(words, environment, out, err)
-    err.write(" ".join(name for name in set(sys.modules) - before if "." in name))
-    err.flush()
+    with open(imported, "a") as file:
+        print(*(name for name in set(sys.modules) - before if "." in name), file=file)
     return code
 
-os.waitpid(start_process(listed, ["up"], dict(os.environ), 2), 0)
+cli.main = listed
+assert main(words) == 0
+assert threading.active_count() == 1
 """
-    settings = {"DATABASE_URL": database.url, "MIGRATIONS_DIR": str(tmp_path)}
-    quiet = {"TERMINATION_LOG": os.devnull, "LOG_FORMAT": "json", "LOG_LEVEL": "error"}
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={"PATH": os.environ["PATH"], **settings, **quiet},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stderr == ""
+    targets = tmp_path / "targets"
+    targets.write_text(database.url)
+    words = ("fleet", "up", "--targets", str(targets))
+    settings = {"MIGRATIONS_DIR": str(folder), "TERMINATION_LOG": os.devnull, "LOG_FORMAT": "json"}
+    with collector() as found:
+        sent = {"OTEL_EXPORTER_OTLP_ENDPOINT": found.url} if traced else {}
+        subprocess.run(
+            [sys.executable, "-c", script, str(imported), *words],
+            env={"PATH": os.environ["PATH"], **settings, **sent},
+            check=True,
+        )
+    assert imported.read_text() == "\n"
+    assert len(found.bodies) == (2 if traced else 0)  # the member's, and the fleet's own
     assert database.query("SELECT count(*) FROM schema_migrations") == [(2,)]
 
 
