@@ -15,7 +15,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from tests.builders import write_folder
 from tests.collector import Collector, collector, values
 from tests.conftest import Database
-from tests.job import Job, Result, until
+from tests.job import Job, Result, run_job, until
+from tests.wire import Wire
 
 TRACE, ABOVE = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{ABOVE}-01"
@@ -178,3 +179,20 @@ def test_what_is_not_asked_for_is_not_imported(database: Database, tmp_path: Pat
         [sys.executable, "-c", script], env=given, capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+READING = ("status", "plan", "verify", "wait", "report", "history")
+
+
+@pytest.mark.parametrize("command", READING)
+def test_each_message_of_a_reading_command_has_the_trace(
+    database: Database, tmp_path: Path, command: str
+) -> None:
+    folder = write_folder(tmp_path, {"001_a.sql": "CREATE TABLE a ()"})
+    assert run_job(database.url, folder).code == 0
+    wire = Wire(database.server)
+    result = run_job(wire.through(database.url), folder, command, TRACEPARENT=TRACEPARENT)
+    wire.stop()
+    assert result.code == 0, result.stderr
+    assert wire.queries
+    assert [query.text[:300] for query in wire.queries if TRACEPARENT not in query.text] == []
