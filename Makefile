@@ -14,7 +14,7 @@ REPEAT ?= 1
 # Tests run side by side, each worker with servers of its own. A single test needs one worker, and
 # so does a server that all of them would share.
 CORES := $(shell getconf _NPROCESSORS_ONLN)
-WORKERS ?= $(if $(TEST_DATABASE_URL)$(findstring ::,$(ARGS)),0,$(shell expr 3 '*' $(CORES)))
+WORKERS ?= $(if $(TEST_DATABASE_URL)$(findstring ::,$(ARGS)),0,$(shell expr 4 '*' $(CORES)))
 # The bytecode of the tests is kept, whatever the environment says: each worker reads it.
 export PYTHONDONTWRITEBYTECODE :=
 PYTEST := $(BIN)/python -m pytest

@@ -7,7 +7,8 @@ import fcntl
 import os
 import secrets
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,28 +102,36 @@ def end_worker(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-#: The order in which tests are given out, by the folder: what takes long begins early.
-FOLDERS = ("image", "faults", "database", "unit")
+#: The order in which tests are given out, by the folder: those of the image, the longest, first.
+#: Faults wait most of their time, and are spread among the tests of a database, which compute.
+FOLDERS = {"faults": 1, "database": 1, "unit": 2}
 ALONE = "alone"
 #: Each given to one worker: what all of them would prepare again takes longer than the tests.
 WHOLE_FILES = (
     *("tests/image/", "tests/package/"),  # images, and an environment that builds packages
     "tests/database/test_languages.py",  # locales, and a server for each
     "tests/database/test_messages.py",  # what every command sends
+    "tests/faults/test_pod_deletion.py",  # a network for each of its pods
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first, where tests run side by side, and those that are marked `alone` last."""
+    """In turn where tests run side by side, and those that are marked `alone` last."""
     mark_full(items)
     if IS_WORKER:
-        items.sort(key=turn)
+        items[:] = in_turn(items)
 
 
-def turn(item: pytest.Item) -> tuple[bool, int]:
-    folder = item.path.relative_to(Path(__file__).parent).parts[0]
-    alone = item.get_closest_marker(ALONE) is not None
-    return alone, FOLDERS.index(folder) if folder in FOLDERS else -1
+def in_turn(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    by_folder = defaultdict(list)
+    for item in items:
+        by_folder[item.path.relative_to(Path(__file__).parent).parts[0]].append(item)
+    places = [
+        (item.get_closest_marker(ALONE) is not None, FOLDERS.get(folder, 0), n / len(those), item)
+        for folder, those in by_folder.items()
+        for n, item in enumerate(those)
+    ]
+    return [item for *_, item in sorted(places, key=lambda place: place[:-1])]
 
 
 class OneByOne(LoadScopeScheduling):

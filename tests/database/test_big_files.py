@@ -49,9 +49,9 @@ def peak_mb(database: Database, folder: Path) -> float:
 def test_the_memory_does_not_grow_with_the_file(
     database: Database, tmp_path: Path, seed: Callable[[int], Iterator[str]]
 ) -> None:
-    small = peak_mb(database, a_folder(tmp_path / "small", seed(15)))
+    small = peak_mb(database, a_folder(tmp_path / "small", seed(10)))
     database.query("DROP TABLE t, schema_migrations, schema_migrations_log")
-    large = peak_mb(database, a_folder(tmp_path / "large", seed(60)))
+    large = peak_mb(database, a_folder(tmp_path / "large", seed(35)))
     assert large < 80
     assert large - small < 4
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import signal
@@ -85,19 +84,21 @@ def asked(server: Server, query: str) -> int:
         return int((cursor.fetchone() or [0])[0])
 
 
+@pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
-def test_no_backend_outlives_its_pod(kill: bool, server: Server, tmp_path: Path) -> None:
+def test_no_backend_outlives_its_pod(
+    kill: bool, moment: float, server: Server, tmp_path: Path
+) -> None:
     folder = write_folder(tmp_path, {"001_a.sql": "SELECT pg_sleep(600)"})
-    for number, moment in zip(itertools.count(1), MOMENTS, strict=False):
-        pod = Pod(number)
-        url = server.url("postgres").replace(f"@{server.host}:", f"@{pod.host}:")
-        job = Job.inside(pod.inside, url, folder, PROGRESS_INTERVAL="100ms")
-        until(lambda: asked(server, WAITS), PATIENCE)
-        sleep(moment)  # which moment it is, is the point; any may be met
-        if kill:
-            job.process.kill()
-        else:
-            job.process.send_signal(signal.SIGTERM)
-        job.process.wait(PATIENCE)
-        pod.delete()
-        until(lambda: not asked(server, OURS), PATIENCE)
+    pod = Pod(1 + MOMENTS.index(moment))
+    url = server.url("postgres").replace(f"@{server.host}:", f"@{pod.host}:")
+    job = Job.inside(pod.inside, url, folder, PROGRESS_INTERVAL="100ms")
+    until(lambda: asked(server, WAITS), PATIENCE)
+    sleep(moment)  # which moment it is, is the point; any may be met
+    if kill:
+        job.process.kill()
+    else:
+        job.process.send_signal(signal.SIGTERM)
+    job.process.wait(PATIENCE)
+    pod.delete()
+    until(lambda: not asked(server, OURS), PATIENCE)
