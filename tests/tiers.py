@@ -14,10 +14,13 @@ GRIDS = tuple(f"{Path(__file__).parent / name}/" for name in ("database", "fault
 
 
 def mark_full(items: Sequence[pytest.Item]) -> None:
-    """Mark as `full` what the gate leaves out; the same items in each worker."""
+    """Mark as `full` what the gate leaves out; the same items in each worker.
+
+    A value may have the mark already: of the others each stays in the gate.
+    """
     grids = defaultdict(list)
     for item in items:
-        here = str(item.path).startswith(GRIDS)
+        here = str(item.path).startswith(GRIDS) and item.get_closest_marker(FULL) is None
         if here and isinstance(item, pytest.Function) and hasattr(item, "callspec"):
             grids[item.path, item.originalname].append(item)
     for grid in grids.values():

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.conftest import Database, MakePgBouncer
 
 #: How many files a message may carry, and a folder's length that makes several messages of most.
 FILES, LENGTH = ("1", "8", "16"), 20
 WAYS = ("direct", "session", "transaction", "transaction, pool of one")
+#: For tests that take long and that chance makes another each time: the gate has both extremes.
+EXTREMES = [pytest.param(way, marks=[pytest.mark.full] if way in WAYS[1:3] else []) for way in WAYS]
 
 
 def way_to(database: Database, pgbouncer: MakePgBouncer, way: str) -> str:

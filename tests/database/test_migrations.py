@@ -148,6 +148,7 @@ def test_down_leaves_what_was_there_and_up_brings_all_back(
     assert without_times(read_rows(session)) == without_times(full[1])
 
 
+@pytest.mark.any_version
 @pytest.mark.parametrize("left", range(1, 1 + len(list(old_statements()))))
 def test_old_scripts_that_stopped_after_any_statement_are_taken_over(
     session: connection, left: int, model: Snapshot
@@ -269,6 +270,7 @@ def test_psql_runs_the_same_files_twice(whole: list[str], database: Database) ->
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.any_version
 @pytest.mark.parametrize(
     ("change", "check"),
     [
@@ -450,6 +452,7 @@ def test_what_is_missing_is_added(session: connection, change: str, check: str) 
     assert (read_catalog(session), read_rows(session)) == before
 
 
+@pytest.mark.any_version
 @pytest.mark.parametrize(
     ("change", "error", "message", "said"),
     [
@@ -597,6 +600,7 @@ def test_what_a_person_must_decide_stops_the_run_and_loses_nothing(
     assert lost(before, read_rows(session)) == []
 
 
+@pytest.mark.any_version
 @pytest.mark.parametrize(
     "rows_of_003",
     [
@@ -701,6 +705,7 @@ def filled(session: connection) -> connection:
     return session
 
 
+@pytest.mark.any_version
 @pytest.mark.parametrize(
     ("statement", "constraint"),
     [

@@ -294,6 +294,7 @@ FORGETS = {
 }
 
 
+@pytest.mark.any_version  # what was kept is a setting
 @pytest.mark.parametrize("forgets", ["RESET ALL", "set_config"])
 @each_change
 def test_a_file_that_takes_what_was_kept_away_is_seen_through(
@@ -306,6 +307,7 @@ def test_a_file_that_takes_what_was_kept_away_is_seen_through(
     assert state(database) == before
 
 
+@pytest.mark.any_version  # what was kept is a setting
 @pytest.mark.parametrize("forgets", FORGETS)
 @pytest.mark.parametrize("harmless", HARMLESS)
 def test_a_file_that_takes_what_was_kept_away_and_changes_nothing_is_applied(

@@ -24,7 +24,7 @@ from tests.gate import ADVISORY
 from tests.job import Job, Listener, run_job, run_listening, until
 from tests.postgres import run_as_plain_user
 from tests.proxy import Cut
-from tests.ways import WAYS, way_to
+from tests.ways import EXTREMES, way_to
 
 ROWS = 30_000
 BATCHES = "SELECT batches FROM schema_migrations_cursor UNION ALL SELECT -1 FROM schema_migrations"
@@ -44,7 +44,7 @@ def came_to(database: Database, count: int) -> bool:
     return bool(rows) and (rows[0] < 0 or rows[0] >= count)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EXTREMES)
 def test_two_runners_backends_ended_and_runners_killed(
     database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str
 ) -> None:

@@ -15,7 +15,7 @@ from tests.builders import write_folder
 from tests.conftest import Database, MakePgBouncer
 from tests.gate import ADVISORY
 from tests.job import Job, until
-from tests.ways import FILES, WAYS, way_to
+from tests.ways import EXTREMES, FILES, way_to
 
 RUNNERS, LENGTH = 8, 50
 #: At so many of the first forty a runner is killed, half of them with their migration at work.
@@ -99,7 +99,7 @@ def more(database: Database, before: int) -> list[tuple[int]]:
 
 
 @pytest.mark.parametrize("files", FILES)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EXTREMES)
 def test_chaos(
     database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str, files: str
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.pages import ROOT
 from tests.tiers import to_spare
+from tests.ways import FILES, WAYS
 
 GATE, FULL = ((ROOT / ".ci" / name).read_text() for name in ("run", "full"))
 #: What a test holds that depends on the version of the server.
@@ -34,6 +35,16 @@ def test_the_values_of_a_long_grid_meet_all_those_of_a_short_one() -> None:
     spared = set(to_spare(grid))
     met = [point[1] for n, point in enumerate(grid) if n not in spared]
     assert sorted(met) == ["x"] * 4 + ["y"] * 4
+
+
+def test_a_value_that_is_marked_full_is_left_out_and_each_other_one_stays() -> None:
+    file = "tests/faults/test_chaos.py"
+    gate, whole = collected(file, *GATED), collected(file)
+    ways = [
+        {name.partition("[")[2].rpartition("-")[0] for name in names} for names in (gate, whole)
+    ]
+    assert ways == [{"direct", "transaction, pool of one"}, set(WAYS)]
+    assert {name.rpartition("-")[2] for name in gate} == {f"{n}]" for n in FILES}
 
 
 def test_nothing_is_spared_of_a_test_without_a_second_parameter() -> None:
@@ -106,7 +117,16 @@ def test_a_file_that_depends_on_the_version_runs_on_the_newest_in_the_gate() -> 
     names = {f"test_{name}.py" for name in listed[1].split()}
     files = {path.name: path.read_text() for path in (ROOT / "tests" / "database").glob("*.py")}
     assert names <= files.keys()
-    assert {name for name, text in files.items() if VERSIONED.search(text)} <= names
+    # one that has a stub alone meets no server
+    asked = {name: text for name, text in files.items() if "Database" in text}
+    assert {name for name, text in asked.items() if VERSIONED.search(text)} <= names
+
+
+def test_what_is_the_same_on_any_version_is_left_out_on_the_newest_alone() -> None:
+    words = "-m 'not full and not any_version'"
+    assert f'VERSIONS=newest MATRIX="${{files[*]/%/.py}}" ARGS="{words}"\n' in GATE
+    assert GATE.count("any_version") == 1
+    assert "any_version" not in FULL
 
 
 def test_the_tools_of_others_run_in_the_full_tier_alone() -> None:
