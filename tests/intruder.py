@@ -8,7 +8,7 @@ rollback does not take back, and tries to become more.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -332,3 +332,8 @@ def planted(name: str) -> Plant:
 def each_plant(*plants: Plant) -> pytest.MarkDecorator:
     """The test, once for each of them."""
     return pytest.mark.parametrize("plant", [pytest.param(plant, id=plant.id) for plant in plants])
+
+
+def full_but_for_some(plant: Plant) -> Sequence[pytest.MarkDecorator]:
+    """For tests that meet each plant by the way of another test, which the gate has whole."""
+    return [] if plant.id in SOME else [pytest.mark.full]

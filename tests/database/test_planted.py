@@ -30,6 +30,7 @@ from tests.intruder import (
     Stage,
     dismiss,
     each_plant,
+    full_but_for_some,
     intruded,
     planted,
 )
@@ -168,7 +169,10 @@ IN_OURS = [
 
 @pytest.mark.parametrize(
     ("plant", "table"),
-    [pytest.param(plant, table, id=f"{plant.id} in {table}") for plant, table in IN_OURS],
+    [
+        pytest.param(plant, table, id=f"{plant.id} in {table}", marks=full_but_for_some(plant))
+        for plant, table in IN_OURS
+    ],
 )
 def test_code_of_a_stranger_in_our_own_tables_is_run_by_no_command(
     stage: Stage, tmp_path: Path, plant: Plant, table: str

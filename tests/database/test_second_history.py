@@ -10,7 +10,16 @@ import pytest
 
 from tests.builders import write_folder
 from tests.conftest import Database, MakeProxy
-from tests.intruder import FILES, FORGED, PLANTS, TABLES, Plant, Stage, each_plant, intruded
+from tests.intruder import (
+    FILES,
+    FORGED,
+    PLANTS,
+    TABLES,
+    Plant,
+    Stage,
+    full_but_for_some,
+    intruded,
+)
 from tests.job import run_job
 
 SEED = {
@@ -136,7 +145,9 @@ def test_two_services_share_a_database_and_one_file(
         assert result.applied == ["001_extensions", "002_own"], result.stderr
 
 
-@each_plant(*PLANTS)
+@pytest.mark.parametrize(
+    "plant", [pytest.param(one, id=one.id, marks=full_but_for_some(one)) for one in PLANTS]
+)
 def test_a_planted_history_is_never_evaluated(stage: Stage, tmp_path: Path, plant: Plant) -> None:
     stage.plant(TABLES, FORGED, plant.sql.format(t="schema_migrations"))
     folder = write_folder(tmp_path, FILES)
