@@ -12,6 +12,7 @@ commands        one function for each command, and the rules beside it
 adopt           the histories of other tools, and taking one over
 preflight       what pending files do to tables in use, and whether it matters
 scratch         scratch databases, and snapshots of what a database holds
+parallel        files of a group, which run at once
 batches         files that run in many small transactions
 no_transaction  files whose statements cannot share a transaction
 apply           one migration as one guarded message; the loop over pending ones

@@ -125,6 +125,12 @@ def _files(text: str) -> int | None:
     return int(text)
 
 
+def _jobs(text: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]?", text, re.ASCII):
+        raise ValueError("it must be a number from 1 to 99")
+    return int(text)
+
+
 def _text(text: str) -> str:
     return text
 
@@ -192,6 +198,7 @@ SETTINGS = (
     Setting("LOCK_RETRY_TIMEOUT", parse_duration, "5min", "how long to retry a busy migration"),
     Setting("STATEMENT_TIMEOUT", parse_duration, "0", "limit for one statement; 0 = none"),
     Setting("FILES_PER_FLIGHT", _files, "auto", "how many short files share a message; 1 = none"),
+    Setting("JOBS", _jobs, "1", "how many files of a group run at once; 1 = one after another"),
     Setting(
         "BATCH_TIME", parse_duration, "200ms", "how long a batch of a file in batches may last"
     ),
@@ -255,6 +262,7 @@ class Config(NamedTuple):
     lock_retry_timeout: int
     statement_timeout: int
     files_per_flight: int | None  #: None: by how many are pending, and how far away the server is
+    jobs: int
     batch_time: int
     max_lag: int  #: bytes
     progress_interval: int

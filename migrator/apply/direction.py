@@ -47,13 +47,13 @@ class Applying:
     busy = "{} was rolled back and is not applied"
     failed = "failed"
 
-    def __init__(self, *, owing: str | None = None, pending: Sequence[str] = ()) -> None:
-        self._owing = owing  # the version with which the hook after the migrations is owed
+    def __init__(self, *, owing: Sequence[str] = (), pending: Sequence[str] = ()) -> None:
+        self._owing = owing  # versions with the first of which the hook behind them is owed
         self.left: Mapping[str, int] = {v: left for left, v in enumerate(reversed(pending))}
 
     def record(self, script: Script, place: Place, spent_ms: str = MS) -> tuple[Write, ...]:
         left = self.left.get(script.migration.version)
-        if script.migration.version != self._owing:
+        if script.migration.version not in self._owing:
             return applied(script, place, spent_ms, left)
         from migrator.apply.hooks import owed  # for folders that have hooks
 

@@ -36,7 +36,7 @@ from migrator.plan.plan import make_plan, ranked
 from migrator.plan.policy import Policy, decide
 from migrator.plan.progress import Progress
 from migrator.plan.second_history import is_looked_for, second_history
-from migrator.plan.together import count_together, files_per_flight
+from migrator.plan.together import count_group, count_together, files_per_flight
 from migrator.postgres.session import ServerError, Session
 from migrator.report import Done
 from migrator.sql.script import Script
@@ -59,6 +59,8 @@ Batched = Callable[["Run", Script, Seen], Done]
 Before = Callable[["Run", tuple[Migration, ...], View], None]
 #: (run, what is pending, the folder): raises what keeps that from being sent
 Gate = Callable[["Run", Sequence[Script], Sequence[Migration]], None]
+#: (run, scripts of which some are a group, their places, the history as it was seen)
+Parallel = Callable[["Run", Sequence[Script], range, Seen], None]
 #: (link, script, the history as it was seen, what goes along with the file's row) -> what was done
 Alone = Callable[[Link, Script, Collection[tuple[str, str | None]], Sequence[Write]], Done]
 
@@ -80,10 +82,11 @@ class Run:
         gate: Gate | None = None,  # what is pending goes through it once, before the first flight
         environment: Callable[[], dict[str, str]] = dict,  # what a process of the same job is given
         start: Start = lambda _words, _environment, _output: 0,
+        parallel: Parallel | None = None,  # how a group is applied; None: one after another
     ) -> None:
         self.config, self.link, self.started_at = config, link, started_at
         self.alone, self.batched, self.ask, self.gate = alone, batched, ask, gate
-        self.environment, self.start = environment, start
+        self.environment, self.start, self.parallel = environment, start, parallel
         self.sync = Sync(link)
         self.direction: Direction = Applying()
         self.applied: list[Done] = []
@@ -104,7 +107,9 @@ class Run:
         self._hooks: dict[str, Script] = {}  #: understood, by their moments
         self._said: set[Finding] = set()  #: what was warned of
         self._warned = False  #: of old transactions, once in a run
-        self._owed_with: str | None = None  #: with which version the hook afterwards is owed
+        self._owed_with: tuple[
+            str, ...
+        ] = ()  #: with the first of these the hook afterwards is owed
         self._trip_seconds = 0.0  #: that the newest read of the history took, there and back
 
     @property
@@ -316,39 +321,48 @@ class Run:
         if scripts:
             self._run_hook(BEFORE, seen)
         scripts = tuple(self._with_allowed(script) for script in scripts)
-        owes = scripts and AFTER in self._hooks
-        self._owed_with = scripts[0].migration.version if owes else None
+        jobs = self.link.jobs if self.parallel else 1
+        self._owed_with = self._first_ones(scripts, jobs)
         versions = [script.migration.version for script in scripts]
         self.direction = Applying(owing=self._owed_with, pending=versions)
         most = files_per_flight(self.config.files_per_flight, len(scripts), self._trip_seconds)
         start = 0
         while start < len(scripts):
-            count = (
-                1 if self.link.one_by_one else count_together(scripts[start : start + most], most)
-            )
-            self._apply(scripts, range(start, start + count), seen)
+            count = count_group(scripts[start:]) if jobs > 1 else 1
+            if count > 1 and self.parallel:
+                self.parallel(self, scripts, range(start, start + count), seen)
+            else:
+                near = scripts[start : start + (1 if self.link.one_by_one else most)]
+                count = count_together(near, most, parallel=jobs > 1)
+                self.apply_steps(scripts, range(start, start + count), seen)
             start += count
         self._run_hook(AFTER, seen)
+
+    def _first_ones(self, scripts: Sequence[Script], jobs: int) -> tuple[str, ...]:
+        """With which of them the hook after the migrations is owed: those that may be the first."""
+        count = count_group(scripts) if jobs > 1 and scripts else 1
+        return tuple(s.migration.version for s in scripts[:count] if AFTER in self._hooks)
 
     def _with_allowed(self, script: Script) -> Script:
         let_pass = self.allowed.get(script.migration.version)
         return script._replace(let_pass=let_pass) if let_pass else script
 
-    def _apply(self, scripts: Sequence[Script], steps: range, seen: Seen) -> None:
+    def apply_steps(self, scripts: Sequence[Script], steps: range, seen: Seen) -> None:
         """Apply those at the places `steps`, which go in one message, and say so of each."""
         from migrator.apply.failed_line import logging_busy  # only a run with work needs it
         from migrator.apply.send import check_time
 
         at = steps.start
         check_time(self.link, scripts[at], scripts[at].migration.version)
-        self._say_started(scripts, at)
+        self.say_started(scripts, at)
 
         def land(done: Done) -> None:
             nonlocal at
-            self._finish(scripts[at].migration, done, seen)
+            self.finish(scripts[at].migration, done, seen)
+            self.link.check_encoding()
             at += 1
             if at < steps.stop:
-                self._say_started(scripts, at)
+                self.say_started(scripts, at)
 
         script = scripts[at]
         with logging_busy(self.link, self.direction):
@@ -360,7 +374,7 @@ class Run:
                 also = (*self.sync.rows(script.migration), *self._owing(script))
                 land(self.alone(self.link, script, seen.items(), also))
 
-    def _say_started(self, scripts: Sequence[Script], at: int) -> None:
+    def say_started(self, scripts: Sequence[Script], at: int) -> None:
         fields = {
             "version": scripts[at].migration.version,
             "file": scripts[at].migration.file,
@@ -369,13 +383,15 @@ class Run:
         }
         self.link.tell(Event("migration.started", "info", fields))
 
-    def _finish(self, migration: Migration, done: Done, seen: Seen) -> None:
+    def finish(self, migration: Migration, done: Done, seen: Seen) -> None:
         """Note that a migration is applied, and say so."""
         seen[migration.version] = migration.checksum
         self.applied.append(done)
         self.link.delay.forget()
-        self.link.check_encoding()
-        self.pending = self.pending[1:]
+        if self.pending[:1] == (migration.version,):
+            self.pending = self.pending[1:]
+        else:  # of a group any may be the first
+            self.pending = tuple(v for v in self.pending if v != migration.version)
         fields = {
             "version": done.version,
             "file": migration.file,
@@ -384,7 +400,7 @@ class Run:
         self.link.tell(Event("migration.applied", "info", fields))
 
     def _owing(self, script: Script) -> tuple[Write, ...]:
-        if script.migration.version != self._owed_with:
+        if script.migration.version not in self._owed_with:
             return ()
         from migrator.apply.hooks import owed
 

@@ -12,7 +12,7 @@ from migrator.plan.order import Needs, arrange, unmet
 from migrator.plan.plan import Plan, make_plan
 from migrator.plan.policy import Decision
 from migrator.postgres.stop import Watch
-from migrator.sql.script import Script, is_post, read_requirements, understand
+from migrator.sql.script import Script, group_of, is_post, read_requirements, understand
 
 if TYPE_CHECKING:
     from migrator.plan.scope import Scope
@@ -48,6 +48,7 @@ class ScriptReader:
                 if script is not None:
                     self._scripts[migration.version] = script
         findings += self._unmet(decision, {*known, *(migration.version for migration in folder)})
+        findings += self._form_groups(decision.run, folder)
         if findings:
             files = len({finding.file for finding in findings})
             message = f"{_count(len(findings), 'problem')} in {_count(files, 'pending file')}"
@@ -109,7 +110,7 @@ class ScriptReader:
         posts: frozenset[str] = frozenset()
         if plan.late:
             posts = self._late_posts(plan, folder)
-            plan = make_plan(folder, plan.applied, self.needs(plan.late, folder), posts)
+            plan = make_plan(folder, plan.applied, self._group_needs(plan.late, folder), posts)
         if scope is None:
             return plan, (), None
         from migrator.plan.scope import defer  # seldom asked for
@@ -126,6 +127,37 @@ class ScriptReader:
             return late
         applied = {row.version for row in plan.applied}
         return late | self.posts(m for m in folder if m.version in applied and m.order > first)
+
+    def _form_groups(
+        self, pending: Sequence[Migration], folder: Sequence[Migration]
+    ) -> tuple[Finding, ...]:
+        """Note of each script of a group which it is of; what is wrong with any."""
+        scripts = {m.version: s for m in pending if (s := self._scripts.get(m.version))}
+        if not any(script.parallel for script in scripts.values()):
+            return ()
+        from migrator.plan.groups_rules import form_groups, needs_within  # for such folders
+
+        groups = form_groups(folder, scripts, self._group_of)
+        for version, group in groups.items():
+            self._scripts[version] = scripts[version]._replace(group=group)
+        return needs_within(groups, scripts)
+
+    def _group_of(self, migration: Migration) -> str | None:
+        if (script := self._scripts.get(migration.version)) is not None:
+            return script.parallel
+        with self._watch.thinking():
+            return group_of(migration)
+
+    def _group_needs(self, late: Sequence[Migration], folder: Sequence[Migration]) -> Needs:
+        """What late files require; one of a group has the place of the last one of its group."""
+        needs = dict(self.needs(late, folder))
+        for migration in late:
+            if self._group_of(migration) is not None:
+                from migrator.plan.groups_rules import last_of_group  # for such folders
+
+                last = last_of_group(folder, migration, self._group_of)
+                needs[migration.version] = (*needs[migration.version], last)
+        return needs
 
     def _unmet(self, decision: Decision, known: set[str]) -> tuple[Finding, ...]:
         """What is wrong with the requirements of all these files, of those with faults too."""

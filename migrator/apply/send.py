@@ -253,7 +253,7 @@ class Flier:
         outcome = f"{self._called(journey.version)} was rolled back"
         journey.most = 1  # what is tried again
         self.link.settle(error, outcome, message, answered)
-        raise self._refused(journey.script, message, error, answered) from error
+        raise self.refused(journey.script, message, error, answered) from error
 
     def _committed(self, journey: Journey) -> Done | None:
         """After a refusal that left no transaction open: our flight, if it is committed after all.
@@ -313,7 +313,7 @@ class Flier:
         called = self._called(" to ".join(dict.fromkeys((version, journey.under_way[-1]))))
         return None, f"unknown: {called} was running, and the server did not answer any more"
 
-    def _refused(
+    def refused(
         self, script: Script, message: Message, error: ServerError, answered: int | None
     ) -> MigratorError:
         """What the refusal of a file's statement ends the run with; recorded in the log table."""

@@ -36,6 +36,7 @@ from migrator.errors import (
 from migrator.masking import Hider
 from migrator.model import Event, Tell
 from migrator.no_transaction.door import alone
+from migrator.parallel.door import in_parallel
 from migrator.postgres.cancel import STOPS
 from migrator.postgres.session import LostError, ServerError
 from migrator.postgres.stop import Watch
@@ -176,6 +177,7 @@ class _Job:
         self.run = Run(
             *(config, link, self.started_at, alone, batched, self.ask, preflight),
             *(self._environment, _start),
+            parallel=in_parallel,
         )
         if self.stopped_by:
             watch.stop(self.stopped_by)

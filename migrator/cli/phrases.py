@@ -156,13 +156,14 @@ def _settled(fields: Fields, screen: Screen) -> str:
 
 
 def _progress(fields: Fields, _screen: Screen) -> str:
-    """The version is that of the migration which was started last."""
-    fields.pop("version")
+    """The version is that of the migration which was started last, but in a group."""
+    version, group = fields.pop("version"), fields.pop("parallel", None)
     event, waits = fields.pop("wait_event", None), fields.pop("waits_for", None)
-    said = [_how_far(fields.pop("progress"))] if "progress" in fields else []
+    said = [words(version)] if group else []
+    said += [_how_far(fields.pop("progress"))] if "progress" in fields else []
     if waits:
         said.append(f"waits for a lock{_on(waits)}")
-    elif event and not said:
+    elif event and "progress" not in fields and len(said) == bool(group):
         said.append(f"waits for {words(event)}")
     if blockers := fields.pop("blockers", None):
         said.append("behind " + "; ".join(map(in_words, blockers)))
@@ -274,7 +275,9 @@ def _says(text: str) -> Callable[[Fields, Screen], str]:
     """A phrase that is `text`, with one field or none in it."""
 
     def say(fields: Fields, _screen: Screen) -> str:
-        names = [name for name in ("migrations_dir", "scratch", "lines", "path") if name in text]
+        names = [
+            name for name in ("migrations_dir", "scratch", "lines", "path", "jobs") if name in text
+        ]
         return text.format(**{name: words(fields.pop(name)) for name in names})
 
     return say
@@ -321,6 +324,7 @@ _EVENTS: dict[str, tuple[str, Callable[[Fields, Screen], str]]] = {
     "migration.started": ("started", _migration),
     "migration.notice": ("notice", _notice),
     "migration.progress": ("running", _progress),
+    "jobs.reduced": ("notice", _says("JOBS is {jobs} from here on")),
     "observer.unavailable": ("notice", _says("neither blockers nor progress can be seen")),
     "migration.retry": ("retry", _again),
     "statement.started": ("statement", _statement),

@@ -90,6 +90,8 @@ def _would_apply(run: Run, view: View) -> list[dict[str, Any]]:
             "requires": [one.version for one in script.requires] if script else [],
             "locks": None,
         }
+        if script and script.parallel:
+            row["parallel"] = script.parallel
         if version in posts:
             row["phase"] = Phase.POST.value
         rows.append(row)

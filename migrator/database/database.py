@@ -82,6 +82,7 @@ class Link:
         #: What was in a message whose connection was lost: it may arrive yet.
         self.in_doubt: set[str] = set()
         self.cut_by: str | None = None  #: the limit of a pooler by which the newest loss came
+        self.jobs = config.jobs  #: connections that a group has, as far as is known
         self.one_by_one = False  #: each migration is a message of its own from here on
         #: Seconds of tries that tables refused, by what was tried, until it succeeds.
         self.busy_seconds: dict[str, float] = {}

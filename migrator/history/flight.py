@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 MOVED = "MG001"  #: SQLSTATE of our own: the history is not what the plan saw
 HELD = "MG002"  #: another runner holds the lock; DETAIL says which, as JSON
 ESCAPED = "MG003"  #: the file ended the transaction that it was run in
+AT_WORK = "another runner is at work on the file"  #: the message of HELD in a group
 RECODED = "MG009"  #: the file changed how the session reads text, in the middle of being sent
 
 #: `marker` is what our message begins with, nothing where another's statement is the newest there,
@@ -65,7 +66,11 @@ IN_DATABASE = "held.database = (SELECT oid FROM pg_database WHERE datname = curr
 HEAD_OF_ROWS = """encode(sha256(convert_to(coalesce(string_agg(
     version::text || E'\\t' || coalesce(checksum::text, '') || E'\\n', ''
     ORDER BY version::text COLLATE "C"), ''), 'UTF8')), 'hex')"""
-HEAD = "SELECT {head}\n  FROM {history}"
+HEAD = "SELECT {head}\n  FROM {history}{besides}"
+#: Rows that a head leaves out, as they may come at any moment.
+BESIDES = """
+ WHERE (version::text COLLATE "C", coalesce(checksum::text, '') COLLATE "C")
+       NOT IN (VALUES {rows})"""
 TRY_LOCK = """  IF NOT {take}({key}) THEN
     RAISE EXCEPTION USING ERRCODE = '{held}', MESSAGE = '{message}',
       DETAIL = coalesce(({holder})::text, '{{}}');
@@ -121,12 +126,18 @@ BECAME = """/* migrator asks what became of a flight */
 SELECT pg_catalog.pg_xact_status('{xid}'::pg_catalog.xid8)"""
 
 
+#: The others of a group: their versions and checksums, which may be recorded at any moment.
+Beside = Sequence[tuple[str, str]]
+
+
 class Around(NamedTuple):
     """What a flight does beyond a usual one."""
 
     before: Sequence[str] = ()  #: statements behind the guard, which may refuse as it does
     checks: str = ""  #: statements of the closing block, before anything is written
     tables: Sequence[Table] = ()  #: that they read or write, beside ours
+    #: Flies beside these others; None: beside none. See docs/design.md section 17.
+    beside: Beside | None = None
 
 
 NOTHING_MORE = Around()
@@ -136,6 +147,16 @@ def lock_key(schema: str) -> int:
     """The advisory lock's key, frozen: two releases in one cluster must exclude each other."""
     digest = hashlib.sha256(f"migrator:{schema}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
+
+
+def own_key(schema: str, version: str) -> int:
+    """The key of one version of a group: no two runners are at work on it."""
+    return lock_key(f"{schema}\nversion\n{version}")
+
+
+def closing_key(schema: str) -> int:
+    """The key under which the closing halves of a group come one after another."""
+    return lock_key(f"{schema}\nclosing")
 
 
 def head(rows: Iterable[tuple[str, str | None]]) -> str:
@@ -164,6 +185,7 @@ def opening(
     tables: Sequence[Table] | None = None,
     owners: Owners = Owners.TRUSTED,
     behind: bool = False,
+    beside: Beside | None = None,
 ) -> list[str]:
     """The reset, BEGIN, the limits and the guard; with `seen`, the head that the history must have.
 
@@ -172,7 +194,7 @@ def opening(
     `what` is under way comes first, where pg_stat_activity shows it. The guard takes the runners'
     lock and asks both questions of `tables`, ours and no other unless they are given. `behind`
     another leg of the same message its answers are flushed, and how the session reads text is
-    known.
+    known. `beside` others of a group the runners' lock is shared, and it is said that it was taken.
     """
     chosen = place.tables if tables is None else tables
     checks = ""
@@ -180,12 +202,19 @@ def opening(
         checks += asked(chosen, place.server_version, Access.WRITE, owners)
     if set(place.tables) <= set(chosen):
         checks = present(place) + checks
-    if seen is not None:
+    if seen is not None and beside is None:
         checks += unmoved(place, seen, tally)
+    elif seen is not None and beside is not None:
+        checks += head_check(place, seen, beside)
     if set(place.tables) <= set(chosen):
-        checks += keep(*place.tables, place.run_id)
+        # lines of the log that others of a group write are none of a file's
+        checks += keep(*place.tables, place.run_id, count=beside is None)
     reset, *more = BETWEEN if behind else CLEAN
-    guarded = _guarded(place, limits, checks, FLUSH if behind else "")
+    lock = try_lock(place, "pg_try_advisory_xact_lock")
+    if beside is not None:
+        lock = _shared_locks(place, what)
+        checks += FLUSH
+    guarded = _guarded(place, limits, lock + checks, FLUSH if behind else "")
     return [f"{marker(place, what)} {reset}", *more, BEGIN, *guarded]
 
 
@@ -199,7 +228,8 @@ def looking(place: Place, what: str, query: str, tables: Sequence[Table] = ()) -
     checks = present(place)
     checks += asked((*place.tables, *tables), place.server_version, Access.READ, Owners.ANY)
     begin = (f"{marker(place, what)} {CLEAN[0]}", *CLEAN[1:], ISOLATION)
-    return ";\n".join((*begin, *_guarded(place, Limits(), checks), query))
+    lock = try_lock(place, "pg_try_advisory_xact_lock")
+    return ";\n".join((*begin, *_guarded(place, Limits(), lock + checks), query))
 
 
 def present(place: Place) -> str:
@@ -208,25 +238,47 @@ def present(place: Place) -> str:
 
 
 def _guarded(place: Place, limits: Limits, checks: str, before: str = "") -> list[str]:
-    guard = do(before + try_lock(place, "pg_try_advisory_xact_lock") + checks, DECLARE)
+    guard = do(before + checks, DECLARE)
     local = (f"SET LOCAL {value}" for value in settings(place, limits))
     return [HERE, UNCHECKED, *local, guard]
 
 
+def _shared_locks(place: Place, version: str) -> str:
+    """The runners' lock, shared with the others of a group; and that of the version alone."""
+    own = own_key(place.schema, version)
+    shared = try_lock(place, "pg_try_advisory_xact_lock_shared")
+    return shared + _try_lock("pg_try_advisory_xact_lock", own, AT_WORK)
+
+
 def try_lock(place: Place, take: str) -> str:
     """Statements of a block that take the runners' lock by the function `take`, or raise HELD."""
+    return _try_lock(take, lock_key(place.schema), "another runner holds the lock")
+
+
+def _try_lock(take: str, key: int, message: str) -> str:
     return TRY_LOCK.format(
         take=take,
-        key=lock_key(place.schema),
+        key=key,
         held=HELD,
-        message="another runner holds the lock",
-        holder=holder_query(place.schema),
+        message=message,
+        holder=_holder_of(key),
     )
 
 
-def head_check(place: Place, seen: str) -> str:
+def head_check(place: Place, seen: str, besides: Beside = ()) -> str:
     """Statements of a block that raise MOVED when the history's head is not `seen`."""
-    return HEAD_CHECK.format(query=head_query(place.history), head=seen, moved=MOVED)
+    return HEAD_CHECK.format(query=head_query(place.history, besides), head=seen, moved=MOVED)
+
+
+def closing_check(place: Place, seen: str, besides: Beside) -> str:
+    """Statements of a closing block that let others of a group end first, and ask once more.
+
+    Another runner may have started another group on the same head. The lock is waited for without
+    a limit, as it is held for the time of a COMMIT.
+    """
+    take = "  PERFORM set_config('lock_timeout', '0', true);\n"
+    take += f"  PERFORM pg_advisory_xact_lock({closing_key(place.schema)});\n"
+    return take + head_check(place, seen, besides)
 
 
 def unmoved(place: Place, seen: str, tally: Tally | None) -> str:
@@ -244,7 +296,7 @@ def unmoved(place: Place, seen: str, tally: Tally | None) -> str:
 def still_locked(place: Place, message: str) -> str:
     """Statements of a block that raise ESCAPED when this backend does not hold the lock."""
     held = STILL_LOCKED.format(escaped=ESCAPED, message=message)
-    return locks(*place.tables, _lock_of(place.schema)) + held
+    return locks(*place.tables, _lock_of(lock_key(place.schema))) + held
 
 
 def write(place: Place, writes: Sequence[Write]) -> str:
@@ -252,9 +304,11 @@ def write(place: Place, writes: Sequence[Write]) -> str:
     return do(writing(*place.tables, writes), DECLARE)
 
 
-def head_query(history: str) -> str:
-    """What the database says of the history; `head` says the same of rows."""
-    return HEAD.format(head=HEAD_OF_ROWS, history=history)
+def head_query(history: str, besides: Beside = ()) -> str:
+    """What the database says of the history; `head` says the same of rows, but `besides`."""
+    rows = ", ".join(f"({literal(one)}, {literal(other)})" for one, other in besides)
+    besides_sql = BESIDES.format(rows=rows) if rows else ""
+    return HEAD.format(head=HEAD_OF_ROWS, history=history, besides=besides_sql)
 
 
 def holder_query(schema: str) -> str:
@@ -263,16 +317,20 @@ def holder_query(schema: str) -> str:
     A prepared transaction can hold it too: it has no pid, but a name. What its name is worth is
     for `at_work.identified` to say.
     """
-    return HOLDER.format(ours=our_lock(schema))
+    return _holder_of(lock_key(schema))
 
 
 def our_lock(schema: str) -> str:
     """The condition under which a row `held` of pg_locks is the runners' lock."""
-    return f"{_lock_of(schema)}\n   AND {IN_DATABASE}"
+    return f"{_lock_of(lock_key(schema))}\n   AND {IN_DATABASE}"
 
 
-def _lock_of(schema: str) -> str:
-    high, low = divmod(lock_key(schema) % 2**64, 2**32)
+def _holder_of(key: int) -> str:
+    return HOLDER.format(ours=f"{_lock_of(key)}\n   AND {IN_DATABASE}")
+
+
+def _lock_of(key: int) -> str:
+    high, low = divmod(key % 2**64, 2**32)
     return OUR_LOCK.format(high=high, low=low)
 
 
@@ -351,7 +409,14 @@ def _before(
     all_tables = (*place.tables, *tables, *around.tables)
     return [
         *opening(
-            place, limits, version, leg.seen, tally=leg.tally, tables=all_tables, behind=behind
+            place,
+            limits,
+            version,
+            leg.seen,
+            tally=leg.tally,
+            tables=all_tables,
+            behind=behind,
+            beside=around.beside,
         ),
         *around.before,
         CHECKED,
@@ -373,12 +438,13 @@ def log_alone(place: Place, line: Write) -> str:
 
 def _closing(leg: Leg, place: Place, *, behind: bool = False) -> list[str]:
     """What follows the file, up to the COMMIT."""
-    history, log = place.tables
+    (history, log), besides = place.tables, leg.around.beside or ()
     writes = (*(leg.writes or applied(leg.script, place)), *leg.also)
     record = (
         still_locked(place, "the file ended its own transaction")
         + untouched(history, log, place.run_id, _unlike(leg, place))
         + leg.around.checks
+        + (closing_check(place, leg.seen, besides) if leg.around.beside is not None else "")
         # behind another leg the transaction's own time is that of the message
         + began(place.run_id, "clock_timestamp()" if behind else "transaction_timestamp()")
         + f"  {MS} := {SPENT.format(since=BEGAN_AT)};\n"
@@ -398,7 +464,8 @@ def _closing(leg: Leg, place: Place, *, behind: bool = False) -> list[str]:
 
 def _unlike(leg: Leg, place: Place) -> str:
     if leg.tally is None:
-        return f"({head_query(place.history)}) <> {literal(leg.seen)}"
+        query = head_query(place.history, leg.around.beside or ())
+        return f"({query}) <> {literal(leg.seen)}"
     return f"({tally_query(place)}) <> {tally_sum(place, leg.tally)}"
 
 

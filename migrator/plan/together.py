@@ -21,15 +21,26 @@ def files_per_flight(wanted: int | None, pending: int, trip_seconds: float) -> i
     return MOST if pending >= MANY and trip_seconds > TRIP_SECONDS else 1
 
 
-def count_together(scripts: Sequence[Script], most: int) -> int:
-    """How many of these, from the first on, go in one message: at least one."""
+def count_together(scripts: Sequence[Script], most: int, *, parallel: bool = False) -> int:
+    """How many of these, from the first on, go in one message: at least one.
+
+    Where groups run `parallel` none of theirs shares a message.
+    """
     count = length = 0
     for script in scripts[:most]:
         length += script.parts[-1].end if script.parts else 0
-        if not _may_share(script) or length > MESSAGE_CHARS:
+        if not _may_share(script) or length > MESSAGE_CHARS or (parallel and script.group):
             break
         count += 1
     return max(1, count)
+
+
+def count_group(scripts: Sequence[Script]) -> int:
+    """How many of these, from the first on, are of its group; 1 where it is of none."""
+    group = scripts[0].group
+    if group is None:
+        return 1
+    return next((at for at, one in enumerate(scripts) if one.group != group), len(scripts))
 
 
 def _may_share(script: Script) -> bool:

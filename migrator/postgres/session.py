@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg2
 from psycopg2 import extensions
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 #: How long giving a session back may take.
 ROLLBACK_SECONDS = 15.0
+
+
+_S = TypeVar("_S", bound="Session")
 
 
 class ServerError(Exception):
@@ -172,11 +175,15 @@ class Session:
         if error is None:
             self.spoken = True
             return
+        raise self._after(error, text) from error
+
+    def _after(self, error: Exception, text: str | bytes) -> Exception:
+        """What went wrong with a message as an error of ours; a session that is over is closed."""
         if isinstance(error, psycopg2.Error):
             self._results.refused()
         if _ends_the_session(error):
             self.close()
-        raise self._understood(error, text) from error
+        return self._understood(error, text)
 
     def tidy(self) -> None:
         """After a failure: roll back what is open and give the session back as it was."""
@@ -246,9 +253,13 @@ class Session:
     def alive(self) -> bool:
         return not self._connection.closed
 
-    def another(self) -> Any:
+    def another(self, kind: type[Connection] | None = None) -> Any:
         """A second connection of psycopg2's by the same way, asynchronous and not yet open."""
-        return psycopg2.connect(**self._params, async_=True)
+        return psycopg2.connect(**self._params, async_=True, connection_factory=kind)
+
+    def sister(self, kind: type[_S], connection: Connection) -> _S:
+        """Another session, over a connection that was opened by the same way."""
+        return kind(connection, self.target, self._watch, self._params)
 
     def close(self) -> None:
         with contextlib.suppress(Exception):

@@ -211,6 +211,14 @@ class Watch:
             self._failure = error
             _shut_down(connection)
 
+    def attend(self, group: Any, busy: Callable[[], Ends | None]) -> None:
+        """Wait for connections that nothing else waits for, as long as `busy` names any.
+
+        On a stop `group` cancels all that is under way, within the time of `wait`. Raises
+        StoppedError where something is left then.
+        """
+        self._until(group, busy)
+
     def restart(self) -> None:
         """Within a wait: what is waited for from here on is another thing."""
         self._began = time.monotonic()

@@ -57,6 +57,8 @@ class Script(NamedTuple):
     filled: Filled | None = None  #: the text with values in it, where it has placeholders
     batches: Batches | None = None  #: under a `-- migrator: batches` line
     asserts: tuple[Assertion, ...] = ()  #: under `-- migrator: assert` lines
+    parallel: str | None = None  #: the name of its group, under a `-- migrator: parallel` line
+    group: str | None = None  #: the first pending version of that, once the order is known
 
     @property
     def pieces(self) -> Iterable[str]:
@@ -101,6 +103,8 @@ def understand(
         wrong += recorded_secrets(texts(pieces), filled.secrets)
     if in_parts := _in_parts(layout.directives):
         wrong += in_parts.problems(layout, pieces, alone=alone)
+    parallel, of_group = _grouped(layout, alone=alone, in_parts=in_parts)
+    wrong += of_group
     if wrong:
         return None, _findings(migration, wrong, filled)
     empty = not layout.statements
@@ -115,6 +119,7 @@ def understand(
     warnings += _of_liquibase(migration)
     floor, more = _FLOOR in flags, (allows, warnings)
     made = Script(migration, *parts, *limits, not alone, requires, floor, *more, filled=filled)
+    made = made._replace(parallel=parallel) if parallel else made
     return made._replace(**in_parts._asdict()) if in_parts else made, ()
 
 
@@ -152,6 +157,15 @@ def is_post(migration: Migration) -> bool:
     )
 
 
+def group_of(migration: Migration) -> str | None:
+    """The name of the file's group, even if it has other faults, and even if it is applied."""
+    from migrator.sql.grouped import find_group
+    from migrator.sql.parts import lay_out
+
+    found = find_group(lay_out(migration.pieces).directives)
+    return found[0] if found else None
+
+
 def read_requirements(migration: Migration) -> tuple[Requirement, ...]:
     """What the file requires, even if it has other faults, and even if it is applied."""
     from migrator.sql.parts import lay_out
@@ -176,6 +190,8 @@ def _directives(layout: Layout, migration: Migration) -> tuple[dict[str, int], l
             wrong.append(Problem(directive.line, *_OF_VERSIONED[name]))
         elif name == _PHASE and (migration.undoes or migration.version in HOOKS.values()):
             wrong.append(Problem(directive.line, *_OF_MIGRATIONS))
+        elif name == _PARALLEL and (migration.undoes or migration.version in HOOKS.values()):
+            wrong.append(Problem(directive.line, *_ONE_BY_ONE))
         elif name == _BATCHES and migration.version in HOOKS.values():
             wrong.append(Problem(directive.line, *_OF_FILES))
         elif name not in _MANY:
@@ -285,6 +301,20 @@ def _in_parts(directives: Sequence[Directive]) -> InParts | None:
     return read_in_parts(directives)
 
 
+def _grouped(
+    layout: Layout, *, alone: bool, in_parts: InParts | None
+) -> tuple[str | None, list[Problem]]:
+    """The name of the file's group, and why it cannot be of one."""
+    if not any(directive.text.startswith(_PARALLEL) for directive in layout.directives):
+        return None, []
+    from migrator.sql.grouped import find_group, group_problems  # for such files alone
+
+    if (found := find_group(layout.directives)) is None:
+        return None, []
+    batches = in_parts is not None and in_parts.batches is not None
+    return found[0], list(group_problems(found[1], layout, alone=alone, batches=batches))
+
+
 def _findings(
     migration: Migration, problems: Iterable[Problem], filled: Filled | None = None
 ) -> tuple[Finding, ...]:
@@ -326,11 +356,16 @@ _WORDLESS = (*_FLAGS, _PLACEHOLDERS)
 _ALLOW = "allow"
 _BATCHES = "batches"
 _ASSERT = "assert"
+_PARALLEL = "parallel"
 _MANY = (_REQUIRES, _ALLOW, _ASSERT)  # these may be given several times
-_KNOWN = (*_WORDLESS, *_TIMEOUTS, *_MANY, _PHASE, _BATCHES)
+_KNOWN = (*_WORDLESS, *_TIMEOUTS, *_MANY, _PHASE, _BATCHES, _PARALLEL)
 _OF_VERSIONED = {
     _ALONE: ("a repeatable runs in a transaction", "Make it a versioned migration, NNN_name.sql."),
     _FLOOR: ("a repeatable sets no floor", "Put the line into a versioned migration."),
+    _PARALLEL: (
+        "repeatables run one after another",
+        "Make it a versioned migration, NNN_name.sql.",
+    ),
     _BATCHES: (
         "a repeatable runs in one transaction",
         "Make it a versioned migration, NNN_name.sql.",
@@ -340,6 +375,12 @@ _OF_VERSIONED = {
 _OF_MIGRATIONS = (
     "only a migration has a phase",
     "Remove the line: a hook runs around each run, and an undo whenever `rollback` comes to it.",
+)
+
+
+_ONE_BY_ONE = (
+    "hooks and undos run one after another",
+    "Remove the line parallel.",
 )
 
 
@@ -372,7 +413,7 @@ def _wrong(name: str, value: str, *, late: bool, again: bool) -> tuple[str, str]
         return None if _read_allow(value) else (problem, ALLOW_REMEDY)
     if again:
         return f"the directive {name} is given twice", "Remove one of them."
-    if name in (_BATCHES, _ASSERT, _PHASE):
+    if name in (_BATCHES, _ASSERT, _PHASE, _PARALLEL):
         return _wrong_value(name, value)
     if name in _WORDLESS:
         return (f"the directive {name} takes no words", f"Write {name} alone.") if value else None
@@ -389,6 +430,10 @@ def _wrong_value(name: str, value: str) -> tuple[str, str] | None:
         problem = f"the directive {name} takes {Phase.PRE.value} or {Phase.POST.value}"
         right = value.strip() in (Phase.PRE.value, Phase.POST.value)
         return None if right else (problem, f"Write {name} {Phase.POST.value}, or remove the line.")
+    if name == _PARALLEL:
+        from migrator.sql.grouped import GROUP_REMEDY, GROUP_TAKES, read_group
+
+        return None if read_group(value) else (GROUP_TAKES, GROUP_REMEDY)
     from migrator.sql.in_parts import wrong_line  # for such files alone
 
     return wrong_line(name, value)

@@ -18,7 +18,16 @@ HALL = "hall"  #: records, errors and words that every room uses: files that lie
 #: rooms has a place of its own here, or it is one of the hall.
 ROOMS = (
     *("__main__", "cli", "page", "telemetry", "commands", "adopt", "preflight"),
-    *("scratch", "batches", "no_transaction", "apply", "supabase", "database", "refusals"),
+    *(
+        "scratch",
+        "parallel",
+        "batches",
+        "no_transaction",
+        "apply",
+        "supabase",
+        "database",
+        "refusals",
+    ),
     *("history", "plan", "folder", "sql", "config", "postgres", HALL),
 )
 IN_HALL = {"display", "durations", "errors", "masking", "model", "report"}
@@ -88,6 +97,7 @@ PURE = {
     *("postgres.connect_failures", "postgres.quoting", "postgres.url", "scratch.snapshot"),
     *(
         "sql.asserts",
+        "sql.grouped",
         "sql.in_parts",
         "sql.batched",
         "sql.effects",

@@ -198,6 +198,16 @@ EVENTS = [
         "running: waits for a lock, 2 s",
     ),
     (
+        "migration.progress",
+        progress(parallel="g"),
+        "running: 004_i, 2 s",
+    ),
+    (
+        "jobs.reduced",
+        {"jobs": 2, "reason": "no answer within 5 s"},
+        "notice: JOBS is 2 from here on, reason no answer within 5 s",
+    ),
+    (
         "observer.unavailable",
         {"error": "no slot"},
         "notice: neither blockers nor progress can be seen, error no slot",

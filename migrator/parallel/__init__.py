@@ -1,0 +1,1 @@
+"""Files of a group, which run at once: a run and its scripts -> what is applied of them."""

@@ -1,0 +1,53 @@
+"""What a failure in a group leaves, in words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from migrator.errors import MigratorError
+
+
+def explain_group(
+    failures: Sequence[tuple[str, MigratorError]], applied: Sequence[str], left: Sequence[str]
+) -> MigratorError:
+    """The first refusal, which the run ends with; it names the others, and what became of the rest.
+
+    `applied` are those of the group that are, `left` those that are not for another reason.
+    """
+    (version, first), *others = failures
+    said = [str(first.details.get("outcome") or f"{version} was rolled back")]
+    if others:
+        names = ", ".join(other for other, _ in others)
+        first.message += f"; refused too: {names}"
+        first.details["refused_too"] = [
+            {"version": other, "message": error.message, "remedy": error.remedy}
+            for other, error in others
+        ]
+        said.append(f"so {_were(others)} {names}")
+    if applied:
+        said.append(f"of its group {', '.join(applied)} {_are(applied)} applied")
+    if left:
+        said.append(f"{', '.join(left)} {_are(left)} not applied")
+    first.details["outcome"] = "; ".join(said)
+    return first
+
+
+def explain_stop(
+    rolled_back: Sequence[str], unknown: Sequence[str], before: str | None = None
+) -> str:
+    """What a stop left of the files that were under way; `before` is why one was not started."""
+    said = [] if before is None else [before]
+    if unknown:
+        running = f"{', '.join(unknown)} {_were(unknown)} running"
+        said.append(f"unknown: {running}, and the server did not answer any more; see `status`")
+    if rolled_back:
+        said.append(f"{', '.join(rolled_back)} {_were(rolled_back)} rolled back")
+    return "; ".join(said)
+
+
+def _were(some: Sequence[object]) -> str:
+    return "was" if len(some) == 1 else "were"
+
+
+def _are(some: Sequence[object]) -> str:
+    return "is" if len(some) == 1 else "are"
