@@ -29,12 +29,14 @@ def golden_file(name: str) -> Path:
     return Path(__file__).parent / "fixtures" / "chart" / f"{name}.yaml"
 
 
-def render_texts(chart: Path = CHART, revision: int = 1, **values: Any) -> dict[str, str]:
+def render_texts(
+    chart: Path = CHART, revision: int = 1, name: str = "shop", **values: Any
+) -> dict[str, str]:
     """What Helm makes of the chart, by the files of its templates."""
     import helm_python  # its wheels are for Linux and macOS
 
     with helm_python.Chart.load(str(chart)) as loaded:
-        found = loaded.render({**VALUES, **values}, name="shop", revision=revision)
+        found = loaded.render({**VALUES, **values}, name=name, revision=revision)
     return dict(found)
 
 

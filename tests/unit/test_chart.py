@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from migrator.config import SETTINGS
 from migrator.durations import parse_duration
 from tests.charts import CHART, GOLDEN, IMAGE, MANY, URL, VALUES, golden_file, render_texts, whole
 from tests.manifests import Object, faults
@@ -18,9 +20,11 @@ helm = pytest.importorskip("helm_python", reason="the wheels of Helm are for Lin
 K8S = CHART.parent
 
 
-def render_all(chart: Path = CHART, revision: int = 1, **values: Any) -> list[Object]:
+def render_all(
+    chart: Path = CHART, revision: int = 1, name: str = "shop", **values: Any
+) -> list[Object]:
     """What Helm makes of the chart."""
-    texts = render_texts(chart, revision, **values).values()
+    texts = render_texts(chart, revision, name, **values).values()
     return [document for text in texts for document in yaml.safe_load_all(text) if document]
 
 
@@ -164,10 +168,51 @@ def problems(**values: Any) -> Iterator[str]:
         pytest.param({"existingSecret": ""}, "anyOf", id="no URL"),
         pytest.param({"settings": {"DATABASE_URL": "x"}}, "'DATABASE_URL'", id="a URL in plain"),
         pytest.param({"more": 1}, "more", id="a typing error"),
+        pytest.param({"image": {**IMAGE, "tag": 1.4}}, "got number, want string", id="a number"),
+        pytest.param({"image": {**IMAGE, "tag": '1" x'}}, "/image/tag", id="no tag"),
+        pytest.param({"settings": {"LOCK_TIMOUT": "1s"}}, "LOCK_TIMOUT", id="no setting of ours"),
+        pytest.param({"settings": {"MAX_LAG": 10**7}}, "MAX_LAG", id="a number written 1e+07"),
+        pytest.param({"settings": {"MAX_LAG": None}}, "MAX_LAG", id="a setting without a value"),
+        pytest.param({"runAsUser": 0}, "/runAsUser", id="root"),
+        pytest.param({"secretKey": "a b"}, "/secretKey", id="no key"),
+        pytest.param({"podLabels": {"app.kubernetes.io/name": "x"}}, "io/name", id="our label"),
+        pytest.param({"tolerations": [{"opertor": "Exists"}]}, "opertor", id="a field"),
     ],
 )
 def test_the_schema_refuses(values: dict[str, Any], about: str) -> None:
     assert any(about in problem for problem in problems(**values))
+
+
+def test_the_schema_knows_each_setting() -> None:
+    known = {s.name: "1" for s in SETTINGS if "URL" not in s.name}
+    others = {"PLACEHOLDER_REGION": "eu", "PGSSLMODE": "require", "OTEL_SERVICE_NAME": "m"}
+    assert list(problems(settings={**known, **others})) == []
+
+
+HOSTILE: dict[str, Any] = {
+    "settings": {
+        "SEARCH_PATH": 'a, "b"\nc: d # {{ x }}',
+        "ON_DRIFT": "off",
+        "MAX_LAG": "",
+        "PHASE": True,
+    },
+    "existingSecret": "",
+    "url": "postgresql://u:p\"'\\$%{{x}}@h/d#:",
+    "podAnnotations": {"about": 'a: b\n"c" # {{ d }}'},
+}
+
+
+@pytest.mark.parametrize("name", ["r" * 53, f"{'r' * 38}-{'r' * 14}"], ids=["long", "a dash"])
+def test_hostile_values_come_out_as_they_are(name: str) -> None:
+    made = render_all(name=name, mode="revision", revision=2**31, phase="both", **HOSTILE)
+    assert [fault for document in made for fault in faults(document)] == []
+    names = [document["metadata"]["name"] for document in made]
+    assert all(re.fullmatch("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name) for name in names)
+    by_kind = {document["kind"]: document for document in made}
+    assert by_kind["Secret"]["stringData"]["DATABASE_URL"] == HOSTILE["url"]
+    assert by_kind["ConfigMap"]["data"] == {**HOSTILE["settings"], "PHASE": "true"}
+    template = by_kind["Job"]["spec"]["template"]
+    assert template["metadata"]["annotations"] == HOSTILE["podAnnotations"]
 
 
 @pytest.mark.parametrize("values", [{}, URL, MANY], ids=["a Secret", "a URL", "everything"])

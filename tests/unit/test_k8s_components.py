@@ -15,10 +15,12 @@ from tests.manifests import Object, faults
 K8S = Path(__file__).parents[2] / "k8s"
 NAMES = sorted(path.parent.name for path in K8S.glob("components/*/kustomization.yaml"))
 PHASES = ("post-phase", "pre-phase")
-#: `existing-secret` and `url-file` are two ways to the one URL.
+#: Two ways to the one URL.
+WAYS = ("existing-secret", "url-file")
 TOGETHER = [
     (),
     *combinations(NAMES, 1),
+    *(pair for pair in combinations(NAMES, 2) if pair not in {WAYS, PHASES}),
     tuple(name for name in NAMES if name not in {"url-file", "pre-phase"}),
     tuple(name for name in NAMES if name not in {"existing-secret", "post-phase"}),
     ("pre-phase", "post-phase"),

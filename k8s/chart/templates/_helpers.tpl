@@ -1,5 +1,6 @@
 {{- define "migrator.name" -}}
-{{- printf "%s-migrator" .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- /* With -post- and the revision behind it, a Job's name has 63 characters at most. */ -}}
+{{- printf "%s-migrator" .Release.Name | trunc 47 | trimSuffix "-" -}}
 {{- end }}
 
 {{- define "migrator.labels" -}}
