@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
@@ -16,6 +17,7 @@ from tests.builders import write_folder
 from tests.collector import Collector, collector, values
 from tests.conftest import Database
 from tests.job import Job, Result, run_job, until
+from tests.postgres import Server
 from tests.wire import Wire
 
 TRACE, ABOVE = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -99,6 +101,49 @@ def test_a_refused_run(database: Database, tmp_path: Path) -> None:
     assert found.spans["apply 001_a"].status.code == Status.STATUS_CODE_UNSET
     assert values(found.spans["migrator up"].attributes)["process.exit.code"] == 15
     assert_nothing_is_given_away(found, result)
+
+
+def test_the_servers_log_of_a_refusal_leads_to_the_trace(
+    database: Database, tmp_path: Path
+) -> None:
+    if not isinstance(database.server, Server):
+        pytest.skip("the log of TEST_DATABASE_URL's server is not here")
+    folder = write_folder(tmp_path, {"001_a.sql": f"DROP TABLE {WORD}"})
+    with collector() as found:
+        result = run_traced(database.url, folder, **settings(found.url))
+    assert result.code == 15
+    span = found.spans["migrator up"].span_id.hex()
+    log = database.server.log.read_text(errors="replace")
+    told = log.partition(f'table "{WORD}" does not exist\n')[2]
+    assert (
+        f"/* migrator 001_a, run {result.report['run_id']}, traceparent=00-{TRACE}-{span}" in told
+    )
+
+
+def test_a_stopped_run_is_over_before_its_spans_and_waits_half_a_second_for_them(
+    database: Database, tmp_path: Path
+) -> None:
+    database.query("CREATE TABLE held ()")
+    other = database.connect()
+    other.autocommit = False
+    other.cursor().execute("LOCK held")
+    folder = write_folder(tmp_path / "m", {"001_a.sql": "DROP TABLE held"})
+    termination = tmp_path / "termination-log"
+    termination.touch()
+    with collector(silent=True) as found:
+        given = settings(found.url, TERMINATION_LOG=str(termination))
+        job = Job(database.url, folder, LOCK_TIMEOUT="60s", **given)
+        waits = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+        until(lambda: database.query(waits, database.dbname))
+        job.process.send_signal(signal.SIGTERM)
+        until(lambda: found.bodies)
+        assert json.loads(termination.read_text())["exit_code"] == 23
+        job.hear("run.finished")
+        result = job.result()
+    other.close()
+    assert result.code == 23
+    assert result.lines[-1]["event"] == "telemetry.failed"
+    assert result.lines[-1]["error"] == "no answer within 0.5 s"
 
 
 def test_a_stopped_run_with_a_retry(database: Database, tmp_path: Path) -> None:
