@@ -142,6 +142,10 @@ def test_an_index_has_all_that_it_shows(metadata: Message) -> None:
     assert metadata["Description-Content-Type"] == "text/markdown"
     assert metadata.get_payload() == (ROOT / "README.md").read_text()
     assert "Typing :: Typed" in metadata.get_all("Classifier", [])
+    extra = [one for one in metadata.get_all("Requires-Dist", []) if 'extra == "otel"' in one]
+    assert {one.split(">=")[0] for one in extra} == {
+        *("opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk"),
+    }
 
 
 @pytest.mark.parametrize("python", pythons(), ids=str)
