@@ -27,7 +27,6 @@ from migrator.history.distrust import Distrust
 from migrator.history.fence import Owners, Write
 from migrator.history.place import Place
 from migrator.history.read import History, find_run, read_history, read_log
-from migrator.history.seen import Seen
 from migrator.masking import FINDINGS
 from migrator.model import AFTER, BEFORE, Event, Finding, Migration, Phase
 from migrator.plan.format_rules import changed_format, format_of
@@ -44,6 +43,7 @@ from migrator.supabase.mirror import Sync
 
 if TYPE_CHECKING:
     from migrator.apply.send import Flier
+    from migrator.history.seen import Seen
     from migrator.plan.scope import Scope
     from migrator.refusals.diagnosis import RunState
 
@@ -54,13 +54,13 @@ DOUBTED = "Compare with the role that runs `up`; only that role's rows can be re
 #: where nobody is asked
 Confirm = Callable[[str, dict[str, Any]], bool]
 #: (run, a file in batches, the history as it was seen) -> what was done
-Batched = Callable[["Run", Script, Seen], Done]
+Batched = Callable[["Run", Script, "Seen"], Done]
 #: (run, migrations, what was seen): what comes before the first migration that is ever applied
 Before = Callable[["Run", tuple[Migration, ...], View], None]
 #: (run, what is pending, the folder): raises what keeps that from being sent
 Gate = Callable[["Run", Sequence[Script], Sequence[Migration]], None]
 #: (run, scripts of which some are a group, their places, the history as it was seen)
-Parallel = Callable[["Run", Sequence[Script], range, Seen], None]
+Parallel = Callable[["Run", Sequence[Script], range, "Seen"], None]
 #: (link, script, the history as it was seen, what goes along with the file's row) -> what was done
 Alone = Callable[[Link, Script, Collection[tuple[str, str | None]], Sequence[Write]], Done]
 
@@ -310,6 +310,8 @@ class Run:
             own_session(self.link)
 
     def _apply_all(self, scripts: tuple[Script, ...], history: History) -> None:
+        from migrator.history.seen import Seen  # only a run with work needs it
+
         self.find_sessions(scripts)
         self.prepare(history, coming=[script.migration for script in scripts])
         if scripts:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from migrator import __version__
 from migrator.apply.run import Run
-from migrator.batches.door import batched
+from migrator.cli.doors import alone, batched, in_parallel, preflight
 from migrator.cli.logs import make_tell
 from migrator.cli.result import report_of, tell_end, write_termination_log
 from migrator.cli.small_files import read_small, read_url_file, write_page
@@ -35,13 +35,10 @@ from migrator.errors import (
 )
 from migrator.masking import Hider
 from migrator.model import Event, Tell
-from migrator.no_transaction.door import alone
-from migrator.parallel.door import in_parallel
 from migrator.postgres.cancel import STOPS
 from migrator.postgres.session import LostError, ServerError
 from migrator.postgres.stop import Watch
 from migrator.postgres.url import Target
-from migrator.preflight.door import preflight
 
 if TYPE_CHECKING:
     from migrator.cli.cells import Screen

@@ -28,7 +28,7 @@ AHEAD = (
     *("ctypes", "migrator.cli.json_lines", "migrator.history.misfit"),
     *("migrator.postgres.blockers", "migrator.postgres.refusal", "migrator.preflight.gate"),
     *("migrator.preflight.judge", "migrator.preflight.live", "migrator.sql.effects"),
-    "migrator.sql.own_transaction",
+    *("migrator.history.seen", "migrator.sql.own_transaction"),
 )
 Main = Callable[[Sequence[str], Mapping[str, str], TextIO, TextIO], int]
 

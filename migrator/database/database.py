@@ -11,7 +11,6 @@ from migrator.durations import Rhythm
 from migrator.errors import AccessError, ConfigError
 from migrator.history.distrust import UNTRUSTED, explain
 from migrator.history.flight import HELD, MOVED
-from migrator.history.lock_wait import read_holder
 from migrator.history.place import Place
 from migrator.history.proof import UNWRITTEN, unwritten
 from migrator.masking import Hider
@@ -202,6 +201,8 @@ class Link:
 
     def holder(self) -> dict[str, Any] | None:
         """Who holds the lock now; after a LostError the next look opens a session."""
+        from migrator.history.lock_wait import read_holder  # for those who wait for it
+
         try:
             session = self.connect()
             with expecting(session.target):

@@ -34,13 +34,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from migrator.database.database import Link, MovedError, TablesBusyError
 from migrator.durations import Rhythm, limit_seconds
 from migrator.errors import BusyError, LockedError, UnreachableError
 from migrator.history.flight import HELD
-from migrator.history.lock_wait import Wait, as_holder
 from migrator.history.place import Place
 from migrator.model import Applied, Event
 from migrator.postgres.retry import Trouble, retry
@@ -54,6 +53,9 @@ from migrator.postgres.session import (
     expecting,
 )
 from migrator.report import blockers_in_words, how_to_end_blockers
+
+if TYPE_CHECKING:
+    from migrator.history.lock_wait import Wait
 
 _T = TypeVar("_T")
 Query = Callable[[Session, Place], _T]  #: what reads over a session, and may do so again
@@ -307,6 +309,8 @@ class _Effort:
         self._link.tell(Event("connection.retry", "warning", fields))
 
     def _wait_until_free(self, error: ServerError, attempt: int) -> None:
+        from migrator.history.lock_wait import Wait, as_holder  # for those who meet another runner
+
         link, ours = self._link, 0.0
         link.end_observer()
         if self._busy_since is not None:  # for so long the lock was ours, and tables were not

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from migrator.errors import AccessError, ConfigError
 from migrator.history.access import no_access
-from migrator.history.at_work import look_for_worker, worker
 from migrator.history.distrust import UNTRUSTED, Distrust, explain
 from migrator.history.fence import DECLARE, Access, Owners
 from migrator.history.flight import looking
@@ -276,8 +275,14 @@ def _read_block(
             + (f"({OWED.format(log=place.log)})" if hooks else "NULL")
         ),
         others=OTHERS.format(look=look_for_others(place)) if others_too else "",
-        at_work=look_for_worker(place) if at_work else "",
+        at_work=_look_for_worker(place) if at_work else "",
     )
+
+
+def _look_for_worker(place: Place) -> str:
+    from migrator.history.at_work import look_for_worker  # for those who ask for it
+
+    return look_for_worker(place)
 
 
 def _not_seen(place: Place) -> str:
@@ -319,7 +324,7 @@ def _understood(answer: dict[str, Any], distrust: Distrust, readers: Sequence[st
         batching={v: p for v, p in forth.items() if p.batches is not None},
         distrust=distrust,
         others=others(answer.get("others", {})),
-        at_work=worker(answer),
+        at_work=_worker(answer),
         format=answer.get("format") if distrust.believable else None,
         started=bool(answer["rows"] or answer.get("started")),
         owed=bool(answer.get("owed")) and distrust.believable,
@@ -375,6 +380,14 @@ def find_run(session: Session, place: Place, version: str) -> tuple[str | None, 
 def is_standby(session: Session) -> bool:
     """Whether the server replays another one's commits, and may lack the newest."""
     return bool(session.send(first("/* migrator */", "SELECT pg_is_in_recovery()"))[0][0])
+
+
+def _worker(answer: Mapping[str, Any]) -> dict[str, Any] | None:
+    if answer.get("at_work") is None:
+        return None
+    from migrator.history.at_work import worker  # few ask for it
+
+    return worker(answer)
 
 
 def _suits(kind: str, pattern: str) -> bool:
