@@ -373,7 +373,7 @@ def test_a_stop_between_two_runs_leaves_no_lock(
     job = Job(database.url, folder)
     until(lambda: database.query(VALID))
     job.process.send_signal(signal.SIGTERM)
-    assert job.result(timeout=2).code == 23
+    assert job.result().code == 23
     assert database.query(LOCKS) == [(0,)]
 
 

@@ -232,7 +232,7 @@ def test_a_stop_in_a_copy_rolls_back_and_is_23(
     job = Job(database.url, write_folder(tmp_path, {"001_a.sql": sql}), LOCK_TIMEOUT="0")
     until(lambda: database.query(condition))
     job.process.send_signal(number)
-    result = job.result(timeout=2)
+    result = job.result()
     assert result.code == 23, result.stderr
     assert result.of("run.stopped")[0]["stopped_by"] == number.name
     assert result.report["outcome"] == "001_a was rolled back"
@@ -259,6 +259,6 @@ def test_a_stop_on_a_dead_network_drops_the_copy(
     until(lambda: database.query(COPYING))
     network.blackhole()
     job.process.send_signal(signal.SIGTERM)
-    result = job.result(timeout=6)
+    result = job.result(timeout=20)  # before the keepalives find out
     assert result.code == 23, result.stderr
     assert result.report["outcome"] == "001_a is not applied: its COMMIT was never sent"

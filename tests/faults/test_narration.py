@@ -264,7 +264,7 @@ def test_a_stop_is_heard_while_the_second_connection_is_open(
         job = Job(database.url, folder, LOCK_TIMEOUT="0", PROGRESS_INTERVAL="100ms")
         job.hear("migration.progress", lambda line: "blockers" in line)
         job.process.send_signal(signal.SIGTERM)
-        result = job.result(timeout=2)
+        result = job.result()
     assert result.code == 23
     assert result.report["outcome"] == "001_a was rolled back"
 

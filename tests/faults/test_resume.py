@@ -296,7 +296,7 @@ def test_a_stop_in_mid_statement_is_23_at_once_and_settled_by_the_next_run(
     job = Job(interrupted.database.url, interrupted.folder)
     until(lambda: running(interrupted))
     job.process.send_signal(signal.SIGTERM)
-    stopped = job.result(timeout=2)
+    stopped = job.result()
     assert stopped.code == 23
     assert stopped.report["outcome"] == (
         "001_alone is not finished; done and committed: statement 2; statement 3 is to be settled"

@@ -199,7 +199,7 @@ def test_a_stop_cancels_the_undo_and_says_what_it_leaves(dropping: Case) -> None
         job = Job(database.url, folder, *BACK)
         until(lambda: running(dropping))
         job.process.send_signal(signal.SIGTERM)
-        stopped = job.result(timeout=2)
+        stopped = job.result()
     assert stopped.code == 23
     assert stopped.report["outcome"] == (
         "the undo of 002_alone is not finished; done and committed: statement 2; statement 3 is to "
