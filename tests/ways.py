@@ -10,7 +10,10 @@ from tests.conftest import Database, MakePgBouncer
 FILES, LENGTH = ("1", "8", "16"), 20
 WAYS = ("direct", "session", "transaction", "transaction, pool of one")
 #: For tests that take long and that chance makes another each time: the gate has both extremes.
-EXTREMES = [pytest.param(way, marks=[pytest.mark.full] if way in WAYS[1:3] else []) for way in WAYS]
+EXTREMES, FEW_OR_MANY = (
+    [pytest.param(one, marks=[pytest.mark.full] if one in values[1:-1] else []) for one in values]
+    for values in (WAYS, FILES)
+)
 
 
 def way_to(database: Database, pgbouncer: MakePgBouncer, way: str) -> str:

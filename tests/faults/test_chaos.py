@@ -15,7 +15,7 @@ from tests.builders import write_folder
 from tests.conftest import Database, MakePgBouncer
 from tests.gate import ADVISORY
 from tests.job import Job, until
-from tests.ways import EXTREMES, FILES, way_to
+from tests.ways import EXTREMES, FEW_OR_MANY, way_to
 
 RUNNERS, LENGTH = 8, 50
 #: At so many of the first forty a runner is killed, half of them with their migration at work.
@@ -98,7 +98,7 @@ def more(database: Database, before: int) -> list[tuple[int]]:
     return found if found[0][0] > before else []
 
 
-@pytest.mark.parametrize("files", FILES)
+@pytest.mark.parametrize("files", FEW_OR_MANY)
 @pytest.mark.parametrize("way", EXTREMES)
 def test_chaos(
     database: Database, pgbouncer: MakePgBouncer, tmp_path: Path, way: str, files: str
