@@ -67,13 +67,14 @@ REMAINS = """  IF migrator_history IS NULL OR migrator_log IS NULL THEN
   END IF;
 """
 #: Our own lock, the proof that the transaction is still ours; and whether the transaction holds one
-#: on our tables without which nothing of their shape can change.
+#: on our tables without which nothing of their shape can change. The function is what pg_locks
+#: shows: to look through a view costs more.
 LOCKS = """  SELECT coalesce(bool_or({ours}), false), coalesce(bool_or(held.locktype = 'relation'
            AND held.relation IN (migrator_history, migrator_log)
            AND held.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
                              'AccessExclusiveLock')), false)
     INTO migrator_held, migrator_altered
-    FROM pg_locks AS held WHERE held.pid = pg_backend_pid() AND held.granted;
+    FROM pg_lock_status() AS held WHERE held.pid = pg_backend_pid() AND held.granted;
 """
 #: Equal counters prove that nothing was done; other ones do not prove that something was, nor do
 #: any where counting is off, or what was kept is lost, as after RESET ALL. Then the rows are looked

@@ -348,4 +348,4 @@ def test_a_line_of_the_log_may_be_all_that_is_written() -> None:
 
 def test_a_lock_that_is_gone_ends_what_relies_on_it() -> None:
     text = still_locked(PLACE, "the lock is gone")
-    assert text.index("pg_locks") < text.index("'the lock is gone'")
+    assert text.index("pg_lock_status") < text.index("'the lock is gone'")
