@@ -33,7 +33,7 @@ QUESTIONS = (
     ("now", "What is running now?"),
     ("failed", "What failed last, and what to do?"),
     ("pending", "What is pending, and what will it do?"),
-    ("runs", "Who ran what, when and for how long?"),
+    ("runs", "Who ran what, when, for how long, and behind whom?"),
     ("depends", "What depends on what?"),
 )
 
