@@ -93,7 +93,9 @@ def test_what_cannot_be_looked_up_after_a_lost_commit_is_unknown(
 def test_a_history_that_can_never_be_what_was_read_is_not_planned_for_ever(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("migrator.history.seen.Seen.heads", lambda seen, coming: ["0" * 64])
+    monkeypatch.setattr(
+        "migrator.history.seen.Seen.expected", lambda seen, coming: [("0" * 64, None)]
+    )
     result = run_job(database.url, write_folder(tmp_path, chain(1)))
     assert (result.code, result.events.count("plan.made")) == (1, 6)
     assert database.query("SELECT to_regclass('t1')") == [(None,)]
