@@ -72,7 +72,7 @@ class Flier:
 
         Again when the lock comes free or the connection was lost. Each goes to `landed` as soon as
         it is known to be committed, which puts it into `seen`. Raises MovedError when the history
-        is not `seen`, and what ends the run.
+        is not `seen`, by its head: a file may have forged the tally. Raises what ends the run, too.
         """
         alone = self.link.one_by_one
         journey = Journey(self.link.run_id, scripts, self.landed, seen.prove, alone=alone)
@@ -83,7 +83,8 @@ class Flier:
                 self._send_when_free(journey, seen)
             except MovedError:
                 # a lost flight may be started by the server, and commit, only after we have looked
-                if journey.version not in self.link.in_doubt or not self._find_landed(journey):
+                late = journey.version in self.link.in_doubt and self._find_landed(journey)
+                if not late and not seen.doubt():
                     raise
             except LostError as error:
                 self.link.lost()

@@ -53,8 +53,10 @@ BEGAN = """  migrator_began := CASE
       to_timestamp(split_part(current_setting('migrator.before', true), ' ', 3)::float8)
     ELSE {lost} END;
 """
-#: The tally that was kept, or what a file has left of it: it may give the run no more than a look.
-KEPT_TALLY = "left(split_part(current_setting('migrator.before', true), ' ', 4), 40)"
+#: The tally that was kept, or another or none where a file has changed it: that may cost the run no
+#: more than a flight. What is no number is not sent: there may be no way to convert it to UTF8.
+KEPT_TALLY = """substring(split_part(current_setting('migrator.before', true), ' ', 4)
+      FROM '^-?[0-9]{1,40}$')"""
 RIGHTS = """(has_table_privilege(migrator_history, 'INSERT')
      AND has_table_privilege(migrator_log, 'INSERT')
      AND has_table_privilege(migrator_history, 'SELECT')

@@ -25,6 +25,11 @@ class Seen(dict[str, str | None]):
         """A flight has found this tally, of just the rows that are here now."""
         self._tally = Tally(found)
 
+    def doubt(self) -> bool:
+        """A flight has not found the tally: the next one looks at the head. False if it has."""
+        was_known, self._tally = self._tally is not None, None
+        return was_known
+
     def __setitem__(self, version: str, checksum: str | None) -> None:
         name = version.encode()
         if self._hash is not None and version not in self and name > self._last:

@@ -13,9 +13,11 @@ import psycopg2
 import pytest
 
 from tests.builders import chain, write_folder
-from tests.conftest import Database
+from tests.conftest import Database, create_database, drop_database
+from tests.database.test_batches import ROWS, a_table, an_update
 from tests.gate import WAITS, files_with_gate, gate
 from tests.job import Job, Result, run_job, until
+from tests.postgres import Address
 from tests.wire import Wire
 
 H = "schema_migrations"
@@ -143,14 +145,61 @@ def test_the_same_is_noticed_within_a_message(database: Database, tmp_path: Path
     assert len(result.of("plan.made")) == 2, result.stderr
 
 
-@pytest.mark.parametrize("kept", ["RESET ALL", "SET migrator.before TO 'a b c d e'"])
-def test_a_file_that_loses_what_was_kept_costs_a_look(
+#: What a file may do to the tally that the guard has kept for the end of its flight.
+LOST = "SET migrator.before TO 'a b c d e'"
+FORGED = "SET migrator.before TO 'a b c 42'"
+REWRITTEN = """SELECT set_config('migrator.before', regexp_replace(
+  current_setting('migrator.before'), '^(\\S+ \\S* \\S+) \\S+', '\\1 -42'), true)"""
+
+
+@pytest.mark.parametrize("kept", ["RESET ALL", LOST, FORGED, REWRITTEN])
+def test_what_a_file_does_to_the_tally_costs_no_more_than_a_flight(
     database: Database, tmp_path: Path, kept: str
 ) -> None:
-    """And a forged tally stops nothing."""
-    forged = """SELECT set_config('migrator.before', regexp_replace(
-  current_setting('migrator.before'), '^(\\S+ \\S* \\S+) \\S+', '\\1 42'), true)"""
-    texts = {"001_a.sql": f"{kept};\n", "002_b.sql": f"{forged};\n", "003_c.sql": "SELECT 1;\n"}
-    result = run_job(database.url, write_folder(tmp_path, texts), FILES_PER_FLIGHT="1")
+    """A hook runs again whenever the run looks anew: it could do so for ever."""
+    texts = {f"{name}.sql": f"{kept};\n" for name in ("before", "001_a", "002_b", "after")}
+    folder = write_folder(tmp_path, {**texts, "003_c.sql": "SELECT 1;\n"})
+    result = run_job(database.url, folder, FILES_PER_FLIGHT="2")
     assert (result.code, result.applied) == (0, ["001_a", "002_b", "003_c"]), result.stderr
-    assert len(result.of("plan.made")) == 2, result.stderr
+    assert len(result.of("plan.made")) == 1, result.stderr
+
+
+def test_so_it_is_in_each_of_many_batches(database: Database, tmp_path: Path) -> None:
+    forge = f"""CREATE FUNCTION forge() RETURNS int LANGUAGE plpgsql AS $$
+BEGIN {FORGED}; RETURN 1; END $$;\n"""
+    texts = {"001_t.sql": a_table() + forge, "002_fill.sql": an_update(what="x = forge()")}
+    result = run_job(database.url, write_folder(tmp_path, texts))
+    assert (result.code, result.applied) == (0, ["001_t", "002_fill"]), result.stderr
+    assert database.query("SELECT x, count(*) FROM t GROUP BY x") == [(1, ROWS)]
+
+
+def test_where_the_text_cannot_be_sent_the_tally_is_lost_and_nothing_else(
+    server: Address, tmp_path: Path
+) -> None:
+    """A character of the server's own encoding that UTF-8 does not have."""
+    odd = create_database(server, "ENCODING 'EUC_JP' LOCALE 'C'")
+    kept = r"'a b c ' || convert_from('\x8ffefe', 'EUC_JP')"
+    texts = {
+        "001_a.sql": f"DO $$ BEGIN PERFORM set_config('migrator.before', {kept}, true); END $$;\n",
+        "002_b.sql": "SELECT 1;\n",
+    }
+    try:
+        result = run_job(odd.url, write_folder(tmp_path, texts))
+        assert (result.code, result.applied) == (0, ["001_a", "002_b"]), result.stderr
+    finally:
+        drop_database(odd)
+
+
+@pytest.mark.parametrize(
+    "hidden", ["RESET ALL", FORGED, "SET LOCAL track_counts = off"], ids=["lost", "forged", "off"]
+)
+def test_a_file_that_deletes_a_row_is_refused_by_the_tally_too(
+    database: Database, tmp_path: Path, hidden: str
+) -> None:
+    """Where the counters prove nothing, and no row is left whose xmin says it."""
+    deed = f"{hidden};\nDELETE FROM {H} WHERE version = '001_a';\n"
+    texts = {"001_a.sql": "SELECT 1;\n", "002_b.sql": "SELECT 1;\n", "003_c.sql": deed}
+    result = run_job(database.url, write_folder(tmp_path, texts))
+    assert (result.code, result.applied) == (15, ["001_a", "002_b"]), result.stderr
+    assert "history" in result.error["message"]
+    assert database.query(f"SELECT version FROM {H} ORDER BY version") == [("001_a",), ("002_b",)]

@@ -78,3 +78,11 @@ def test_where_no_flight_reports_any_more_the_head_is_looked_at() -> None:
     assert heads(seen) == []
     seen["999_new"] = "aa"
     assert heads(seen) == [head(seen.items())]
+
+
+def test_where_a_tally_is_not_found_the_head_is_looked_at_once() -> None:
+    seen = Seen(ROWS)
+    seen.prove(A_TALLY)
+    assert seen.doubt()
+    assert heads(seen) == [head(seen.items())]
+    assert not seen.doubt()
