@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from migrator.history.flight import NEXT, SIGN
+from migrator.history.flight import BETWEEN, NEXT, SIGN
 from migrator.history.message import Message
 from migrator.postgres.libpq import Notice
 from migrator.report import Done
@@ -121,6 +121,13 @@ class Journey:
             self.proved(self.tally)
         self.xid = self.ms = self.tally = None
         self.landed(done)
+
+    def is_between(self, answered: int | None) -> bool:
+        """Whether a refusal is of the resets behind a leg: of what is left nothing was run."""
+        at = self.at - self._began
+        if answered is None or not 0 < at < len(self._legs):
+            return False
+        return 0 <= answered - self._legs[at - 1].results < len(BETWEEN)
 
     def shorten(self, answered: int | None, position: int | None) -> bool:
         """Whether a refusal is of several legs' text, of which none was run: less goes next then.

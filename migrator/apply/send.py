@@ -248,6 +248,10 @@ class Flier:
         if journey.shorten(answered, error.refusal.position):
             session.tidy()
             return
+        if journey.is_between(answered):
+            with contextlib.suppress(ServerError):  # the next message begins with a reset
+                session.tidy()
+            return
         if not session.in_transaction and (done := self._committed(journey)):
             journey.land(done.execution_time_ms)
             return

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from migrator.apply.journey import Journey
-from migrator.history.flight import NEXT, SIGN, Leg, make_flight
+from migrator.history.flight import BETWEEN, NEXT, SIGN, Leg, make_flight
 from migrator.history.message import Message
 from migrator.history.place import Limits
 from migrator.postgres.libpq import Notice
@@ -143,6 +143,21 @@ def test_what_is_refused_behind_all_of_them_goes_one_by_one() -> None:
     one.depart(sent)
     assert one.shorten(0, len(sent.text))
     assert len(one.aboard) == 1
+
+
+def test_between_two_legs_are_the_resets_and_nothing_of_the_next_one() -> None:
+    one, _ = journey()
+    sent = message(one)
+    one.depart(sent)
+    at = sent.legs[0].results
+    assert not one.is_between(at)  # the first one is under way
+    one.hear(report(0))
+    one.commit()
+    assert [n for n in range(at + 20) if one.is_between(n)] == list(range(at, at + len(BETWEEN)))
+    assert not one.is_between(None)
+    assert at + len(BETWEEN) < sent.legs[1].results_before
+    one.arrive()
+    assert not one.is_between(at)
 
 
 def test_one_script_is_never_shortened() -> None:
