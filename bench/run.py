@@ -16,6 +16,7 @@ from pathlib import Path
 from bench.distance import backfill, side_by_side
 from bench.ground import Ground
 from bench.measure import FailedError
+from bench.parallel import builds
 from bench.questions import bulk, growth, image, instructions, memory, no_op, scanner, tracking
 from bench.report import title
 from tests.postgres import NoServerError, Server
@@ -26,7 +27,18 @@ def main() -> int:
     parser.add_argument("--only", metavar="NAME", help="one question: side_by_side, backfill, …")
     parser.add_argument("--instructions", action="store_true", help="count them with valgrind too")
     options = parser.parse_args()
-    questions = [side_by_side, backfill, tracking, no_op, growth, memory, bulk, scanner, image]
+    questions = [
+        side_by_side,
+        backfill,
+        builds,
+        tracking,
+        no_op,
+        growth,
+        memory,
+        bulk,
+        scanner,
+        image,
+    ]
     if options.instructions:
         questions.insert(4, instructions)
     if options.only:
