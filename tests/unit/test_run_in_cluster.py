@@ -7,6 +7,7 @@ import re
 import shlex
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ WORDS = ["repair", "--retry", "003_x", "--reason", 'it\'s "full" \\ again, $5']
 ANSWER = "003_x will run again\n"
 
 
-def run(cluster: Cluster, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+def run(
+    cluster: Cluster, *words: str, shell: Sequence[str] = (), **env: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(ROOT / "k8s" / "run"), *words],
+        [*shell, str(ROOT / "k8s" / "run"), *words],
         env={**cluster.env, **env},
         capture_output=True,
         text=True,
@@ -77,10 +80,11 @@ def test_it_ends_with_the_code_of_its_command(tmp_path: Path, code: int) -> None
     assert (made["spec"]["backoffLimit"], "podFailurePolicy" in made["spec"]) == (0, False)
 
 
-def test_without_a_job_it_reads_the_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shell", [(), ("bash", "--posix")], ids=["sh", "the sh of macOS"])
+def test_without_a_job_it_reads_the_files(shell: Sequence[str], tmp_path: Path) -> None:
     moments = [Moment(a_job("Complete Reached Reached"), [a_pod("m-1", code=0)])]
     with Cluster(tmp_path, moments, log=ANSWER) as cluster:
-        done = run(cluster, "status", KUSTOMIZATION="k8s/overlays/release")
+        done = run(cluster, "status", shell=shell, KUSTOMIZATION="k8s/overlays/release")
     assert (done.returncode, done.stdout) == (0, ANSWER), done.stderr
     (container,) = cluster.made[0]["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "registry.example.com/shop/migrator:0.1.0"
