@@ -395,7 +395,7 @@ def test_a_run_with_nothing_to_do_reads_nothing_that_it_does_not_need(
         check=False,
     )
     needed = {
-        "cli": ("logs", "main", "result", "small_files", "words"),
+        "cli": ("doors", "json_lines", "logs", "main", "result", "small_files", "words"),
         "commands": ("source", "table", "up"),
         "sql": ("script", "text"),
     }
