@@ -19,7 +19,7 @@ LOG_SECONDS = 3.0  #: it may be done without
 
 def log_failure(link: Link, direction: Direction, version: str, detail: dict[str, Any]) -> None:
     """Write the line of a version that failed, with what had held it up."""
-    detail = {**detail, **link.hide(link.delay.detail)}
+    detail = {**detail, **link.held_up}
     if (left := direction.left.get(version)) is not None:
         detail["pending"] = left + 1  # itself, too
     with (

@@ -389,7 +389,7 @@ class Run:
         """Note that a migration is applied, and say so."""
         seen[migration.version] = migration.checksum
         self.applied.append(done)
-        self.link.delay.forget()
+        self.link.go_on()
         if self.pending[:1] == (migration.version,):
             self.pending = self.pending[1:]
         else:  # of a group any may be the first
@@ -428,7 +428,7 @@ class Run:
             raise
         finally:
             self.direction = Applying()
-        self.link.delay.forget()
+        self.link.go_on()
         self.link.check_encoding()
         fields = {"version": moment, "file": file, "execution_time_ms": done.execution_time_ms}
         self.link.tell(Event("hook.done", "info", fields))

@@ -154,7 +154,7 @@ def _undo_all(
         for name in gone & seen.keys():
             del seen[name]
         run.rolled_back.append(done)
-        run.link.delay.forget()
+        run.link.go_on()
         run.link.check_encoding()
         run.pending = _pending(
             run, migrations, gone, [r for r in history.rows if r.version in seen]

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from migrator.config import Config
-from migrator.database.delay import Delay
 from migrator.durations import Rhythm
 from migrator.errors import AccessError, ConfigError
 from migrator.history.distrust import UNTRUSTED, explain
@@ -29,6 +28,7 @@ from migrator.postgres.stop import Watch
 from migrator.postgres.url import Target, in_session_mode
 
 if TYPE_CHECKING:
+    from migrator.database.delay import Delay
     from migrator.history.message import Message
     from migrator.postgres.blockers import Observer
     from migrator.postgres.refusal import Refusal
@@ -85,7 +85,7 @@ class Link:
         self.one_by_one = False  #: each migration is a message of its own from here on
         #: Seconds of tries that tables refused, by what was tried, until it succeeds.
         self.busy_seconds: dict[str, float] = {}
-        self.delay = Delay()  #: for the next line of the log
+        self._delay: Delay | None = None  #: made by the first wait
         self._session: Session | None = None
         self._observer: Observer | None = None  #: looks after the wait at hand, once it is slow
         self._unobservable: str | None = None  #: why there is no second connection
@@ -221,10 +221,28 @@ class Link:
             ) from error
         self._misread = True
 
+    @property
+    def delay(self) -> Delay:
+        """Takes what holds the run up, for the next line of the log."""
+        if self._delay is None:
+            from migrator.database.delay import Delay  # a run that nothing is in the way of
+
+            self._delay = Delay()
+        return self._delay
+
+    @property
+    def held_up(self) -> dict[str, Any]:
+        """What the next line of the log says of it; nothing where nothing was in the way."""
+        found: dict[str, Any] = self.hide(self._delay.detail) if self._delay else {}
+        return found
+
     def delayed(self, script: Script) -> Script:
         """The script with what has held it up, for its line of the log."""
-        detail = self.delay.detail
-        return script._replace(delay=self.hide(detail)) if detail else script
+        return script._replace(delay=self.held_up) if self._delay else script
+
+    def go_on(self) -> None:
+        """The line is written: what holds the run up from here on is of the next one."""
+        self._delay = None
 
     def tell_notice(self, version: str, notice: Notice) -> None:
         """What the server says while a file runs."""

@@ -12,10 +12,6 @@ class Delay:
     """Tries that were refused and waits for the runners' lock, for the next line of the log."""
 
     def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        """The line is written: what comes is of the next one."""
         self._seconds = 0.0
         self._waits_for: dict[str, Any] = {}
         self._blockers: dict[str, dict[str, Any]] = {}

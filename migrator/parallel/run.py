@@ -260,6 +260,8 @@ class _Group:
             script.migration,
             self.run.direction,
         )
+        script = self.link.delayed(script)
+        self.link.go_on()  # the wait is of the first one that is sent
         beside: Beside = [row for row in self.rows if row[0] != migration.version]
         leg = Leg(
             script,

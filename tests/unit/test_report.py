@@ -412,5 +412,3 @@ def test_a_delay_keeps_each_who_was_in_the_way_as_he_was_seen_last() -> None:
     assert len(found["blockers"]) == BLOCKERS
     assert found["blockers"][-1] == {"prepared_transaction": "p"}
     assert "blockers_unknown" not in found
-    delay.forget()
-    assert delay.detail == {}
