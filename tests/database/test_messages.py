@@ -52,6 +52,9 @@ MESSAGES: dict[str, Kind] = {
     r"/\* migrator waits \*/": Kind.FIRST,
     r"/\* migrator measures tables, ": Kind.FIRST,
     r"/\* migrator traces 00\d_\w+, run ": Kind.FIRST,
+    r"/\* migrator (looks for the table of batches|looks for the next batch), ": Kind.FIRST,
+    r"/\* migrator (prepares|reads) its cursor, ": Kind.FIRST,
+    r"/\* migrator asserts, ": Kind.FIRST,
     r"/\* migrator \*/": Kind.FIRST,
     r"/\* migrator observes \*/": Kind.FIRST,
     r"/\* migrator 00\d_\w+, run \S+ \*/ (INSERT|CREATE|COPY|SELECT)": Kind.LATER,
@@ -78,6 +81,15 @@ FILES = {
     "004_index.down.sql": "-- migrator: no-transaction\nDROP INDEX CONCURRENTLY t_a;\n",
     "R__view.sql": "CREATE OR REPLACE VIEW v AS SELECT 1 AS one;\n",
 }
+#: Two batches are committed; the next run reads how far they came, and is refused as well.
+IN_BATCHES = {
+    "001_table.sql": "CREATE TABLE t AS SELECT g AS id, 0 AS a FROM generate_series(1, 6) AS g;\n"
+    "ALTER TABLE t ADD PRIMARY KEY (id);\n",
+    "002_batches.sql": "-- migrator: assert before SELECT true\n"
+    "-- migrator: batches t by id size 2\n"
+    "UPDATE t SET a = 1 / (id - 5) WHERE id BETWEEN current_setting('migrator.from')::int"
+    " AND current_setting('migrator.upto')::int;\n",
+}
 FAILS = {"005_fails.sql": "SELECT 1/0;\n"}
 
 
@@ -92,7 +104,7 @@ class Sent:
 @pytest.fixture(scope="module")
 def sent(server: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Query]]:
     """What all commands send, one after the other."""
-    made = [create_database(server) for _ in range(4)]  # type: ignore[arg-type]
+    made = [create_database(server) for _ in range(5)]  # type: ignore[arg-type]
     wire = Wire(made[0].server)
     try:
         _all_commands(wire, made, tmp_path_factory.mktemp("messages"))
@@ -104,7 +116,7 @@ def sent(server: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[l
 
 
 def _all_commands(wire: Wire, made: list[Database], path: Path) -> None:
-    database, foreign, declared, shadow = made
+    database, foreign, declared, shadow, batched = made
     folder = write_folder(path / "folder", FILES)
     url = wire.through(database.url)
 
@@ -138,6 +150,9 @@ def _all_commands(wire: Wire, made: list[Database], path: Path) -> None:
     foreign.query("INSERT INTO other.schema_migrations VALUES ('001')")
     adopt = ("adopt", "--from", "dbmate", "--table", "other.schema_migrations")
     run(0, *adopt, at=wire.through(foreign.url), files=given)
+    batches = write_folder(path / "batches", IN_BATCHES)
+    run(15, "up", at=wire.through(batched.url), files=batches)
+    run(15, "up", at=wire.through(batched.url), files=batches)
 
 
 def _competition(url: str, database: Database, folder: Path, path: Path) -> None:
