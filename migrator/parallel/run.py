@@ -224,7 +224,8 @@ class _Group:
             elif isinstance(error, LostError):
                 self._narrow(str(error))
         self._drop(lane)
-        if not self._goes_on or len(self.lanes) >= self.link.jobs:
+        # one that could not be opened is not tried again: that is for the ordinary flights
+        if ended is None or not self._goes_on or len(self.lanes) >= self.link.jobs:
             return None
         self.lanes.append(Lane(Side(self.origin)))
         return self._advance(self.lanes[-1])
@@ -333,7 +334,10 @@ class _Group:
 
     def _narrow(self, reason: str) -> None:
         """Go on with one connection less, to the end of the run."""
-        self.link.jobs = max(1, len(self.lanes) - 1)
+        jobs = max(1, len(self.lanes) - 1)
+        if jobs == self.link.jobs:
+            return
+        self.link.jobs = jobs
         self.link.tell(Event("jobs.reduced", "info", {"jobs": self.link.jobs, "reason": reason}))
 
     def _drop(self, lane: Lane) -> None:

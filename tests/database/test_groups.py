@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders import write_folder
-from tests.conftest import Database, MakePgBouncer, MakeProxy
+from tests.conftest import Database, MakePgBouncer, MakeProxy, MakeServer, create_database
 from tests.gate import GATE, WAITS, gate
 from tests.job import Job, Result, run_job, until
 from tests.parallel import FIRST, PARALLEL, meeting
@@ -350,3 +350,20 @@ def test_the_hook_behind_the_migrations_is_owed_by_whichever_is_first(
     assert database.query(owed) == [(True,)]
     assert run_job(database.url, folder, JOBS="2").code == 0
     assert database.query("SELECT to_regclass('hooked')") != [(None,)]
+
+
+def test_a_server_that_is_gone_is_not_asked_again_and_again(
+    own_server: MakeServer, tmp_path: Path
+) -> None:
+    """Files that were never sent find nobody who answers: the flights of any file know an end."""
+    server = own_server()
+    server.start()
+    database = create_database(server)
+    folder = write_folder(tmp_path, members(*range(1, 9), sql=GATE))
+    with gate(database):
+        job = Job(database.url, folder, JOBS="2", LOCK_TIMEOUT="0", CONNECT_TIMEOUT="1s")
+        until(lambda: len(database.query(WAITS)) == 2)
+        server.stop()
+        result = job.result()
+    assert result.code == 20, result.stderr
+    assert len(result.of("jobs.reduced")) <= 1, result.stderr
