@@ -88,12 +88,13 @@ def plan_made(view: View) -> Event:
 
 def refuse_started(scripts: tuple[Script, ...], view: View) -> None:
     """What began outside a transaction cannot go on inside one; nor batches with another text."""
+    dirty = frozenset(view.dirty)
     for script in scripts:
         version = script.migration.version
         began = view.history.batching.get(version)
         if began is not None and began.batches != script.migration.checksum:
             raise changed_midway(script.migration)
-        if script.transactional and version in view.dirty:
+        if script.transactional and version in dirty:
             raise DirtyError(
                 f"{script.migration.file}: it began as a no-transaction file and is not finished, "
                 "and now it is none",

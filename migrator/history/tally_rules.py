@@ -8,6 +8,7 @@ the same snapshot; PostgreSQL adds to it the rows that the run knows to have cha
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import NamedTuple
 
 from migrator.history.place import Place
@@ -61,6 +62,7 @@ def tally_sum(place: Place, tally: Tally) -> str:
     return f"{tally.found}::numeric" + "".join(changes)
 
 
+@lru_cache(maxsize=128)  # each of several files in a message expects those before it
 def _row(place: Place, version: str, checksum: str) -> str:
     digest = hashlib.sha256(place.run_id.encode()).digest()
     seed = int.from_bytes(digest[:8], "big", signed=True)
