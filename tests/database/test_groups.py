@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from migrator.history.flight import lock_key
 from tests.builders import write_folder
 from tests.conftest import Database, MakePgBouncer, MakeProxy, MakeServer, create_database
 from tests.gate import GATE, WAITS, gate
@@ -367,3 +369,62 @@ def test_a_server_that_is_gone_is_not_asked_again_and_again(
         result = job.result()
     assert result.code == 20, result.stderr
     assert len(result.of("jobs.reduced")) <= 1, result.stderr
+
+
+def test_a_group_that_has_to_wait_does_not_send_all_of_its_files(
+    database: Database, proxy: MakeProxy, tmp_path: Path
+) -> None:
+    """Each refused message is in the server's log, as long as it is."""
+    files = {f"{n:03}_m.sql": f"{PARALLEL}SELECT {n}; -- {'x' * 60_000}\n" for n in range(1, 9)}
+    start = write_folder(tmp_path, {"000_a.sql": "SELECT 1;"})
+    assert run_job(database.url, start).code == 0
+    counting = proxy(database)
+    with closing(database.connect()) as holder:
+        holder.cursor().execute(f"SELECT pg_advisory_lock({lock_key('public')})")
+        job = Job(counting.through(database.url), write_folder(start, files), JOBS="2")
+        for _ in range(3):
+            job.hear("lock.waiting")
+        assert 60_000 < counting.bytes_up < 5 * 60_000
+    result = job.result()
+    assert (result.code, len(result.applied)) == (0, 8), result.stderr
+
+
+def test_the_role_of_the_files_and_the_undo_are_those_of_any(
+    database: Database, tmp_path: Path
+) -> None:
+    role = f"owner_{database.dbname}"
+    database.query(f"CREATE ROLE {role}; GRANT CREATE ON SCHEMA public TO {role}")
+    try:
+        undo = {f"{n:03}_m.down.sql": f"DROP TABLE t{n};" for n in (1, 2, 3)}
+        folder = write_folder(tmp_path, {**members(1, 2, 3), **undo})
+        result = run_job(database.url, folder, JOBS="2", RUN_AS=role)
+        assert result.code == 0, result.stderr
+        owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE tablename IN ('t1', 't2', 't3')"
+        assert database.query(owners) == [(role,)]
+        order = "SELECT version FROM schema_migrations ORDER BY applied_at DESC, version DESC"
+        versions = [version for (version,) in database.query(order)]
+        undone = run_job(database.url, folder, "rollback", "--yes")
+        assert undone.code == 0, undone.stderr
+        assert [done["version"] for done in undone.report["rolled_back"]] == versions
+    finally:
+        database.query(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+
+
+def test_what_a_file_requires_of_its_group_is_refused_before_anything_runs(
+    database: Database, tmp_path: Path
+) -> None:
+    needs = {"002_m.sql": f"{PARALLEL}-- migrator: requires 001_m\nSELECT 1;\n"}
+    result = run_job(database.url, write_folder(tmp_path, {**members(1), **needs}))
+    assert (result.code, result.applied) == (10, []), result.stderr
+    assert "of the same group" in result.report["findings"][0]["problem"]
+
+
+def test_a_reader_sees_which_file_a_line_of_progress_is_about(
+    database: Database, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path, members(1, 2, sql=GATE))
+    with gate(database):
+        job = Job(database.url, folder, JOBS="2", LOCK_TIMEOUT="0", PROGRESS_INTERVAL="200ms")
+        for version in ("001_m", "002_m"):
+            job.hear("migration.progress", version=version, parallel="g")
+    assert job.result().code == 0
