@@ -5,6 +5,7 @@ From its second flight on a run looks at the history's tally instead of its head
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -203,3 +204,50 @@ def test_a_file_that_deletes_a_row_is_refused_by_the_tally_too(
     assert (result.code, result.applied) == (15, ["001_a", "002_b"]), result.stderr
     assert "history" in result.error["message"]
     assert database.query(f"SELECT version FROM {H} ORDER BY version") == [("001_a",), ("002_b",)]
+
+
+def flights(wire: Wire) -> Counter[str]:
+    """How often each version was sent behind a guard that looks at the history, and at what."""
+    found: Counter[str] = Counter()
+    for part in "".join(query.text for query in wire.queries).split("/* migrator ")[1:]:
+        if "the history has moved" in part:
+            by = "tally" if "migrator_tally := (" in part else "head"
+            found[f"{part.partition(',')[0]} by {by}"] += 1
+    return found
+
+
+def test_each_kind_of_file_is_added_up_as_the_server_does(
+    database: Database, tmp_path: Path
+) -> None:
+    """A wrong sum stops nothing: the file goes once more. So each must have gone once."""
+    alone = "-- migrator: no-transaction\n{} INDEX CONCURRENTLY i{};\n"
+    texts = {
+        "before.sql": "SELECT 1;\n",
+        "001_t.sql": a_table(rows=200),
+        "001_t.down.sql": "DROP TABLE t;\n",
+        "002_i.sql": alone.format("CREATE", " ON t (x)"),
+        "002_i.down.sql": alone.format("DROP", ""),
+        "003_fill.sql": an_update(),
+        "003_fill.down.sql": an_update(what="x = x - 1"),
+        "R__v.sql": "CREATE OR REPLACE VIEW v AS SELECT 1 AS x;\n",
+        "R__w.sql": "CREATE OR REPLACE VIEW w AS SELECT 1 AS x;\n",
+    }
+    assert run_job(database.url, write_folder(tmp_path, texts)).code == 0
+    changed = {name: texts[name].replace("SELECT 1", "SELECT 2") for name in texts if "R" in name}
+    write_folder(tmp_path, {**changed, "004_e.sql": "SELECT 1;\n", "004_e.down.sql": "SELECT 1;\n"})
+    wire = Wire(database.server)
+    try:
+        for words in ([], ["rollback", "--to", "001_t", "--yes"], []):
+            result = run_job(wire.through(database.url), tmp_path, *words)
+            assert (result.code, len(result.of("plan.made"))) == (0, 1), result.stderr
+    finally:
+        wire.stop()
+    assert flights(wire) == {
+        "before by head": 2,
+        "004_e by tally": 2,
+        "R__v by tally": 2,
+        "R__w by tally": 2,
+        "004_e by head": 1,  # the first that is undone
+        "003_fill by tally": 4,  # two batches back, and two forth
+        "002_i by head": 4,  # two looks each time
+    }
