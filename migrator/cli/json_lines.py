@@ -6,35 +6,37 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.machinery import ModuleSpec, PathFinder
-from importlib.util import LazyLoader
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from migrator.display import escaped_json
 
 
-class _WhenUsed:
-    """A finder of modules that are loaded once something of them is asked for."""
+class _WhenUsed(ModuleType):
+    """Stands for a module, in what imports it now, until something of it is asked for.
 
-    def __init__(self, names: tuple[str, ...]) -> None:
-        self._names = names
+    The lock of imports holds then. `importlib.util.LazyLoader` has none before Python 3.13: of two
+    threads that ask for the same module, such as one that is stopped, one finds half of it.
+    """
 
-    def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
-        spec = PathFinder.find_spec(name) if name in self._names else None
-        if spec and spec.loader:
-            spec.loader = LazyLoader(spec.loader)
-        return spec
+    def __getattr__(self, name: str) -> Any:
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(import_module(self.__name__), name)
 
 
 @contextmanager
 def _when_used(*names: str) -> Iterator[None]:
     """Within, an import of these loads nothing yet."""
-    finder = _WhenUsed(names)
-    sys.meta_path.insert(0, finder)
+    put = {name: _WhenUsed(name) for name in names if name not in sys.modules}
+    sys.modules.update(put)
     try:
         yield
     finally:
-        sys.meta_path.remove(finder)
+        for name, module in put.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
 
 
 # it imports these for values that no event has; to load them is a quarter of a no-op run

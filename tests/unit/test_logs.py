@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -284,3 +286,17 @@ def test_no_event_shows_a_secret(log_format: LogFormat) -> None:
     text = told(event, log_format=log_format, hide=Hider(["s3cret"]))
     assert "***" in text
     assert "s3cret" not in text
+
+
+def test_what_is_loaded_when_it_is_used_is_loaded_under_the_lock_of_imports() -> None:
+    """A thread that met the other's half of `dataclasses` ended a stopped run with 1."""
+    script = (
+        "import sys, migrator.cli.json_lines\n"
+        "from pythonjsonlogger import defaults\n"
+        "kind = type(sys.modules.get('dataclasses', sys))\n"
+        "print(kind.__name__, defaults.use_dataclass_default(3))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "module False\n"
