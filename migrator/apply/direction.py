@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from migrator.history.read import find_run
 from migrator.history.rows import MS, applied, undone
 from migrator.plan.progress import ROLLBACK_FAILED, Way
+from migrator.postgres.quoting import literal
 
 if TYPE_CHECKING:
     from migrator.history.fence import Write
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
     from migrator.postgres.session import Session
     from migrator.sql.script import Script
     from migrator.supabase.mirror import Sync
+
+#: How many of these versions are applied.
+APPLIED_AMONG = "SELECT count(*) FROM {history} WHERE version::text IN ({names})"
+
+
+def count_left(pending: Sequence[str]) -> dict[str, int]:
+    """How many of these are pending once one of them is applied, and those before it."""
+    return {version: left for left, version in enumerate(reversed(pending))}
 
 
 class Direction(Protocol):
@@ -47,17 +56,33 @@ class Applying:
     busy = "{} was rolled back and is not applied"
     failed = "failed"
 
-    def __init__(self, *, owing: Sequence[str] = (), pending: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        owing: Sequence[str] = (),
+        pending: Sequence[str] = (),
+        groups: Mapping[str, tuple[Sequence[str], int]] = MappingProxyType({}),
+    ) -> None:
         self._owing = owing  # versions with the first of which the hook behind them is owed
-        self.left: Mapping[str, int] = {v: left for left, v in enumerate(reversed(pending))}
+        self.left: Mapping[str, int] = count_left(pending)
+        self._groups = groups  # as `left_with_groups`
 
     def record(self, script: Script, place: Place, spent_ms: str = MS) -> tuple[Write, ...]:
-        left = self.left.get(script.migration.version)
+        left = self._left(script.migration.version, place)
         if script.migration.version not in self._owing:
             return applied(script, place, spent_ms, left)
         from migrator.apply.hooks import owed  # for folders that have hooks
 
         return (*applied(script, place, spent_ms, left), owed(place))
+
+    def _left(self, version: str, place: Place) -> int | str | None:
+        """A number; an expression for a file of a group, whose others come in any order."""
+        if version not in self._groups:
+            return self.left.get(version)
+        others, behind = self._groups[version]
+        names = ", ".join(map(literal, others))
+        there = APPLIED_AMONG.format(history=place.history, names=names)
+        return f"{behind + len(others)} - ({there})"
 
     def also(self, sync: Sync, migration: Migration) -> tuple[Write, ...]:
         return sync.rows(migration)

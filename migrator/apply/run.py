@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from migrator.apply.direction import Applying, Direction
+from migrator.apply.direction import Applying, Direction, count_left
 from migrator.apply.scripts import ScriptReader
 from migrator.apply.view import View, plan_made, refuse_started
 from migrator.config import Config, Preflight
@@ -35,7 +35,12 @@ from migrator.plan.plan import make_plan, ranked
 from migrator.plan.policy import Policy, decide
 from migrator.plan.progress import Progress
 from migrator.plan.second_history import is_looked_for, second_history
-from migrator.plan.together import count_group, count_together, files_per_flight
+from migrator.plan.together import (
+    count_group,
+    count_together,
+    files_per_flight,
+    left_with_groups,
+)
 from migrator.postgres.session import ServerError, Session
 from migrator.report import Done
 from migrator.sql.script import Script
@@ -326,7 +331,8 @@ class Run:
         jobs = self.link.jobs if self.parallel else 1
         self._owed_with = self._first_ones(scripts, jobs)
         versions = [script.migration.version for script in scripts]
-        self.direction = Applying(owing=self._owed_with, pending=versions)
+        groups = left_with_groups(scripts) if jobs > 1 else {}
+        self.direction = Applying(owing=self._owed_with, pending=versions, groups=groups)
         most = files_per_flight(self.config.files_per_flight, len(scripts), self._trip_seconds)
         start = 0
         while start < len(scripts):
@@ -394,6 +400,7 @@ class Run:
             self.pending = self.pending[1:]
         else:  # of a group any may be the first
             self.pending = tuple(v for v in self.pending if v != migration.version)
+            self.direction.left = count_left(self.pending)
         fields = {
             "version": done.version,
             "file": migration.file,

@@ -40,12 +40,17 @@ if TYPE_CHECKING:
 UNENCODABLE = "22P05"  #: a character has no equivalent in the database's encoding
 
 
+def has_time(link: Link, script: Script) -> bool:
+    """Whether its own limit ends it before the deadline does."""
+    return link.watch.seconds_left >= (script.statement_timeout_ms or 0) / 1000
+
+
 def check_time(link: Link, script: Script, called: str) -> None:
     """What may take longer than is left until the deadline is not started: StoppedError."""
     link.watch.check()
-    limit, left = script.statement_timeout_ms, link.watch.seconds_left
-    if not limit or left >= limit / 1000:
+    if has_time(link, script):
         return
+    limit, left = script.statement_timeout_ms or 0, link.watch.seconds_left
     link.watch.stop("DEADLINE")
     error = link.watch.stopped()
     error.details["outcome"] = (

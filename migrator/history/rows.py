@@ -40,11 +40,12 @@ VALUES ({run_id}, {version}, {event}, {runner}, {detail})"""
 
 
 def applied(
-    script: Script, place: Place, spent_ms: str = MS, left: int | None = None
+    script: Script, place: Place, spent_ms: str = MS, left: int | str | None = None
 ) -> tuple[Write, ...]:
     """That `script` has run: its row of the history, and the log's line.
 
-    `spent_ms` is an SQL expression; so many are `left` pending, as far as is known.
+    `spent_ms` is an SQL expression; so many are `left` pending, as far as is known: a
+    number, or an expression.
     """
     migration = script.migration
     version = literal(migration.version)

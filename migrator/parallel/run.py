@@ -16,17 +16,18 @@ find out what became of one that was lost, and they wait for nobody of the group
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from migrator.apply.journey import Journey
 from migrator.apply.run import Run
-from migrator.apply.send import check_time
-from migrator.database.database import CONTENTION, READ_ONLY, MovedError
+from migrator.apply.send import has_time
+from migrator.database.database import CONTENTION, READ_ONLY, MovedError, TablesBusyError
 from migrator.database.tries import Cause, persist
 from migrator.durations import Rhythm
 from migrator.errors import MigratorError, SourceError, StoppedError
@@ -35,13 +36,16 @@ from migrator.history.message import Message
 from migrator.history.seen import Seen
 from migrator.model import Event
 from migrator.parallel.lane import START_SECONDS, Carried, Lane, progress
-from migrator.parallel.words_rules import explain_group, explain_stop
+from migrator.parallel.words_rules import explain_group, explain_stop, is_within
 from migrator.postgres.blockers import Observer
 from migrator.postgres.session import LostError, ServerError, Session
 from migrator.postgres.side import Side
 from migrator.postgres.stop import Ends
 from migrator.report import Done
 from migrator.sql.script import Script
+
+if TYPE_CHECKING:
+    from migrator.refusals.diagnosis import RunState
 
 
 def run_group(run: Run, scripts: Sequence[Script], steps: range, seen: Seen) -> None:
@@ -89,7 +93,6 @@ class _Group:
         self.unobservable: str | None = None
         self.rolled_back: list[str] = []  #: by a stop
         self.unknown: list[str] = []
-        self.stopped = StoppedError("")  #: why the next one was not started
         self.rhythm = Rhythm.of(0, self.link.config.progress_interval)
         self.observer: Observer | None = None
 
@@ -173,24 +176,32 @@ class _Group:
         """Nothing is under way: raise what the group comes to."""
         if self.watch.stopped_by and self.left:
             stopped = self.watch.stopped()
-            before = self.stopped.details.get("outcome")
-            stopped.details["outcome"] = explain_stop(self.rolled_back, self.unknown, before)
+            refused = [version for version, _ in self.failures]
+            stopped.details["outcome"] = explain_stop(self.rolled_back, self.unknown, refused)
             raise stopped
         self.link.check_encoding()
         if self.failures:
-            failures = [(version, explain()) for version, explain in self.failures]
-            raise self._explained(failures)
+            raise self._explained()
         if self.moved and not any(self._version(at) in self.link.in_doubt for at in self.put_off):
             raise MovedError
         if self.held is not None:
             raise self.held
 
-    def _explained(self, failures: Sequence[tuple[str, MigratorError]]) -> MigratorError:
-        versions = {at: self._version(at) for at in self.left}
-        applied = [version for version, _ in self.rows if version not in versions.values()]
-        refused = {version for version, _ in failures}
-        left = [versions[at] for at in sorted(self.left) if versions[at] not in refused]
-        return explain_group(failures, applied, left)
+    def _explained(self) -> MigratorError:
+        refused = [version for version, _ in self.failures]
+        tried = {*refused, *map(self._version, self.put_off)}
+        self.flier.run_state = partial(self._run_state, self.flier.run_state, tried)
+        failures = [(version, explain()) for version, explain in self.failures]
+        versions = [self._version(at) for at in sorted(self.left)]
+        applied = [version for version, _ in self.rows if version not in versions]
+        left = [one for one in versions if one not in (*refused, *self.link.in_doubt)]
+        unknown = [one for one in versions if one not in refused and one in self.link.in_doubt]
+        return explain_group(failures, applied, left, unknown)
+
+    def _run_state(self, usual: Callable[[], RunState], tried: Collection[str]) -> RunState:
+        """As usual, but that not only the first one of what is pending was tried."""
+        untried = [version for version in self.run.pending if version not in tried]
+        return dataclasses.replace(usual(), untried=untried)
 
     def _version(self, at: int) -> str:
         return self.scripts[at].migration.version
@@ -241,14 +252,11 @@ class _Group:
         session = lane.side.session
         if not self._goes_on or session is None or not session.hears_commits:
             return False
-        at = self.waiting[0]
+        at = self.waiting.popleft()
         script = self.scripts[at]
-        try:
-            check_time(self.link, script, script.migration.version)
-        except StoppedError as error:
-            self.stopped = error
-            return False
-        self.waiting.popleft()
+        if not has_time(self.link, script):  # its own flight will say so, behind the others
+            self.put_off.add(at)
+            return self._give(lane)
         self.run.say_started(self.scripts, at)
         journey = Journey(self.link.run_id, [script], lambda _done: None, lambda _tally: None)
         messages = self._messages(script, session)
@@ -300,7 +308,8 @@ class _Group:
     def _after_refusal(self, carried: Carried, error: ServerError) -> None:
         answered, message = carried.session.answered, carried.journey.message
         sqlstate, is_files = error.refusal.sqlstate, message.blames_file(answered)
-        if is_files and sqlstate not in {*CONTENTION, READ_ONLY}:
+        unread = not answered and is_within(message, error.refusal.position)
+        if (is_files or unread) and sqlstate not in {*CONTENTION, READ_ONLY}:
             script = self.scripts[carried.at]
             explain = partial(self.flier.refused, script, message, error, answered)
             self.failures.append((carried.version, explain))
@@ -311,6 +320,15 @@ class _Group:
             self.moved = True
         else:
             self.put_off.add(carried.at)
+            self._say_put_off(carried.version, self.link.tables_busy(error, message, answered))
+
+    def _say_put_off(self, version: str, busy: TablesBusyError) -> None:
+        refusal = busy.error.refusal
+        if refusal.sqlstate not in CONTENTION:
+            return  # its own flight says what it means
+        fields = {"version": version, "attempt": 1, "reason": "busy", "sqlstate": refusal.sqlstate}
+        more = {"error": refusal.message, **busy.seen}
+        self.link.tell(Event("migration.retry", "warning", fields | more))
 
     def _leave(self, carried: Carried) -> None:
         """A stop has ended it; without an answer to a COMMIT it is not known which way."""

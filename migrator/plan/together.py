@@ -43,6 +43,19 @@ def count_group(scripts: Sequence[Script]) -> int:
     return next((at for at, one in enumerate(scripts) if one.group != group), len(scripts))
 
 
+def left_with_groups(scripts: Sequence[Script]) -> dict[str, tuple[tuple[str, ...], int]]:
+    """Of each file of a group: the others of it, and how many files come behind all of them."""
+    found, start = {}, 0
+    while start < len(scripts):
+        count = count_group(scripts[start:])
+        versions = [script.migration.version for script in scripts[start : start + count]]
+        start += count
+        for version in versions if count > 1 else ():
+            others = tuple(other for other in versions if other != version)
+            found[version] = others, len(scripts) - start
+    return found
+
+
 def _may_share(script: Script) -> bool:
     own_limits = (script.lock_timeout_ms, script.statement_timeout_ms)
     alone = not script.transactional or script.batches is not None

@@ -210,6 +210,7 @@ def test_one_that_finds_a_table_busy_runs_when_the_others_are_through(
     folder = write_folder(tmp_path, {**FIRST, **files})
     result = run_job(database.url, folder, JOBS="2", LOCK_TIMEOUT="200ms")
     assert result.code == 0, result.stderr
+    assert result.of("migration.retry")[0]["reason"] == "busy"
     assert applied(database) == ["001_first", "002_m", "003_m"]
     assert database.query("SELECT count(*) FROM met") == [(2,)]
 
@@ -428,3 +429,57 @@ def test_a_reader_sees_which_file_a_line_of_progress_is_about(
         for version in ("001_m", "002_m"):
             job.hear("migration.progress", version=version, parallel="g")
     assert job.result().code == 0
+
+
+def test_a_file_that_cannot_be_read_is_refused_at_once(database: Database, tmp_path: Path) -> None:
+    """And of two that are refused each outcome is right, whichever place the first one has."""
+    files = {**members(1, 4, sql=f"{GATE}SELECT 1/0;\n"), **members(2, sql="SELEKT 1;\n")}
+    folder = write_folder(tmp_path, {**files, **members(3)})
+    with gate(database):
+        job = Job(database.url, folder, JOBS="2", LOCK_TIMEOUT="0")
+        until(lambda: len(database.query(WAITS)) == 1)
+    result = job.result()
+    assert (result.code, result.error["version"]) == (15, "002_m"), result.stderr
+    assert [found["version"] for found in result.error["refused_too"]] == ["001_m"]
+    assert applied(database) == []
+    assert "not tried: 003_m, 004_m" in result.report["outcome"], result.stderr
+
+
+def test_the_last_line_says_how_many_are_pending_in_whatever_order(
+    database: Database, tmp_path: Path
+) -> None:
+    """The view of the status reads it there."""
+    folder = write_folder(tmp_path, {**members(1, sql=GATE), **members(2, 3)})
+    with gate(database):
+        job = Job(database.url, folder, JOBS="2", LOCK_TIMEOUT="0")
+        until(lambda: database.query("SELECT to_regclass('t3')") != [(None,)])
+    assert job.result().code == 0
+    pending = "SELECT (detail ->> 'pending')::int FROM schema_migrations_log WHERE version = %s"
+    found = [database.query(pending, f"{n:03}_m") for n in (2, 3, 1)]
+    assert found == [[(2,)], [(1,)], [(0,)]]
+
+
+def test_a_stop_says_what_was_refused_before(database: Database, tmp_path: Path) -> None:
+    """Else a run that is stopped each time would never say why it does not come to an end."""
+    refused = f"{PARALLEL}SELECT 1/0;\n"
+    folder = write_folder(tmp_path, {**members(1, sql=GATE), "002_m.sql": refused})
+    with gate(database):
+        job = Job(database.url, folder, JOBS="2", LOCK_TIMEOUT="0")
+        until(lambda: database.query(WAITS) and not database.query(AT_WORK))
+        job.hear("migration.started", version="002_m")
+        until(lambda: not database.query(AT_WORK))
+        job.process.send_signal(signal.SIGTERM)
+        result = job.result()
+    assert result.code == 23, result.stderr
+    assert "001_m was rolled back; 002_m was refused before" in result.report["outcome"]
+
+
+def test_one_with_too_little_time_left_ends_no_other(database: Database, tmp_path: Path) -> None:
+    long = {"002_m.sql": f"{PARALLEL}-- migrator: statement-timeout 1h\nSELECT 1;\n"}
+    folder = write_folder(tmp_path, {**members(1, sql=GATE), **long, **members(3)})
+    with gate(database):
+        job = Job(database.url, folder, JOBS="2", LOCK_TIMEOUT="0", DEADLINE="10min")
+        until(lambda: database.query("SELECT to_regclass('t3')") != [(None,)])
+    result = job.result()
+    assert (result.code, sorted(result.applied)) == (23, ["001_m", "003_m"]), result.stderr
+    assert result.report["outcome"].startswith("002_m was not started"), result.stderr

@@ -17,12 +17,13 @@ from migrator.history.flight import (
     make_flight,
     own_key,
 )
+from migrator.history.message import Message
 from migrator.history.place import Limits
 from migrator.model import AFTER, Migration
-from migrator.parallel.words_rules import explain_group, explain_stop
+from migrator.parallel.words_rules import explain_group, explain_stop, is_within
 from migrator.plan.groups_rules import form_groups, last_of_group, needs_within
 from migrator.plan.plan import make_plan
-from migrator.plan.together import count_group, count_together
+from migrator.plan.together import count_group, count_together, left_with_groups
 from migrator.sql.script import Script, group_of, understand
 from tests.builders import PLACE, a_migration, a_script, an_applied, fly
 
@@ -192,11 +193,36 @@ def test_a_refusal_names_what_became_of_the_others() -> None:
     assert explain_group([("a", StatementError("no"))], [], []).details["outcome"] == (
         "a was rolled back"
     )
+    lost = explain_group([a_refusal("a")], [], [], ["b"])
+    assert lost.details["outcome"] == (
+        "a was rolled back; unknown: the connection was lost while b ran; see `status`"
+    )
+
+
+def test_what_was_not_read_is_the_file_s_where_the_position_says_so() -> None:
+    message = Message(b"SELECT 1; SELEKT", 1, body_starts=10, body_ends=16)
+    assert [is_within(message, position) for position in (None, 10, 11, 16, 17)] == [
+        *(False, False, True, True, False)
+    ]
+
+
+def test_each_file_of_a_group_knows_the_others_and_what_comes_behind() -> None:
+    scripts = [a_script("SELECT")._replace(migration=a_migration(number)) for number in range(1, 6)]
+    first, *three, last = scripts
+    group = [script._replace(group=three[0].migration.version) for script in three]
+    versions = [script.migration.version for script in three]
+    found = left_with_groups([first, *group, last])
+    assert list(found) == versions
+    assert found[versions[1]] == ((versions[0], versions[2]), 1)
+    assert left_with_groups([]) == {}
 
 
 def test_a_stop_says_what_it_left() -> None:
     assert explain_stop(["a"], []) == "a was rolled back"
-    assert explain_stop([], [], "b was not started") == "b was not started"
+    assert explain_stop([], []) == "nothing was under way"
+    assert explain_stop(["a"], [], ["b"]) == (
+        "a was rolled back; b was refused before: the server's log says why"
+    )
     assert explain_stop(["a", "b"], ["c"]) == (
         "unknown: c was running, and the server did not answer any more; see `status`; a, b were "
         "rolled back"
