@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from migrator.history.flight import Leg, head, make_flight
+from migrator.history.flight import Leg, make_flight
+from migrator.history.guard import head
 from migrator.history.message import Message
 from migrator.history.place import Limits, Place
 from migrator.model import Applied, Migration

@@ -26,7 +26,7 @@ from migrator.errors import (
     StoppedError,
     UnreachableError,
 )
-from migrator.history.flight import head
+from migrator.history.guard import head
 from migrator.history.lock_wait import as_holder, describe
 from migrator.history.misfit import is_misfit, misfit
 from migrator.history.place import Limits, Place

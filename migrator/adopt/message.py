@@ -8,7 +8,7 @@ from migrator.adopt.rules import Adoption, Match
 from migrator.adopt.tools import Tracker
 from migrator.adopt.whose_rules import ForeignTable
 from migrator.history.fence import DECLARE, Access, Owners, Table, Write
-from migrator.history.flight import (
+from migrator.history.guard import (
     HEAD_CHECK,
     HOLDER,
     IN_DATABASE,

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from migrator.errors import MigratorError, SourceError
-from migrator.history.flight import looking
+from migrator.history.guard import looking
 from migrator.history.rows import MS, held_up, log_row
 from migrator.model import AFTER, Finding, Migration, Placeholders
 from migrator.plan.progress import HOOK, HOOK_FAILED, HOOK_OWED, Way

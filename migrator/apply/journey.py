@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from migrator.history.flight import BETWEEN, NEXT, SIGN
+from migrator.history.guard import BETWEEN, NEXT, SIGN
 from migrator.history.message import Message
 from migrator.postgres.libpq import Notice
 from migrator.report import Done

@@ -22,7 +22,8 @@ from migrator.errors import (
     StoppedError,
     UnreachableError,
 )
-from migrator.history.flight import BECAME, MOVED, NOTHING_MORE, Around, Leg, make_flight
+from migrator.history.flight import BECAME, NOTHING_MORE, Around, Leg, make_flight
+from migrator.history.guard import MOVED
 from migrator.history.message import Message
 from migrator.history.place import Limits, Place
 from migrator.history.read import is_standby

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from migrator.batches.cursor import CURSOR_HEAD, CURSOR_NAME, MAKE, cursor_table
 from migrator.history.fence import DECLARE, Access, Owners
-from migrator.history.flight import MOVED, Around, opening
+from migrator.history.flight import Around
+from migrator.history.guard import MOVED, opening
 from migrator.history.place import Limits, Place, as_role, marker
 from migrator.history.proof import TAMPERED
 from migrator.history.questions import asked

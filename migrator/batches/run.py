@@ -46,7 +46,7 @@ from migrator.database.tries import REPEATABLE, persist, read_tables
 from migrator.errors import AccessError, MigratorError
 from migrator.history.access import no_access
 from migrator.history.fence import Write
-from migrator.history.flight import looking
+from migrator.history.guard import looking
 from migrator.history.place import Limits, Place
 from migrator.history.read import read_history
 from migrator.history.rows import MS

@@ -20,7 +20,7 @@ from migrator.commands.table import Output
 from migrator.database.tries import ONCE, ask, persist, read_tables, until_unmoved
 from migrator.errors import StoppedError, UnreachableError
 from migrator.history.fence import Owners, Table
-from migrator.history.flight import head, opening, write
+from migrator.history.guard import head, opening, write
 from migrator.history.place import Limits, marker
 from migrator.history.undo_texts import read_kept
 from migrator.model import Event, Migration

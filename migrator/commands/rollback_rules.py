@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from migrator.errors import DirtyError
-from migrator.history.flight import ESCAPED
+from migrator.history.guard import ESCAPED
 from migrator.plan.undo import Origin, UndoStep
 from migrator.sql.created import Created, created
 

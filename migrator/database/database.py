@@ -9,7 +9,7 @@ from migrator.config import Config
 from migrator.durations import Rhythm
 from migrator.errors import AccessError, ConfigError
 from migrator.history.distrust import UNTRUSTED, explain
-from migrator.history.flight import HELD, MOVED
+from migrator.history.guard import HELD, MOVED
 from migrator.history.place import Place
 from migrator.history.proof import UNWRITTEN, unwritten
 from migrator.masking import Hider

@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from migrator.database.database import Link, MovedError, TablesBusyError
 from migrator.durations import Rhythm, limit_seconds
 from migrator.errors import BusyError, LockedError, UnreachableError
-from migrator.history.flight import HELD
+from migrator.history.guard import HELD
 from migrator.history.place import Place
 from migrator.model import Applied, Event
 from migrator.postgres.retry import Trouble, retry

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from migrator.history.flight import holder_query
+from migrator.history.guard import holder_query
 from migrator.history.place import Place
 from migrator.postgres.quoting import literal
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from migrator.errors import AccessError, ConfigError
 from migrator.history.access import no_access
 from migrator.history.fence import DECLARE, Access, Owners
-from migrator.history.flight import opening, write
+from migrator.history.guard import opening, write
 from migrator.history.misfit import is_misfit, misfit
 from migrator.history.place import Limits, Place, left_alive
 from migrator.history.questions import asked

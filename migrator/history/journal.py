@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from migrator.history.fence import DECLARE, Access, Write
-from migrator.history.flight import (
+from migrator.history.guard import (
     SPENT,
     head_check,
     head_query,

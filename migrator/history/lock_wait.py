@@ -16,7 +16,7 @@ from migrator.display import visible
 from migrator.durations import limit_seconds
 from migrator.errors import LockedError
 from migrator.history.at_work import NOT_KNOWN, identified
-from migrator.history.flight import holder_query
+from migrator.history.guard import holder_query
 from migrator.model import Event, Tell
 from migrator.postgres.quoting import first
 from migrator.postgres.retry import Trouble, retry

@@ -11,7 +11,7 @@ from migrator.errors import AccessError, ConfigError
 from migrator.history.access import no_access
 from migrator.history.distrust import UNTRUSTED, Distrust, explain
 from migrator.history.fence import DECLARE, Access, Owners
-from migrator.history.flight import looking
+from migrator.history.guard import looking
 from migrator.history.journal import lines_query
 from migrator.history.other_histories import look_for_others, others
 from migrator.history.place import Place, marker
@@ -209,7 +209,7 @@ class History(NamedTuple):
     owed: bool = False  #: the hook after the migrations is to run, where that was asked
 
     def seen(self) -> list[tuple[str, str | None]]:
-        """What the flight's guard compares, see `flight.head`."""
+        """What the flight's guard compares, see `guard.head`."""
         return [(row.version, row.checksum) for row in self.rows]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from migrator.history.flight import hashed, head_line
+from migrator.history.guard import hashed, head_line
 from migrator.history.tally_rules import Moved, Tally
 from migrator.model import Migration
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from migrator.history.fence import DECLARE, Access, Owners
-from migrator.history.flight import looking
+from migrator.history.guard import looking
 from migrator.history.place import Place, marker
 from migrator.history.questions import asked
 from migrator.plan.progress import ROLLED_BACK

@@ -16,7 +16,7 @@ from migrator.database.tries import Cause, own_session, persist
 from migrator.durations import limit_seconds
 from migrator.errors import AccessError, ConfigError, MigratorError, StoppedError
 from migrator.history import journal
-from migrator.history.flight import ESCAPED
+from migrator.history.guard import ESCAPED
 from migrator.history.place import Limits, marker
 from migrator.history.proof import TAMPERED
 from migrator.no_transaction.leftover_lock import free_lock, is_left

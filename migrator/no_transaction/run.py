@@ -40,7 +40,7 @@ from migrator.errors import (
 from migrator.history import journal
 from migrator.history.distrust import UNTRUSTED
 from migrator.history.fence import Write
-from migrator.history.flight import ESCAPED, MOVED, head
+from migrator.history.guard import ESCAPED, MOVED, head
 from migrator.history.journal import statement_marker, traced
 from migrator.history.message import Message
 from migrator.history.place import as_role

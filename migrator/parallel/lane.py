@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from migrator.apply.journey import Journey
-from migrator.history.flight import NEXT
+from migrator.history.guard import NEXT
 from migrator.history.message import Message
 from migrator.model import Event
 from migrator.postgres.libpq import Notice

@@ -31,7 +31,8 @@ from migrator.database.database import CONTENTION, READ_ONLY, MovedError, Tables
 from migrator.database.tries import Cause, persist
 from migrator.durations import Rhythm
 from migrator.errors import MigratorError, SourceError, StoppedError
-from migrator.history.flight import AT_WORK, HELD, MOVED, Around, Beside, Leg, head, make_flight
+from migrator.history.flight import Around, Leg, make_flight
+from migrator.history.guard import AT_WORK, HELD, MOVED, Beside, head
 from migrator.history.message import Message
 from migrator.history.seen import Seen
 from migrator.model import Event

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from migrator.config import first_folder
 from migrator.errors import ConfigError
-from migrator.history.flight import head
+from migrator.history.guard import head
 from migrator.model import Migration
 from migrator.preflight.facts import Traced, as_file, as_traced
 from migrator.preflight.values_rules import UNSURE, digest_of_values

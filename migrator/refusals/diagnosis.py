@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from migrator.display import TEXT_CHARS
 from migrator.errors import AccessError, MigratorError, StatementError
-from migrator.history.flight import ESCAPED
+from migrator.history.guard import ESCAPED
 from migrator.history.message import Message
 from migrator.history.proof import TAMPERED
 from migrator.masking import FILL, Hider, Span

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from migrator.durations import format_duration
-from migrator.history.flight import ESCAPED, RECODED
+from migrator.history.flight import RECODED
+from migrator.history.guard import ESCAPED
 from migrator.history.proof import TAMPERED
 from migrator.model import NATIVE, Placeholders
 from migrator.postgres.refusal import NO_RIGHT, Refusal

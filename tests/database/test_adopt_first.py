@@ -10,7 +10,7 @@ import pytest
 
 from migrator.adopt.tools import tracker
 from migrator.config import ADOPTABLE
-from migrator.history.flight import lock_key
+from migrator.history.guard import lock_key
 from tests.conftest import Database, MakePgBouncer
 from tests.job import Job, Result, run_job, until
 from tests.switching import ATLAS, LEFT, TEXTS, Left, atlas_sum, running

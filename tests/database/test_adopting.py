@@ -15,7 +15,7 @@ import psycopg2.extensions
 import pytest
 
 from migrator.adopt.tools import TRACKERS
-from migrator.history.flight import lock_key
+from migrator.history.guard import lock_key
 from tests.builders import write_folder
 from tests.conftest import FIXTURES, Database, MakePgBouncer, MakeProxy, MakeSupabase
 from tests.job import Job, Result, run_job, until

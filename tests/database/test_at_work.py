@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from migrator.history.flight import lock_key
+from migrator.history.guard import lock_key
 from tests.builders import write_folder
 from tests.conftest import Database, MakePgBouncer, MakeProxy
 from tests.gate import GATE, WAITS, gate

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.measure import spend
-from migrator.history.flight import lock_key
+from migrator.history.guard import lock_key
 from migrator.postgres import libpq
 from tests.builders import write_folder
 from tests.conftest import Database, MakeProxy

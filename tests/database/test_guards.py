@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from migrator.history.flight import lock_key
+from migrator.history.guard import lock_key
 from migrator.model import Finding, Migration
 from migrator.sql.parts import lay_out
 from migrator.sql.script import Script

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from migrator.cli.logs import NOTICES
-from migrator.history.flight import lock_key
+from migrator.history.guard import lock_key
 from tests.builders import write_folder
 from tests.conftest import Database
 from tests.job import Job, run_job

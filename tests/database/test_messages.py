@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.history.flight import lock_key
+from migrator.history.guard import lock_key
 from migrator.postgres.quoting import CLEAN, TAIL
 from tests.builders import write_folder
 from tests.conftest import Database, create_database, drop_database

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from migrator.history.flight import lock_key
+from migrator.history.guard import lock_key
 from migrator.history.read import History, read_history
 from tests.builders import chain, write_folder
 from tests.conftest import Database, MakeProxy

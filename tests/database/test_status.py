@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.history.flight import lock_key
+from migrator.history.guard import lock_key
 from tests.builders import write_folder
 from tests.conftest import Database
 from tests.job import run_job

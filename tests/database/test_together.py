@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.history.flight import lock_key
+from migrator.history.guard import lock_key
 from tests.builders import chain, write_folder
 from tests.conftest import Database, MakeProxy
 from tests.job import Job, Result, run_job, until

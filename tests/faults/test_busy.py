@@ -16,7 +16,7 @@ import psycopg2
 import pytest
 
 from migrator.durations import Rhythm
-from migrator.history.flight import lock_key
+from migrator.history.guard import lock_key
 from migrator.model import Event
 from migrator.postgres.blockers import OPEN_SECONDS, Observer
 from tests.builders import RUN_ID, write_folder

@@ -14,7 +14,7 @@ import psycopg2
 import psycopg2.extensions
 import pytest
 
-from migrator.history.flight import lock_key
+from migrator.history.guard import lock_key
 from tests.builders import chain, write_folder
 from tests.conftest import Database, MakePgBouncer, MakeProxy
 from tests.gate import GATE, WAITS, assert_applied_once, files_with_gate, gate

@@ -19,7 +19,7 @@ from time import monotonic
 
 import pytest
 
-from migrator.history.flight import lock_key
+from migrator.history.guard import lock_key
 from tests.builders import write_folder
 from tests.conftest import (
     Database,

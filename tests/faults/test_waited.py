@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from migrator.history.flight import lock_key
+from migrator.history.guard import lock_key
 from tests.builders import write_folder
 from tests.conftest import Database
 from tests.job import Job, Result, run_job

@@ -26,7 +26,7 @@ from migrator.adopt.whose_rules import (
 )
 from migrator.errors import ConfigError, DirtyError, DriftError, MigratorError, MissingError
 from migrator.history.fence import Write
-from migrator.history.flight import head
+from migrator.history.guard import head
 from migrator.history.place import Limits
 from migrator.model import Applied, Finding, Kind, Migration, number_of
 from tests.builders import PLACE, RUN_ID, a_migration, an_applied

@@ -71,6 +71,7 @@ PURE = {
         "history.distrust",
         "history.fence",
         "history.flight",
+        "history.guard",
         "history.journal",
         "history.message",
         "history.place",

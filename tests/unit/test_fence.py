@@ -12,7 +12,7 @@ from migrator.errors import AccessError
 from migrator.history.at_work import look_for_worker
 from migrator.history.distrust import Distrust, explain
 from migrator.history.fence import Access, Owners
-from migrator.history.flight import lock_key
+from migrator.history.guard import lock_key
 from migrator.history.lock_wait import as_holder, describe
 from migrator.history.other_histories import look_for_others, others
 from migrator.history.proof import unwritten

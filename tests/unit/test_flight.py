@@ -10,16 +10,14 @@ from typing import Any
 
 import pytest
 
-from migrator.history import flight
 from migrator.history.fence import Table, Write
-from migrator.history.flight import (
-    Leg,
+from migrator.history.flight import Leg, log_alone, make_flight
+from migrator.history.guard import (
+    HELD,
     head,
     holder_query,
     lock_key,
-    log_alone,
     looking,
-    make_flight,
     opening,
     still_locked,
 )
@@ -182,7 +180,7 @@ def test_a_server_before_17_knows_no_transaction_timeout() -> None:
 
 def test_without_a_head_the_guard_looks_at_the_lock_alone() -> None:
     without, within = ("".join(opening(PLACE, LIMITS, "look", seen)) for seen in (None, HEAD))
-    assert flight.HELD in without
+    assert HELD in without
     assert "the history has moved" not in without
     assert "the history has moved" in within
 

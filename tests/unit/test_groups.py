@@ -7,16 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from migrator.errors import StatementError
-from migrator.history.flight import (
-    Around,
-    Leg,
-    closing_key,
-    head,
-    head_query,
-    lock_key,
-    make_flight,
-    own_key,
-)
+from migrator.history.flight import Around, Leg, make_flight
+from migrator.history.guard import closing_key, head, head_query, lock_key, own_key
 from migrator.history.message import Message
 from migrator.history.place import Limits
 from migrator.model import AFTER, Migration

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from migrator.history.fence import Write
-from migrator.history.flight import lock_key
+from migrator.history.guard import lock_key
 from migrator.history.journal import (
     atomic,
     conclude,

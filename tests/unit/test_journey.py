@@ -7,7 +7,8 @@ import json
 import pytest
 
 from migrator.apply.journey import Journey
-from migrator.history.flight import BETWEEN, NEXT, SIGN, Leg, make_flight
+from migrator.history.flight import Leg, make_flight
+from migrator.history.guard import BETWEEN, NEXT, SIGN
 from migrator.history.message import Message
 from migrator.history.place import Limits
 from migrator.postgres.libpq import Notice

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.history.flight import head
+from migrator.history.guard import head
 from migrator.history.seen import Seen
 from migrator.history.tally_rules import CHANGES, Moved, Tally
 from migrator.model import Migration

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from migrator.history.flight import NEXT, Leg, make_flight
+from migrator.history.flight import Leg, make_flight
+from migrator.history.guard import NEXT
 from migrator.history.place import Limits
 from migrator.plan.together import (
     FILE_CHARS,

@@ -17,7 +17,8 @@ from migrator.errors import (
     SourceError,
 )
 from migrator.history.fence import Write
-from migrator.history.flight import ESCAPED, Leg, make_flight
+from migrator.history.flight import Leg, make_flight
+from migrator.history.guard import ESCAPED
 from migrator.history.rows import undone
 from migrator.model import Applied, Kind, Migration
 from migrator.plan.progress import Progress, Way
