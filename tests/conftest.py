@@ -6,6 +6,7 @@ import atexit
 import fcntl
 import os
 import secrets
+import shlex
 import signal
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +31,13 @@ from tests.tiers import mark_full
 
 FIXTURES = Path(__file__).parent / "fixtures"
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ  # one of several, by pytest-xdist
+
+# What `make test ARGS=…` was given is nothing that the makes of the tests are given, too.
+for word in shlex.split(os.environ.get("MAKEFLAGS", "").partition("-- ")[2]):
+    os.environ.pop(word.partition("=")[0], None)
+for name in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL"):
+    os.environ.pop(name, None)
+
 BOOTSTRAP = "supabase_admin"  # what the Supabase fixture asks for: its `postgres` is no superuser
 
 
