@@ -66,7 +66,7 @@ def test_wait_timeout_is_for_all_of_a_wait_however_often_the_lock_comes_free(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The poll finds it free each time, and each time somebody else is sooner."""
-    monkeypatch.setattr("migrator.database.database.read_holder", lambda session, schema: None)
+    monkeypatch.setattr("migrator.history.lock_wait.read_holder", lambda session, schema: None)
     with closing(database.connect()) as connection:
         connection.cursor().execute(f"SELECT pg_advisory_lock({lock_key('public')})")
         result = run_job(database.url, write_folder(tmp_path, chain(1)), WAIT_TIMEOUT="700ms")
