@@ -166,7 +166,8 @@ $indexes$;
 -- and its grants are those of the new view as well, except where a Data API serves it; the roles
 -- that lose access are named. With security_invoker (PostgreSQL 15) a view shows no more than its reader
 -- may see in the tables. One in the place of an older view that showed them with the rights of its
--- owner does the same, if that owner may read all three.
+-- owner does the same, if that owner may read all three; else, before PostgreSQL 15, its grants are
+-- not passed on.
 DO $view$
 DECLARE
     read_tables CONSTANT regclass[] := '{public.upload_batches,public.suppliers,public.products}';
@@ -264,7 +265,8 @@ BEGIN
                        aclexplode(old.attacl) AS a
                  WHERE old.attrelid = older.oid AND NOT old.attisdropped) AS acl
           LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = acl.grantee
-         WHERE api_roles IS NULL OR r.rolname NOT IN ('anon', 'authenticated')
+         WHERE (invoker OR older.owner_reads)
+           AND (api_roles IS NULL OR r.rolname NOT IN ('anon', 'authenticated'))
          GROUP BY acl.right_to, r.rolname, r.oid
     LOOP
         EXECUTE format('GRANT %s ON TABLE public.invoice_summary TO %s%s',
