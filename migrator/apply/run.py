@@ -20,9 +20,7 @@ from migrator.database.tries import (
     read_tables,
     until_unmoved,
 )
-from migrator.errors import (
-    MigratorError,
-)
+from migrator.errors import MigratorError
 from migrator.history.distrust import Distrust
 from migrator.history.fence import Owners, Write
 from migrator.history.place import Place
@@ -112,9 +110,8 @@ class Run:
         self._hooks: dict[str, Script] = {}  #: understood, by their moments
         self._said: set[Finding] = set()  #: what was warned of
         self._warned = False  #: of old transactions, once in a run
-        self._owed_with: tuple[
-            str, ...
-        ] = ()  #: with the first of these the hook afterwards is owed
+        #: With the first of these the hook behind the migrations is owed.
+        self._owed_with: tuple[str, ...] = ()
         self._trip_seconds = 0.0  #: that the newest read of the history took, there and back
 
     @property

@@ -7,13 +7,13 @@ from typing import Any
 
 from migrator.database.database import Link
 from migrator.errors import StatementError
+from migrator.postgres.quoting import READ_ONLY_HERE
 from migrator.postgres.session import ServerError
 from migrator.sql.asserts import Assertion, When, asserting
 from migrator.sql.script import Script
 
 Ask = Callable[[str], list[tuple[Any, ...]]]  #: sends a text that writes nothing; its rows
 
-READ_ONLY_HERE = "SET LOCAL transaction_read_only = on"
 ASSERT_REMEDIES = {
     When.BEFORE: "Bring about what it asks for, or correct the line; then run again.",
     When.AFTER: "See to what is missing; then run again: what is committed is not run again.",

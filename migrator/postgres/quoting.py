@@ -10,6 +10,7 @@ MISREAD = "MG008"  #: SQLSTATE of our own: the session reads texts otherwise tha
 HERE = "SET LOCAL search_path = pg_catalog, pg_temp"
 #: What a message is to run as, when it is a transaction by itself, without BEGIN.
 ISOLATION = "SET LOCAL TRANSACTION ISOLATION LEVEL READ COMMITTED"
+READ_ONLY_HERE = "SET LOCAL transaction_read_only = on"
 
 
 def identifier(name: str) -> str:

@@ -17,7 +17,7 @@ from migrator.database.database import Link
 from migrator.database.tries import ask
 from migrator.history.place import Place, marker
 from migrator.model import Danger
-from migrator.postgres.quoting import CLEAN, first, identifier, literal
+from migrator.postgres.quoting import CLEAN, READ_ONLY_HERE, first, identifier, literal
 from migrator.postgres.session import ServerError, Session
 from migrator.preflight.facts import Fact, Traced
 from migrator.preflight.judge import Size, Sizes
@@ -67,7 +67,6 @@ SIZES = """SELECT jsonb_build_object(
   'types', (SELECT coalesce(jsonb_agg(w.name), '[]')
       FROM jsonb_array_elements_text({names}) AS w (name)
      WHERE to_regtype(w.name) IS NOT NULL AND to_regclass(w.name) IS NULL))"""
-NO_WRITING = "SET LOCAL transaction_read_only = on"
 LOCK_MS = 1_000  #: that the measuring of a table may wait
 EXPLAIN_MS = 2_000  #: that the planner may take
 SEEN_SECONDS = 1.0  #: sessions report what they wrote once a second: what is shorter proves nothing
@@ -227,11 +226,7 @@ def is_filled(link: Link, relation: str) -> bool | None:
         limit = f"SET LOCAL lock_timeout = {LOCK_MS}"
         try:
             mark = marker(place, "looks for a row")
-            return bool(
-                session.send(first(mark, "SET LOCAL transaction_read_only = on", limit, query))[0][
-                    0
-                ]
-            )
+            return bool(session.send(first(mark, READ_ONLY_HERE, limit, query))[0][0])
         except ServerError:
             session.tidy()
             return None

@@ -12,7 +12,6 @@ REWRITES, READS = (150.0, 20.0), (800.0, 80.0)
 #: Rows a second that go into an index.
 INDEXES = (3_000_000.0, 300_000.0)
 MB = 1024.0 * 1024.0
-PAGE = "docs/best-practices.md"
 
 #: {0} is the relation; the other names are those of `Fact.names`, or NO_NAMES where it has none.
 NOT_NULL_18 = (

@@ -126,11 +126,6 @@ def position(text: str, offset: int) -> tuple[int, int]:
     return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
 
 
-def line_text(text: str, line: int) -> str:
-    """The 1-based `line` of `text`, without its line end."""
-    return text.split("\n", line)[line - 1]
-
-
 def classed(head: list[str]) -> tuple[StatementKind, str]:
     """The class of a statement with these first tokens, and what to call it."""
     first = upper(head[0])

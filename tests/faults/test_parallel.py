@@ -1,4 +1,4 @@
-"""Groups at once, several runners, and somebody who ends backends and kills runners at random."""
+"""Groups at once, several runners, with backends ended and runners killed at random."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ from migrator.sql.statements import (
     Problem,
     Statement,
     StatementKind,
-    line_text,
     position,
     refusals,
 )
@@ -177,4 +176,3 @@ def test_a_position_is_a_line_and_a_column() -> None:
         (2, 3),
         (3, 1),
     ]
-    assert [line_text(text, line) for line in (1, 2, 3)] == ["é", "ab", ""]
